@@ -1,0 +1,1 @@
+"""What the tests share: real input, a real engine, throw-away repositories."""

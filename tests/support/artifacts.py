@@ -1,0 +1,64 @@
+"""Real input that nobody here wrote: wheels and source distributions, downloaded once into a cache.
+
+They come from the package index that this machine's pip is configured for. The cache lives outside the checkout, so a
+fresh clone on the same machine downloads nothing again; nothing of it is ever committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def cache_dir() -> Path:
+    """The directory that downloads live in: $ORCHESTRATE_TEST_CACHE, else ~/.cache/orchestrate-tests."""
+    root = Path(os.environ.get("ORCHESTRATE_TEST_CACHE") or Path.home() / ".cache" / "orchestrate-tests")
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, as bare hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def download(
+    requirement: str, *, platform: str = "", python: str = "", sdist: bool = False, digest: str = ""
+) -> Path:
+    """One file of a package index, from the cache if it is there.
+
+    Args:
+        requirement: Exact, as in `xformers==0.0.35`.
+        platform: A wheel's platform tag (`manylinux_2_28_aarch64`); "" takes this machine's.
+        python: A wheel's Python version (`3.12`); "" takes this interpreter's.
+        sdist: Take the source distribution instead of a wheel.
+        digest: The file's sha256 as bare hex, "" where none is known.
+
+    Returns:
+        The path of the one file.
+    """
+    name = requirement.replace("==", "-") + ("-sdist" if sdist else "") + (f"-{platform}" if platform else "")
+    folder = cache_dir() / "downloads" / (name + (f"-py{python}" if python else ""))
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / ".complete").exists():
+            argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
+            if sdist:  # --no-build-isolation would still run the build backend: the file alone is wanted
+                argv += ["--no-binary", ":all:", "--no-build-isolation"]
+            else:
+                argv += ["--only-binary", ":all:"]
+                argv += ["--platform", platform] if platform else []
+                argv += ["--python-version", python] if python else []
+            subprocess.run([*argv, requirement], check=True)
+            (folder / ".complete").touch()
+        (found,) = [path for path in folder.iterdir() if path.name != ".complete"]
+        if digest and sha256(found) != digest:
+            msg = f"{found.name}: sha256 {sha256(found)}, expected {digest}"
+            raise AssertionError(msg)
+        return found
