@@ -22,15 +22,37 @@ def cache_dir() -> Path:
     return root
 
 
+_BACKEND = """\
+import os, pathlib
+
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    name, version = os.environ["SDIST_REQUIREMENT"].split("==")
+    folder = pathlib.Path(directory) / f"{name}-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    return folder.name
+"""
+
+
+def _empty_backend() -> Path:
+    """A directory for PYTHONPATH whose `setuptools.build_meta` answers with name and version alone."""
+    package = cache_dir() / "empty-backend" / "setuptools"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / "build_meta.py").write_text(_BACKEND)
+    return package.parent
+
+
 def sha256(path: Path) -> str:
     """The sha256 of a file, as bare hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def download(
-    requirement: str, *, platform: str = "", python: str = "", sdist: bool = False, digest: str = ""
-) -> Path:
+def download(requirement: str, *, platform: str = "", python: str = "", sdist: bool = False, digest: str = "") -> Path:
     """One file of a package index, from the cache if it is there.
 
     Args:
@@ -49,13 +71,17 @@ def download(
     with FileLock(f"{folder}.lock"):
         if not (folder / ".complete").exists():
             argv = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder)]
-            if sdist:  # --no-build-isolation would still run the build backend: the file alone is wanted
+            env = dict(os.environ)
+            if sdist:
+                # pip asks a source distribution's build backend for its name before it keeps the file, and vLLM's needs
+                # torch for that answer: an empty backend in front of setuptools gives it, and no foreign code runs.
                 argv += ["--no-binary", ":all:", "--no-build-isolation"]
+                env |= {"PYTHONPATH": str(_empty_backend()), "SDIST_REQUIREMENT": requirement}
             else:
                 argv += ["--only-binary", ":all:"]
                 argv += ["--platform", platform] if platform else []
                 argv += ["--python-version", python] if python else []
-            subprocess.run([*argv, requirement], check=True)
+            subprocess.run([*argv, requirement], check=True, env=env)
             (folder / ".complete").touch()
         (found,) = [path for path in folder.iterdir() if path.name != ".complete"]
         if digest and sha256(found) != digest:
