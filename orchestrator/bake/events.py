@@ -1,0 +1,307 @@
+"""What a running bake says: the events of `--progress rawjson`, decoded into values.
+
+BuildKit writes one JSON object a line (a SolveStatus: vertexes, statuses, logs, warnings; facts measured with buildx
+0.29) and, on failure, plain text after it. This module turns one line into typed pieces and never fails on any bytes;
+what the pieces mean together (which step failed, how many were cached) is `progress`'s business. It must not know how
+a process is started nor what is retried.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class StepKind(StrEnum):
+    """What a BuildKit vertex does, as far as a failure of it is judged differently."""
+
+    RUN = "run"
+    FILE = "file"  # COPY, WORKDIR, ADD of a local file: the user's own tree
+    FETCH = "fetch"  # ADD http…, git contexts
+    BASE = "base"  # FROM, image sources
+    METADATA = "metadata"
+    AUTH = "auth"
+    CONTEXT = "context"
+    CACHE_IMPORT = "cache-import"
+    CACHE_EXPORT = "cache-export"
+    EXPORT = "export"  # exporting, pushing, sending the result
+    INTERNAL = "internal"
+    CLIENT = "client"  # no step at all: what buildx itself said
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Steps:
+    """How many Dockerfile steps a build has.
+
+    Attributes:
+        total: Steps that belong to the build (`[stage n/m] …`), each counted once.
+        cached: Those of them that came from the cache.
+        done: Those of them that have ended.
+    """
+
+    total: int = 0
+    cached: int = 0
+    done: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepStarted:
+    """A step began, or began again."""
+
+    number: int
+    name: str
+    kind: StepKind
+    steps: Steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepDone:
+    """A step ended well, after `seconds` of its own work, or came from the cache."""
+
+    number: int
+    name: str
+    kind: StepKind
+    seconds: float
+    cached: bool
+    steps: Steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFailed:
+    """A step ended with an error. For `StepKind.CACHE_IMPORT` the build goes on without that cache."""
+
+    number: int
+    name: str
+    kind: StepKind
+    seconds: float
+    error: str
+    steps: Steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """One whole line that a step wrote (`stream` 1 is its standard output, 2 its standard error)."""
+
+    number: int
+    stream: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepStatus:
+    """How far a part of a step is (a layer downloaded or pushed); `current` and `total` in bytes, 0 if unknown."""
+
+    number: int
+    what: str
+    current: int
+    total: int
+    done: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepWarning:
+    """A warning of BuildKit (a Dockerfile check, mostly); `file` and `line` where it knows them."""
+
+    text: str
+    detail: tuple[str, ...] = ()
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlainLine:
+    """A line that is no JSON: what buildx says itself, the source excerpt and `ERROR: …` after a failure."""
+
+    text: str
+
+
+Event = StepStarted | StepDone | StepFailed | LogLine | StepStatus | StepWarning | PlainLine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawVertex:
+    """A vertex as it stands on one line; it is repeated as it changes."""
+
+    digest: str
+    name: str
+    started: datetime | None
+    completed: datetime | None
+    cached: bool
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawStatus:
+    """A status as it stands on one line."""
+
+    vertex: str
+    what: str
+    current: int
+    total: int
+    done: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawLog:
+    """A piece of output, not necessarily a whole line."""
+
+    vertex: str
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """One JSON line, decoded."""
+
+    vertexes: tuple[RawVertex, ...] = ()
+    statuses: tuple[RawStatus, ...] = ()
+    logs: tuple[RawLog, ...] = ()
+    warnings: tuple[StepWarning, ...] = field(default=())
+
+
+def decode(line: bytes) -> Update | PlainLine | None:
+    """Decode one line of bake's standard error.
+
+    Args:
+        line: The bytes up to a newline; any bytes at all.
+
+    Returns:
+        An Update for a line of rawjson progress, the text itself for every other line, None for an empty one.
+        Pieces of an Update that do not have the expected shape are left out.
+    """
+    text = line.strip()
+    if not text:
+        return None
+    if text.startswith(b"{"):
+        found = _json(text)
+        if isinstance(found, dict) and not found.keys().isdisjoint(_KEYS):
+            return Update(
+                vertexes=tuple(v for v in map(_vertex, _dicts(found, "vertexes")) if v.digest),
+                statuses=tuple(map(_status, _dicts(found, "statuses"))),
+                logs=tuple(map(_log, _dicts(found, "logs"))),
+                warnings=tuple(map(_warning, _dicts(found, "warnings"))),
+            )
+        if found == {}:
+            return None
+    return PlainLine(text=line.decode(errors="replace").rstrip())
+
+
+_KEYS = frozenset({"vertexes", "statuses", "logs", "warnings"})
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _dicts(found: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    rows = found.get(key)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _vertex(row: dict[str, Any]) -> RawVertex:
+    return RawVertex(
+        digest=_text(row.get("digest")),
+        name=" ".join(_text(row.get("name")).split()),
+        started=_time(row.get("started")),
+        completed=_time(row.get("completed")),
+        cached=row.get("cached") is True,
+        error=_text(row.get("error")),
+    )
+
+
+def _status(row: dict[str, Any]) -> RawStatus:
+    return RawStatus(
+        vertex=_text(row.get("vertex")),
+        what=_text(row.get("name")) or _text(row.get("id")),
+        current=_number(row.get("current")),
+        total=_number(row.get("total")),
+        done=_time(row.get("completed")) is not None,
+    )
+
+
+def _log(row: dict[str, Any]) -> RawLog:
+    return RawLog(vertex=_text(row.get("vertex")), stream=_number(row.get("stream")), data=_bytes(row.get("data")))
+
+
+def _warning(row: dict[str, Any]) -> StepWarning:
+    detail = row.get("detail")
+    info = row.get("sourceInfo")
+    ranges = row.get("range")
+    start = ranges[0].get("start") if isinstance(ranges, list) and ranges and isinstance(ranges[0], dict) else None
+    return StepWarning(
+        text=_bytes(row.get("short")).decode(errors="replace").strip(),
+        detail=tuple(_bytes(one).decode(errors="replace") for one in detail) if isinstance(detail, list) else (),
+        file=_text(info.get("filename")) if isinstance(info, dict) else "",
+        line=_number(start.get("line")) if isinstance(start, dict) else 0,
+    )
+
+
+def _text(value: Any) -> str:
+    # A lone surrogate can be written in JSON and cannot be written to a file.
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _bytes(value: Any) -> bytes:
+    try:
+        return base64.b64decode(value) if isinstance(value, str) else b""
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+_STAGE = re.compile(r"^\[(?P<where>[^\]]*?) (?P<at>\d+)/(?P<of>\d+)\] (?P<command>.*)$", re.DOTALL)
+_REMOTE = re.compile(r"^(?:ADD\b.*?\s)?(?:https?|git|ssh)://|^git@", re.IGNORECASE)
+_BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
+    (re.compile(r"^\[internal\] load metadata\b|^resolve image config\b"), StepKind.METADATA),
+    (re.compile(r"^\[auth\]"), StepKind.AUTH),
+    (re.compile(r"^importing cache manifest\b|^inferred cache manifest\b"), StepKind.CACHE_IMPORT),
+    (re.compile(r"^exporting cache\b|^preparing build cache\b"), StepKind.CACHE_EXPORT),
+    (re.compile(r"^(?:exporting|pushing|sending|importing to docker|unpacking)\b"), StepKind.EXPORT),
+    (re.compile(r"^docker-image://|^oci-layout://"), StepKind.BASE),
+    (re.compile(r"^(?:\[context [^\]]*\] )?load from client|^\[internal\] load build context"), StepKind.CONTEXT),
+    (re.compile(r"^\[context "), StepKind.BASE),
+)
+
+
+def step_command(name: str) -> str | None:
+    """The instruction of a Dockerfile step (`RUN make`), or None for a vertex that is no such step."""
+    found = _STAGE.match(name)
+    return found.group("command") if found else None
+
+
+def step_kind(name: str) -> StepKind:
+    """What a vertex does, read from its name as BuildKit's Dockerfile frontend writes it."""
+    command = step_command(name)
+    if command is not None:
+        word = command.split(" ", 1)[0].upper()
+        if word == "RUN":
+            return StepKind.RUN
+        if word == "FROM":
+            return StepKind.BASE
+        return StepKind.FETCH if _REMOTE.match(command) else StepKind.FILE
+    for pattern, kind in _BEGINNINGS:
+        if pattern.match(name):
+            return kind
+    if _REMOTE.match(name):
+        return StepKind.FETCH
+    return StepKind.INTERNAL

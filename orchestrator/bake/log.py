@@ -1,0 +1,92 @@
+"""The log file of one variant: bake's events in the plain form that people know from `--progress plain`.
+
+It knows how an event is written down; it must not know what an event means for the build.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.bake.events import (
+    LogLine,
+    PlainLine,
+    StepDone,
+    StepFailed,
+    StepStarted,
+    StepStatus,
+    StepWarning,
+)
+from orchestrator.process import command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from orchestrator.bake.events import Event
+
+
+class LogFile:
+    """A log that several attempts append to; every write is whole lines, so a reader never sees half a one.
+
+    Args:
+        path: The file; its directory is made if it is missing.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def begin(self, name: str, argv: Sequence[str]) -> None:
+        """Head of an attempt: when, and the command as a person would type it."""
+        self._lines(f"=== {name}: {_now()}", f"$ {command_line(argv)}")
+
+    def write(self, event: Event) -> None:
+        """Write one event down; what only a progress bar needs is left out."""
+        lines = render(event)
+        if lines:
+            self._lines(*lines)
+
+    def end(self, returncode: int, *, stopped: bool) -> None:
+        """Foot of an attempt."""
+        self._lines(f"=== ended with status {returncode}{', stopped by us' if stopped else ''}: {_now()}", "")
+
+    def _lines(self, *lines: str) -> None:
+        data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+
+def render(event: Event) -> tuple[str, ...]:
+    """The lines of one event, without line ends; none for a progress bar's events."""
+    match event:
+        case StepStarted(number=number, name=name):
+            return (f"#{number} {name}",)
+        case StepDone(number=number, cached=True):
+            return (f"#{number} CACHED",)
+        case StepDone(number=number, seconds=seconds):
+            return (f"#{number} DONE {seconds:.1f}s",)
+        case StepFailed(number=number, error=error):
+            return (f"#{number} ERROR: {' '.join(error.split())}",)
+        case LogLine(number=number, text=text):
+            return (f"#{number} | {text}",)
+        case StepStatus():
+            return ()
+        case StepWarning(text=text, file=file, line=line):
+            return (f"WARNING: {text}{f' ({file}:{line})' if file else ''}",)
+        case PlainLine(text=text):
+            return (text,)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,275 @@
+"""One bake process: started, followed line by line, stopped politely and then firmly.
+
+It knows the argument list, the log file and the metadata file of one attempt at one variant; it must not know of other
+variants, nor of attempts before and after.
+
+Reasons for a child process of our own rather than python-on-whales' `bake()`: its reader concatenates standard error
+(quadratic; 40,000 lines take minutes), fails on bytes that are no UTF-8, leaves the process running when abandoned, and
+has no `--allow`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.bake.events import Steps
+from orchestrator.bake.log import LogFile
+from orchestrator.bake.progress import Failure, Progress
+from orchestrator.process import kill_group, spawn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from orchestrator.bake.events import Event
+
+__all__ = ["BakeCommand", "BakeResult", "Failure", "Stop", "run_bake"]
+
+_POLL = 0.1  # seconds between looks at the stop event
+_CHUNK = 1 << 16
+_GHA_DROPPED = (
+    "type=gha cache was left out by buildx: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not in the environment "
+    "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
+)
+_LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
+
+
+class Stop(threading.Event):
+    """Asks running work to end: `set()` politely; `immediate = True` besides, at once.
+
+    The second wish is a plain attribute because a signal handler makes it: an Event's lock, taken in a handler that
+    interrupted the same lock's holder, would never come free.
+    """
+
+    immediate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeCommand:
+    """One variant, ready to be baked.
+
+    Attributes:
+        id: The variant.
+        argv: `docker buildx bake -f … --allow …` without target, `--progress` and `--metadata-file`, which
+            `run_bake` adds. Holds no secret: it is written into the log.
+        bake_json: Text of the generated bake file (which `argv` names by its path).
+        target: The target to bake.
+        cwd: Directory that relative paths of the bake files refer to.
+        env: Variables laid over this process's environment.
+        log: Log file; attempts are appended to it.
+        metadata: Where bake writes its metadata file.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    bake_json: str
+    target: str
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    metadata: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeResult:
+    """How one bake process ended.
+
+    Attributes:
+        returncode: Its exit status; negative if a signal killed it.
+        failure: None exactly if `returncode` is 0.
+        steps: Counts of Dockerfile steps.
+        metadata: The metadata file's content, None if there is none.
+        last_lines: End of the failed step's output; empty on success.
+        clipped: BuildKit dropped a part of a step's output.
+        cache_problems: One line for each cache that could not be used.
+        stopped: The process was ended by us because `stop` was set.
+    """
+
+    returncode: int
+    failure: Failure | None
+    steps: Steps = field(default_factory=Steps)
+    metadata: Mapping[str, Any] | None = None
+    last_lines: tuple[str, ...] = ()
+    clipped: bool = False
+    cache_problems: tuple[str, ...] = ()
+    stopped: bool = False
+
+
+def run_bake(
+    command: BakeCommand,
+    *,
+    on_event: Callable[[Event], None],
+    stop: threading.Event,
+    terminate_after: float = 10,
+) -> BakeResult:
+    """Bake one target and follow it to its end.
+
+    Args:
+        command: What to bake.
+        on_event: Called in the calling thread for each event, as it comes.
+        stop: When set, the process group gets SIGTERM, and SIGKILL `terminate_after` seconds later; at once if it is a
+            `Stop` with `immediate`.
+        terminate_after: Seconds between the two signals.
+
+    Raises:
+        EnvironmentLacksError: docker is not there.
+        OSError: The log file cannot be written.
+    """
+    argv = bake_argv(command)
+    command.metadata.parent.mkdir(parents=True, exist_ok=True)
+    command.metadata.unlink(missing_ok=True)  # one of an earlier attempt must not pass for this one's
+    progress = Progress()
+    with LogFile(command.log) as log:
+        log.begin(command.id, argv)
+        child = spawn(argv, cwd=command.cwd, env=_environment(command.env), stdout=subprocess.DEVNULL)
+        ending = _Ending(child=child, stop=stop, terminate_after=terminate_after)
+        try:
+            for line in _stderr_lines(child, ending):
+                for event in progress.feed(line):
+                    log.write(event)
+                    on_event(event)
+            for event in progress.finish():
+                log.write(event)
+                on_event(event)
+            returncode = ending.wait()
+        finally:
+            # Whatever went wrong above (an error in on_event, a full disk under the log): no child is left behind.
+            ending.reap()
+        log.end(returncode, stopped=ending.stopped)
+    failure = progress.failure(returncode)
+    return BakeResult(
+        returncode=returncode,
+        failure=failure,
+        steps=progress.steps,
+        metadata=_read_metadata(command.metadata),
+        last_lines=progress.last_lines() if failure else (),
+        clipped=progress.clipped,
+        cache_problems=(*progress.cache_problems, *dropped_gha_caches(command)),
+        stopped=ending.stopped,
+    )
+
+
+def bake_argv(command: BakeCommand) -> tuple[str, ...]:
+    """The whole argument list that `run_bake` starts."""
+    return (
+        *command.argv,
+        "--progress",
+        "rawjson",
+        "--metadata-file",
+        str(command.metadata),
+        command.target,
+    )
+
+
+def dropped_gha_caches(command: BakeCommand) -> tuple[str, ...]:
+    """A line if the bake file asks for the GitHub Actions cache and BuildKit will silently leave it out.
+
+    Without a service URL and ACTIONS_RUNTIME_TOKEN buildx drops the backend and ends with 0; `run:` steps do not
+    get them without an action that exports them.
+    """
+    env = _environment(command.env)
+    if env.get("ACTIONS_RUNTIME_TOKEN") and (env.get("ACTIONS_RESULTS_URL") or env.get("ACTIONS_CACHE_URL")):
+        return ()
+    try:
+        targets = json.loads(command.bake_json).get("target", {})
+        entries = [e for t in targets.values() for key in ("cache-from", "cache-to") for e in t.get(key) or ()]
+    except (ValueError, AttributeError, TypeError):
+        return ()
+    if not any(_is_gha(entry) for entry in entries):
+        return ()
+    return (_GHA_DROPPED,)
+
+
+def _is_gha(entry: Any) -> bool:
+    if isinstance(entry, dict):
+        return entry.get("type") == "gha"
+    return isinstance(entry, str) and "type=gha" in entry.replace(" ", "").split(",")
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    wanted = {"BUILDX_METADATA_PROVENANCE": "max", "BUILDX_METADATA_WARNINGS": "1"}
+    return {**wanted, **os.environ, **extra}
+
+
+class _Ending:
+    """Watches the wish to stop and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
+
+    def __init__(self, *, child: subprocess.Popen[bytes], stop: threading.Event, terminate_after: float) -> None:
+        self._child = child
+        self._stop = stop
+        self._after = terminate_after
+        self._deadline: float | None = None
+        self._killed = False
+        self.stopped = False
+
+    def check(self) -> bool:
+        """Act on the wish to stop, if there is one; whether the group was sent SIGKILL."""
+        if self._stop.is_set() and self._deadline is None and self._child.poll() is None:
+            self._deadline = time.monotonic() + self._after
+            self.stopped = True
+            kill_group(self._child, signal.SIGTERM)
+        if self._deadline is not None and not self._killed:
+            at_once = isinstance(self._stop, Stop) and self._stop.immediate
+            if at_once or time.monotonic() >= self._deadline:
+                self._killed = True
+                kill_group(self._child, signal.SIGKILL)
+        return self._killed
+
+    def wait(self) -> int:
+        """The child's exit status, acting on the wish to stop meanwhile."""
+        while True:
+            self.check()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._child.wait(timeout=_POLL)
+
+    def reap(self) -> None:
+        """Leave nothing of the group behind: plugins of a docker that ended keep running otherwise."""
+        kill_group(self._child, signal.SIGKILL)
+        self._child.wait()
+        if self._child.stderr is not None:
+            self._child.stderr.close()
+
+
+def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[bytes]:
+    """The lines of a child's standard error until it is closed, or until the child has ended and nothing more comes.
+
+    The second condition is for a grandchild that inherited the pipe and outlives the child.
+    """
+    if child.stderr is None:
+        return
+    fd = child.stderr.fileno()
+    pending = b""
+    while True:
+        ready, _, _ = select.select([fd], [], [], _POLL)
+        ending.check()
+        if not ready:
+            if child.poll() is not None:
+                break
+            continue
+        chunk = os.read(fd, _CHUNK)
+        if not chunk:
+            break
+        *lines, pending = (pending + chunk).split(b"\n")
+        yield from lines
+        if len(pending) > _LINE_LIMIT:
+            yield pending
+            pending = b""
+    if pending:
+        yield pending
+
+
+def _read_metadata(path: Path) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

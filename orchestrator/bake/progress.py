@@ -1,0 +1,287 @@
+"""What the lines of one running bake mean together: numbered steps, counts, the failure and its last lines.
+
+Memory is bounded by the number of steps, not by the length of the log: of output only the tail of steps that have not
+ended well is kept. It must not know where the lines come from nor where the events go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.events import (
+    Event,
+    LogLine,
+    PlainLine,
+    RawLog,
+    RawStatus,
+    RawVertex,
+    StepDone,
+    StepFailed,
+    StepKind,
+    Steps,
+    StepStarted,
+    StepStatus,
+    StepWarning,
+    Update,
+    decode,
+    step_command,
+    step_kind,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+LINE_LIMIT = 16_000  # bytes of one output line; a longer one is cut into several
+TAIL_LINES = 40  # lines kept of each unfinished step, and of what buildx itself says
+TAIL_WIDTH = 2_000  # characters kept of each such line
+MESSAGE_WIDTH = 500
+
+_CLIPPED = "[output clipped, log limit"
+_CANCELLED = re.compile(r"\bcontext canceled\b|\bcode = Canceled\b|^canceled", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]+:[^/\s@]+@")
+_WRAPPING = re.compile(r"^(?:ERROR: )?(?:target [\w-]+: )?(?:failed to solve: )?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why a bake failed.
+
+    Attributes:
+        step: The failed step as BuildKit names it, or "" when buildx failed without one.
+        kind: What that step does; StepKind.CLIENT without one.
+        message: The reason in one line, credentials in URLs taken out.
+        returncode: What buildx ended with (1; since 0.25 also 100 internal, 102 resource exhausted, 130 cancelled).
+        client: What buildx itself said last (`ERROR: …`), for the cases that no step shows.
+    """
+
+    step: str
+    kind: StepKind
+    message: str
+    returncode: int
+    client: str = ""
+
+
+@dataclass(slots=True)
+class _Step:
+    number: int
+    name: str
+    kind: StepKind
+    counted: bool
+    started: datetime | None = None
+    completed: datetime | None = None
+    cached: bool = False
+    error: str = ""
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    pending: dict[int, bytes] = field(default_factory=dict)
+
+
+class Progress:
+    """Follows one bake from its first line to its last.
+
+    Vertexes are kept by digest alone: log entries name no other key, and a step that two linked targets share under
+    two names is one step.
+    """
+
+    def __init__(self) -> None:
+        self._steps: dict[str, _Step] = {}
+        self._plain: deque[str] = deque(maxlen=TAIL_LINES)
+        self._numbered = 0
+        self._done = 0
+        self._cached = 0
+        self._total = 0
+        self.clipped = False
+        self.cache_problems: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> Steps:
+        """The counts as they stand."""
+        return Steps(total=self._total, cached=self._cached, done=self._done)
+
+    def feed(self, line: bytes) -> Iterator[Event]:
+        """The events of one line of bake's standard error, in order."""
+        found = decode(line)
+        if found is None:
+            return
+        if isinstance(found, PlainLine):
+            text = without_credentials(found.text)
+            self._plain.append(text[:TAIL_WIDTH])
+            yield PlainLine(text=text)
+            return
+        yield from self._update(found)
+
+    def finish(self) -> Iterator[Event]:
+        """The events of output that ended without a newline."""
+        for step in self._steps.values():
+            yield from self._flush(step)
+
+    def failure(self, returncode: int) -> Failure | None:
+        """The failure behind an exit status, None for 0.
+
+        When one step fails BuildKit cancels the others, so the first error that is no cancellation is the cause; a
+        cache that could not be imported is never the cause (the build goes on without it).
+        """
+        if returncode == 0:
+            return None
+        failed = self._failed()
+        client = next((line for line in reversed(self._plain) if line.startswith("ERROR:")), "")
+        if not client and self._plain:
+            client = self._plain[-1]
+        if failed is None:
+            text = client or f"docker buildx bake ended with status {returncode} and said nothing"
+            return Failure(
+                step="", kind=StepKind.CLIENT, message=one_line(text), returncode=returncode, client=one_line(client)
+            )
+        return Failure(
+            step=failed.name,
+            kind=failed.kind,
+            message=one_line(failed.error),
+            returncode=returncode,
+            client=one_line(client),
+        )
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The end of the failed step's own output; without any, of what buildx itself said."""
+        failed = self._failed()
+        if failed is not None and failed.tail:
+            return tuple(failed.tail)
+        return tuple(self._plain)
+
+    def _failed(self) -> _Step | None:
+        wrong = [s for s in self._steps.values() if s.error and s.kind is not StepKind.CACHE_IMPORT]
+        real = [s for s in wrong if not _CANCELLED.search(s.error)]
+        return next(iter(real or wrong), None)
+
+    def _update(self, update: Update) -> Iterator[Event]:
+        for vertex in update.vertexes:
+            yield from self._vertex(vertex)
+        for status in update.statuses:
+            yield from self._status(status)
+        for log in update.logs:
+            yield from self._log(log)
+        yield from (StepWarning(text=w.text, detail=w.detail, file=w.file, line=w.line) for w in update.warnings)
+
+    def _step(self, digest: str, name: str = "") -> _Step:
+        step = self._steps.get(digest)
+        if step is None:
+            # A base image is resolved, not run: BuildKit reports it as cached or not by the engine's mood.
+            counted = step_command(name) is not None and step_kind(name) is not StepKind.BASE
+            step = _Step(number=0, name=name, kind=step_kind(name), counted=counted)
+            self._steps[digest] = step
+            self._total += counted
+        return step
+
+    def _vertex(self, vertex: RawVertex) -> Iterator[Event]:
+        step = self._step(vertex.digest, without_credentials(vertex.name))
+        if vertex.started is not None and vertex.completed is None and (step.started is None or step.completed):
+            yield from self._start(step, vertex.started)
+        if vertex.completed is not None and step.completed is None:
+            if step.started is None:
+                yield from self._start(step, vertex.started or vertex.completed)
+            yield from self._complete(step, vertex, vertex.completed)
+        elif vertex.error and not step.error:
+            step.error = vertex.error
+
+    def _start(self, step: _Step, at: datetime) -> Iterator[Event]:
+        if step.completed is not None:  # started again: what was said of its end no longer holds
+            self._done -= step.counted
+            self._cached -= step.counted and step.cached
+            step.completed, step.cached, step.error = None, False, ""
+        if not step.number:
+            self._numbered += 1
+            step.number = self._numbered
+        step.started = at
+        yield StepStarted(number=step.number, name=step.name, kind=step.kind, steps=self.steps)
+
+    def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
+        yield from self._flush(step)
+        step.completed, step.cached, step.error = at, vertex.cached, without_credentials(vertex.error)
+        self._done += step.counted
+        self._cached += step.counted and step.cached
+        seconds = _seconds(step.started, at)
+        if step.error:
+            if step.kind is StepKind.CACHE_IMPORT:
+                self.cache_problems += (f"{step.name}: {one_line(step.error)}",)
+            yield StepFailed(
+                number=step.number,
+                name=step.name,
+                kind=step.kind,
+                seconds=seconds,
+                error=step.error,
+                steps=self.steps,
+            )
+            return
+        step.tail.clear()
+        yield StepDone(
+            number=step.number,
+            name=step.name,
+            kind=step.kind,
+            seconds=seconds,
+            cached=step.cached,
+            steps=self.steps,
+        )
+
+    def _status(self, status: RawStatus) -> Iterator[Event]:
+        step = self._steps.get(status.vertex)
+        if step is not None and step.number:
+            yield StepStatus(
+                number=step.number,
+                what=without_credentials(status.what),
+                current=status.current,
+                total=status.total,
+                done=status.done,
+            )
+
+    def _log(self, log: RawLog) -> Iterator[Event]:
+        step = self._step(log.vertex)
+        if not step.number:
+            self._numbered += 1
+            step.number = self._numbered
+        data = step.pending.pop(log.stream, b"") + log.data
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            yield from self._lines(step, log.stream, line)
+        while len(rest) > LINE_LIMIT:
+            yield from self._lines(step, log.stream, rest[:LINE_LIMIT])
+            rest = rest[LINE_LIMIT:]
+        if rest:
+            step.pending[log.stream] = rest
+
+    def _flush(self, step: _Step) -> Iterator[Event]:
+        pending, step.pending = step.pending, {}
+        for stream, rest in pending.items():
+            yield from self._lines(step, stream, rest)
+
+    def _lines(self, step: _Step, stream: int, line: bytes) -> Iterator[Event]:
+        for at in range(0, len(line) or 1, LINE_LIMIT):
+            text = without_credentials(_as_shown(line[at : at + LINE_LIMIT]))
+            self.clipped = self.clipped or text.startswith(_CLIPPED)
+            step.tail.append(text[:TAIL_WIDTH])
+            yield LogLine(number=step.number, stream=stream, text=text)
+
+
+def without_credentials(text: str) -> str:
+    """The text with `user:password@` taken out of every URL in it."""
+    return _CREDENTIALS.sub("***@", text) if "@" in text else text
+
+
+def one_line(text: str) -> str:
+    """A reason in one line: BuildKit's wrapping, line breaks and excess length taken away."""
+    flat = " ".join(without_credentials(_WRAPPING.sub("", text)).split())
+    return flat if len(flat) <= MESSAGE_WIDTH else flat[: MESSAGE_WIDTH - 1] + "…"
+
+
+def _as_shown(line: bytes) -> str:
+    """A line as a terminal would leave it: of pieces that overwrite each other (progress bars) the last."""
+    text = line.decode(errors="replace").rstrip("\r")
+    return text.rsplit("\r", 1)[-1] if "\r" in text else text
+
+
+def _seconds(start: datetime | None, end: datetime) -> float:
+    try:
+        return max(0.0, (end - start).total_seconds()) if start is not None else 0.0
+    except TypeError:  # one with a time zone, one without
+        return 0.0

@@ -1,0 +1,1 @@
+"""How things look: progress board, tables, summaries. It decides nothing and starts nothing."""
