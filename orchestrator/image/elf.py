@@ -1,0 +1,185 @@
+"""ELF section tables, read by nothing but their headers.
+
+Only what finding device code takes: 64-bit, little-endian files (CUDA on Linux knows no other), sections with name,
+type, place and size. It must not know what the sections mean. Every number in a file is a claim by a stranger: it is
+checked against the bytes that are really there before anything is read or kept because of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.errors import VerificationError
+
+if TYPE_CHECKING:
+    import mmap
+
+MAGIC = b"\x7fELF"
+HEADER_BYTES = 64
+SECTION_BYTES = 64
+NOBITS = 8  # SHT_NOBITS: a name and a size, but no bytes in the file (what --only-keep-debug leaves)
+MACHINE_CUDA = 190  # EM_CUDA
+MAX_SECTIONS = 262_144  # 16 MiB of table; the largest real table seen (a cubin of libtorch_cuda) has under 100,000
+MAX_NAMES_BYTES = 67_108_864  # CUTLASS kernels have names of several KiB, and `.text.<name>` is a section name
+
+_HEADER = struct.Struct("<4sBBBBB7xHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+
+
+class DamagedFileError(VerificationError):
+    """A file claims to hold device code, but its bytes contradict themselves; nothing may be concluded from it."""
+
+
+class Source(Protocol):
+    """Random access to the bytes of one file.
+
+    `size` is its length in bytes. `read_at` gives up to `count` bytes at `offset`, fewer only at the end.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    def read_at(self, offset: int, count: int) -> bytes: ...
+
+
+class Window:
+    """A part of a buffer (bytes, or a memory map) as a `Source`; nothing is copied before it is read."""
+
+    __slots__ = ("_buffer", "_start", "size")
+
+    def __init__(self, buffer: bytes | mmap.mmap, start: int = 0, size: int | None = None) -> None:
+        self._buffer = buffer
+        self._start = start
+        self.size = len(buffer) - start if size is None else size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes at `offset` of the window."""
+        first = self._start + offset
+        return self._buffer[first : first + max(0, min(count, self.size - offset))]
+
+    def part(self, offset: int, size: int) -> Window:
+        """A window inside this one; the caller has checked that it fits."""
+        return Window(self._buffer, self._start + offset, size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """What an ELF header says.
+
+    Attributes:
+        machine: e_machine, 190 for a cubin.
+        os_abi: Byte 7 of the file.
+        abi_version: Byte 8 of the file.
+        flags: e_flags.
+        table: Offset of the section table in bytes, 0 for none.
+        count: Sections in the table; 0 with a table means that section 0 holds the number.
+        names: Index of the section with the names; 0xffff means that section 0 holds the number.
+    """
+
+    machine: int
+    os_abi: int
+    abi_version: int
+    flags: int
+    table: int
+    count: int
+    names: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One section: its place and size in bytes, counted from the start of the file."""
+
+    name: str
+    type: int
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First byte behind it."""
+        return self.offset + self.size
+
+
+def read_header(head: bytes) -> Header | None:
+    """The header of a 64-bit little-endian ELF file, None for anything else.
+
+    Args:
+        head: The first 64 bytes of the file.
+
+    Raises:
+        DamagedFileError: It begins like an ELF file but is too short, or its section entries have an impossible size.
+    """
+    if head[:4] != MAGIC or head[4:6] != b"\x02\x01":
+        return None
+    if len(head) < HEADER_BYTES:
+        raise DamagedFileError("ELF header is cut off")
+    (_, _, _, _, os_abi, abi_version, _, machine, _, _, _, table, flags, _, _, _, entry, count, names) = _HEADER.unpack(
+        head[:HEADER_BYTES]
+    )
+    if table and entry != SECTION_BYTES:
+        raise DamagedFileError(f"ELF section entries of {entry} bytes")
+    return Header(
+        machine=machine,
+        os_abi=os_abi,
+        abi_version=abi_version,
+        flags=flags,
+        table=table,
+        count=count if table else 0,
+        names=names,
+    )
+
+
+def read_sections(source: Source) -> tuple[Section, ...]:
+    """The sections of a file; empty for what is no 64-bit little-endian ELF file, or has no section table.
+
+    Raises:
+        DamagedFileError: The table or the names do not lie inside the file.
+    """
+    header = read_header(source.read_at(0, HEADER_BYTES))
+    return () if header is None else sections_of(header, source)
+
+
+def sections_of(header: Header, source: Source) -> tuple[Section, ...]:
+    """The sections that a header points to.
+
+    Args:
+        header: The file's header.
+        source: The file. A stream's reader passes a source that knows only the bytes around the table.
+
+    Raises:
+        DamagedFileError: The table or the names do not lie inside the file, or inside what `source` knows of it.
+    """
+    if not header.table:
+        return ()
+    first = source.read_at(header.table, SECTION_BYTES)
+    if len(first) < SECTION_BYTES:
+        raise DamagedFileError("ELF section table lies outside the file")
+    _, _, _, _, _, zero_size, zero_link, _, _, _ = _SECTION.unpack(first)
+    count = header.count or zero_size  # gABI: too many sections for 16 bits are counted in section 0
+    names_index = zero_link if header.names == 0xFFFF else header.names
+    if not 0 < count <= MAX_SECTIONS or names_index >= count:
+        raise DamagedFileError(f"ELF section table of {count} entries with its names in number {names_index}")
+    table = source.read_at(header.table, count * SECTION_BYTES)
+    if len(table) < count * SECTION_BYTES:
+        raise DamagedFileError("ELF section table is cut off")
+    rows = [(row[0], row[1], row[4], row[5]) for row in _SECTION.iter_unpack(table)]
+    _, _, names_at, names_size = rows[names_index]
+    if names_at + names_size > source.size or names_size > MAX_NAMES_BYTES:
+        raise DamagedFileError("ELF section names lie outside the file")
+    names = source.read_at(names_at, names_size)
+    if len(names) < names_size:
+        raise DamagedFileError("ELF section names are out of reach")
+    sections = []
+    budget = MAX_NAMES_BYTES  # names may overlap: 200,000 sections may all claim the same long one
+    for name_at, kind, offset, size in rows:
+        if kind not in (0, NOBITS) and offset + size > source.size:
+            raise DamagedFileError(f"ELF section at {offset} of {size} bytes lies outside the file")
+        end = names.find(b"\0", name_at)
+        budget -= end - name_at
+        if end < 0 or budget < 0:
+            raise DamagedFileError("ELF section name has no end")
+        name = names[name_at:end].decode("ascii", "replace")
+        sections.append(Section(name=name, type=kind, offset=offset, size=size))
+    return tuple(sections)
