@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.cuda.arch import Arch
+from orchestrator.cuda.devices import UnknownDeviceError, device_names, find_device
+
+
+@pytest.mark.parametrize(
+    ("text", "cc"),
+    [
+        ("11.0", "11.0"),
+        ("10.1", "11.0"),  # the first name of the same GPU
+        ("8.9", "8.9"),
+        ("thor", "11.0"),
+        ("Jetson Thor", "11.0"),
+        ("orin", "8.7"),
+        ("Jetson AGX Orin 64GB", "8.7"),
+        ("RTX 5090", "12.0"),
+        ("rtx5090", "12.0"),
+        ("NVIDIA GeForce RTX 4060 Ti", "8.9"),
+        ("rtx 3080 laptop gpu", "8.6"),
+        ("RTX 2080", "7.5"),
+        ("RTX A6000", "8.6"),
+        ("RTX 6000 Ada Generation", "8.9"),
+        ("RTX PRO 6000", "12.0"),
+        ("NVIDIA H100 80GB HBM3", "9.0"),
+        ("A100-SXM4-80GB", "8.0"),
+        ("L40S", "8.9"),
+        ("l4", "8.9"),
+        ("DGX Spark", "12.1"),
+        ("GB300", "10.3"),
+        ("rubin", "10.7"),
+    ],
+)
+def test_a_gpu_is_found_by_the_names_people_use(text: str, cc: str) -> None:
+    found = find_device(text)
+    assert found.cc == cc
+    assert found == found.plain()
+
+
+@pytest.mark.parametrize("text", ["", "banana", "RTX 6000", "Jetson", "RTX", "GTX 1080", "sm_90", "NVIDIA"])
+def test_an_unknown_or_ambiguous_name_is_an_error(text: str) -> None:
+    with pytest.raises(UnknownDeviceError, match="write its compute capability") as error:
+        find_device(text)
+    assert error.value.name == text
+    assert "H100" in error.value.known
+
+
+def test_every_known_name_finds_its_own_device() -> None:
+    for name in UnknownDeviceError("").known:
+        assert name in device_names(find_device(name).cc)
+
+
+def test_names_of_a_compute_capability() -> None:
+    assert device_names("11.0")[0] == "Jetson Thor"
+    assert device_names("10.1") == device_names("11.0")
+    assert device_names("8.8") == ()
+    assert find_device("9.0+PTX") == Arch(9, 0)
