@@ -1,0 +1,143 @@
+"""The builder that buildx will use: its driver, its platforms, and what it can export.
+
+Knows `docker buildx ls`; judging is doctor.py's. The list is read here and not through python-on-whales because its
+model leaves out two fields that decide (which builder is current, and why one is broken), and takes three processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.engine import client
+from orchestrator.errors import EnvironmentLacksError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DOCKER_DRIVER = "docker"
+"""The driver that builds inside the engine itself."""
+
+BUILDER_VARIABLE = "BUILDX_BUILDER"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Builder:
+    """One builder of buildx.
+
+    Attributes:
+        name: Its name.
+        driver: docker, docker-container, kubernetes, remote or cloud.
+        platforms: What its running nodes build, without variants' marks ("linux/amd64"); empty if none runs yet.
+        running: Whether any node runs. A docker-container builder starts with its first build.
+        error: Why buildx could not load it, or "".
+        current: Whether buildx takes it where nobody names one.
+        containerd_store: Whether the engine behind a docker driver has the containerd image store.
+    """
+
+    name: str
+    driver: str
+    platforms: tuple[str, ...]
+    running: bool
+    error: str = ""
+    current: bool = False
+    containerd_store: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Whether it exports caches, multi-platform images and attestations (docker/buildx driver documentation)."""
+        return self.driver != DOCKER_DRIVER or self.containerd_store
+
+    def exports_cache(self, backend: str) -> bool:
+        """Whether it can write a cache of this backend (registry, local, gha, s3, azblob, inline).
+
+        The docker driver without the containerd image store knows inline caches alone.
+        """
+        return self.full or backend == "inline"
+
+    def builds(self, platform: str) -> bool:
+        """Whether it builds a platform; a builder that has not started yet is believed."""
+        return not self.platforms or platform in self.platforms
+
+
+def parse_builders(text: str, *, containerd_store: bool) -> tuple[Builder, ...]:
+    """Read what `docker buildx ls --format json` wrote: one JSON object a line.
+
+    Args:
+        text: Its standard output. A line that is no JSON object is passed over.
+        containerd_store: Whether the engine behind the docker driver has the containerd image store.
+    """
+    found: list[Builder] = []
+    for line in text.splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict) and values.get("Name"):
+            found.append(_builder(values, containerd_store=containerd_store))
+    return tuple(found)
+
+
+def _builder(values: Mapping[str, Any], *, containerd_store: bool) -> Builder:
+    nodes = [node for node in values.get("Nodes") or [] if isinstance(node, dict)]
+    errors = [str(error) for error in (values.get("Err"), *(node.get("Err") for node in nodes)) if error]
+    # A star marks a platform that the user set by hand; v2, v3 … are micro-architectures of one that stands there too.
+    platforms = {str(name).rstrip("*") for node in nodes for name in node.get("Platforms") or []}
+    return Builder(
+        name=str(values["Name"]),
+        driver=str(values.get("Driver") or ""),
+        platforms=tuple(sorted(platforms)),
+        running=any(node.get("Status") == "running" for node in nodes),
+        error=errors[0] if errors else "",
+        current=bool(values.get("Current")),
+        containerd_store=containerd_store,
+    )
+
+
+def choose(found: Iterable[Builder], name: str = "") -> Builder:
+    """The builder that a build will use.
+
+    Args:
+        found: All of them.
+        name: The one that the user named; "" takes $BUILDX_BUILDER, else the current one, as buildx does.
+
+    Raises:
+        EnvironmentLacksError: There is none of that name, or none at all, or buildx could not load it.
+    """
+    known = {builder.name: builder for builder in found}
+    wanted = name or os.environ.get(BUILDER_VARIABLE, "")
+    chosen = known.get(wanted) if wanted else next((b for b in known.values() if b.current), None)
+    if chosen is None:
+        raise EnvironmentLacksError(
+            f"buildx has no builder named {wanted}" if wanted else "buildx has no current builder",
+            hint=did_you_mean(wanted, known) if wanted else "see `docker buildx ls`, then `docker buildx use NAME`",
+        )
+    if chosen.error:
+        raise EnvironmentLacksError(
+            f"buildx cannot use builder {chosen.name}: {chosen.error}",
+            hint="see `docker buildx ls`, then `docker buildx use NAME` or set BUILDX_BUILDER",
+        )
+    return chosen
+
+
+def selected(*, containerd_store: bool, name: str = "") -> Builder:
+    """Ask buildx for its builders and choose the one that a build will use.
+
+    Args:
+        containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
+        name: As for `choose`.
+
+    Raises:
+        EnvironmentLacksError: As for `choose`, or buildx does not answer.
+    """
+    answer = client.docker("buildx", "ls", "--format", "json", timeout=60)
+    found = parse_builders(answer.stdout, containerd_store=containerd_store)
+    if not found and not answer.ok:
+        lines = answer.stderr.strip().splitlines()
+        raise EnvironmentLacksError(
+            f"`docker buildx ls` failed: {lines[-1] if lines else f'exit status {answer.returncode}'}",
+            hint="see `docker buildx ls`",
+        )
+    return choose(found, name)
