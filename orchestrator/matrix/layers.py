@@ -1,0 +1,178 @@
+"""Where the values of a variant come from: layers that later ones win over.
+
+It knows the order (variants, cuda, platform, target, overrides, command line) and keeps for every value its origin,
+which `plan --explain` prints. What a variant becomes of it is variants.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.cuda.arch import ArchSyntaxError, parse_list
+from orchestrator.errors import UsageError
+from orchestrator.matrix import rules, template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orchestrator.matrix.load import Path_, Positions
+    from orchestrator.matrix.schema import MatrixFile, Override, Variants
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where a value comes from: `matrix.yaml:34:5` and the words for it ("overrides[0].args")."""
+
+    place: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.words} ({self.place})" if self.place else self.words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Value:
+    """A value, filled in, with its origin and the text that stands there."""
+
+    text: str
+    origin: Origin
+    template: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommandLine:
+    """Values given on the command line; they win over the file.
+
+    Attributes:
+        args: Build arguments, NAME -> value; placeholders work.
+        archs: An arch list in matrix notation, or "".
+        image: Replaces `image`, or "".
+    """
+
+    args: Mapping[str, str] = field(default_factory=dict)
+    archs: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """Changes that apply to some variants.
+
+    Attributes:
+        when: Dimension -> values that it applies to; empty applies to all.
+        override: Index among the overrides, -1 for every other layer.
+        arch_list: Name of the list; a list of the command line has no name and stands in `template`.
+        args, labels, contexts: Added to what lower layers say; None removes.
+        runner, tags, secrets: Replace what lower layers say; None leaves it.
+    """
+
+    when: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    override: int = -1
+    arch_list: Value | None = None
+    runner: Value | None = None
+    args: Mapping[str, Value | None] = field(default_factory=dict)
+    labels: Mapping[str, Value | None] = field(default_factory=dict)
+    contexts: Mapping[str, Value | None] = field(default_factory=dict)
+    tags: tuple[Value, ...] | None = None
+    secrets: tuple[Value, ...] | None = None
+
+    def applies(self, cell: Mapping[str, str]) -> bool:
+        """Whether a cell of the matrix (dimension -> value) is meant."""
+        return all(cell[name] in values for name, values in self.when.items())
+
+
+def layers(spec: MatrixFile, at: Positions, given: CommandLine) -> tuple[Layer, ...]:
+    """All layers, lowest first.
+
+    Raises:
+        UsageError: A value of the command line is wrong.
+    """
+    source = _Source(at)
+    return (
+        source.section(spec.variants, ("variants",), {}),
+        *source.dimensions(spec),
+        *(
+            source.section(entry, ("overrides", index), entry.when, override=index)
+            for index, entry in enumerate(spec.overrides)
+        ),
+        _command_line(spec, given),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Makes values with their origin in one file."""
+
+    at: Positions
+
+    def value(self, text: str, path: Path_) -> Value:
+        return Value(text=text, template=text, origin=origin(self.at, path))
+
+    def optional(self, text: str | None, path: Path_) -> Value | None:
+        return None if text is None else self.value(text, path)
+
+    def named(self, texts: Mapping[str, str | None], path: Path_) -> dict[str, Value | None]:
+        return {name: self.optional(text, (*path, name)) for name, text in texts.items()}
+
+    def listed(self, texts: Sequence[str] | None, path: Path_) -> tuple[Value, ...] | None:
+        return None if texts is None else tuple(self.value(text, (*path, i)) for i, text in enumerate(texts))
+
+    def section(
+        self, entry: Variants | Override, path: Path_, when: Mapping[str, Sequence[str]], *, override: int = -1
+    ) -> Layer:
+        return Layer(
+            when={name: frozenset(values) for name, values in when.items()},
+            override=override,
+            arch_list=self.optional(entry.arch_list, (*path, "arch_list")),
+            runner=self.optional(getattr(entry, "runner", None), (*path, "runner")),
+            args=self.named(entry.args, (*path, "args")),
+            labels=self.named(entry.labels, (*path, "labels")),
+            contexts=self.named(entry.contexts, (*path, "contexts")),
+            tags=self.listed(entry.tags, (*path, "tags")),
+            secrets=self.listed(entry.secrets, (*path, "secrets")),
+        )
+
+    def dimensions(self, spec: MatrixFile) -> Iterator[Layer]:
+        """The arch list of a CUDA release, a platform or a target, and the platform's runner."""
+        for name, cuda in spec.cuda.items():
+            if cuda.arch_list is not None:
+                yield self._dimension("cuda", name, self.value(cuda.arch_list, ("cuda", name, "arch_list")))
+        for name, platform in spec.platforms.items():
+            path: Path_ = ("platforms", name)
+            yield Layer(
+                when={"platform": frozenset({name})},
+                arch_list=self.optional(platform.arch_list, (*path, "arch_list")),
+                runner=self.value(platform.runner, (*path, "runner")),
+            )
+        for name, target in spec.bake.targets.items():
+            if target.arch_list is not None:
+                path = ("bake", "targets", name, "arch_list")
+                yield self._dimension("target", name, self.value(target.arch_list, path))
+
+    def _dimension(self, dimension: str, name: str, arch_list: Value) -> Layer:
+        return Layer(when={dimension: frozenset({name})}, arch_list=arch_list)
+
+
+def origin(at: Positions, path: Path_) -> Origin:
+    """The origin of the value at a path of the file."""
+    words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    return Origin(place=at.place(path), words=words)
+
+
+def _command_line(spec: MatrixFile, given: CommandLine) -> Layer:
+    source = Origin(place="", words="command line")
+    known = rules.placeholders(spec)
+    args: dict[str, Value | None] = {}
+    for name, text in given.args.items():
+        if missing := template.unknown(text, known):
+            raise UsageError(f"--arg {name}: unknown placeholder {{{missing[0][1]}}}")
+        args[name] = Value(text=text, template=text, origin=source)
+    arch_list = None
+    if given.archs:
+        try:
+            parse_list(given.archs)
+        except ArchSyntaxError as error:
+            raise UsageError(f"--archs: {error}") from error
+        arch_list = Value(text="", template=given.archs, origin=source)
+    return Layer(args=args, arch_list=arch_list)

@@ -1,0 +1,112 @@
+"""Which variants of a plan a command is about: `--cuda 13.0 --platform linux/arm64 --variant ID`.
+
+Values of one option are alternatives, options narrow each other. An option that matches nothing is an error with a
+suggestion, never an empty run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.matrix import rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.matrix.variants import Plan, Variant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selector:
+    """What the command line asked for; an empty one selects everything.
+
+    Attributes:
+        cuda, platform, target: Values of the dimension; a full CUDA version works as well.
+        variant: Variant ids.
+        axes: Axis -> values.
+    """
+
+    cuda: Sequence[str] = ()
+    platform: Sequence[str] = ()
+    target: Sequence[str] = ()
+    variant: Sequence[str] = ()
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was asked for."""
+        return not (self.cuda or self.platform or self.target or self.variant or self.axes)
+
+
+def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
+    """`["python=3.12"]` as a mapping.
+
+    Raises:
+        UsageError: One has no `=`.
+    """
+    axes: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise UsageError(f"--axis {text}: expected NAME=VALUE, as in --axis python=3.12")
+        axes.setdefault(name, []).append(value)
+    return axes
+
+
+def narrow(plan: Plan, selector: Selector) -> Plan:
+    """The plan with the selected variants alone, and the dropped rows that the selection would have held.
+
+    Raises:
+        UsageError: A value does not exist, or nothing is left.
+    """
+    if selector.empty:
+        return plan
+    wanted = _wanted(plan, selector)
+    variants = tuple(variant for variant in plan.variants if _matches(variant, wanted, selector.variant))
+    if not variants:
+        given = _words(selector)
+        dropped = [f"{row.id}: {row.why}" for row in plan.dropped if row.id in selector.variant]
+        reason = f" ({'; '.join(dropped)})" if dropped else ""
+        raise UsageError(f"no variant matches {given}{reason}", hint="`orchestrate plan` lists the variants")
+    dropped_rows = tuple(row for row in plan.dropped if not selector.variant or row.id in selector.variant)
+    return replace(plan, variants=variants, dropped=dropped_rows)
+
+
+def _wanted(plan: Plan, selector: Selector) -> dict[str, set[str]]:
+    known = rules.dimensions(plan.matrix.spec)
+    versions = {entry.version: name for name, entry in plan.matrix.spec.cuda.items()}
+    asked: dict[str, Sequence[str]] = {
+        "cuda": [versions.get(value, value) for value in selector.cuda],
+        "platform": selector.platform,
+        "target": selector.target,
+    }
+    for axis, values in selector.axes.items():
+        if axis not in plan.matrix.spec.axes:
+            raise UsageError(f"--axis {axis}=…: no such axis; {did_you_mean(axis, plan.matrix.spec.axes)}".rstrip("; "))
+        asked[axis] = values
+    for dimension, values in asked.items():
+        for value in values:
+            if value not in known[dimension]:
+                hint = did_you_mean(value, known[dimension])
+                raise UsageError(f"--{dimension} {value}: not in {plan.matrix.positions.file}; {hint}")
+    names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
+    for value in selector.variant:
+        if value not in names:
+            raise UsageError(f"--variant {value}: no such variant; {did_you_mean(value, names)}")
+    return {dimension: set(values) for dimension, values in asked.items() if values}
+
+
+def _matches(variant: Variant, wanted: Mapping[str, set[str]], ids: Sequence[str]) -> bool:
+    coordinates = variant.coordinates()
+    return (not ids or variant.id in ids) and all(coordinates[name] in values for name, values in wanted.items())
+
+
+def _words(selector: Selector) -> str:
+    words = [f"--cuda {value}" for value in selector.cuda]
+    words += [f"--platform {value}" for value in selector.platform]
+    words += [f"--target {value}" for value in selector.target]
+    words += [f"--axis {axis}={value}" for axis, values in selector.axes.items() for value in values]
+    words += [f"--variant {value}" for value in selector.variant]
+    return " ".join(words)

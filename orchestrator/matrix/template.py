@@ -1,0 +1,105 @@
+"""Placeholders in the values of matrix.yaml: `{cuda.version}`.
+
+It knows how a placeholder is written and filled in, and the table of those that exist; where values come from is
+variants.py's. `${NAME}` and `%{…}` are not placeholders: they belong to bake's HCL templates and to shells, and arrive
+as written. `{{name}}` stands for a literal `{name}`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_PLACEHOLDER = re.compile(
+    r"\{\{(?P<literal>[A-Za-z_][\w.-]*)\}\}|(?P<foreign>[$%]\{)|\{(?P<name>[A-Za-z_][\w.-]*)\}", re.ASCII
+)
+
+PLACEHOLDERS: dict[str, str] = {
+    "image": "image of matrix.yaml",
+    "cuda": "key of the CUDA release, as in 13.0",
+    "cuda.version": "full version, as in 13.0.2",
+    "cuda.major": "as in 13",
+    "cuda.minor": "as in 0",
+    "cuda.short": "digits of the key alone, as in 130",
+    "cuda.tag_suffix": "tag_suffix of the CUDA release",
+    "platform": "as in linux/amd64",
+    "platform.os": "as in linux",
+    "platform.arch": "as in amd64",
+    "platform.machine": "as uname -m says it: x86_64, aarch64",
+    "platform.runner": "runner of the platform",
+    "platform.tag_suffix": "tag_suffix of the platform",
+    "target": "bake target",
+    "target.tag_suffix": "tag_suffix of the target",
+    "arch_list": "name of the arch list",
+    "archs.torch": "effective archs for TORCH_CUDA_ARCH_LIST, as in 8.0 9.0 12.0+PTX",
+    "archs.flashinfer": "effective archs for FLASHINFER_CUDA_ARCH_LIST (without +PTX, which it mangles)",
+    "archs.cmake": "effective archs for CMAKE_CUDA_ARCHITECTURES",
+    "archs.gencode": "effective archs as nvcc -gencode options",
+    "variant.id": "as in openai-cu130-amd64",
+    "git.sha": "commit, 40 hex digits",
+    "git.short": "commit, 12 hex digits",
+    "git.branch": "branch, / replaced by -",
+    "git.tag": "tag that points at the commit",
+    "matrix.digest": "sha256 of matrix.yaml, 12 hex digits",
+}
+"""Every placeholder and what it stands for; an axis adds `{axis}` and `{axis.field}`."""
+
+NEEDS_VARIANT = frozenset({"arch_list", "variant.id"}) | {
+    name for name in PLACEHOLDERS if name.split(".")[0] in {"cuda", "platform", "target", "archs"}
+}
+"""Placeholders that have no value before a variant is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text taken apart once, filled in many times.
+
+    Attributes:
+        parts: Literal text (False, text) and placeholders (True, name) in order.
+    """
+
+    parts: tuple[tuple[bool, str], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The placeholders in it, in order."""
+        return tuple(text for is_name, text in self.parts if is_name)
+
+    def render(self, values: Mapping[str, str]) -> str:
+        """The text with every placeholder replaced.
+
+        Raises:
+            KeyError: A placeholder has no value.
+        """
+        return "".join([values[text] if is_name else text for is_name, text in self.parts])
+
+
+def parse(text: str) -> Template:
+    """Take a text apart; any text is right, an unknown name is found by `unknown`."""
+    parts: list[tuple[bool, str]] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(text):
+        literal = text[end : match.start()]
+        if match["name"]:
+            parts += [(False, literal), (True, match["name"])]
+        elif match["literal"]:
+            parts.append((False, f"{literal}{{{match['literal']}}}"))
+        else:
+            parts.append((False, literal + match["foreign"]))
+        end = match.end()
+    parts.append((False, text[end:]))
+    return Template(tuple(part for part in parts if part[0] or part[1]))
+
+
+def unknown(text: str, known: Iterable[str]) -> list[tuple[int, str]]:
+    """The placeholders in `text` that do not exist, each with its 0-based offset in characters."""
+    names = set(known)
+    return [
+        (match.start(), match["name"])
+        for match in _PLACEHOLDER.finditer(text)
+        if match["name"] and match["name"] not in names
+    ]

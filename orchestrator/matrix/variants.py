@@ -1,0 +1,313 @@
+"""From a matrix to the variants that it ships: `Variant`, `Plan`, `plan`.
+
+It knows which cells of the matrix are built, fills in their values, and finds what only the whole shows (a tag that two
+variants push). It must not know bake, engines or terminals.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.cuda import arch as archs
+from orchestrator.cuda.dialects import DialectError
+from orchestrator.cuda.select import Selection, select
+from orchestrator.cuda.toolkit import Toolkit, toolkit_for
+from orchestrator.errors import Problem, UsageError
+from orchestrator.matrix import git, layers, load, rules, template
+from orchestrator.matrix.layers import CommandLine, Layer, Origin, Value
+from orchestrator.matrix.values import VariantValues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from orchestrator.matrix.load import Matrix, Path_
+    from orchestrator.matrix.schema import Attest, MatrixFile
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variant:
+    """One buildable row.
+
+    Attributes:
+        id: `<target>-cu130-amd64`, axes appended; a valid bake target name.
+        target: The project's own bake target.
+        cuda: Key of the CUDA release ("13.0"); cuda_version its full version; toolkit what its nvcc can do.
+        platform: OCI platform ("linux/amd64"); machine as uname says it; runner its GitHub Actions label.
+        axes: Axis -> value.
+        arch_list: Name of the arch list, with its origin; archs the selection against the toolkit.
+        args, labels, contexts: Name -> value. tags, secrets: in order.
+        index_tags: Tags of the multi-platform index that this variant belongs to.
+        cache_ref, cache_read: Cache references, filled in.
+        headers: Whether the FlashInfer bundle is carried.
+    """
+
+    id: str
+    target: str
+    cuda: str
+    cuda_version: str
+    toolkit: Toolkit
+    platform: str
+    machine: str
+    runner: str
+    axes: Mapping[str, str]
+    arch_list: Value
+    archs: Selection
+    args: Mapping[str, Value]
+    tags: tuple[Value, ...]
+    labels: Mapping[str, Value]
+    contexts: Mapping[str, Value]
+    secrets: tuple[Value, ...]
+    index_tags: tuple[Value, ...]
+    cache_ref: str
+    cache_read: tuple[str, ...]
+    attest: Attest
+    headers: bool
+
+    def coordinates(self) -> dict[str, str]:
+        """Dimension -> value, as `when` and the selectors name them."""
+        return {"target": self.target, "cuda": self.cuda, "platform": self.platform, **self.axes}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DroppedVariant:
+    """A row that is not built, and why."""
+
+    id: str
+    why: str
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything that would be built, and everything that would not, with the reason."""
+
+    matrix: Matrix
+    variants: tuple[Variant, ...]
+    dropped: tuple[DroppedVariant, ...]
+
+
+def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[str], str] | None = None) -> Plan:
+    """Expand the matrix.
+
+    Args:
+        matrix: A loaded file.
+        given: Values of the command line.
+        fact: Gives the value of `{git.…}`; by default asks git, once for each name.
+
+    Raises:
+        MatrixError: With every problem that only the expansion shows.
+        UsageError: A value of the command line is wrong.
+    """
+    return _Expansion(matrix, given or CommandLine(), fact or (lambda name: git.fact(name, matrix.root))).plan()
+
+
+def variant_id(target: str, cuda: str, platform: str, axes: Mapping[str, str]) -> str:
+    """The name of a variant; only letters, digits, _ and -, because bake refuses others (a dot among them)."""
+    _, _, machine = platform.partition("/")
+    parts = [target, f"cu{cuda.replace('.', '')}", machine.replace("/", "")]
+    parts += [f"{name}{value}" for name, value in axes.items()]
+    return re.sub(r"[^A-Za-z0-9_-]", "-", "-".join(parts))
+
+
+class _Expansion:
+    """One expansion: layers and templates are prepared once, so that ten thousand variants stay cheap."""
+
+    def __init__(self, matrix: Matrix, given: CommandLine, fact: Callable[[str], str]) -> None:
+        self.matrix = matrix
+        self.spec: MatrixFile = matrix.spec
+        self.at = matrix.positions
+        self.given = given
+        self.fact = fact
+        self.problems: list[Problem] = []
+        self.templates: dict[str, template.Template] = {}
+        self.selections: dict[tuple[str, str], Selection] = {}
+        self.facts: dict[str, str] = {}
+        self.toolkits = {name: toolkit_for(entry.version) for name, entry in self.spec.cuda.items()}
+        self.layers = layers.layers(matrix.spec, matrix.positions, given)
+
+    # -- expansion ------------------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        dimensions = rules.dimensions(self.spec)
+        excludes = [
+            Layer(when={name: frozenset(values) for name, values in entry.when.items()}, override=index)
+            for index, entry in enumerate(self.spec.exclude)
+        ]
+        used: set[tuple[str, int]] = set()
+        variants: list[Variant] = []
+        dropped: list[DroppedVariant] = []
+        for values in itertools.product(*dimensions.values()):
+            cell = dict(zip(dimensions, values, strict=True))
+            name = variant_id(cell["target"], cell["cuda"], cell["platform"], {a: cell[a] for a in self.spec.axes})
+            hits = [entry.override for entry in excludes if entry.applies(cell)]
+            used |= {("exclude", index) for index in hits}
+            if hits:
+                origin = layers.origin(self.at, ("exclude", hits[0]))
+                dropped.append(DroppedVariant(id=name, why=self.spec.exclude[hits[0]].why, origin=origin))
+                continue
+            chosen = [layer for layer in self.layers if layer.applies(cell)]
+            used |= {("overrides", layer.override) for layer in chosen}
+            variants.append(self._variant(name, cell, chosen))
+        self._unused(used)
+        self._nothing_compiles(variants)
+        self._duplicates(variants)
+        if self.problems:
+            raise load.invalid(self.at.file, self.problems)
+        return Plan(matrix=self.matrix, variants=tuple(variants), dropped=tuple(dropped))
+
+    def _variant(self, name: str, cell: Mapping[str, str], chosen: Sequence[Layer]) -> Variant:
+        spec = self.spec
+        last = Layer()  # of the keys that replace, the highest layer that says something
+        for layer in chosen:
+            last = Layer(
+                arch_list=layer.arch_list or last.arch_list,
+                runner=layer.runner or last.runner,
+                tags=last.tags if layer.tags is None else layer.tags,
+                secrets=last.secrets if layer.secrets is None else layer.secrets,
+            )
+        arch_list = last.arch_list
+        assert arch_list is not None, "variants.arch_list is required by the schema"  # noqa: S101  # for the type checker
+        selection = self._select(arch_list, cell["cuda"])
+        values = VariantValues(
+            spec,
+            cell,
+            variant_id=name,
+            image=self.given.image or spec.image,
+            arch_list=arch_list.text,
+            selection=selection,
+            toolkit=self.toolkits[cell["cuda"]],
+            fact=self._fact,
+        )
+        headers = spec.headers is not None and spec.headers.policy != "off"
+        if headers and spec.headers is not None and spec.headers.targets is not None:
+            headers = cell["target"] in spec.headers.targets
+        if selection.empty:
+            why = "; ".join(f"{item.arch}: {item.why}" for item in selection.dropped)
+            self._problem(arch_list, f"{name}: no architecture is left for CUDA {cell['cuda']} ({why})")
+        index = [
+            Value(text=text, template=text, origin=layers.origin(self.at, ("publish", "tags", number)))
+            for number, text in enumerate(spec.publish.tags if spec.publish is not None else [])
+        ]
+        return Variant(
+            id=name,
+            target=cell["target"],
+            cuda=cell["cuda"],
+            cuda_version=spec.cuda[cell["cuda"]].version,
+            toolkit=self.toolkits[cell["cuda"]],
+            platform=cell["platform"],
+            machine=values["platform.machine"],
+            runner=last.runner.text if last.runner else "",
+            axes={axis: cell[axis] for axis in spec.axes},
+            arch_list=arch_list,
+            archs=selection,
+            args=self._merged(chosen, "args", values),
+            tags=self._tags(last.tags or (), values),
+            labels=self._merged(chosen, "labels", values),
+            contexts=self._merged(chosen, "contexts", values),
+            secrets=tuple(self._render(value, values) for value in last.secrets or ()),
+            index_tags=self._tags(index, values),
+            cache_ref=self._text(spec.cache.ref, values),
+            cache_read=tuple(self._text(text, values) for text in spec.cache.read),
+            attest=spec.variants.attest,
+            headers=headers,
+        )
+
+    def _fact(self, name: str) -> str:
+        """A fact that all variants share; each is asked for once."""
+        if name not in self.facts:
+            digest = self.matrix.digest.removeprefix("sha256:")[:12]
+            self.facts[name] = digest if name == "matrix.digest" else self.fact(name)
+        return self.facts[name]
+
+    def _select(self, arch_list: Value, cuda: str) -> Selection:
+        text = self.spec.arch_lists[arch_list.text].archs if arch_list.text else arch_list.template
+        key = (text, cuda)
+        if key not in self.selections:
+            self.selections[key] = select(archs.parse_list(text), self.toolkits[cuda])
+        return self.selections[key]
+
+    def _merged(self, chosen: Sequence[Layer], name: str, values: VariantValues) -> dict[str, Value]:
+        merged: dict[str, Value | None] = {}
+        for layer in chosen:
+            merged |= getattr(layer, name)
+        return {key: self._render(value, values) for key, value in merged.items() if value is not None}
+
+    def _render(self, value: Value, values: VariantValues) -> Value:
+        try:
+            return replace(value, text=self._text(value.template, values))
+        except DialectError as error:
+            self._problem(value, f"{values['variant.id']}: {error}")
+            return value
+
+    def _text(self, text: str, values: VariantValues) -> str:
+        parsed = self.templates.get(text)
+        if parsed is None:
+            parsed = self.templates[text] = template.parse(text)
+        return parsed.render(values)
+
+    def _tags(self, found: Iterable[Value], values: VariantValues) -> tuple[Value, ...]:
+        tags = tuple(self._render(value, values) for value in found)
+        for tag in tags:
+            name, colon, label = tag.text.rpartition(":")
+            if not colon or "/" in label:
+                self._problem(tag, f"{tag.text} has no tag", hint='write it as "{image}:…"')
+            elif not _TAG.fullmatch(label) or not name:
+                self._problem(
+                    tag, f"{tag.text} is no image reference: the tag may hold letters, digits, _ . -, 128 at most"
+                )
+        return tags
+
+    # -- what only the expansion shows ------------------------------------------------------------------------------
+
+    def _problem(self, value: Value, what: str, hint: str = "") -> None:
+        if not value.origin.place:
+            raise UsageError(what, hint=hint)
+        _, line, column = value.origin.place.rsplit(":", 2)
+        self.problems.append(Problem(file=self.at.file, line=int(line), column=int(column), what=what, hint=hint))
+
+    def _unused(self, used: set[tuple[str, int]]) -> None:
+        sizes = {"exclude": len(self.spec.exclude), "overrides": len(self.spec.overrides)}
+        for section, size in sizes.items():
+            for index in range(size):
+                if (section, index) not in used:
+                    what = f"{section}[{index}] matches no variant"
+                    hint = "remove it, or correct its when"
+                    self.problems.append(self.at.problem((section, index, "when"), what, hint=hint))
+
+    def _nothing_compiles(self, variants: Sequence[Variant]) -> None:
+        """An entry of an arch list that none of the toolkits using the list can compile is a mistake, not a filter."""
+        used: dict[str, list[Variant]] = {}
+        for variant in variants:
+            if variant.arch_list.text:
+                used.setdefault(variant.arch_list.text, []).append(variant)
+        for name, users in used.items():
+            selections = {variant.cuda: variant.archs for variant in users}
+            lost = [{item.arch: item.why for item in selection.dropped} for selection in selections.values()]
+            for arch in set(lost[0]).intersection(*lost):
+                path: Path_ = ("arch_lists", name)
+                path = (*path, "archs") if (*path, "archs") in self.at.values else path
+                releases = ", ".join(selections)
+                what = f"arch list {name}: no CUDA release that uses it ({releases}) compiles {arch}"
+                self.problems.append(self.at.problem(path, f"{what}: {lost[0][arch]}"))
+
+    def _duplicates(self, variants: Sequence[Variant]) -> None:
+        ids: dict[str, Variant] = {}
+        tags: dict[str, str] = {}
+        for variant in variants:
+            other = ids.setdefault(variant.id, variant)
+            if other is not variant:
+                self.problems.append(
+                    self.at.problem(("axes",), f"two variants are named {variant.id}", hint="rename one axis value")
+                )
+            for tag in variant.tags:
+                owner = tags.setdefault(tag.text, variant.id)
+                if owner != variant.id:
+                    self._problem(
+                        tag, f"{owner} and {variant.id} both push {tag.text}",
+                        hint="add a placeholder that differs between them",
+                    )  # fmt: skip
