@@ -1,0 +1,87 @@
+"""JSON, YAML and TOML by pointer: versions.json, workflows, pipelines, pyproject.
+
+It knows which format a file is in and how a node of a tree is a place; each format's own reader does the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.drift.readers import json_, toml_, tree, yaml_
+from orchestrator.drift.text import Found, Source, Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.drift.readers.tree import Node
+
+Format = Literal["json", "yaml", "toml"]
+
+
+def parse(text: str, format_: Format) -> list[Node]:
+    """The trees of a text, one for each document.
+
+    Raises:
+        ValueError: It is not of that format; the message says where.
+    """
+    if format_ == "json":
+        return [json_.parse(text)]
+    return yaml_.parse(text) if format_ == "yaml" else [toml_.parse(text)]
+
+
+def read(text: str, format_: Format, pointer: str) -> list[Found]:
+    """Every scalar that a pointer leads to.
+
+    Raises:
+        ValueError: The text is not of that format, or the pointer is none.
+    """
+    return [
+        place(node)
+        for root in parse(text, format_)
+        for node in tree.select(root, tree.split_pointer(pointer))
+        if node.kind == "scalar"
+    ]
+
+
+def place(node: Node) -> Found:
+    """A scalar as a place of the file."""
+    if node.inner is None or node.style is None:
+        via = "its spelling spans lines or carries a tag"
+        return Found(value=node.value, start=node.start, end=node.end, via=via)
+    return Found(value=node.value, start=node.inner[0], end=node.inner[1], styles=(node.style,))
+
+
+def scripts(text: str, format_: Format, pointer: str | None = None) -> Iterator[Source]:
+    """Every string of the text (or of the part that a pointer leads to) that a shell might run.
+
+    Raises:
+        ValueError: The text is not of that format, or the pointer is none.
+    """
+    steps = tree.split_pointer(pointer) if pointer else ()
+    for root in parse(text, format_):
+        for part in tree.select(root, steps):
+            for node in part.scalars():
+                yield node.source or _literal(node)
+
+
+def _literal(node: Node) -> Source:
+    """The source of a string without escapes, or one that points at the whole string and cannot be edited."""
+    if node.inner and node.inner[1] - node.inner[0] == len(node.value):
+        return Source(text=node.value, base=node.inner[0], outer=(node.style,) if node.style else ())
+    return Source(
+        text=node.value, starts=[node.start] * len(node.value), ends=[node.end] * len(node.value), base=node.start
+    )
+
+
+def environment(text: str, format_: Format) -> dict[str, str]:
+    """The variables that a pipeline sets for all its steps: the top-level `env:` or `variables:`."""
+    known: dict[str, str] = {}
+    for root in parse(text, format_):
+        for name in ("env", "variables"):
+            section = root.member(name)
+            if section is not None:
+                known |= {key: node.value for key, node in section.members if node.kind == "scalar"}
+    return known
+
+
+__all__ = ["Format", "Style", "environment", "parse", "place", "read", "scripts"]

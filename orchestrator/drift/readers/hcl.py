@@ -1,0 +1,306 @@
+"""HCL, as far as bake files use it: blocks, attributes, objects and lists, with the place of every literal.
+
+A reader of shapes: it says which attribute is a literal, a reference or a template, and leaves every other expression
+to buildx. It must not know what a variable or a target is (bake.py does).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.drift.text import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\r\ufeff]+)|(?P<comment>\#[^\n]*|//[^\n]*|/\*.*?(?:\*/|\Z))|(?P<newline>\n)"
+    r"|(?P<heredoc><<-?(?P<word>[A-Za-z_][\w-]*)[ \t\r]*\n(?:.*\n)*?[ \t]*(?P=word)[ \t\r]*(?=\n|\Z))"
+    r"|(?P<number>\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)|(?P<name>[A-Za-z_][\w-]*)|(?P<other>[^\"])",
+    re.ASCII,
+)
+_BLOCK_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+_REFERENCE = re.compile(r"[ \t]*([A-Za-z_][\w-]*)[ \t]*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expression:
+    """The right side of an attribute.
+
+    Attributes:
+        kind: A literal, a reference to a name, a template of both, an object, a list, or anything else.
+        start: Offset of its first character.
+        end: Offset after its last one.
+        parts: Of a literal or template: text (False, …) and names (True, …) in order; of a reference, its name.
+        inner: The span that a fix of a literal replaces.
+        style: How a new literal is written there.
+        members: Of an object.
+        items: Of a list.
+    """
+
+    kind: Literal["literal", "reference", "template", "object", "list", "other"]
+    start: int
+    end: int
+    parts: tuple[tuple[bool, str], ...] = ()
+    inner: tuple[int, int] = (0, 0)
+    style: Style = Style.HCL_STRING
+    members: tuple[tuple[str, Expression], ...] = ()
+    items: tuple[Expression, ...] = ()
+
+
+@dataclass(kw_only=True, slots=True)
+class Block:
+    """A block, or the whole file: its type and labels, its attributes, and the blocks in it."""
+
+    type: str = ""
+    labels: tuple[str, ...] = ()
+    attributes: dict[str, Expression] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Token:
+    kind: str
+    start: int
+    end: int
+    text: str
+    parts: tuple[tuple[bool, str], ...] | None = None  # of a string; None where it holds an expression
+
+
+def parse(text: str) -> Block:
+    """The blocks and attributes of an HCL text.
+
+    Raises:
+        ValueError: Its brackets do not match; the message says where.
+    """
+    return _Parser(text).body(Block(), closing="")
+
+
+class _Parser:
+    """Reads tokens into blocks."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = [token for token in _tokens(text) if token.kind not in {"space", "comment"}]
+        self.at = 0
+
+    def body(self, block: Block, *, closing: str) -> Block:
+        """Read attributes and blocks up to `closing` (the end of the text for "")."""
+        while True:
+            self.skip_newlines()
+            token = self.peek()
+            if token is None or token.text == closing:
+                if closing and token is None:
+                    raise ValueError(f"not HCL: a {block.type or 'block'} is not closed")
+                self.at += 1
+                return block
+            if token.kind != "name":
+                raise self.wrong(token, "neither a block nor an attribute")
+            self.at += 1
+            following = self.peek()
+            if following is not None and following.text == "=" and following.kind == "other":
+                self.at += 1
+                block.attributes[token.text] = self.expression("\n", closing)
+            else:
+                block.blocks.append(self.block(token))
+
+    def block(self, head: _Token) -> Block:
+        """Read the rest of a block whose type stands at `head`."""
+        labels = []
+        while (token := self.peek()) is not None and token.kind in {"string", "name"}:
+            labels.append("".join(text for _, text in token.parts or ()) if token.kind == "string" else token.text)
+            self.at += 1
+        if token is None or token.text != "{":
+            raise self.wrong(token or head, "expected {")
+        self.at += 1
+        return self.body(Block(type=head.text, labels=tuple(labels)), closing="}")
+
+    def expression(self, *stops: str) -> Expression:
+        """Read one expression, up to a newline, a comma or the bracket that closes what it stands in."""
+        first = self.peek()
+        if first is None:
+            return Expression(kind="other", start=len(self.text), end=len(self.text))
+        if first.text in {"{", "["} and first.kind == "other":
+            whole = self.object() if first.text == "{" else self.list()
+            follower = self.peek()
+            if follower is None or follower.text in {*stops, ",", "}", "]", "\n"}:
+                return whole
+        begin, depth, last = self.at, 0, first
+        while (token := self.peek()) is not None:
+            if token.kind == "other" and token.text in "([{":
+                depth += 1
+            elif token.kind == "other" and token.text in ")]}":
+                if depth == 0:
+                    break
+                depth -= 1
+            elif depth == 0 and (token.kind == "newline" or token.text == ","):
+                break
+            last = token
+            self.at += 1
+        if self.at == begin + 1:
+            return _single(first)
+        return Expression(kind="other", start=first.start, end=last.end)
+
+    def object(self) -> Expression:
+        """Read `{ key = value … }`."""
+        opening = self.tokens[self.at]
+        self.at += 1
+        members: list[tuple[str, Expression]] = []
+        while True:
+            self.skip_newlines(",")
+            token = self.take(opening)
+            if token.text == "}" and token.kind == "other":
+                return Expression(kind="object", start=opening.start, end=token.end, members=tuple(members))
+            key = "".join(text for _, text in token.parts or ()) if token.kind == "string" else token.text
+            while token.text not in {"=", ":"}:
+                token = self.take(opening)
+            members.append((key, self.expression("}")))
+
+    def list(self) -> Expression:
+        """Read `[ value, … ]`."""
+        opening = self.tokens[self.at]
+        self.at += 1
+        items: list[Expression] = []
+        while True:
+            self.skip_newlines(",")
+            token = self.peek()
+            if token is None:
+                raise self.wrong(opening, "a list is not closed")
+            if token.text == "]" and token.kind == "other":
+                self.at += 1
+                return Expression(kind="list", start=opening.start, end=token.end, items=tuple(items))
+            before = self.at
+            items.append(self.expression("]"))
+            if self.at == before:
+                raise self.wrong(token, "not a value")
+
+    def peek(self) -> _Token | None:
+        """The token at hand, None at the end."""
+        return self.tokens[self.at] if self.at < len(self.tokens) else None
+
+    def take(self, opening: _Token) -> _Token:
+        """The token at hand, stepped over."""
+        token = self.peek()
+        if token is None:
+            raise self.wrong(opening, "a bracket is not closed")
+        self.at += 1
+        return token
+
+    def skip_newlines(self, also: str = "\n") -> None:
+        """Step over line breaks (and commas, where they only separate)."""
+        while (token := self.peek()) is not None and (token.kind == "newline" or token.text == also):
+            self.at += 1
+
+    def wrong(self, token: _Token, what: str) -> ValueError:
+        """The error for a token."""
+        line = self.text.count("\n", 0, token.start) + 1
+        return ValueError(f"line {line}: not HCL: {what}")
+
+
+def _single(token: _Token) -> Expression:
+    """An expression of one token."""
+    span = (token.start, token.end)
+    if token.kind == "string" and token.parts is not None:
+        names = any(is_name for is_name, _ in token.parts)
+        inner = (token.start + 1, token.end - 1)
+        return Expression(
+            kind="template" if names else "literal", start=span[0], end=span[1], parts=token.parts, inner=inner
+        )
+    if token.kind == "number" or token.text in {"true", "false"}:
+        parts = ((False, token.text),)
+        return Expression(kind="literal", start=span[0], end=span[1], parts=parts, inner=span, style=Style.HCL_BARE)
+    kind: Literal["reference", "other"] = "reference" if token.kind == "name" and token.text != "null" else "other"
+    return Expression(kind=kind, start=span[0], end=span[1], parts=((True, token.text),), inner=span)
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    pos = 0
+    while pos < len(text):
+        if text[pos] == '"':
+            end, parts = _string(text, pos)
+            yield _Token(kind="string", start=pos, end=end, text=text[pos:end], parts=parts)
+            pos = end
+            continue
+        match = _BLOCK_COMMENT.match(text, pos) or _TOKEN.match(text, pos)
+        if match is None:
+            return
+        kind = "comment" if match.re is _BLOCK_COMMENT else (match.lastgroup or "other")
+        yield _Token(kind="heredoc" if kind == "word" else kind, start=pos, end=match.end(), text=match[0])
+        pos = match.end()
+
+
+def _string(text: str, pos: int) -> tuple[int, tuple[tuple[bool, str], ...] | None]:
+    """The end of the quoted template that starts at `pos`, and its parts."""
+    end = pos + 1
+    while end < len(text) and text[end] not in '"\n':
+        if text[end] == "\\":
+            end += 2
+        elif text.startswith(("$${", "%%{"), end):
+            end += 3
+        elif text.startswith(("${", "%{"), end):
+            end = _interpolation_end(text, end + 1)
+        else:
+            end += 1
+    return min(end + 1, len(text)), template(text[pos + 1 : end], escapes=True)
+
+
+def _interpolation_end(text: str, pos: int) -> int:
+    """The offset after the bracket that closes the one at `pos`, strings inside stepped over."""
+    depth = 0
+    while pos < len(text):
+        char = text[pos]
+        if char == '"':
+            pos = _string(text, pos)[0]
+            continue
+        depth += (char == "{") - (char == "}")
+        pos += 1
+        if depth == 0:
+            return pos
+    return len(text)
+
+
+def template(body: str, *, escapes: bool) -> tuple[tuple[bool, str], ...] | None:
+    """The parts of a template's text: literal (False, …) and names (True, …); None where it holds an expression.
+
+    Args:
+        body: What stands between the quotes.
+        escapes: Whether backslashes escape (in HCL they do; a JSON string is decoded already).
+    """
+    parts: list[tuple[bool, str]] = []
+    literal: list[str] = []
+    pos = 0
+    while pos < len(body):
+        if body.startswith(("$${", "%%{"), pos):
+            literal.append(body[pos + 1 : pos + 3])
+            pos += 3
+        elif body.startswith("%{", pos):
+            return None
+        elif body.startswith("${", pos):
+            end = _interpolation_end(body, pos + 1)
+            name = _REFERENCE.fullmatch(body, pos + 2, end - 1)
+            if name is None:
+                return None
+            parts += [(False, "".join(literal)), (True, name[1])]
+            literal.clear()
+            pos = end
+        elif escapes and body[pos] == "\\":
+            char, pos = _escape(body, pos)
+            literal.append(char)
+        else:
+            literal.append(body[pos])
+            pos += 1
+    return (*(part for part in parts if part[1]), (False, "".join(literal)))
+
+
+def _escape(body: str, pos: int) -> tuple[str, int]:
+    code = body[pos + 1 : pos + 2]
+    digits = {"u": 4, "U": 8}.get(code, 0)
+    if digits:
+        try:
+            return chr(int(body[pos + 2 : pos + 2 + digits], 16)), pos + 2 + digits
+        except ValueError:
+            return "", pos + 2 + digits
+    return _ESCAPES.get(code, code), pos + 2

@@ -1,0 +1,41 @@
+"""The last resort: a regular expression with exactly one group, for files that no other reader knows."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.drift.text import Found, Style
+
+
+def read(text: str, pattern: str) -> list[Found]:
+    """Every match's group.
+
+    Args:
+        text: The file's text.
+        pattern: A regular expression with one group; `^` and `$` are those of a line.
+
+    Raises:
+        ValueError: It is no regular expression, or has not exactly one group.
+    """
+    compiled = compile_pattern(pattern)
+    matches = compiled.finditer(text)
+    return [
+        Found(value=match[1], start=match.start(1), end=match.end(1), styles=(Style.RAW,))
+        for match in matches
+        if match[1] is not None
+    ]
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The compiled expression, if it has one group.
+
+    Raises:
+        ValueError: It is no regular expression, or has not exactly one group.
+    """
+    try:
+        compiled = re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if compiled.groups != 1:
+        raise ValueError(f"a regex claim has exactly one group, this one has {compiled.groups}")
+    return compiled

@@ -1,0 +1,48 @@
+"""Pins of Python requirements: `package==version` lines, and the dependency strings of a pyproject.toml.
+
+It knows the spelling of requirements (PEP 508, names compared as PEP 503 says); it must not know any index.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from orchestrator.drift.text import Source, Style
+
+if TYPE_CHECKING:
+    from orchestrator.drift.text import Found
+
+_REQUIREMENT = re.compile(
+    r"^[ \t\ufeff]*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:\[[^\]\n]*\])?[ \t]*(?P<spec>(?:[=!<>~]=?=?[^;#\s,]*"
+    r"|[=!<>~]=?=?[ \t]*[^;#\s,]+)(?:[ \t]*,[ \t]*[=!<>~]=?=?[ \t]*[^;#\s,]+)*)?",
+    re.MULTILINE,
+)
+_PIN = re.compile(r"={2,3}[ \t]*(?P<version>[^,;#\s]+)$")
+
+
+def read(source: Source, package: str) -> list[Found]:
+    """What the requirements of a text say about one package.
+
+    A pin gives its version; any other specifier is given whole and cannot be fixed, because only a person knows
+    whether a range was meant.
+    """
+    wanted = normalized(package)
+    places = []
+    for match in _REQUIREMENT.finditer(source.text):
+        if normalized(match["name"]) != wanted:
+            continue
+        spec = match["spec"] or ""
+        pin = _PIN.match(spec)
+        if pin:
+            at = match.start("spec") + pin.start("version")
+            places.append(source.found(pin["version"], at, at + len(pin["version"]), Style.RAW))
+        else:
+            start, end = (match.span("spec")) if spec else (match.end("name"), match.end("name"))
+            places.append(source.found(spec, start, end, Style.RAW, via="it is not pinned with =="))
+    return places
+
+
+def normalized(name: str) -> str:
+    """A package name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,225 @@
+"""YAML with the place of every scalar, down to the characters of commands inside quoted and block scalars.
+
+It knows YAML's spelling of scalars and lets PyYAML do the grammar. A scalar whose spelling it cannot follow exactly
+gets no span: such a place is reported and never edited.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from orchestrator.drift.readers.tree import Node
+from orchestrator.drift.text import Source, Style
+
+_ESCAPES = {
+    "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
+    " ": " ", '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029",
+}  # fmt: skip
+_HEX = {"x": 2, "u": 4, "U": 8}
+_BREAK = re.compile(r"[ \t]*(?:\r\n|\n)(?:[ \t]*(?:\r\n|\n))*[ \t]*")
+_MAX_NODES = 200_000  # aliases of aliases grow without bound
+
+
+def parse(text: str) -> list[Node]:
+    """The trees of a YAML text, one for each document.
+
+    Raises:
+        ValueError: It is not YAML; the message says where.
+    """
+    import yaml
+
+    shift = 1 if text.startswith("\ufeff") else 0
+    body = text[shift:]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(body)
+    try:
+        builder = _Builder(body, shift)
+        nodes = []
+        while loader.check_node():
+            nodes.append(builder.build(loader.get_node()))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ValueError(f"line {line}: not YAML: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    else:
+        return nodes
+    finally:
+        loader.dispose()
+
+
+class _Builder:
+    """Turns PyYAML's nodes into ours."""
+
+    def __init__(self, text: str, shift: int) -> None:
+        self.text = text
+        self.shift = shift
+        self.nodes = 0
+
+    def build(self, node: Any) -> Node:
+        import yaml
+
+        self.nodes += 1
+        if self.nodes > _MAX_NODES:
+            raise ValueError("too many values (aliases of aliases?)")
+        start, end = node.start_mark.index, node.end_mark.index
+        if isinstance(node, yaml.MappingNode):
+            members = [(key, self.build(value)) for key, value in _members(node)]
+            return Node(kind="mapping", start=start + self.shift, end=end + self.shift, members=tuple(members))
+        if isinstance(node, yaml.SequenceNode):
+            items = tuple(self.build(item) for item in node.value)
+            return Node(kind="list", start=start + self.shift, end=end + self.shift, items=items)
+        return self._scalar(node, start, end)
+
+    def _scalar(self, node: Any, start: int, end: int) -> Node:
+        value = str(node.value)
+        spelled = _spelling(self.text, start, end, node.style)
+        if spelled is None or "".join(spelled[0]) != value:
+            return Node(kind="scalar", start=start + self.shift, end=end + self.shift, value=value)
+        chars, starts, ends, style = spelled
+        simple = "\n" not in self.text[start:end]
+        starts = [at + self.shift for at in starts]
+        ends = [at + self.shift for at in ends]
+        source = Source(text="".join(chars), starts=starts, ends=ends, base=start + self.shift, outer=(style,))
+        quoted = style in {Style.YAML_SINGLE, Style.YAML_DOUBLE}
+        inner = (start + self.shift + quoted, end + self.shift - quoted) if simple else None
+        return Node(
+            kind="scalar",
+            start=start + self.shift,
+            end=end + self.shift,
+            value=value,
+            inner=inner,
+            style=style,
+            source=source,
+        )
+
+
+def _members(node: Any) -> list[tuple[str, Any]]:
+    """Keys and values of a mapping, those merged in with `<<` first, because the mapping's own win."""
+    import yaml
+
+    own, merged = [], []
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if key.value == "<<":
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for source in reversed(sources):
+                    merged += _members(source) if isinstance(source, yaml.MappingNode) else []
+            else:
+                own.append((str(key.value), value))
+    return merged + own
+
+
+_Spelled = tuple[list[str], list[int], list[int], Style]
+
+
+def _spelling(text: str, start: int, end: int, style: str | None) -> _Spelled | None:
+    """The characters of a scalar, where each is spelled, and the quoting; None where we cannot follow it."""
+    match style:
+        case "'":
+            return (*_flow(text, start + 1, end - 1, "'"), Style.YAML_SINGLE)
+        case '"':
+            return (*_flow(text, start + 1, end - 1, '"'), Style.YAML_DOUBLE)
+        case "|" | ">":
+            return (*_block(text, start, end, folded=style == ">"), Style.YAML_BLOCK)
+        case _:
+            return (*_flow(text, start, end, ""), Style.YAML_PLAIN)
+
+
+def _flow(text: str, pos: int, end: int, quote: str) -> tuple[list[str], list[int], list[int]]:
+    """A plain or quoted scalar: line breaks fold into a blank, escapes become one character."""
+    chars: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+
+    def add(piece: str, start: int, stop: int) -> None:
+        for char in piece:
+            chars.append(char)
+            starts.append(start)
+            ends.append(stop)
+
+    while pos < end:
+        char = text[pos]
+        folded = _BREAK.match(text, pos, end) if char in " \t\r\n" else None
+        if folded:
+            add("\n" * (folded[0].count("\n") - 1) or " ", pos, folded.end())
+            pos = folded.end()
+        elif quote == "'" and text.startswith("''", pos):
+            add("'", pos, pos + 2)
+            pos += 2
+        elif quote == '"' and char == "\\":
+            piece, stop = _escaped(text, pos)
+            add(piece, pos, stop)
+            pos = stop
+        else:
+            add(char, pos, pos + 1)
+            pos += 1
+    return chars, starts, ends
+
+
+def _escaped(text: str, pos: int) -> tuple[str, int]:
+    """The character of an escape in "…", and the offset after it."""
+    code = text[pos + 1 : pos + 2]
+    if code in _HEX:
+        stop = pos + 2 + _HEX[code]
+        try:
+            return chr(int(text[pos + 2 : stop], 16)), stop
+        except ValueError:
+            return "", stop
+    folded = _BREAK.match(text, pos + 1)
+    if folded and code in "\r\n":
+        return "\n" * (folded[0].count("\n") - 1), folded.end()
+    return _ESCAPES.get(code, code), pos + 2
+
+
+def _block(text: str, start: int, end: int, *, folded: bool) -> tuple[list[str], list[int], list[int]]:
+    """A block scalar: its indentation is taken off; `>` folds the breaks between lines of equal indentation."""
+    head = text.find("\n", start)
+    header = text[start : head if head >= 0 else end].split("#", maxsplit=1)[0]
+    lines = [match.span() for match in re.compile(r"[^\n]*\n|[^\n]+").finditer(text, head + 1, end)]
+    bodies = [text[first:last].rstrip("\r\n") for first, last in lines]
+    indent = next((len(body) - len(body.lstrip(" ")) for body in bodies if body.strip(" ")), 0)
+    if re.search(r"[1-9]", header):  # it counts from the parent's indentation, which the node does not tell
+        return [], [], []
+    chars: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for (first, last), body in zip(lines, bodies, strict=True):
+        for offset in range(first + indent, first + len(body)):
+            chars.append(text[offset])
+            starts.append(offset)
+            ends.append(offset + 1)
+        if last > first + len(body):
+            chars.append("\n")
+            starts.append(first + len(body))
+            ends.append(last)
+    if folded:
+        _fold(chars)
+    return _chomp(chars, starts, ends, header)
+
+
+def _fold(chars: list[str]) -> None:
+    """Turn the single breaks between two lines that are neither empty nor indented further into blanks."""
+    line = 0
+    for index, char in enumerate(chars[:-1]):
+        if char != "\n":
+            continue
+        before, after, first = chars[index - 1 : index], chars[index + 1], chars[line]
+        line = index + 1
+        if before not in ([], ["\n"]) and after not in "\n \t" and first not in " \t":
+            chars[index] = " "
+
+
+def _chomp(chars: list[str], starts: list[int], ends: list[int], header: str) -> tuple[list[str], list[int], list[int]]:
+    """Take off the breaks at the end as the header says: `-` all, `+` none, else all but one."""
+    if "+" not in header:
+        size = len(chars)
+        while size and chars[size - 1] == "\n":
+            size -= 1
+        if "-" not in header and size < len(chars):
+            size += 1
+        return chars[:size], starts[:size], ends[:size]
+    return chars, starts, ends

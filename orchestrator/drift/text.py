@@ -1,0 +1,184 @@
+"""Where a value stands in a text, and how a new one is written into that very place.
+
+Readers find values in files of many kinds; this module holds what they share: the span of a value, the nesting of
+texts inside texts (a shell command inside a quoted YAML scalar) and the quoting that each of them asks for. It must not
+know what a value means or what the matrix says about it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Style(Enum):
+    """How a value is written in the place it stands in; the span of a quoted style lies between the quotes."""
+
+    RAW = "raw"
+    WORD = "word"  # an unquoted word of a shell or a Dockerfile
+    SINGLE = "single"  # '…' of a shell or a Dockerfile
+    DOUBLE = "double"  # "…" of a shell or a Dockerfile
+    HCL_STRING = "hcl string"
+    HCL_BARE = "hcl bare"  # a number or a boolean
+    JSON_STRING = "json string"
+    JSON_BARE = "json bare"
+    YAML_PLAIN = "yaml plain"
+    YAML_SINGLE = "yaml single"
+    YAML_DOUBLE = "yaml double"
+    YAML_BLOCK = "yaml block"  # | and >
+    TOML_BASIC = "toml basic"
+    TOML_LITERAL = "toml literal"
+    TOML_BARE = "toml bare"
+
+
+_BARE_WORD = re.compile(r"[\w./:+,@%=~^-]*", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_PLAIN_YAML = re.compile(r"[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """One place of a file that says something.
+
+    Attributes:
+        value: What it says, quotes and escapes undone and, where `via` is set, variables followed.
+        start: Offset, in characters of the file's text, of the first one that a fix replaces.
+        end: Offset after the last one.
+        styles: How a new value is written there, the innermost quoting first.
+        where: What the place is called in a report: "stage base", "branch else"; "" where the line says it all.
+        via: Why a new value cannot be written at this place (it comes from elsewhere), or "".
+        written: The text as it stands before variables are followed, or "" where it is `value`.
+    """
+
+    value: str
+    start: int
+    end: int
+    styles: tuple[Style, ...] = (Style.RAW,)
+    where: str = ""
+    via: str = ""
+    written: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A text, and where in the file each of its characters came from.
+
+    A whole file is its own source. The decoded scalar of a YAML file, the logical line of a Dockerfile and the code
+    block of a Markdown page are sources inside one.
+
+    Attributes:
+        text: The decoded text.
+        starts: For each character, its offset in the file; None where the file's offset is `base` plus its own.
+        ends: For each character, the offset after its spelling in the file.
+        base: Offset of the first character where `starts` is None.
+        outer: The quoting that the text stands in, the innermost first.
+    """
+
+    text: str
+    starts: Sequence[int] | None = None
+    ends: Sequence[int] = ()
+    base: int = 0
+    outer: tuple[Style, ...] = ()
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The file's span of a span of this text."""
+        if self.starts is None:
+            return self.base + start, self.base + end
+        if start < end:
+            return self.starts[start], self.ends[end - 1]
+        at = self.starts[start] if start < len(self.starts) else (self.ends[-1] if self.ends else self.base)
+        return at, at
+
+    def part(self, start: int, end: int) -> Source:
+        """The source of a part of this text."""
+        if self.starts is None:
+            return Source(text=self.text[start:end], base=self.base + start, outer=self.outer)
+        return Source(
+            text=self.text[start:end],
+            starts=self.starts[start:end],
+            ends=self.ends[start:end],
+            base=self.span(start, start)[0],
+            outer=self.outer,
+        )
+
+    def found(
+        self, value: str, start: int, end: int, style: Style, *, where: str = "", via: str = "", written: str = ""
+    ) -> Found:
+        """A value of this text as a place of the file."""
+        outer_start, outer_end = self.span(start, end)
+        styles = (style, *self.outer)
+        return Found(
+            value=value, start=outer_start, end=outer_end, styles=styles, where=where, via=via, written=written
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lines:
+    """Line and column of an offset. Lines end with LF or CRLF, whatever a format may count besides."""
+
+    breaks: tuple[int, ...] = field(default=())
+
+    @classmethod
+    def of(cls, text: str) -> Lines:
+        """The lines of a text."""
+        return cls(breaks=tuple(match.end() for match in re.finditer("\n", text)))
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """1-based line and column, in characters, of an offset."""
+        line = bisect_right(self.breaks, offset)
+        return line + 1, offset - (self.breaks[line - 1] if line else 0) + 1
+
+
+def write(value: str, styles: Sequence[Style]) -> str | None:
+    """The text that says `value` inside the given quoting, the innermost first.
+
+    Returns:
+        None where the quoting cannot hold it (a quote inside `'…'`, a line break anywhere).
+    """
+    if any(ord(char) < 0x20 or char in "\x7f\x85\u2028\u2029" for char in value):
+        return None
+    text: str | None = value
+    for style in styles:
+        if text is None:
+            return None
+        text = _write_one(text, style)
+    return text
+
+
+def _write_one(value: str, style: Style) -> str | None:
+    match style:
+        case Style.RAW | Style.YAML_BLOCK:
+            return value
+        case Style.WORD:
+            return value if _BARE_WORD.fullmatch(value) else '"' + _escape(value, '\\"') + '"'
+        case Style.DOUBLE | Style.YAML_DOUBLE | Style.TOML_BASIC:
+            return _escape(value, '\\"')
+        case Style.SINGLE | Style.TOML_LITERAL:
+            return None if "'" in value else value
+        case Style.YAML_SINGLE:
+            return value.replace("'", "''")
+        case Style.HCL_STRING:
+            return _escape(value, '\\"').replace("${", "$${").replace("%{", "%%{")
+        case Style.HCL_BARE:
+            bare = _NUMBER.fullmatch(value) or value in {"true", "false"}
+            return value if bare else '"' + str(_write_one(value, Style.HCL_STRING)) + '"'
+        case Style.JSON_STRING:
+            return json.dumps(value, ensure_ascii=False)[1:-1]
+        case Style.JSON_BARE | Style.TOML_BARE:
+            bare = _NUMBER.fullmatch(value) or value in {"true", "false"}
+            return value if bare else json.dumps(value, ensure_ascii=False)
+        case Style.YAML_PLAIN:
+            safe = _PLAIN_YAML.fullmatch(value) and ": " not in value and not value.endswith(":")
+            return value if safe else '"' + _escape(value, '\\"') + '"'
+
+
+def _escape(value: str, special: str) -> str:
+    """`value` with a backslash before each of the special characters."""
+    return "".join(f"\\{char}" if char in special else char for char in value)
