@@ -42,6 +42,7 @@ MESSAGE_WIDTH = 500
 
 _CLIPPED = "[output clipped, log limit"
 _CANCELLED = re.compile(r"\bcontext canceled\b|\bcode = Canceled\b|^canceled", re.IGNORECASE)
+_RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ', re.DOTALL)
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]+:[^/\s@]+@")
 _WRAPPING = re.compile(r"^(?:ERROR: )?(?:target [\w-]+: )?(?:failed to solve: )?", re.DOTALL)
 
@@ -138,7 +139,7 @@ class Progress:
         return Failure(
             step=failed.name,
             kind=failed.kind,
-            message=one_line(failed.error),
+            message=one_line(_RUN_ENDED.sub("", failed.error)),  # the step already names the command
             returncode=returncode,
             client=one_line(client),
         )
@@ -204,7 +205,7 @@ class Progress:
         seconds = _seconds(step.started, at)
         if step.error:
             if step.kind is StepKind.CACHE_IMPORT:
-                self.cache_problems += (f"{step.name}: {one_line(step.error)}",)
+                self.cache_problems += (_cache_problem(step),)
             yield StepFailed(
                 number=step.number,
                 name=step.name,
@@ -272,6 +273,13 @@ def one_line(text: str) -> str:
     """A reason in one line: BuildKit's wrapping, line breaks and excess length taken away."""
     flat = " ".join(without_credentials(_WRAPPING.sub("", text)).split())
     return flat if len(flat) <= MESSAGE_WIDTH else flat[: MESSAGE_WIDTH - 1] + "…"
+
+
+def _cache_problem(step: _Step) -> str:
+    reference = step.name.rpartition(" ")[2]
+    if step.error.endswith("not found"):
+        return f"no cache at {reference} yet"
+    return f"cache {reference} could not be used: {one_line(step.error)}"
 
 
 def _as_shown(line: bytes) -> str:

@@ -1,0 +1,50 @@
+"""SIGINT, SIGTERM and SIGHUP turned into a wish to stop, so that a run ends in order and still writes its report.
+
+It knows signals; it must not know what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.process import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Within it, the first signal sets the event it gives, the second makes the stop immediate.
+
+    A signal that the process was told to ignore (SIGHUP under nohup) stays ignored. Outside the main thread Python
+    allows no handlers: the event is given all the same and never set by a signal. The handlers of before come back at
+    the end.
+    """
+    stop = Stop()
+    asked = False
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            stop.immediate = True
+            return
+        asked = True
+        stop.set()
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
