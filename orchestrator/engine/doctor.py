@@ -6,6 +6,7 @@ caller's. A check never raises: an answer that does not come is a finding.
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -282,7 +283,7 @@ def registry_host(image: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a registry is of this machine, which docker talks to in plain HTTP."""
-    name = host.rpartition(":")[0] if host.count(":") == 1 else host
+    name = re.sub(r":\d+$", "", host)
     return name in ("localhost", "[::1]") or name.startswith("127.")
 
 

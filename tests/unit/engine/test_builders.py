@@ -1,0 +1,89 @@
+"""Builders, read from what a real `docker buildx ls --format json` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.engine import builders
+from orchestrator.engine.builders import Builder, choose, parse_builders
+from orchestrator.errors import EnvironmentLacksError
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+def recorded(name: str = "builders.jsonl", *, containerd_store: bool = True) -> tuple[Builder, ...]:
+    return parse_builders((RECORDED / name).read_text(), containerd_store=containerd_store)
+
+
+def test_all_drivers_are_read() -> None:
+    found = {builder.name: builder for builder in recorded()}
+    assert {name: builder.driver for name, builder in found.items()} == {
+        "default": "docker",
+        "eng1-idle": "docker-container",
+        "eng1-broken": "remote",
+    }
+    assert found["default"].current
+    assert found["default"].running
+    assert "linux/amd64" in found["default"].platforms
+    assert not found["eng1-idle"].running
+
+
+def test_a_builder_that_has_not_started_is_believed() -> None:
+    idle = choose(recorded(), "eng1-idle")
+    assert idle.platforms == ()
+    assert idle.builds("linux/arm64")
+    assert not choose(recorded()).builds("linux/arm64")
+
+
+def test_only_the_docker_driver_needs_the_containerd_store() -> None:
+    classic = {builder.name: builder for builder in recorded(containerd_store=False)}
+    assert not classic["default"].full
+    assert not classic["default"].exports_cache("registry")
+    assert classic["default"].exports_cache("inline")
+    assert classic["eng1-idle"].exports_cache("registry")
+    assert choose(recorded()).exports_cache("registry")
+
+
+def test_the_current_one_is_chosen_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose(recorded()).name == "default"
+    monkeypatch.setenv(builders.BUILDER_VARIABLE, "eng1-idle")
+    assert choose(recorded()).name == "eng1-idle"
+    assert choose(recorded(), "default").name == "default"
+
+
+def test_an_unknown_builder_is_an_error_with_a_suggestion() -> None:
+    with pytest.raises(EnvironmentLacksError) as caught:
+        choose(recorded(), "eng1-idel")
+    assert caught.value.hint == "did you mean eng1-idle?"
+
+
+def test_a_builder_that_cannot_be_loaded_says_why() -> None:
+    with pytest.raises(EnvironmentLacksError, match="Cannot connect to the Docker daemon"):
+        choose(recorded("builders-unreachable.jsonl"))
+
+
+def test_without_any_builder_there_is_a_cure() -> None:
+    with pytest.raises(EnvironmentLacksError) as caught:
+        choose(())
+    assert "docker buildx use" in caught.value.hint
+
+
+def test_an_error_of_a_node_is_the_builders() -> None:
+    line = '{"Name":"k","Driver":"kubernetes","Current":true,"Nodes":[{"Name":"k0","Err":"no such cluster"}]}'
+    with pytest.raises(EnvironmentLacksError, match="no such cluster"):
+        choose(parse_builders(line, containerd_store=True))
+
+
+def test_platforms_set_by_hand_lose_their_star() -> None:
+    line = '{"Name":"b","Driver":"remote","Nodes":[{"Status":"running","Platforms":["linux/arm64*","linux/amd64"]}]}'
+    (builder,) = parse_builders(line, containerd_store=False)
+    assert builder.platforms == ("linux/amd64", "linux/arm64")
+
+
+@given(st.text())
+def test_any_text_is_read_without_a_traceback(text: str) -> None:
+    assert parse_builders(text, containerd_store=True) == ()
