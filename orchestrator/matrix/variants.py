@@ -84,9 +84,17 @@ class DroppedVariant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Everything that would be built, and everything that would not, with the reason."""
+    """Everything that would be built, and everything that would not, with the reason.
+
+    Attributes:
+        matrix: The file.
+        image: The repository, of the command line or the file.
+        variants: The rows that are built.
+        dropped: The rows that are not.
+    """
 
     matrix: Matrix
+    image: str
     variants: tuple[Variant, ...]
     dropped: tuple[DroppedVariant, ...]
 
@@ -158,7 +166,12 @@ class _Expansion:
         self._duplicates(variants)
         if self.problems:
             raise load.invalid(self.at.file, self.problems)
-        return Plan(matrix=self.matrix, variants=tuple(variants), dropped=tuple(dropped))
+        return Plan(
+            matrix=self.matrix,
+            image=self.given.image or self.spec.image,
+            variants=tuple(variants),
+            dropped=tuple(dropped),
+        )
 
     def _variant(self, name: str, cell: Mapping[str, str], chosen: Sequence[Layer]) -> Variant:
         spec = self.spec

@@ -1,0 +1,186 @@
+"""The generated bake file of one variant: a JSON target that inherits the user's own.
+
+JSON strings are HCL templates to buildx: `${X}` is evaluated (measured, buildx 0.29.1), so every value is escaped and
+arrives as written. It knows bake's attributes; where values come from is the matrix's business.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.cache.refs import CacheEntries, CachePolicy, entries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orchestrator.matrix.variants import Plan, Variant
+
+LABELS = "com.orchestrate"
+"""Prefix of the labels that say what was promised to an image; `orchestrate verify` reads them back."""
+
+_SECRET_VALUE = re.compile(r"(?i)(token|password|passwd|secret|credential|api_?key)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """Where a build's result goes.
+
+    Attributes:
+        push: To the registry, under the variant's tags (by digest alone where it has none).
+        load: Into the engine's image store.
+        directory: As OCI archives `<id>.tar` in this directory; None for none.
+    """
+
+    push: bool = False
+    load: bool = False
+    directory: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extras:
+    """What other features add to a variant's bake file.
+
+    Attributes:
+        args: Build arguments.
+        contexts: Named contexts.
+        network: "none" takes the network from every RUN; "" leaves it.
+        no_cache: True leaves every cache reference out (an air-gapped build reaches nothing).
+    """
+
+    args: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""
+    no_cache: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BakeFile:
+    """A generated bake file.
+
+    Attributes:
+        target: Name of its one target: the variant's id.
+        content: The parsed JSON.
+        cache: The cache entries in it.
+    """
+
+    target: str
+    content: Mapping[str, Any]
+    cache: CacheEntries
+
+    @property
+    def text(self) -> str:
+        """The file's text: sorted keys, indented, stable."""
+        return json.dumps(self.content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def escape(text: str) -> str:
+    """A text as a literal inside an HCL template: `${` becomes `$${`, `%{` becomes `%%{`."""
+    return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def cache_policy(plan: Plan) -> CachePolicy:
+    """The matrix's cache section; the local directory is made absolute."""
+    spec = plan.matrix.spec.cache
+    directory = str((plan.matrix.root / spec.dir).absolute())
+    return CachePolicy(backend=spec.backend, mode=spec.mode, write=spec.write, directory=directory)
+
+
+def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
+    """The labels that every variant gets: OCI's, and what was promised.
+
+    No timestamp is among them: a label that changes with every build would give every build a new digest.
+    """
+    own = {
+        "org.opencontainers.image.title": plan.image.rpartition("/")[2],
+        "org.opencontainers.image.ref.name": variant.tags[0].text if variant.tags else "",
+        "org.opencontainers.image.revision": revision,
+        f"{LABELS}.variant": variant.id,
+        f"{LABELS}.archs": " ".join(str(arch) for arch in variant.archs.effective),
+        f"{LABELS}.archs.requested": " ".join(str(arch) for arch in variant.archs.requested),
+        f"{LABELS}.cuda": variant.cuda_version,
+        f"{LABELS}.matrix": plan.matrix.digest,
+    }
+    given = {name: value.text for name, value in variant.labels.items()}
+    return {name: text for name, text in {**own, **given}.items() if text}
+
+
+def render(
+    plan: Plan, variant: Variant, *, output: Output | None = None, extras: Extras | None = None, revision: str = ""
+) -> BakeFile:
+    """The bake file of one variant.
+
+    Args:
+        plan: The plan that it belongs to.
+        variant: The variant.
+        output: Where the result goes; None keeps it in the build cache.
+        extras: What other features add.
+        revision: The commit for org.opencontainers.image.revision, "" for none.
+    """
+    output = output or Output()
+    extras = extras or Extras()
+    tags = tuple(tag.text for tag in variant.tags)
+    policy = CachePolicy(backend="off") if extras.no_cache else cache_policy(plan)
+    cache = entries(policy, ref=variant.cache_ref, read=variant.cache_read, tags=tags, push=output.push)
+    args = {name: value.text for name, value in variant.args.items()} | dict(extras.args)
+    contexts = {name: value.text for name, value in variant.contexts.items()} | dict(extras.contexts)
+    target: dict[str, Any] = {
+        "inherits": [variant.target],
+        "description": f"{variant.target} for CUDA {variant.cuda_version} on {variant.platform}",
+        "args": args,
+        "labels": labels(plan, variant, revision),
+        "platforms": [variant.platform],
+        # lists replace what the user's target says, empty ones as well (measured, buildx 0.29.1)
+        "tags": list(tags),
+        "cache-from": list(cache.read),
+        "cache-to": list(cache.write),
+        "output": [_output(plan.image, variant, output)],
+        "attest": _attestations(variant, output),
+    }
+    if contexts:
+        target["contexts"] = contexts
+    if variant.secrets:
+        target["secret"] = [secret.text for secret in variant.secrets]
+    if extras.network:
+        target["network"] = extras.network
+    return BakeFile(target=variant.id, content={"target": {variant.id: _escaped(target)}}, cache=cache)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether an argument's name says that its value should not be shown (or be an argument at all)."""
+    return bool(_SECRET_VALUE.search(name))
+
+
+def _output(image: str, variant: Variant, output: Output) -> str:
+    if output.push:
+        if variant.tags:
+            return "type=image,push=true"
+        return f"type=image,name={image},push-by-digest=true,name-canonical=true,push=true"
+    if output.load:
+        return "type=docker"
+    if output.directory is not None:
+        return f"type=oci,dest={output.directory / variant.id}.tar"
+    return "type=cacheonly"
+
+
+def _attestations(variant: Variant, output: Output) -> list[str]:
+    """Attestations go where an index can hold them: the docker exporter refuses them on most drivers."""
+    provenance = variant.attest.provenance
+    if output.load or provenance == "off":
+        found = ["type=provenance,disabled=true"]
+    else:
+        found = [f"type=provenance,mode={provenance}"]
+    if variant.attest.sbom and not output.load:
+        found.append("type=sbom")
+    return found
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {name: _escaped(item) for name, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value

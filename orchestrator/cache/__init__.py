@@ -1,0 +1,1 @@
+"""Where layers live between builds."""
