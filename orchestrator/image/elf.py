@@ -33,15 +33,14 @@ class DamagedFileError(VerificationError):
 
 
 class Source(Protocol):
-    """Random access to the bytes of one file.
-
-    `size` is its length in bytes. `read_at` gives up to `count` bytes at `offset`, fewer only at the end.
-    """
+    """Random access to the bytes of one file."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Its length in bytes."""
 
-    def read_at(self, offset: int, count: int) -> bytes: ...
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes at `offset`, fewer only at the end."""
 
 
 class Window:

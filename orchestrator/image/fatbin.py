@@ -137,7 +137,7 @@ def read_entry(header: bytes, offset: int, room: int) -> DeviceImage:
         raise DamagedFileError(f"fatbin entry at {offset} of unknown kind {number} (version {version:#x})")
     if not ENTRY_BYTES <= head <= MAX_ENTRY_HEADER or head + stored > room:
         raise DamagedFileError(f"fatbin entry at {offset} claims {head}+{stored} bytes, {room} are left")
-    if not 10 <= sm <= 999 or flags & _ARCH_SPECIFIC and flags & _FAMILY:
+    if not 10 <= sm <= 999 or (flags & _ARCH_SPECIFIC and flags & _FAMILY):
         raise DamagedFileError(f"fatbin entry at {offset} names architecture {sm} with flags {flags:#x}")
     compression = "lz4" if flags & _LZ4 else "zstd" if flags & _ZSTD else ""
     if packed > stored:

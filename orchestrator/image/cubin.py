@@ -1,0 +1,166 @@
+"""Inside a cubin: whether it holds kernels at all, which, and for which architecture it was made.
+
+Listing device code never comes here; the emptiness test opens a few small cubins, `--deep` opens all. This module must
+not know where a cubin came from. Unpacking is bounded by the size that the caller allows, never by what a header says.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING
+
+from orchestrator.image.elf import MACHINE_CUDA, NOBITS, DamagedFileError, Window, read_header, read_sections
+
+if TYPE_CHECKING:
+    from orchestrator.image.elf import Source
+
+MAX_TESTED = 16 * 1024
+"""Bytes up to which a cubin may be empty. Of 1,943 empty cubins of real wheels the largest had 9,104 bytes, while the
+smallest with a kernel had 3,368: size alone does not tell, but above this none has to be opened."""
+
+MAX_OPENED = 256 * 1024 * 1024
+"""Bytes up to which a cubin is unpacked for its kernel names."""
+
+_TEXT = ".text."
+_SHT_NOTE = 7
+
+
+def unpack(stored: bytes, compression: str, size: int) -> bytes:
+    """The bytes of an image.
+
+    Args:
+        stored: As they stand in the file, padding included.
+        compression: "", "lz4" or "zstd".
+        size: Bytes that must come out.
+
+    Raises:
+        DamagedFileError: Something else comes out.
+    """
+    if not compression:
+        return stored
+    whole = _unpack_zstd(stored, size) if compression == "zstd" else unpack_lz4(stored, size)
+    if len(whole) != size:
+        raise DamagedFileError(f"{compression} image unpacks to {len(whole)} bytes, expected {size}")
+    return whole
+
+
+def _unpack_zstd(stored: bytes, size: int) -> bytes:
+    import zstandard
+
+    try:
+        if zstandard.frame_content_size(stored) > size:  # decompress() would allocate what the frame claims
+            raise DamagedFileError(f"zstd image unpacks to more than the {size} bytes expected")
+        return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(stored, max_output_size=size)
+    except zstandard.ZstdError as error:
+        raise DamagedFileError(f"zstd image: {error}") from error
+
+
+def unpack_lz4(stored: bytes, size: int) -> bytes:
+    """One LZ4 block (no frame around it), as nvcc 12 and `--compress-mode=speed` write it.
+
+    Args:
+        stored: The block; zero padding may follow it.
+        size: Bytes after which decoding stops.
+
+    Raises:
+        DamagedFileError: The block contradicts itself.
+    """
+    out = bytearray()
+    at = 0
+    try:
+        while len(out) < size:
+            token = stored[at]
+            literals, at = _length(stored, at + 1, token >> 4)
+            if at + literals > len(stored):
+                raise DamagedFileError("LZ4 image is cut off")
+            out += stored[at : at + literals]
+            at += literals
+            if len(out) >= size:
+                break
+            distance = stored[at] | stored[at + 1] << 8
+            count, at = _length(stored, at + 2, token & 15)
+            _repeat(out, distance, min(count + 4, size + 1 - len(out)))
+    except IndexError as error:
+        raise DamagedFileError("LZ4 image is cut off") from error
+    return bytes(out)
+
+
+def _length(block: bytes, at: int, nibble: int) -> tuple[int, int]:
+    total = nibble
+    if nibble == 15:
+        while (more := block[at]) == 255:
+            total += 255
+            at += 1
+        total += more
+        at += 1
+    return total, at
+
+
+def _repeat(out: bytearray, distance: int, count: int) -> None:
+    if not 0 < distance <= len(out):
+        raise DamagedFileError("LZ4 image refers to bytes before its start")
+    if distance >= count:
+        start = len(out) - distance
+        out += out[start : start + count]
+    else:  # the copy overlaps itself: a short pattern, repeated
+        pattern = bytes(out[-distance:])
+        out += (pattern * (count // distance + 1))[:count]
+
+
+def kernel_names(cubin: bytes) -> frozenset[str]:
+    """The mangled names of the functions in a cubin: the sections `.text.<name>` that hold instructions.
+
+    Raises:
+        DamagedFileError: Its section table contradicts itself.
+    """
+    return frozenset(
+        section.name[len(_TEXT) :]
+        for section in read_sections(Window(cubin))
+        if section.size and section.type != NOBITS and section.name.startswith(_TEXT)
+    )
+
+
+def is_empty(cubin: bytes) -> bool:
+    """Whether a cubin holds no function at all.
+
+    Link stubs, and what a source file becomes that was compiled for an architecture by accident, look so: a label
+    without code behind it.
+    """
+    return b".text." not in cubin or not kernel_names(cubin)
+
+
+def bare_architecture(source: Source) -> tuple[int, str] | None:
+    """SM and suffix of a cubin that stands alone (`.cubin` files); None for what is no cubin.
+
+    The header does not tell 100, 100a and 100f apart; the note with ptxas' own command line does, and where there is
+    none, the flags of the older ABI or `.nv.compat` tell `a` from plain (measured with ptxas 12.0 to 13.5).
+
+    Args:
+        source: The file.
+
+    Raises:
+        DamagedFileError: Its section table contradicts itself.
+    """
+    header = read_header(source.read_at(0, 64))
+    if header is None or header.machine != MACHINE_CUDA:
+        return None
+    sections = {section.name: section for section in read_sections(source)}
+    note = sections.get(".note.nv.tkinfo")
+    if note is not None and note.type == _SHT_NOTE:
+        text = source.read_at(note.offset, min(note.size, 65_536))
+        found = re.search(rb"-arch[ =]+sm_(\d+)([af]?)\b", text)
+        if found:
+            return int(found[1]), found[2].decode()
+    if header.os_abi == 0x33 and header.abi_version <= 7:
+        return header.flags & 0xFF, "a" if header.flags & 0x800 else ""
+    specific = bool(header.flags & 0x8)
+    compat = sections.get(".nv.compat")
+    if compat is not None and compat.type != NOBITS:
+        specific |= _compat_says_specific(source.read_at(compat.offset, min(compat.size, 4096)))
+    return header.flags >> 8 & 0xFF, "a" if specific else ""
+
+
+def _compat_says_specific(data: bytes) -> bool:
+    """Whether `.nv.compat` holds the attribute 02 09 with value 1; its records are four bytes: format, id, value."""
+    return any(record[:3] == b"\x02\x09\x01" for (record,) in struct.iter_unpack("4s", data[: len(data) // 4 * 4]))
