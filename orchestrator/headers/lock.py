@@ -1,0 +1,401 @@
+"""The lock: every byte of a bundle, named before anything is fetched or built.
+
+`flashinfer.lock.json` is committed beside matrix.yaml. It is sorted, stable and free of timestamps, so two machines
+write the same text and a review shows what moved. The bundle digest is the sha256 of the text `SHA256SUMS` that lies in
+the bundle (one line a placed file, sorted by path): a Dockerfile step can prove it with coreutils alone. This module is
+pure: values, text and checks, no files and no network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import Problem, UsageError, VerificationError
+from orchestrator.headers import layout as layouts
+from orchestrator.headers.pins import Pin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from orchestrator.headers.pins import Pins
+
+SCHEMA = 1
+DEFAULT_NAME = "flashinfer.lock.json"
+SUMS_NAME = "SHA256SUMS"
+TIERS = ("headers", "cubins")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_MAX_PATH = 1024
+_RESERVED = (DEFAULT_NAME, SUMS_NAME)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedFile:
+    """One artifact: its path relative to the repository, sha256 (bare hex) and size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LockedPin:
+    """One pin and how many files of it the bundle holds (0: the tier takes nothing from it)."""
+
+    pin: Pin
+    files: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """One file of the placed tree.
+
+    Attributes:
+        path: Relative to the cubin directory.
+        sha256: Bare hex.
+        size: Bytes.
+        content: The bytes of a file that is generated, None for one that comes from the store.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lock:
+    """A bundle, completely described.
+
+    Attributes:
+        version: FlashInfer's version.
+        commit: The git commit that it was built from, "" if the package does not say.
+        wheel_sha256: sha256 of the flashinfer-python wheel, "" where none was read.
+        layout: Generation name, `L2`.
+        tier: `headers` or `cubins`.
+        sm: Compute capabilities that the tier `cubins` was narrowed to, empty for all.
+        pins: Every pin of that version, sorted by attr.
+        files: Every artifact, sorted by path.
+        missing: Artifacts outside every manifest that no source had, sorted; FlashInfer will want them at run time.
+        not_covered: What a running FlashInfer may still want to download, in words.
+    """
+
+    version: str
+    commit: str
+    wheel_sha256: str
+    layout: str
+    tier: str
+    sm: tuple[str, ...]
+    pins: tuple[LockedPin, ...]
+    files: tuple[LockedFile, ...]
+    missing: tuple[str, ...]
+    not_covered: tuple[str, ...]
+
+    @property
+    def headers(self) -> tuple[LockedFile, ...]:
+        """The header files alone."""
+        return tuple(file for file in self.files if file.path.endswith(".h"))
+
+    @property
+    def bytes(self) -> int:
+        """Sum of the sizes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every artifact that FlashInfer's C++ loader may ask for is in the bundle.
+
+        Only then may an image set FLASHINFER_NO_DOWNLOAD: with a cubin missing it makes the loader hand out the
+        previous kernel's bytes instead of an error (measured: 0.6.13, 0.7.2.post1; flashinfer-ai/flashinfer#4925).
+        """
+        return self.tier == "cubins" and not self.sm and not self.missing
+
+
+def clean_path(path: str) -> str:
+    """A relative path that is safe to create below any directory.
+
+    Raises:
+        ValueError: It is absolute, climbs out, or holds what no artifact's name has ever held.
+    """
+    if not path or len(path) > _MAX_PATH:
+        raise ValueError("empty or longer than 1024 characters")
+    if path.startswith("/") or "\\" in path or ":" in path:
+        raise ValueError("absolute, or with a backslash or a colon")
+    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in path):
+        raise ValueError("with a control character")
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError("with an empty, . or .. part")
+    if unicodedata.normalize("NFC", path) != path:
+        raise ValueError("not in Unicode normal form C")
+    return path
+
+
+def collision(paths: Iterable[str]) -> tuple[str, str] | None:
+    """Two of the paths that some file system would take for one (case folding), or a file that is also a directory."""
+    seen: dict[str, str] = {}
+    parents: dict[str, str] = {}
+    for path in sorted(paths):
+        folded = path.casefold()
+        if folded in seen:
+            return seen[folded], path
+        seen[folded] = path
+        parts = path.split("/")
+        for end in range(1, len(parts)):
+            parents.setdefault("/".join(parts[:end]).casefold(), path)
+    for folded, path in seen.items():
+        if folded in parents:
+            return path, parents[folded]
+    return None
+
+
+def parse_manifest(pin: Pin, data: bytes) -> dict[str, str]:
+    """`checksums.txt` as path (relative to the repository) -> sha256.
+
+    Args:
+        pin: Whose manifest it is; paths are put below its directory, because bare names collide between pins
+            (flashinfer-ai/flashinfer#4200).
+        data: The text, lines of 64 hex digits, white space, path.
+
+    Raises:
+        VerificationError: A line is not of that form, a path is unsafe, or one path has two digests.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        digest, _, name = line.strip().partition(" ")
+        name = name.strip().removeprefix("*")
+        place = f"{pin.path}/checksums.txt:{number}"
+        if not _HEX64.fullmatch(digest):
+            raise VerificationError(f"{place}: expected a sha256 and a path, found {line[:80]!r}")
+        try:
+            path = clean_path(f"{pin.path}/{name}")
+        except ValueError as error:
+            raise VerificationError(f"{place}: unsafe path {name!r}: {error}") from error
+        if found.setdefault(path, digest) != digest:
+            raise VerificationError(f"{place}: {name} has two different digests")
+    return found
+
+
+def tree(lock: Lock) -> tuple[Placed, ...]:
+    """The files of the placed tree, sorted by path.
+
+    Raises:
+        VerificationError: Two files would lie at one place.
+    """
+    layout = layouts.named(lock.layout)
+    bmm = next((item.pin for item in lock.pins if item.pin.attr == "TRTLLM_GEN_BMM" and item.files), None)
+    by_path = {file.path: file for file in lock.files}
+    entries = [
+        Placed(path=path, sha256=by_path[key].sha256, size=by_path[key].size)
+        for path, key in layouts.placed(layout, by_path, bmm=bmm.path if bmm else "").items()
+    ]
+    if layout.flat and bmm is not None:
+        content = bmm.written.encode()
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"{layouts.FLAT_BMM}/.artifact_hash"
+        entries.append(Placed(path=path, sha256=digest, size=len(content), content=content))
+    clash = collision([entry.path for entry in entries] + list(_RESERVED))
+    if clash:
+        raise VerificationError(f"the bundle's files {clash[0]} and {clash[1]} would lie at one place")
+    return tuple(sorted(entries, key=lambda entry: entry.path))
+
+
+def sums(lock: Lock) -> str:
+    """The text SHA256SUMS, as `sha256sum -c` reads it."""
+    return "".join(f"{entry.sha256}  {entry.path}\n" for entry in tree(lock))
+
+
+def bundle_digest(lock: Lock) -> str:
+    """`sha256:…` over SHA256SUMS; every file is placed with mode 0644, owner 0, group 0: there is no more to say."""
+    return f"sha256:{hashlib.sha256(sums(lock).encode()).hexdigest()}"
+
+
+def dumps(lock: Lock) -> str:
+    """The lock as text: sorted, one line a file, ending in a newline, the same on every machine."""
+    head: dict[str, Any] = {
+        "schema": SCHEMA,
+        "flashinfer": {"version": lock.version, "commit": lock.commit, "wheel_sha256": lock.wheel_sha256},
+        "layout": lock.layout,
+        "tier": lock.tier,
+        "sm": list(lock.sm),
+        "bundle": bundle_digest(lock),
+        "total": {
+            "files": len(lock.files),
+            "bytes": lock.bytes,
+            "headers": len(lock.headers),
+            "header_bytes": sum(file.size for file in lock.headers),
+        },
+        "missing": list(lock.missing),
+        "not_covered": list(lock.not_covered),
+    }
+    lines = [f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
+    pins = [
+        json.dumps(
+            {"attr": p.pin.attr, "path": p.pin.written, "sha256": p.pin.sha256, "files": p.files}, ensure_ascii=False
+        )
+        for p in lock.pins
+    ]
+    files = [json.dumps({"path": f.path, "sha256": f.sha256, "size": f.size}, ensure_ascii=False) for f in lock.files]
+    lines.append('  "pins": [\n    ' + ",\n    ".join(pins) + "\n  ]")
+    lines.append('  "files": [\n    ' + ",\n    ".join(files) + "\n  ]")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def loads(text: str, *, where: str = DEFAULT_NAME) -> Lock:
+    """A lock from its text, with everything checked that can be checked without the files.
+
+    Raises:
+        VerificationError: It is not a lock, a path is unsafe, or its bundle digest is not that of its own files.
+    """
+    try:
+        raw = json.loads(text)
+        if raw["schema"] != SCHEMA:
+            raise VerificationError(f"{where}: schema {raw['schema']!r}, this program reads {SCHEMA}")
+        lock = _from_json(raw)
+        told = raw["bundle"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise VerificationError(f"{where}: not a FlashInfer lock file ({reason})", hint=_MAKE) from error
+    try:
+        actual = bundle_digest(lock)
+    except UsageError as error:  # a layout that does not exist is, here, a damaged file
+        raise VerificationError(f"{where}: {error.message}") from error
+    if told != actual:
+        raise VerificationError(f"{where}: bundle is {told}, its files make {actual}: the file was edited", hint=_MAKE)
+    return lock
+
+
+_MAKE = "make it anew: orchestrate headers lock"
+
+
+def _from_json(raw: Any) -> Lock:
+    files = tuple(
+        LockedFile(path=clean_path(_text(item, "path")), sha256=_sha(item), size=_count(item, "size"))
+        for item in raw["files"]
+    )
+    if len({file.path for file in files}) != len(files):
+        raise ValueError("a file is listed twice")
+    pins = tuple(
+        LockedPin(
+            pin=Pin(
+                attr=_text(item, "attr"),
+                path=clean_path(_text(item, "path").strip("/")),
+                sha256=_sha(item),
+                written=_text(item, "path"),
+            ),
+            files=_count(item, "files"),
+        )
+        for item in raw["pins"]
+    )
+    about = raw["flashinfer"]
+    return Lock(
+        version=_text(about, "version"),
+        commit=_text(about, "commit"),
+        wheel_sha256=_text(about, "wheel_sha256"),
+        layout=_text(raw, "layout"),
+        tier=_text(raw, "tier"),
+        sm=tuple(str(item) for item in raw["sm"]),
+        pins=tuple(sorted(pins, key=lambda item: item.pin.attr)),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        missing=tuple(str(item) for item in raw["missing"]),
+        not_covered=tuple(str(item) for item in raw["not_covered"]),
+    )
+
+
+def _text(item: Any, name: str) -> str:
+    value = item[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not text")
+    return value
+
+
+def _count(item: Any, name: str) -> int:
+    value = item[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} is not a count")
+    return value
+
+
+def _sha(item: Any) -> str:
+    value = _text(item, "sha256")
+    if not _HEX64.fullmatch(value):
+        raise ValueError("a sha256 is not 64 hex digits")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Staleness:
+    """What a lock lacks for a FlashInfer version.
+
+    Attributes:
+        state: `fresh`, `refresh` (another version, the same pins: the files are right) or `stale`.
+        problems: One for every pin that moved, came or went.
+    """
+
+    state: str
+    problems: tuple[Problem, ...]
+
+
+def compare(lock: Lock, pins: Pins, *, where: str = DEFAULT_NAME) -> Staleness:
+    """Whether a lock still serves the FlashInfer that a build will install.
+
+    Args:
+        lock: What was locked.
+        pins: The pins of the version that the build will install.
+        where: The lock's name in messages.
+    """
+    have = {item.pin.attr: item.pin for item in lock.pins}
+    want = {pin.attr: pin for pin in pins.pins}
+    hint = f"orchestrate headers lock --flashinfer {pins.version}"
+    problems = []
+    for attr in sorted(have.keys() | want.keys()):
+        old, new = have.get(attr), want.get(attr)
+        if old is None or new is None:
+            what = f"pin {attr} {'is new in' if old is None else 'is gone from'} FlashInfer {pins.version}"
+            problems.append(Problem(file=where, what=what, hint=hint))
+        elif (old.path, old.sha256) != (new.path, new.sha256):
+            what = f"pin {attr} moved with FlashInfer {pins.version}"
+            expected = f"{new.path} ({new.sha256[:12]})"
+            problems.append(
+                Problem(file=where, what=what, expected=expected, found=f"{old.path} ({old.sha256[:12]})", hint=hint)
+            )
+    wanted_layout = layouts.of(pins.version).name
+    if wanted_layout != lock.layout and not _same_place(wanted_layout, lock.layout):
+        what = f"FlashInfer {pins.version} looks for the files elsewhere"
+        problems.append(Problem(file=where, what=what, expected=wanted_layout, found=lock.layout, hint=hint))
+    if problems:
+        return Staleness(state="stale", problems=tuple(problems))
+    if lock.version != pins.version:
+        what = f"made for FlashInfer {lock.version}, the build installs {pins.version}; the files are the same"
+        return Staleness(state="refresh", problems=(Problem(file=where, what=what, hint=hint),))
+    return Staleness(state="fresh", problems=())
+
+
+def _same_place(one: str, other: str) -> bool:
+    return layouts.named(one).flat == layouts.named(other).flat
+
+
+def matches_sm(path: str, sm: Sequence[str]) -> bool:
+    """Whether an artifact may run on one of the compute capabilities.
+
+    Args:
+        path: Its name carries `sm100f`, `Sm103a` or nothing; without a name for it, it is taken.
+        sm: Compute capabilities, `10.3`; empty means all.
+    """
+    named = re.findall(r"[sS]m(\d{2,3})([af]?)(?![0-9a-z])", path.rsplit("/", 1)[-1])
+    if not sm or not named:
+        return True
+    number, suffix = named[-1]
+    for item in sm:
+        major, _, minor = item.partition(".")
+        if suffix == "a" and number == f"{major}{minor}":
+            return True
+        # a family or plain name runs on its own minor and every later one of the same major
+        if suffix != "a" and number[:-1] == major and int(number[-1]) <= int(minor or "0"):
+            return True
+    return False

@@ -1,0 +1,263 @@
+"""Transfer: one HTTP download of one artifact, with resume and honest diagnosis.
+
+It speaks HTTP and nothing else: which files, which sources and how often is the fetcher's business. Proxies, CA bundles
+and netrc come from the standard variables. A credential never leaves this module: messages name a source by its
+redacted URL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import hashlib
+import json
+import os
+import re
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from orchestrator.errors import EnvironmentLacksError, UsageError
+from orchestrator.headers.request import RefusedError, RetryLaterError, UnreachableError, WrongBytesError
+
+if TYPE_CHECKING:
+    from orchestrator.headers.request import Options, Tally, Wanted
+    from orchestrator.headers.sources import HttpSource
+    from orchestrator.headers.store import Store
+
+_CHUNK = 256 * 1024
+_RETRIED = frozenset({403, 408, 421, 423, 425, 429})  # 403: the artifact server answers it in bursts (flashinfer#3164)
+_LONGEST_ASKED = 3600.0
+
+
+def client(options: Options) -> httpx.Client:
+    """A connection pool for one fetch.
+
+    Raises:
+        UsageError: A proxy variable or the netrc file cannot be read.
+        EnvironmentLacksError: The CA bundle that the environment names cannot be read.
+    """
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    try:
+        # httpx reads SSL_CERT_FILE and SSL_CERT_DIR itself; the other two are what people have set for pip and curl
+        verify = ssl.create_default_context(cafile=bundle) if bundle and Path(bundle).is_file() else True
+        return httpx.Client(
+            auth=_netrc(),
+            follow_redirects=True,
+            limits=httpx.Limits(max_connections=options.jobs, max_keepalive_connections=options.jobs),
+            max_redirects=5,
+            timeout=httpx.Timeout(options.read, connect=options.connect, pool=None),
+            verify=verify,
+            headers={"User-Agent": "orchestrate-headers", "Accept-Encoding": "identity"},
+        )
+    except (ssl.SSLError, OSError) as error:
+        raise EnvironmentLacksError(f"the CA bundle of the environment cannot be read: {error}") from error
+    except (ValueError, httpx.InvalidURL) as error:
+        # the text of the error holds the proxy's URL, and with it perhaps a password
+        raise UsageError("a proxy variable (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not a URL") from error
+
+
+def _netrc() -> httpx.NetRCAuth | None:
+    import netrc
+
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    if not path.is_file():
+        return None
+    try:
+        return httpx.NetRCAuth(str(path))
+    except (netrc.NetrcParseError, OSError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        raise UsageError(f"{path}: not a netrc file" + (f" (line {line})" if line else "")) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Beginning:
+    """The part of a file that an earlier try left: its length, and the validator for If-Range."""
+
+    size: int
+    validator: str
+
+
+def download(
+    pool: httpx.Client,
+    source: HttpSource,
+    item: Wanted,
+    store: Store,
+    options: Options,
+    tally: Tally,
+    deadline: float,
+) -> None:
+    """Download one artifact into the store; the caller holds the store's lock for it.
+
+    Args:
+        pool: The connection pool.
+        source: Where from.
+        item: What.
+        store: Where to; an interrupted download leaves its beginning there.
+        options: Limits and timeouts.
+        tally: Counts requests and bytes.
+        deadline: `time.monotonic()` at which the whole fetch ends.
+
+    Raises:
+        RetryLaterError: The source failed in a way that may pass (UnreachableError: no connection).
+        RefusedError: The source does not have the file, or will never serve it.
+        WrongBytesError: Other bytes came than the digest says; they are gone already.
+    """
+    partial = store.partial(item.sha256)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    begun = _beginning(partial, source, item)
+    headers = {}
+    if begun.size:
+        headers = {"Range": f"bytes={begun.size}-", "If-Range": begun.validator}
+    tally.add(requests=1)
+    try:
+        with pool.stream("GET", source.address(item.path), headers=headers) as answer:
+            _judge(answer, source, partial)
+            offset = begun.size if answer.status_code == httpx.codes.PARTIAL_CONTENT else 0
+            if offset and not _continues(answer, offset):
+                _forget(partial)
+                raise RetryLaterError(f"{source.name}: answered with another range than was asked for")
+            _remember(partial, source, answer)
+            page = _is_page(answer)
+            _receive(answer, partial, offset, item, options, tally, deadline, source)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise UnreachableError(f"{source.name}: {_reason(error)}") from error
+    except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+        raise RefusedError(f"cannot be asked: {_reason(error)}") from error
+    except httpx.TransportError as error:
+        raise RetryLaterError(f"{source.name}: {_reason(error)}") from error
+    _settle(partial, item, store, tally, page=page)
+
+
+def _judge(answer: httpx.Response, source: HttpSource, partial: Path) -> None:
+    """Turn every status that is not a body into what the fetcher can act on."""
+    status = answer.status_code
+    if status in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+        return
+    if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+        _forget(partial)
+        raise RetryLaterError(f"{source.name}: HTTP 416")
+    if status in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
+        raise RefusedError(f"HTTP {status}", absent=True)
+    if status in _RETRIED or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        raise RetryLaterError(f"{source.name}: HTTP {status}", after=_retry_after(answer))
+    raise RefusedError(f"HTTP {status}")
+
+
+def _receive(
+    answer: httpx.Response,
+    partial: Path,
+    offset: int,
+    item: Wanted,
+    options: Options,
+    tally: Tally,
+    deadline: float,
+    source: HttpSource,
+) -> None:
+    limit = item.size if item.size is not None else options.limit
+    declared = answer.headers.get("Content-Length", "")
+    if declared.isdigit() and offset + int(declared) > limit:
+        _forget(partial)
+        raise RefusedError(
+            f"would send {offset + int(declared)} bytes, at most {limit} are expected" + _page_hint(answer)
+        )
+    started, received = time.monotonic(), 0
+    with partial.open("r+b" if offset else "wb") as sink:
+        sink.seek(offset)
+        sink.truncate()
+        for chunk in answer.iter_raw(_CHUNK):
+            received += len(chunk)
+            tally.add(received=len(chunk))
+            if offset + received > limit:
+                sink.close()
+                _forget(partial)
+                raise RefusedError(f"sends more than {limit} bytes")
+            sink.write(chunk)
+            now = time.monotonic()
+            if now > deadline:
+                raise RetryLaterError(f"{source.name}: still sending when the time was over")
+            if now - started > options.patience and received / (now - started) < options.slowest:
+                raise RetryLaterError(f"{source.name}: slower than {options.slowest} bytes/s")
+    if item.size is not None and offset + received < item.size:
+        raise RetryLaterError(f"{source.name}: ended after {offset + received} of {item.size} bytes")
+
+
+def _settle(partial: Path, item: Wanted, store: Store, tally: Tally, *, page: bool) -> None:
+    with partial.open("rb") as stream:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual == item.sha256:
+        store.adopt(partial, item.sha256)
+        _validator_file(partial).unlink(missing_ok=True)
+        tally.add(fetched=1)
+        return
+    _forget(partial)
+    if page:
+        raise WrongBytesError(_PAGE)
+    raise WrongBytesError(f"wrong bytes (sha256 {actual[:12]}…, pinned {item.sha256[:12]}…)")
+
+
+_PAGE = "answered with an HTML page instead of the file: a captive portal or a proxy's login page?"
+
+
+def _is_page(answer: httpx.Response) -> bool:
+    kind: str = answer.headers.get("Content-Type", "")
+    return kind.lower().startswith("text/html")
+
+
+def _page_hint(answer: httpx.Response) -> str:
+    return f" ({_PAGE})" if _is_page(answer) else ""
+
+
+def _validator_file(partial: Path) -> Path:
+    return partial.with_suffix(".json")
+
+
+def _beginning(partial: Path, source: HttpSource, item: Wanted) -> _Beginning:
+    """What can be resumed: only from the same source, and only with a validator that it gave."""
+    nothing = _Beginning(size=0, validator="")
+    try:
+        size = partial.stat().st_size
+        told = json.loads(_validator_file(partial).read_text(encoding="utf-8"))
+        validator, same = str(told["validator"]), told["source"] == source.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return nothing
+    if not same or not validator or (item.size is not None and size >= item.size):
+        return nothing
+    return _Beginning(size=size, validator=validator)
+
+
+def _remember(partial: Path, source: HttpSource, answer: httpx.Response) -> None:
+    tag = answer.headers.get("ETag", "")
+    validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
+    _validator_file(partial).write_text(json.dumps({"source": source.name, "validator": validator}), encoding="utf-8")
+
+
+def _forget(partial: Path) -> None:
+    for path in (partial, _validator_file(partial)):
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _continues(answer: httpx.Response, offset: int) -> bool:
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+    return found is not None and int(found.group(1)) == offset
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    told = answer.headers.get("Retry-After", "").strip()
+    if told.isdigit():
+        return min(float(told), _LONGEST_ASKED)
+    with contextlib.suppress(ValueError, TypeError):
+        when = email.utils.parsedate_to_datetime(told)
+        return min(max(0.0, when.timestamp() - time.time()), _LONGEST_ASKED)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The error in words, without the URLs that some messages hold."""
+    text = re.sub(r"\w+://\S+", "(URL)", str(error)).strip()
+    return text or type(error).__name__
