@@ -72,8 +72,8 @@ def render(event: Event) -> tuple[str, ...]:
     match event:
         case StepStarted(number=number, name=name):
             return (f"#{number} {name}",)
-        case StepDone(number=number, cached=True):
-            return (f"#{number} CACHED",)
+        case StepDone(number=number, name=name, cached=True):
+            return (f"#{number} {name}", f"#{number} CACHED")
         case StepDone(number=number, seconds=seconds):
             return (f"#{number} DONE {seconds:.1f}s",)
         case StepFailed(number=number, error=error):

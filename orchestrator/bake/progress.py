@@ -71,7 +71,6 @@ class _Step:
     number: int
     name: str
     kind: StepKind
-    counted: bool
     started: datetime | None = None
     completed: datetime | None = None
     cached: bool = False
@@ -90,17 +89,24 @@ class Progress:
     def __init__(self) -> None:
         self._steps: dict[str, _Step] = {}
         self._plain: deque[str] = deque(maxlen=TAIL_LINES)
+        self._counted: dict[str, list[_Step]] = {}
         self._numbered = 0
-        self._done = 0
-        self._cached = 0
-        self._total = 0
         self.clipped = False
         self.cache_problems: tuple[str, ...] = ()
 
     @property
     def steps(self) -> Steps:
-        """The counts as they stand."""
-        return Steps(total=self._total, cached=self._cached, done=self._done)
+        """The counts as they stand.
+
+        By name, not by vertex: while builds run beside each other BuildKit merges equal vertexes and then reports one
+        step under two digests.
+        """
+        ended = [[step for step in same if step.completed is not None] for same in self._counted.values()]
+        return Steps(
+            total=len(self._counted),
+            done=sum(map(bool, ended)),
+            cached=sum(bool(same) and all(step.cached for step in same) for same in ended),
+        )
 
     def feed(self, line: bytes) -> Iterator[Event]:
         """The events of one line of bake's standard error, in order."""
@@ -168,11 +174,11 @@ class Progress:
     def _step(self, digest: str, name: str = "") -> _Step:
         step = self._steps.get(digest)
         if step is None:
-            # A base image is resolved, not run: BuildKit reports it as cached or not by the engine's mood.
-            counted = step_command(name) is not None and step_kind(name) is not StepKind.BASE
-            step = _Step(number=0, name=name, kind=step_kind(name), counted=counted)
+            step = _Step(number=0, name=name, kind=step_kind(name))
             self._steps[digest] = step
-            self._total += counted
+            # A base image is resolved, not run: whether BuildKit calls it cached depends on the kind of builder.
+            if step_command(name) is not None and step.kind is not StepKind.BASE:
+                self._counted.setdefault(name, []).append(step)
         return step
 
     def _vertex(self, vertex: RawVertex) -> Iterator[Event]:
@@ -181,15 +187,15 @@ class Progress:
             yield from self._start(step, vertex.started)
         if vertex.completed is not None and step.completed is None:
             if step.started is None:
-                yield from self._start(step, vertex.started or vertex.completed)
+                start = list(self._start(step, vertex.started or vertex.completed))
+                if not vertex.cached:  # out of the cache it begins and ends in one line: one event says all of it
+                    yield from start
             yield from self._complete(step, vertex, vertex.completed)
         elif vertex.error and not step.error:
             step.error = vertex.error
 
     def _start(self, step: _Step, at: datetime) -> Iterator[Event]:
         if step.completed is not None:  # started again: what was said of its end no longer holds
-            self._done -= step.counted
-            self._cached -= step.counted and step.cached
             step.completed, step.cached, step.error = None, False, ""
         if not step.number:
             self._numbered += 1
@@ -200,8 +206,6 @@ class Progress:
     def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
         yield from self._flush(step)
         step.completed, step.cached, step.error = at, vertex.cached, without_credentials(vertex.error)
-        self._done += step.counted
-        self._cached += step.counted and step.cached
         seconds = _seconds(step.started, at)
         if step.error:
             if step.kind is StepKind.CACHE_IMPORT:

@@ -1,0 +1,117 @@
+"""The end of a build in a terminal: a table of all variants, and for each failure its reason, last lines and log.
+
+It knows outcomes; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.build.outcome import Status
+from orchestrator.ui.text import clean, duration, short_digest, shorten, signs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from orchestrator.build.outcome import Outcome
+
+SHOWN_LINES = 15  # of a failed step's output; the whole of it is in the log
+
+STYLES = {Status.BUILT: "green", Status.FAILED: "red", Status.CANCELLED: "yellow", Status.SKIPPED: "cyan"}
+
+
+def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
+    """Print the table, then what each failed variant said last.
+
+    Args:
+        outcomes: All outcomes of the run.
+        console: Where to; its stream decides on colours and signs.
+    """
+    from rich.text import Text
+
+    if not outcomes:
+        return
+    if console.is_terminal:
+        console.print(results_table(outcomes, console=console))
+    else:
+        # In a file or a pipe nothing is fitted to a width: every line whole, so that grep finds all of it.
+        for line in plain_results(outcomes):
+            console.print(Text(line), soft_wrap=True)
+    for outcome in outcomes:
+        for line in failure_lines(outcome):
+            console.print(Text(line), soft_wrap=True)
+        for note in outcome.notes:
+            console.print(Text(f"{outcome.id}: note: {clean(note)}"), soft_wrap=True)
+
+
+def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
+    """One row a variant: status, digest, time, cached steps, attempts."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = signs(console.file)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("variant", "status", "digest"):
+        table.add_column(name, no_wrap=name != "variant", overflow="fold")
+    for name in ("time", "cached", "attempts"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        sign = getattr(shown, outcome.status.value)
+        table.add_row(
+            Text(outcome.id),
+            Text(f"{sign} {outcome.status.value}", style=STYLES[outcome.status]),
+            short_digest(outcome.digest),
+            duration(outcome.seconds),
+            _cached(outcome),
+            str(outcome.attempts),
+        )
+    return table
+
+
+def plain_results(outcomes: Sequence[Outcome]) -> list[str]:
+    """The table as lines with aligned columns, digests whole."""
+    rows = [("variant", "status", "digest", "time", "cached", "attempts")]
+    rows += [
+        (
+            outcome.id,
+            outcome.status.value,
+            outcome.digest or "-",
+            duration(outcome.seconds),
+            _cached(outcome),
+            str(outcome.attempts),
+        )
+        for outcome in outcomes
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def failure_lines(outcome: Outcome) -> list[str]:
+    """Why a variant was not built, the end of its output, and where the rest is; nothing for one that was."""
+    if outcome.error is None:
+        return []
+    error = outcome.error
+    step = f" at {shorten(clean(error.step), 160, '...')}" if error.step else ""
+    first, *more = error.message.splitlines() or [""]
+    lines = [f"{outcome.id}: {outcome.status.value} ({error.class_}){step}: {clean(first)}"]
+    lines += [f"    {clean(line)}" for line in more]
+    if outcome.status is Status.FAILED:
+        lines += [f"  | {shorten(clean(line), 400, '...')}" for line in outcome.last_lines[-SHOWN_LINES:]]
+    if outcome.log is not None and outcome.attempts:
+        lines.append(f"  log: {outcome.log}")
+    return lines
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """`3 built, 1 failed` in one line."""
+    counts = [(sum(outcome.status is status for outcome in outcomes), status.value) for status in Status]
+    return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to build"
+
+
+def _cached(outcome: Outcome) -> str:
+    steps = outcome.steps
+    return f"{steps.cached}/{steps.total}" if steps.total else "-"

@@ -1,0 +1,73 @@
+"""Small pieces of text for terminals: cleaned, shortened, and in signs that the stream can carry.
+
+It knows characters; it must not know what they say.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import IO
+
+# Output of a build is a stranger's: colours, cursor moves and titles (CSI, OSC) must not reach our terminal.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b."
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Signs:
+    """The signs of a display."""
+
+    built: str
+    failed: str
+    cancelled: str
+    skipped: str
+    waiting: str
+    spinner: str  # its frames, a character each
+    ellipsis: str
+
+
+UNICODE = Signs(built="✓", failed="✗", cancelled="⊘", skipped="↷", waiting="·", spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", ellipsis="…")
+ASCII = Signs(built="+", failed="x", cancelled="-", skipped="=", waiting=".", spinner="|/-\\", ellipsis="...")
+
+
+def signs(stream: IO[str]) -> Signs:
+    """The signs that a stream's encoding can carry."""
+    try:
+        "".join(astuple(UNICODE)).encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeError, LookupError):
+        return ASCII
+    return UNICODE
+
+
+def clean(text: str) -> str:
+    """One line without anything that would move a cursor or change a colour; tabs become blanks."""
+    return _CONTROL.sub("", text.replace("\t", "    "))
+
+
+def short_digest(digest: str | None) -> str:
+    """`sha256:` and 12 digits, as docker itself shortens; "" for None."""
+    if digest is None:
+        return ""
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm}:{value[:12]}"
+
+
+def duration(seconds: float) -> str:
+    """`4.2s`, `3m04s`, `2h07m`."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def shorten(text: str, width: int, ellipsis: str) -> str:
+    """At most `width` characters, the end left out."""
+    return text if len(text) <= width else text[: max(0, width - len(ellipsis))] + ellipsis
