@@ -1,0 +1,53 @@
+# Everything a newcomer needs: `make demo` and `make test` do all by themselves on a machine with Python, git and make
+# (an engine is installed on Debian and Ubuntu as root; elsewhere scripts/engine says what is missing).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Parallel test processes; the slow tests wait for the engine more than they compute.
+WORKERS ?= 2
+# Nothing here may hang for ever: seconds.
+TEST_TIMEOUT ?= 3000
+
+PYTHON_IN := .venv/bin/python
+# One file's tests stay in one process, so that what they share is made once.
+SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m pytest -q -n $(WORKERS) --dist loadfile
+SCRIPTS := $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/run docker/*.sh)
+
+.PHONY: help setup engine demo test lint types unit slow clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## the development environment in .venv, pinned by hash; skipped where it is in order
+	@scripts/setup
+
+engine: ## a Docker engine with buildx and a local registry
+	@scripts/engine up
+
+demo: setup engine ## plan, build, push and show the example for CUDA 13.0
+	@eval "$$(scripts/engine env)"; PATH="$$PWD/.venv/bin:$$PATH" scripts/demo
+
+lint: setup ## style of Python and shell
+	@$(PYTHON_IN) -m ruff check .
+	@$(PYTHON_IN) -m ruff format --check .
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts not checked"; fi
+
+types: setup ## mypy --strict on everything
+	@$(PYTHON_IN) -m mypy
+
+unit: setup ## the tests that need nothing
+	@$(PYTHON_IN) -m pytest -q tests/unit
+
+slow: setup engine ## the tests that need an engine
+	@eval "$$(scripts/engine env)"; $(SLOW) tests/engine tests/e2e tests/differential
+
+# Style and types are reported first and fail the run, but they do not keep the tests from running.
+test: setup engine ## everything: style, types, and all tests on a real engine
+	@rc=0; $(MAKE) lint types || rc=1; eval "$$(scripts/engine env)"; $(SLOW) tests || rc=1; exit "$$rc"
+
+clean: ## what builds and tests left in the checkout; the engine is stopped with scripts/engine down
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
