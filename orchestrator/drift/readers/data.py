@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.drift.readers import json_, toml_, tree, yaml_
-from orchestrator.drift.text import Found, Source, Style
+from orchestrator.drift.text import Found, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,20 +29,6 @@ def parse(text: str, format_: Format) -> list[Node]:
     return yaml_.parse(text) if format_ == "yaml" else [toml_.parse(text)]
 
 
-def read(text: str, format_: Format, pointer: str) -> list[Found]:
-    """Every scalar that a pointer leads to.
-
-    Raises:
-        ValueError: The text is not of that format, or the pointer is none.
-    """
-    return [
-        place(node)
-        for root in parse(text, format_)
-        for node in tree.select(root, tree.split_pointer(pointer))
-        if node.kind == "scalar"
-    ]
-
-
 def place(node: Node) -> Found:
     """A scalar as a place of the file."""
     if node.inner is None or node.style is None:
@@ -51,17 +37,19 @@ def place(node: Node) -> Found:
     return Found(value=node.value, start=node.inner[0], end=node.inner[1], styles=(node.style,))
 
 
-def scripts(text: str, format_: Format, pointer: str | None = None) -> Iterator[Source]:
-    """Every string of the text (or of the part that a pointer leads to) that a shell might run.
+def scripts(roots: list[Node], steps: tuple[str, ...], needle: str) -> Iterator[Source]:
+    """Every string below a pointer that a shell might run.
 
-    Raises:
-        ValueError: The text is not of that format, or the pointer is none.
+    Args:
+        roots: The trees of a file.
+        steps: Where to look, as `tree.split_pointer` gives it; empty for everywhere.
+        needle: Only strings that hold this.
     """
-    steps = tree.split_pointer(pointer) if pointer else ()
-    for root in parse(text, format_):
+    for root in roots:
         for part in tree.select(root, steps):
             for node in part.scalars():
-                yield node.source or _literal(node)
+                if needle in node.value:
+                    yield node.source or _literal(node)
 
 
 def _literal(node: Node) -> Source:
@@ -73,15 +61,12 @@ def _literal(node: Node) -> Source:
     )
 
 
-def environment(text: str, format_: Format) -> dict[str, str]:
+def environment(roots: list[Node]) -> dict[str, str]:
     """The variables that a pipeline sets for all its steps: the top-level `env:` or `variables:`."""
     known: dict[str, str] = {}
-    for root in parse(text, format_):
+    for root in roots:
         for name in ("env", "variables"):
             section = root.member(name)
             if section is not None:
                 known |= {key: node.value for key, node in section.members if node.kind == "scalar"}
     return known
-
-
-__all__ = ["Format", "Style", "environment", "parse", "place", "read", "scripts"]

@@ -46,6 +46,23 @@ class Declaration:
     found: Found | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Instruction:
+    """One logical line: its keyword in capitals, the text after it (continuations joined), and its span in the file.
+
+    Attributes:
+        keyword: "FROM", "ARG", …
+        rest: What follows the keyword, blanks stripped.
+        start: Offset of its first character in the file's text.
+        end: Offset after its last one, the line end and here-documents not counted.
+    """
+
+    keyword: str
+    rest: str
+    start: int
+    end: int
+
+
 @dataclass(kw_only=True, slots=True)
 class _Scope:
     """What variables hold at one point of a stage."""
@@ -71,6 +88,18 @@ def read(text: str, kind: str, name: str, stage: str | None = None) -> list[Foun
         and declaration.name == name
         and (stage is None or declaration.stage.lower() == stage.lower())
     ]
+
+
+def instructions(text: str) -> list[Instruction]:
+    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over."""
+    found: list[Instruction] = []
+    for source in _instructions(text, _escape_character(text)):
+        head = _INSTRUCTION.match(source.text)
+        if head is not None:
+            end = source.ends[-1] if source.ends else source.base + len(source.text)
+            rest = source.text[head.end() :].strip()
+            found.append(Instruction(keyword=head[1].upper(), rest=rest, start=source.base, end=end))
+    return found
 
 
 def declared_args(text: str) -> frozenset[str]:

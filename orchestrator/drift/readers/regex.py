@@ -32,10 +32,19 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     Raises:
         ValueError: It is no regular expression, or has not exactly one group.
     """
-    try:
-        compiled = re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+    compiled = compile_any(pattern)
     if compiled.groups != 1:
         raise ValueError(f"a regex claim has exactly one group, this one has {compiled.groups}")
     return compiled
+
+
+def compile_any(pattern: str) -> re.Pattern[str]:
+    """The compiled expression, whatever groups it has.
+
+    Raises:
+        ValueError: It is no regular expression.
+    """
+    try:
+        return re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error

@@ -1,0 +1,256 @@
+"""Claims: which places of which files each one means, and what stands there now.
+
+It joins the readers to the files of a repository. It must not know what the places should say (expect.py does).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from orchestrator.drift.readers import bake, data, dockerfile, regex, requirements, shell, tree
+from orchestrator.drift.text import Found, Lines, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from orchestrator.drift.readers.tree import Node
+    from orchestrator.matrix.schema import ClaimSpec
+
+_MAX_BYTES = 20_000_000
+_FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
+_SUFFIXES = {
+    ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "shell", ".bash": "shell",
+    ".hcl": "bake", ".md": "text", ".rst": "text", ".txt": "requirements",
+}  # fmt: skip
+
+# BuildKit takes these whether the Dockerfile declares them or not.
+PREDEFINED_ARGS = frozenset(
+    name
+    for lower in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+    for name in (lower, lower.upper())
+) | {"SOURCE_DATE_EPOCH", "DOCKER_BUILDKIT"}
+
+
+class UnreadableError(ValueError):
+    """A file cannot be read, or is not what a claim takes it for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of the repository, read once.
+
+    Attributes:
+        name: Its path below the root, with slashes.
+        text: Its text; bytes that are not UTF-8 are kept as they are (surrogates), so that they can be written back.
+        lines: Where its lines begin.
+        trees: Its parsed trees by format, filled as readers ask.
+    """
+
+    name: str
+    text: str
+    lines: Lines
+    trees: dict[data.Format, list[Node]] = field(default_factory=dict)
+
+    def parsed(self, format_: data.Format) -> list[Node]:
+        """The trees of the file in a format.
+
+        Raises:
+            ValueError: It is not of that format.
+        """
+        if format_ not in self.trees:
+            self.trees[format_] = data.parse(self.text, format_)
+        return self.trees[format_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """The files of a repository.
+
+    Attributes:
+        root: The directory that claims' paths start from.
+        overlay: Texts that stand for those on disk, by name: a fix is checked before it is written.
+        known: Files read so far.
+    """
+
+    root: Path
+    overlay: Mapping[str, str] = field(default_factory=dict)
+    known: dict[str, File] = field(default_factory=dict)
+
+    def names(self, pattern: str) -> list[str]:
+        """The files that a claim's `file` means, as paths below the root; empty where there is none."""
+        if not re.search(r"[*?\[]", pattern):
+            return [pattern] if (self.root / pattern).is_file() else []
+        found = (path for path in self.root.glob(pattern) if path.is_file())
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def read(self, name: str) -> File:
+        """A file.
+
+        Raises:
+            UnreadableError: It cannot be read, or is absurdly large.
+        """
+        if name not in self.known:
+            text = self.overlay.get(name)
+            if text is None:
+                text = read_text(self.root / name)
+            self.known[name] = File(name=name, text=text, lines=Lines.of(text))
+        return self.known[name]
+
+
+def read_text(path: Path) -> str:
+    """A file's text, every byte of it kept: line ends, a byte-order mark, bytes that are not UTF-8.
+
+    Raises:
+        UnreadableError: It cannot be read, or is absurdly large.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UnreadableError(f"it is larger than {_MAX_BYTES:,} bytes")
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise UnreadableError(f"it cannot be read: {error.strerror}") from error
+
+
+def outside(pattern: str) -> bool:
+    """Whether a claim's `file` leads out of the repository."""
+    path = PurePosixPath(pattern)
+    return path.is_absolute() or ".." in path.parts or "\0" in pattern
+
+
+def reader_of(claim: ClaimSpec, name: str) -> str:
+    """Which reader a file is read with: as the claim says, or by its name."""
+    if claim.reader is not None:
+        return claim.reader
+    if claim.variable is not None or claim.target is not None:
+        return "json" if name.endswith(".json") else "bake"
+    if claim.arg is not None or claim.env is not None:
+        return "dockerfile"
+    suffix = PurePosixPath(name).suffix.lower()
+    return _SUFFIXES.get(suffix, "shell")
+
+
+def describe(claim: ClaimSpec) -> str:
+    """The place that a claim names, in words: "ARG torch_cuda_arch_list in stage base"."""
+    pointer = f" under {claim.pointer}" if claim.pointer else ""
+    if claim.arg is not None and claim.target is not None:
+        return f"arg {claim.arg} of target {claim.target}"
+    if claim.arg is not None or claim.env is not None:
+        stage = f" in stage {claim.stage}" if claim.stage else ""
+        return (f"ARG {claim.arg}" if claim.arg is not None else f"ENV {claim.env}") + stage
+    if claim.variable is not None:
+        return f"variable {claim.variable}"
+    if claim.name is not None:
+        return f"{claim.name}=" + (f" in branch {claim.branch}" if claim.branch else "") + pointer
+    if claim.build_arg is not None:
+        return f"--build-arg {claim.build_arg}" + pointer + (f" where {claim.where}" if claim.where else "")
+    if claim.build_args is not None:
+        return "a docker build line with a Dockerfile of this repository" + pointer
+    if claim.package is not None:
+        return f"requirement {claim.package}"
+    return f"regex {claim.regex}" if claim.regex is not None else f"{claim.pointer}"
+
+
+def places(claim: ClaimSpec, file: File) -> list[Found]:
+    """Every place of a file that a claim means, in order.
+
+    Raises:
+        ValueError: The file is not what the claim takes it for, or the claim's pattern or pointer is wrong.
+    """
+    reader = reader_of(claim, file.name)
+    if claim.regex is not None:
+        return regex.read(file.text, claim.regex)
+    if claim.arg is not None and claim.target is not None:
+        return bake.read_arg(file.text, claim.target, claim.arg, json=reader == "json")
+    if claim.variable is not None:
+        return bake.read_variable(file.text, claim.variable, json=reader == "json")
+    if claim.arg is not None:
+        return dockerfile.read(file.text, "ARG", claim.arg, claim.stage)
+    if claim.env is not None:
+        return dockerfile.read(file.text, "ENV", claim.env, claim.stage)
+    if claim.name is not None:
+        return [found for source in scripts(claim, file) for found in shell.read(source, claim.name, claim.branch)]
+    if claim.build_arg is not None:
+        return [arg.found for arg in build_args(claim, file) if arg.name == claim.build_arg and arg.found is not None]
+    if claim.package is not None:
+        return [found for source in _texts(file, reader) for found in requirements.read(source, claim.package)]
+    steps = tree.split_pointer(claim.pointer or "")
+    roots = file.parsed(data_format(reader))
+    return [data.place(node) for root in roots for node in tree.select(root, steps) if node.kind == "scalar"]
+
+
+def parts(claim: ClaimSpec, file: File) -> list[tuple[int, int]]:
+    """The spans of a file that a pointer narrows the search to: each of them must hold the place.
+
+    Raises:
+        ValueError: The file is not what the claim takes it for, or the pointer is wrong.
+    """
+    if claim.pointer is None or (claim.build_arg is None and claim.name is None):
+        return []
+    steps = tree.split_pointer(claim.pointer)
+    roots = file.parsed(data_format(reader_of(claim, file.name)))
+    return [(node.start, node.end) for root in roots for node in tree.select(root, steps)]
+
+
+def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
+    """The --build-arg options of a file that a claim means.
+
+    Raises:
+        ValueError: The file is not what the claim takes it for, or the claim's pattern or pointer is wrong.
+    """
+    try:
+        where = re.compile(claim.where) if claim.where is not None else None
+    except re.error as error:
+        raise ValueError(f"where is not a regular expression: {error}") from error
+    environment: dict[str, str] = {}
+    reader = reader_of(claim, file.name)
+    if reader in {"yaml", "json", "toml"}:
+        environment = data.environment(file.parsed(data_format(reader)))
+    for source in scripts(claim, file):
+        for given in shell.build_args(source, environment):
+            if where is None or where.search(given.command.text):
+                yield given
+
+
+def scripts(claim: ClaimSpec, file: File) -> Iterator[Source]:
+    """The parts of a file that a shell runs: a script whole, strings of data files, code blocks of pages.
+
+    Raises:
+        ValueError: The file is not what the claim takes it for, or the claim's pointer is wrong.
+    """
+    reader = reader_of(claim, file.name)
+    if reader in {"json", "yaml", "toml"}:
+        steps = tree.split_pointer(claim.pointer) if claim.pointer else ()
+        needle = claim.name or "--build-arg"
+        yield from data.scripts(file.parsed(data_format(reader)), steps, needle)
+    elif reader == "text":
+        whole = Source(text=file.text)
+        for fence in _FENCE.finditer(file.text):
+            yield whole.part(*fence.span("body"))
+    else:
+        yield Source(text=file.text)
+
+
+def _texts(file: File, reader: str) -> Iterator[Source]:
+    """The parts of a file that hold requirements: its lines, or the strings of a data file."""
+    if reader in {"json", "yaml", "toml"}:
+        yield from data.scripts(file.parsed(data_format(reader)), (), "")
+    else:
+        yield Source(text=file.text)
+
+
+def data_format(reader: str) -> data.Format:
+    """A reader's name as a data format.
+
+    Raises:
+        ValueError: It reads no data.
+    """
+    if reader == "json":
+        return "json"
+    if reader == "yaml":
+        return "yaml"
+    if reader == "toml":
+        return "toml"
+    raise ValueError(f"a pointer leads into JSON, YAML or TOML; say which with reader: (this is read as {reader})")

@@ -1,0 +1,171 @@
+"""`orchestrate check --fix`: writes the matrix's value into the very characters that contradict it.
+
+Edits are tried in memory and read back by the same claims before anything is written; a file is replaced whole, so that
+a crash leaves the old one or the new one. Everything outside the edited spans stays as it is, byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.drift.check import check, edits
+from orchestrator.drift.claims import Files
+from orchestrator.errors import EnvironmentLacksError, MatrixError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from orchestrator.drift.check import Edit, Report
+    from orchestrator.matrix.load import Matrix
+
+_ROUNDS = 5  # a fix can uncover another (a value that came from a fixed one); a real file needs two
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fix:
+    """What a fix would change, or has changed.
+
+    Attributes:
+        before: The report before.
+        after: The report on the changed texts.
+        texts: New text of each changed file, by name below the root.
+        diff: The change as a unified diff.
+    """
+
+    before: Report
+    after: Report
+    texts: Mapping[str, str]
+    diff: str
+
+
+def fix(matrix: Matrix, root: Path | None = None) -> Fix:
+    """Work out the repair of everything that can be edited safely; nothing is written.
+
+    Args:
+        matrix: A loaded matrix.
+        root: The directory that claims' paths start from, by default the matrix's own.
+
+    Raises:
+        MatrixError: Claims that cannot be understood, or two that want different things of one place.
+    """
+    base = root or matrix.root
+    files = Files(root=base)
+    before = report = check(matrix, base)
+    texts: dict[str, str] = {}
+    refused: set[tuple[str, int]] = set()
+    for _ in range(_ROUNDS):
+        wanted: dict[str, list[Edit]] = {}
+        for edit in edits(report):
+            if (edit.file, edit.start) not in refused:
+                wanted.setdefault(edit.file, []).append(edit)
+        if not wanted:
+            break
+        tried = {**texts}
+        for name, group in wanted.items():
+            tried[name] = apply(texts.get(name, files.read(name).text), group)
+        outcome = check(matrix, base, overlay=tried)
+        worse = len(outcome.disagreements) >= len(report.disagreements)
+        if worse:  # an edit did not take: find which, and leave it to a person
+            refused |= _not_taken(matrix, base, texts, wanted, files)
+            continue
+        texts, report = tried, outcome
+    changed = {name: text for name, text in texts.items() if text != files.read(name).text}
+    diff = "".join(unified_diff(name, files.read(name).text, text) for name, text in sorted(changed.items()))
+    return Fix(before=before, after=report, texts=changed, diff=diff)
+
+
+def _not_taken(
+    matrix: Matrix, root: Path, texts: Mapping[str, str], wanted: Mapping[str, list[Edit]], files: Files
+) -> set[tuple[str, int]]:
+    """The edits that, made alone, leave as many disagreements as before."""
+    count = len(check(matrix, root, overlay=texts).disagreements)
+    refused = set()
+    for name, group in wanted.items():
+        for edit in group:
+            text = apply(texts.get(name, files.read(name).text), [edit])
+            if len(check(matrix, root, overlay={**texts, name: text}).disagreements) >= count:
+                refused.add((name, edit.start))
+    return refused or {(name, edit.start) for name, group in wanted.items() for edit in group}
+
+
+def apply(text: str, group: Iterable[Edit]) -> str:
+    """The text with edits made.
+
+    Raises:
+        MatrixError: Two edits touch the same characters and differ: two claims contradict each other.
+    """
+    ordered = sorted(group, key=lambda edit: (edit.start, edit.end))
+    pieces = []
+    end = 0
+    last: Edit | None = None
+    for edit in ordered:
+        if last is not None and (edit.start < end or (edit.start, edit.end) == (last.start, last.end)):
+            line = text.count("\n", 0, edit.start) + 1
+            raise MatrixError(
+                f"{edit.file}:{line}: two claims contradict each other: one says {last.text}, the other {edit.text}",
+                hint="narrow one of them (stage, branch, where, when), or remove it",
+            )
+        pieces += [text[end : edit.start], edit.text]
+        end = edit.end
+        last = edit
+    return "".join([*pieces, text[end:]])
+
+
+def write(texts: Mapping[str, str], root: Path) -> None:
+    """Replace files by new texts, each atomically, with the permissions it had.
+
+    Args:
+        texts: New text by name below the root.
+        root: The directory that the names start from.
+
+    Raises:
+        EnvironmentLacksError: A file cannot be written, or is a link that leads out of the root.
+    """
+    base = root.resolve()
+    for name, text in texts.items():
+        path = (root / name).resolve()
+        if not path.is_relative_to(base):
+            raise EnvironmentLacksError(f"{name} is a link that leads out of {root}: it is not written")
+        try:
+            _replace(path, text.encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            raise EnvironmentLacksError(f"{name} cannot be written: {error.strerror}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    mode = path.stat().st_mode & 0o7777
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, mode)  # noqa: PTH101 - mkstemp gives a name, not a Path
+        os.replace(temporary, path)  # noqa: PTH105 - the same
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108 - the same
+        raise
+
+
+def unified_diff(name: str, before: str, after: str) -> str:
+    """A unified diff of one file, as `git apply` and `patch -p1` take it.
+
+    Args:
+        name: The file, below the root.
+        before: The old text.
+        after: The new text.
+    """
+    old, new = ([f"{line}\n" for line in text.split("\n")] for text in (before, after))
+    for lines in (old, new):
+        if lines[-1] == "\n":
+            lines.pop()
+        else:
+            lines[-1] = lines[-1] + "\\ No newline at end of file\n"
+    return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))

@@ -1,0 +1,87 @@
+"""The difference between two arch lists in words that a reviewer understands at once.
+
+It knows architectures, devices and toolkits; it must not know files or the matrix.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cuda.devices import device_names
+from orchestrator.cuda.toolkit import other_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.cuda.arch import Arch
+    from orchestrator.cuda.toolkit import Toolkit
+
+
+def difference(
+    found: Sequence[Arch],
+    expected: Sequence[Arch],
+    toolkits: Sequence[Toolkit] = (),
+    forbidden: Mapping[str, str] | None = None,
+) -> tuple[str, ...]:
+    """What `found` lacks and adds.
+
+    Args:
+        found: What a file lists.
+        expected: What the matrix says.
+        toolkits: The CUDA releases that the file's list is compiled by, as far as is known.
+        forbidden: Architecture -> why it must never be listed.
+
+    Returns:
+        One phrase for each difference: "lacks 12.0 (RTX 50, RTX PRO 6000 Blackwell)", "adds 7.0, which CUDA 13.0
+        cannot compile".
+    """
+    here = {arch.without_ptx(): arch for arch in found}
+    there = {arch.without_ptx(): arch for arch in expected}
+    words = []
+    for arch in there:
+        if arch in here:
+            continue
+        others = [str(other) for other in here if other.cc == arch.cc and other not in there]
+        renamed = other_name(arch)
+        if renamed in here and renamed not in there and _unknown(renamed, toolkits):
+            continue  # told below: the file has it under the name of another toolkit
+        words.append(f"lacks {arch}{_devices(arch)}" + (f", has {', '.join(others)} instead" if others else ""))
+    added = [
+        arch
+        for arch in here
+        if arch not in there and not any(arch.cc == other.cc and other not in here for other in there)
+    ]
+    words += [_added(arch, there, toolkits, forbidden or {}) for arch in added]
+    words += [
+        f"lacks +PTX on {arch}" if there[arch].ptx else f"adds +PTX to {arch}"
+        for arch, listed in here.items()
+        if arch in there and listed.ptx != there[arch].ptx
+    ]
+    return tuple(words)
+
+
+def _added(arch: Arch, there: Mapping[Arch, Arch], toolkits: Sequence[Toolkit], forbidden: Mapping[str, str]) -> str:
+    unable = _unknown(arch, toolkits)
+    renamed = other_name(arch)
+    if renamed is not None and unable:
+        old, new = ("10.1", "11.0") if arch.cc == "10.1" else ("11.0", "10.1")
+        which = "12 gives Jetson Thor; CUDA 13 calls it" if old == "10.1" else "13 gives Jetson Thor; CUDA 12 calls it"
+        missing = "" if renamed in there else ", and the matrix lists neither"
+        return f"lists {arch}, the name that CUDA {which} {new}{arch.suffix}{missing}"
+    reasons = []
+    if unable:
+        reasons.append(f"which CUDA {' and '.join(toolkit.name for toolkit in unable)} cannot compile")
+    if str(arch) in forbidden or arch.cc in forbidden:
+        reasons.append(f"which the matrix forbids ({forbidden.get(str(arch)) or forbidden[arch.cc]})")
+    return f"adds {arch}{_devices(arch)}" + (f", {', and '.join(reasons)}" if reasons else "")
+
+
+def _unknown(arch: Arch, toolkits: Sequence[Toolkit]) -> list[Toolkit]:
+    """The releases among `toolkits` that do not compile an architecture."""
+    return [toolkit for toolkit in toolkits if not toolkit.supports(arch.without_ptx())]
+
+
+def _devices(arch: Arch) -> str:
+    """The best-known GPUs of an architecture, in brackets: the shortest names are product lines, and say most."""
+    names = sorted(device_names(arch.cc), key=len)[:2]
+    return f" ({', '.join(names)})" if names else ""
