@@ -10,6 +10,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 from filelock import FileLock
@@ -88,3 +89,25 @@ def download(requirement: str, *, platform: str = "", python: str = "", sdist: b
             msg = f"{found.name}: sha256 {sha256(found)}, expected {digest}"
             raise AssertionError(msg)
         return found
+
+
+def unpacked(wheel: Path, *folders: str) -> Path:
+    """A wheel's files in a directory of the cache, with their permissions, unpacked once.
+
+    Args:
+        wheel: What `download` gave.
+        folders: Beginnings of the names to unpack (`cmake/data/`); none means everything. One wheel is always asked for
+            the same ones.
+    """
+    target = cache_dir() / "unpacked" / wheel.stem
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / ".complete").exists():
+            with zipfile.ZipFile(wheel) as archive:
+                for member in archive.infolist():
+                    if member.is_dir() or not member.filename.startswith(folders or ("",)):
+                        continue
+                    path = Path(archive.extract(member, target))
+                    path.chmod((member.external_attr >> 16) & 0o777 or 0o644)  # zipfile drops the executable bit
+            (target / ".complete").touch()
+    return target
