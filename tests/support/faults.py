@@ -137,9 +137,18 @@ class _Forwarder(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
     owner: FaultyProxy
+    raw_requestline: bytes
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Nothing on stderr: `seen` is the log."""
+
+    def parse_request(self) -> bool:
+        """Answer a TLS greeting as Go's server does: BuildKit turns to plain HTTP on a local address only then."""
+        if self.raw_requestline.startswith(b"\x16"):
+            self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n")
+            self.close_connection = True
+            return False
+        return super().parse_request()
 
     def _handle(self) -> None:
         fault = self.owner.take(self.command, self.path)
