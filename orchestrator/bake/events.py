@@ -269,7 +269,7 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-_STAGE = re.compile(r"^\[(?P<where>[^\]]*?) (?P<at>\d+)/(?P<of>\d+)\] (?P<command>.*)$", re.DOTALL)
+_STAGE = re.compile(r"^\[(?:[^\]]*? )?\d+/\d+\] (?P<command>.*)$", re.DOTALL)  # an unnamed only stage has no name here
 _REMOTE = re.compile(r"^(?:ADD\b.*?\s)?(?:https?|git|ssh)://|^git@", re.IGNORECASE)
 _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
     (re.compile(r"^\[internal\] load metadata\b|^resolve image config\b"), StepKind.METADATA),

@@ -64,7 +64,8 @@ _DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE
 _CANCELLED = re.compile(r"context canceled|code = canceled\b", re.IGNORECASE)
 _MACHINE = re.compile(
     r"cannot connect to the docker daemon|failed to connect to the docker api|no builder .* found|unknown flag: "
-    r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client",
+    r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client"
+    r"|does not look like a tls handshake",
     re.IGNORECASE,
 )
 # "503 Service Unavailable" (net/http), "status: 503", "status code 503": three digits anywhere would also match a port
@@ -85,7 +86,7 @@ _TRANSIENT = re.compile(
     r"connection reset|connection refused|broken pipe|i/o timeout|timed? ?out\b|deadline exceeded|tls handshake timeout"
     r"|\beof\b|unexpected eof|no route to host|network is unreachable|no such host|temporary failure in name resolution"
     r"|server misbehaving|use of closed network connection|http2: |stream error|code = unavailable"
-    r"|connection error|service unavailable|bad gateway|internal server error|early eof|remote end hung up",
+    r"|connection error|\bunavailable: |unknown: unknown error|blob upload unknown|service unavailable|bad gateway|internal server error|early eof|remote end hung up",
     re.IGNORECASE,
 )
 
