@@ -72,39 +72,27 @@ class _Scope:
 
 
 def read(text: str, kind: str, name: str, stage: str | None = None) -> list[Found]:
+    """Every value that ARG or ENV instructions give to a name; see `pick`."""
+    return pick(declarations(text), kind, name, stage)
+
+
+def pick(declared: list[Declaration], kind: str, name: str, stage: str | None = None) -> list[Found]:
     """Every value that ARG or ENV instructions give to a name.
 
     Args:
-        text: The Dockerfile.
+        declared: What `declarations` gave.
         kind: "ARG" or "ENV".
         name: The variable; case matters, as it does in BuildKit.
         stage: Only in this stage (its name, its number, or `global`); None takes all.
     """
     return [
         declaration.found
-        for declaration in declarations(text)
+        for declaration in declared
         if declaration.found is not None
         and declaration.kind == kind
         and declaration.name == name
         and (stage is None or declaration.stage.lower() == stage.lower())
     ]
-
-
-def instructions(text: str) -> list[Instruction]:
-    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over."""
-    found: list[Instruction] = []
-    for source in _instructions(text, _escape_character(text)):
-        head = _INSTRUCTION.match(source.text)
-        if head is not None:
-            end = source.ends[-1] if source.ends else source.base + len(source.text)
-            rest = source.text[head.end() :].strip()
-            found.append(Instruction(keyword=head[1].upper(), rest=rest, start=source.base, end=end))
-    return found
-
-
-def declared_args(text: str) -> frozenset[str]:
-    """The names of all ARG instructions, with or without default."""
-    return frozenset(declaration.name for declaration in declarations(text) if declaration.kind == "ARG")
 
 
 def declarations(text: str) -> list[Declaration]:
@@ -127,10 +115,8 @@ def declarations(text: str) -> list[Declaration]:
                 scope = _Scope(name=name, values=dict(base.values) if base else {})
                 stages[name.lower()] = stages[str(count)] = scope
                 count += 1
-            case "ARG" | "ENV" as kind:
+            case kind:
                 found += _variables(source, head.end(), kind, scope, globals_, escape)
-            case _:
-                pass
     return found
 
 
@@ -190,7 +176,7 @@ def _escape_character(text: str) -> str:
 
 
 def _instructions(text: str, escape: str) -> Iterator[Source]:
-    """The logical lines of a Dockerfile: continuations joined, comments and here-documents stepped over."""
+    """The FROM, ARG and ENV instructions, continuations joined; comments and here-documents are stepped over."""
     spans = [match.span() for match in re.finditer(r"[^\n]*\n|[^\n]+$", text)]
     index = 0
     while index < len(spans):
@@ -214,9 +200,12 @@ def _instructions(text: str, escape: str) -> Iterator[Source]:
             pieces.append((start, start + (len(stripped) - 1 if goes_on else len(line))))
         if not pieces:
             continue
-        source = _joined(text, pieces)
-        index = _after_heredocs(text, spans, index, source.text)
-        yield source
+        head = _INSTRUCTION.match(text, *pieces[0])
+        word = head[1].upper() if head else ""
+        if word in {"RUN", "COPY", "ADD"}:
+            index = _after_heredocs(text, spans, index, " ".join(text[start:end] for start, end in pieces))
+        elif word in {"FROM", "ARG", "ENV"}:
+            yield _joined(text, pieces)
 
 
 def _joined(text: str, pieces: list[tuple[int, int]]) -> Source:
@@ -234,9 +223,6 @@ def _joined(text: str, pieces: list[tuple[int, int]]) -> Source:
 
 def _after_heredocs(text: str, spans: list[tuple[int, int]], index: int, instruction: str) -> int:
     """The index of the line after the here-documents that an instruction opens."""
-    head = _INSTRUCTION.match(instruction)
-    if head is None or head[1].upper() not in {"RUN", "COPY", "ADD"}:
-        return index
     for heredoc in _HEREDOC.finditer(instruction):
         end = index
         while end < len(spans) and text[slice(*spans[end])].strip("\t\r\n") != heredoc[2]:
@@ -244,3 +230,18 @@ def _after_heredocs(text: str, spans: list[tuple[int, int]], index: int, instruc
         if end < len(spans):  # never closed: no here-document (a shift, `1 <<N`)
             index = end + 1
     return index
+
+
+def instructions(text: str) -> list[Instruction]:
+    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over.
+
+    `bake.bases` reads Dockerfiles with it too.
+    """
+    found: list[Instruction] = []
+    for source in _instructions(text, _escape_character(text)):
+        head = _INSTRUCTION.match(source.text)
+        if head is not None:
+            end = source.ends[-1] if source.ends else source.base + len(source.text)
+            rest = source.text[head.end() :].strip()
+            found.append(Instruction(keyword=head[1].upper(), rest=rest, start=source.base, end=end))
+    return found
