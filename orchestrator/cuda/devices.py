@@ -79,16 +79,15 @@ def find_device(text: str) -> Arch:
 
 
 def _by_name(text: str) -> str:
-    """The compute capability of the known name that says most of the text, else of the names that the text begins."""
+    """The one compute capability of the known names inside the text, else of those that the text is a part of."""
     wanted = _words(text)
     known = [(_words(name), cc) for cc, devices in _DEVICES.items() for name in devices]
-    inside = [(len(words), cc) for words, cc in known if words <= wanted]
-    around = {cc for words, cc in known if wanted and wanted <= words}
-    if inside:  # "NVIDIA H100 80GB HBM3" is an H100
-        return max(inside)[1]
-    if len(around) == 1:  # every "Orin" is an 8.7; "RTX 6000" is one of three GPUs and stays unknown
-        return around.pop()
-    raise UnknownDeviceError(text)
+    inside = {cc for words, cc in known if words <= wanted}  # "NVIDIA H100 80GB HBM3" is an H100
+    around = {cc for words, cc in known if wanted and wanted <= words}  # every "Orin" is an 8.7
+    found = inside or around
+    if len(found) != 1:  # "RTX 6000" is one of three GPUs
+        raise UnknownDeviceError(text)
+    return found.pop()
 
 
 def _words(text: str) -> frozenset[str]:

@@ -39,7 +39,9 @@ def test_a_gpu_is_found_by_the_names_people_use(text: str, cc: str) -> None:
     assert found == found.plain()
 
 
-@pytest.mark.parametrize("text", ["", "banana", "RTX 6000", "Jetson", "RTX", "GTX 1080", "sm_90", "NVIDIA"])
+@pytest.mark.parametrize(
+    "text", ["", "banana", "RTX 6000", "Jetson", "RTX", "GTX 1080", "sm_90", "NVIDIA", "H100 or A100"]
+)
 def test_an_unknown_or_ambiguous_name_is_an_error(text: str) -> None:
     with pytest.raises(UnknownDeviceError, match="write its compute capability") as error:
         find_device(text)

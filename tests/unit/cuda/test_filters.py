@@ -179,6 +179,26 @@ def test_vllms_own_examples(behaviour: Behaviour, sources: str, targets: str, ex
     assert cmake(kernel_archs(archs_of(sources), archs_of(targets), behaviour)) == expected
 
 
+@pytest.mark.parametrize(
+    ("sources", "targets", "expected"),
+    [
+        # Two items claim one base: only the first release lets both have it.
+        ("10.0a 10.0f", "10.0", ("10.0a;10.0f", "10.0a", "10.0a")),
+        # A generic family must not take the target of a later item.
+        ("10.0f 10.7f", "10.7", ("10.7;10.7f", "10.7f", "10.7f")),
+        # A claimed base takes its suffixed twins along, since 0.33.
+        ("10.0f", "10.0 10.0a", ("10.0f", "10.0f", "10.0f")),
+        ("10.0f 10.3f", "10.0 10.0a", ("10.0f;10.0a", "10.0f;10.0a", "10.0f")),
+        # Items with +PTX are tried last, whatever their place; plain ones by number.
+        ("9.0a+PTX 10.0a", "9.0 10.0", ("10.0a;9.0a+PTX",) * 3),
+        ("8.9 8.0", "8.9", ("8.9",) * 3),
+    ],
+)
+def test_where_the_three_behaviours_part(sources: str, targets: str, expected: tuple[str, ...]) -> None:
+    found = tuple(cmake(kernel_archs(archs_of(sources), archs_of(targets), behaviour)) for behaviour in BEHAVIOURS)
+    assert found == expected
+
+
 def test_nothing_asked_for_is_nothing_built() -> None:
     assert kernel_archs((), archs_of("9.0"), "vllm-0.33") == ()
     assert kernel_archs(archs_of("9.0"), (), "vllm-0.33") == ()
