@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a setup.py stands beside its package, not in one
 """Builds axpy: plain nvcc for TORCH_CUDA_ARCH_LIST, plain setuptools for the wheel, nothing from a package index.
 
 It reads the environment variables that vLLM's setup.py reads, so that docker/Dockerfile can build either:
@@ -70,18 +71,18 @@ def compile_library(directory: Path) -> None:
         argv = [*launcher, str(home / "bin" / "nvcc"), "-O3", "-std=c++17", "--threads", str(threads)]
         argv += ["-Xcompiler", "-fPIC,-fvisibility=hidden", *architectures]
         argv += ["-c", str(HERE / "csrc" / source), "-o", target]
-        print(" ".join(argv), flush=True)  # noqa: T201 - a build step's log
+        print(" ".join(argv), flush=True)
         subprocess.run(argv, check=True)
         return target
 
     with ThreadPoolExecutor(jobs) as pool:
         compiled = list(pool.map(compile_one, SOURCES))
-    # The shared runtime, whose wheels of CUDA 12 come without the static one; beside the library, so that the wheel works
-    # wherever the driver does.
+    # The shared runtime, because the wheels of CUDA 12 come without the static one; it goes beside the library, so that
+    # the package needs nothing but a driver.
     runtime = max((home / "lib64").glob("libcudart.so.*"), key=lambda path: -len(path.name))
     directory.mkdir(parents=True, exist_ok=True)
     argv = ["g++", "-shared", "-o", str(directory / "libaxpy.so"), *compiled, str(runtime), "-Wl,-rpath,$ORIGIN"]
-    print(" ".join(argv), flush=True)  # noqa: T201
+    print(" ".join(argv), flush=True)
     subprocess.run(argv, check=True)
     shutil.copyfile(runtime, directory / runtime.name)
 
