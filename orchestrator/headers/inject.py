@@ -1,0 +1,130 @@
+"""Inject: what a build gets of a bundle: a named context, the arguments of the proving step, and why.
+
+The stage of the Dockerfile that receives it is described in docs/air-gapped.md. The context replaces a stage of the
+same name that holds a marker file; an empty stage would pass with a warm cache (measured with Docker 28.5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import DriftError, Problem, UsageError, VerificationError
+from orchestrator.headers import bundle, resolve, version
+from orchestrator.headers import lock as locks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from orchestrator.headers.lock import Lock
+    from orchestrator.headers.store import Store
+    from orchestrator.matrix.schema import HeadersSpec
+
+NO_DOWNLOAD = "FLASHINFER_NO_DOWNLOAD"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Injection:
+    """What the bake file of a variant that carries the bundle gains.
+
+    Attributes:
+        context_name: The named context, which is also the name of the fallback stage.
+        context_dir: The materialised bundle; bake must be allowed to read it (`--allow=fs.read=…`).
+        args: Build arguments: the bundle digest, and FLASHINFER_NO_DOWNLOAD=1 where the bundle covers every cubin.
+        digest: `sha256:…` of the bundle, for labels and reports.
+        why: One sentence for each argument, for `orchestrate plan`.
+    """
+
+    context_name: str
+    context_dir: Path
+    digest: str
+    args: dict[str, str] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+
+
+def wanted_version(spec: HeadersSpec, directory: Path) -> str:
+    """The FlashInfer version that the build installs, as matrix.yaml says it; "" where it says nothing.
+
+    Raises:
+        UsageError: `version_from` cannot be followed, or contradicts `version`.
+    """
+    read = version.read(spec.version_from, directory) if spec.version_from else ""
+    if read and spec.version and read != spec.version:
+        raise UsageError(f"headers.version is {spec.version}, and {spec.version_from} says {read}")
+    return read or spec.version or ""
+
+
+def check_lock(spec: HeadersSpec, directory: Path) -> Lock:
+    """The lock of matrix.yaml's `headers`, for the version and tier that it names.
+
+    Raises:
+        UsageError: There is no lock file.
+        VerificationError: It is damaged.
+        DriftError: It was made for another version or another tier.
+    """
+    path = directory / spec.lock
+    lock = bundle.read_lock(path)
+    wanted = wanted_version(spec, directory)
+    problems = []
+    if wanted and wanted != lock.version:
+        problems.append(
+            Problem(file=str(path), what="made for another FlashInfer", expected=wanted, found=lock.version)
+        )
+    if spec.tier != lock.tier:
+        problems.append(Problem(file=str(path), what="made for another tier", expected=spec.tier, found=lock.tier))
+    if problems:
+        raise DriftError("the FlashInfer lock is stale", problems=problems, hint="orchestrate headers lock")
+    return lock
+
+
+def injection(
+    spec: HeadersSpec, store: Store, *, directory: Path, obtain: Callable[[Lock], None] | None = None
+) -> Injection | None:
+    """The bundle of matrix.yaml's `headers`, materialised and proven.
+
+    Args:
+        spec: The section.
+        store: Holds the bundle's files.
+        directory: Where matrix.yaml lies.
+        obtain: Brings a lock's missing files into the store; None forbids it (an air-gapped build).
+
+    Returns:
+        None where the policy is `off`, or `optional` and there is no lock.
+
+    Raises:
+        UsageError, VerificationError, DriftError: As `check_lock`; or a file is missing that may not be fetched.
+        NetworkError: A file could not be fetched.
+    """
+    if spec.policy == "off" or (spec.policy == "optional" and not (directory / spec.lock).exists()):
+        return None
+    lock = check_lock(spec, directory)
+    missing = [item.path for item in resolve.wanted_of(lock) if not store.has(item.sha256, item.size)]
+    if missing and obtain is not None:
+        obtain(lock)
+    elif missing:
+        raise VerificationError(
+            f"{len(missing)} of {len(lock.files)} files of the FlashInfer bundle are not in the store {store.root}",
+            hint="orchestrate headers fetch (with a network), or orchestrate headers import BUNDLE.tar.zst",
+        )
+    digest = locks.bundle_digest(lock)
+    folder = _materialised(lock, store)
+    args = {spec.digest_arg: digest}
+    why = {spec.digest_arg: f"headers: bundle of FlashInfer {lock.version}, tier {lock.tier}, from {spec.lock}"}
+    if lock.complete:
+        args[NO_DOWNLOAD] = "1"
+        why[NO_DOWNLOAD] = "headers: the bundle covers every cubin"
+    return Injection(context_name=spec.context, context_dir=folder, digest=digest, args=args, why=why)
+
+
+def _materialised(lock: Lock, store: Store) -> Path:
+    """The bundle's directory below the store; made anew if anything in it was changed."""
+    # by the lock and not by the bundle digest: the lock lies in the directory too, and two versions may share their files
+    name = hashlib.sha256(locks.dumps(lock).encode()).hexdigest()
+    folder = store.root / "bundles" / name
+    if folder.exists() and bundle.verify_directory(lock, folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    bundle.materialise(lock, store, folder)
+    return folder
