@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.drift import claims as claimed
 from orchestrator.drift.claims import Files, UnreadableError
 from orchestrator.drift.expect import ClaimError, Expectations, parse_archs
-from orchestrator.drift.readers import dockerfile, regex
+from orchestrator.drift.readers import regex
 from orchestrator.drift.readers.tree import split_pointer
 from orchestrator.drift.text import Style, write
 from orchestrator.drift.words import difference
@@ -329,7 +329,7 @@ def _declared(name: str, files: Files) -> frozenset[str] | None:
     if claimed.outside(name) or not files.names(name):
         return None
     try:
-        return dockerfile.declared_args(files.read(name).text)
+        return frozenset(one.name for one in files.read(name).declared() if one.kind == "ARG")
     except UnreadableError:
         return None
 

@@ -16,6 +16,7 @@ from orchestrator.drift.text import Found, Lines, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from orchestrator.drift.readers.dockerfile import Declaration
     from orchestrator.drift.readers.tree import Node
     from orchestrator.matrix.schema import ClaimSpec
 
@@ -47,12 +48,14 @@ class File:
         text: Its text; bytes that are not UTF-8 are kept as they are (surrogates), so that they can be written back.
         lines: Where its lines begin.
         trees: Its parsed trees by format, filled as readers ask.
+        instructions: What a Dockerfile declares, filled likewise (one list, or none yet).
     """
 
     name: str
     text: str
     lines: Lines
     trees: dict[data.Format, list[Node]] = field(default_factory=dict)
+    instructions: list[list[Declaration]] = field(default_factory=list)
 
     def parsed(self, format_: data.Format) -> list[Node]:
         """The trees of the file in a format.
@@ -63,6 +66,12 @@ class File:
         if format_ not in self.trees:
             self.trees[format_] = data.parse(self.text, format_)
         return self.trees[format_]
+
+    def declared(self) -> list[Declaration]:
+        """The ARG and ENV instructions of the file, taken as a Dockerfile."""
+        if not self.instructions:
+            self.instructions.append(dockerfile.declarations(self.text))
+        return self.instructions[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,9 +176,9 @@ def places(claim: ClaimSpec, file: File) -> list[Found]:
     if claim.variable is not None:
         return bake.read_variable(file.text, claim.variable, json=reader == "json")
     if claim.arg is not None:
-        return dockerfile.read(file.text, "ARG", claim.arg, claim.stage)
+        return dockerfile.pick(file.declared(), "ARG", claim.arg, claim.stage)
     if claim.env is not None:
-        return dockerfile.read(file.text, "ENV", claim.env, claim.stage)
+        return dockerfile.pick(file.declared(), "ENV", claim.env, claim.stage)
     if claim.name is not None:
         return [found for source in scripts(claim, file) for found in shell.read(source, claim.name, claim.branch)]
     if claim.build_arg is not None:
