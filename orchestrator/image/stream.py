@@ -150,7 +150,8 @@ def _elf(stream: Forward, size: int, folder: Folder) -> str:
     stream.tap(tap)
     met, broken = _search(stream, start, size, folder)
     stream.tap(None)
-    if met or broken:  # most files of an image hold no device code: their tables need not be read
+    named = EXECUTABLE.encode() in tap.data or RELOCATABLE.encode() in tap.data
+    if met or broken or named:  # most files of an image hold no device code: their tables need not be read
         sections = sections_of(header, _Around(bytes(tap.data), tap.start - start, size))
         _assign(sections, met, broken, folder)
     return ""

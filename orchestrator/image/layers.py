@@ -1,0 +1,316 @@
+"""What one layer says about the files of an image, and what its layers together leave for the runtime to see.
+
+A layer is scanned once, into a value small enough to keep for ever under the layer's digest. Merging follows the OCI
+image specification (whiteouts, opaque directories) and what containerd and BuildKit do with the rest (links, a file
+over a directory, a directory over a link). This module must not know where layers come from nor what is promised.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.image.code import FileCode
+from orchestrator.image.forward import CutOffError, Forward
+from orchestrator.image.stream import scan
+from orchestrator.image.tar import Member, Type, members
+from orchestrator.image.unpack import DamagedLayerError, ahead, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from orchestrator.image.unpack import Raw
+
+SCANNER = 1
+"""Version of what a scan says; part of the key under which scans are kept."""
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
+_RELEASE = re.compile(rb"Cuda compilation tools, release \d+\.\d+, V(\d+\.\d+\.\d+)")
+# Packages that compile on the device's host: no fatbin shows what they can reach (Triton 3.9.0, TileLang 0.1.15 and
+# vLLM's deep_gemm hold no container).
+_COMPILES_LATER = re.compile(
+    r"(?:^|/)((?:pytorch_)?triton|tilelang|deep_gemm|flashinfer_python)-([^/-]+)\.dist-info/METADATA$"
+    r"|(?:^|/)third_party/(deep_gemm)/[^/]+\.so$"
+)
+
+
+@dataclass(kw_only=True, slots=True)
+class LayerScan:
+    """What one layer holds. Paths are normalised, below the image's root, without a leading slash.
+
+    Attributes:
+        code: Path -> device code.
+        releases: Path of a ptxas or nvcc -> its release, "13.0.88".
+        plain: Paths of all other files, which matter by hiding what lies below them.
+        links: Path -> target of a symlink, as written.
+        below: Path -> path of a hard link whose target lies in a lower layer.
+        directories: Paths.
+        whiteouts: Paths that disappear, with everything below them, from lower layers.
+        opaque: Directories of which nothing remains from lower layers.
+    """
+
+    code: dict[str, FileCode] = field(default_factory=dict)
+    releases: dict[str, str] = field(default_factory=dict)
+    plain: set[str] = field(default_factory=set)
+    links: dict[str, str] = field(default_factory=dict)
+    below: dict[str, str] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+    whiteouts: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+
+    def forget(self, path: str) -> None:
+        """Drop what an earlier member of the same archive put at `path`."""
+        for names in (self.code, self.releases, self.links, self.below):
+            names.pop(path, None)
+        self.plain.discard(path)
+        self.directories.discard(path)
+
+    def hard_link(self, path: str, target: str) -> None:
+        """Put at `path` what stands at `target` in this layer, or note that it comes from below."""
+        for names in (self.code, self.releases, self.links):
+            if target in names:
+                names[path] = names[target]  # type: ignore[assignment]  # each from and to the same one
+                return
+        if target in self.plain:
+            self.plain.add(path)
+        else:
+            self.below[path] = self.below.get(target, target)
+
+    def to_json(self) -> dict[str, Any]:
+        """A value for `json.dumps`; `from_json` reads it. Long lists of paths are one text each, which loads faster."""
+        data: dict[str, Any] = {"code": {path: code.to_json() for path, code in self.code.items()}}
+        data |= {name: getattr(self, name) for name in ("releases", "links", "below")}
+        for name in ("plain", "directories", "whiteouts", "opaque"):
+            data[name] = "\0".join(sorted(getattr(self, name)))
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LayerScan:
+        """What `to_json` wrote."""
+        values: dict[str, Any] = {"code": {path: FileCode.from_json(code) for path, code in data["code"].items()}}
+        values |= {name: dict(data[name]) for name in ("releases", "links", "below")}
+        for name in ("plain", "directories", "whiteouts", "opaque"):
+            values[name] = set(data[name].split("\0")) if data[name] else set()
+        return cls(**values)
+
+
+def scan_layer(raw: Raw, declared: int, *, deep: bool = False, limit: int | None = None) -> LayerScan:
+    """Read a layer once, forward, in constant memory.
+
+    Args:
+        raw: The layer's bytes as stored: a tar archive, plain or compressed.
+        declared: How many they are, in bytes.
+        deep: Open every cubin for the names of its kernels.
+        limit: Unpacked bytes at most; see `unpack.unpacked`.
+
+    Raises:
+        DamagedLayerError: It does not unpack, or ends early.
+        DamagedArchiveError: It is no tar archive.
+    """
+    chunks = ahead(unpacked(raw, declared, limit=limit))
+    try:
+        reader = Forward(chunks)
+        result = LayerScan()
+        for member in members(reader):
+            add_member(result, member, reader, deep=deep)
+        for _ in chunks:  # to the end: only then has the checksum of the compression been looked at
+            pass
+    except CutOffError as error:
+        raise DamagedLayerError(f"the layer is cut off: {error}") from error
+    finally:
+        chunks.close()
+    return result
+
+
+def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool = False) -> None:
+    """Note one member of a layer.
+
+    Args:
+        result: What is known of the layer so far.
+        member: The member; the reader stands at its payload.
+        reader: The archive.
+        deep: Open every cubin for the names of its kernels.
+    """
+    folder, _, name = member.path.rpartition("/")
+    if name.startswith(_WHITEOUT):
+        if name == _OPAQUE:
+            result.opaque.add(folder)
+        elif not name.startswith(".wh..wh."):  # the rest of AUFS' names mean nothing to anybody else
+            result.whiteouts.add(f"{folder}/{name[4:]}" if folder else name[4:])
+        return
+    if member.type is Type.DIRECTORY:
+        if member.path not in result.directories:
+            result.forget(member.path)
+        result.directories.add(member.path)
+        return
+    result.forget(member.path)
+    if member.type is Type.SYMLINK:
+        result.links[member.path] = member.target
+    elif member.type is Type.HARD_LINK:
+        result.hard_link(member.path, member.target)
+    elif member.type is Type.SPARSE and ".so" in name:
+        result.code[member.path] = FileCode(size=member.size, damage="stored as a sparse file, which is not read")
+    elif member.type is Type.FILE and member.size:
+        _add_file(result, member.path, reader, member.size, deep=deep)
+    else:
+        result.plain.add(member.path)
+
+
+def _add_file(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> None:
+    if _COMPILER.search(path) and reader.peek(min(4, size)) == b"\x7fELF":
+        release = find_release(_pieces(reader, size))
+        if release:
+            result.releases[path] = release
+            return
+    elif code := scan(reader, size, deep=deep):
+        result.code[path] = code
+        return
+    result.plain.add(path)
+
+
+def _pieces(reader: Forward, size: int) -> Iterator[bytes]:
+    while size:
+        step = min(size, 1 << 20)
+        yield reader.exactly(step)
+        size -= step
+
+
+def find_release(pieces: Iterable[bytes]) -> str:
+    """The release of a ptxas or nvcc, "13.0.88", by the text that every one of them holds; "" when it is not there.
+
+    Args:
+        pieces: The file's bytes; consumed to the end.
+    """
+    found, tail = "", b""
+    for piece in pieces:
+        match = None if found else _RELEASE.search(tail + piece)
+        if match:
+            found = match[1].decode()
+        tail = piece[-64:]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """A file with device code that some layer holds.
+
+    Attributes:
+        path: In the image.
+        layer: Index of the layer, 0 the lowest.
+        size: In bytes.
+    """
+
+    path: str
+    layer: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """What the runtime sees, as far as it matters here.
+
+    Attributes:
+        code: Path -> device code, of regular files.
+        aliases: Path of a symlink -> path of the file with device code that it leads to.
+        releases: Path of a ptxas or nvcc -> its release.
+        compile_later: Packages that compile on the device's host: name -> version, "" where unknown.
+        hidden: Copies that a higher layer replaced or removed: they cost their size and serve nobody.
+    """
+
+    code: Mapping[str, FileCode]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    releases: Mapping[str, str] = field(default_factory=dict)
+    compile_later: Mapping[str, str] = field(default_factory=dict)
+    hidden: tuple[Copy, ...] = ()
+
+
+def merge(layers: Iterable[LayerScan]) -> Files:
+    """Lay layers over each other as the runtime would.
+
+    Args:
+        layers: The lowest first.
+    """
+    view: dict[str, tuple[str, Any, int]] = {}
+    hidden: list[Copy] = []
+    for index, layer in enumerate(layers):
+        _apply(layer, index, view, hidden)
+    code = {path: value for path, (kind, value, _) in view.items() if kind == "code"}
+    links = {path: value for path, (kind, value, _) in view.items() if kind == "link"}
+    later = {}
+    for path, (kind, _, _) in view.items():
+        found = _COMPILES_LATER.search(path) if kind in ("plain", "code") else None
+        if found:
+            later[found[1] or found[3]] = found[2] or ""
+    return Files(
+        code=dict(sorted(code.items())),
+        aliases={path: real for path in sorted(links) if (real := resolve(path, links)) in code},
+        releases={path: value for path, (kind, value, _) in sorted(view.items()) if kind == "release"},
+        compile_later=dict(sorted(later.items())),
+        hidden=tuple(hidden),
+    )
+
+
+def _apply(layer: LayerScan, index: int, view: dict[str, tuple[str, Any, int]], hidden: list[Copy]) -> None:
+    """One layer over what lies below. Of files without code only the few that a report names are kept in `view`."""
+    linked = {path: view.get(target) for path, target in layer.below.items()}
+    files = layer.code.keys() | layer.releases.keys() | layer.links.keys() | layer.plain | layer.below.keys()
+    gone = layer.whiteouts | files  # a file over a directory hides all that lay in it
+    implied = {parent for path in (*files, *layer.directories) for parent in _parents(path)} | layer.directories
+    for path in [path for path in view if _hidden(path, gone, layer.opaque, implied)]:
+        kind, value, origin = view.pop(path)
+        if kind == "code":
+            hidden.append(Copy(path=path, layer=origin, size=value.size))
+    view.update({path: ("code", code, index) for path, code in layer.code.items()})
+    view.update({path: ("release", release, index) for path, release in layer.releases.items()})
+    view.update({path: ("link", target, index) for path, target in layer.links.items()})
+    view.update({path: ("plain", None, index) for path in layer.plain if _COMPILES_LATER.search(path)})
+    view.update({path: node for path, node in linked.items() if node is not None})
+
+
+def _parents(path: str) -> Iterator[str]:
+    at = path.rfind("/")
+    while at > 0:
+        path = path[:at]
+        yield path
+        at = path.rfind("/")
+
+
+def _hidden(path: str, gone: set[str], opaque: set[str], implied: set[str]) -> bool:
+    """Whether a lower file disappears: it or a directory above it is gone, or became a directory."""
+    if path in gone or path in implied:
+        return True
+    return any(parent in gone or parent in opaque for parent in _parents(path)) or "" in opaque
+
+
+def resolve(path: str, links: Mapping[str, str]) -> str:
+    """Where a path leads when every symlink on the way is followed below the image's root.
+
+    Args:
+        path: Normalised.
+        links: Path -> target of each symlink, as written; absolute targets start at the image's root.
+
+    Returns:
+        A path that is no symlink; "" for a loop.
+    """
+    for _ in range(40):  # what Linux follows at most
+        done: list[str] = []
+        rest = path.split("/")
+        moved = False
+        while rest:
+            part = rest.pop(0)
+            if part == "..":
+                del done[-1:]
+            elif part not in ("", "."):
+                done.append(part)
+                target = links.get("/".join(done))
+                if target is not None:
+                    base = [] if target.startswith("/") else done[:-1]
+                    path = "/".join([*base, target, *rest])
+                    moved = True
+                    break
+        if not moved:
+            return "/".join(done)
+    return ""

@@ -1,0 +1,99 @@
+"""What every source of an image gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import OrchestrateError, UsageError, VerificationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.image.parallel import Layer
+
+
+class BrokenImageError(VerificationError):
+    """An image's manifests contradict themselves or are not all there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """An image, as a source knows it before any layer is read.
+
+    Attributes:
+        name: As the user called it.
+        digest: `sha256:…` of its manifest, "" where there is none.
+        platform: "linux/arm64", "" where unknown.
+        labels: Of the image's configuration.
+        environment: Name -> value of the image's configuration.
+        layers: The lowest first.
+    """
+
+    name: str
+    digest: str = ""
+    platform: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
+
+
+def configured(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Platform, labels and environment of an image's configuration, as keyword arguments for `Contents`."""
+    inner = config.get("config") or {}
+    pairs = [str(item).partition("=") for item in inner.get("Env") or []]
+    system, machine, variant = (config.get(name) or "" for name in ("os", "architecture", "variant"))
+    return {
+        "platform": platform_text(system, machine, variant),
+        "labels": {str(key): str(value) for key, value in (inner.get("Labels") or {}).items()},
+        "environment": {name: value for name, _, value in pairs},
+    }
+
+
+def platform_text(system: str, machine: str, variant: str) -> str:
+    """`linux/arm64`; the variant is left out where it says nothing new."""
+    usual = {("arm64", "v8"), ("amd64", "v1")}
+    parts = [system, machine, "" if (machine, variant) in usual else variant]
+    return "/".join(part for part in parts if part)
+
+
+def choose(manifests: Sequence[Mapping[str, Any]], platform: str, name: str) -> Mapping[str, Any]:
+    """The manifest of an index that is meant.
+
+    Args:
+        manifests: The index's descriptors.
+        platform: Wanted, "" when the user named none.
+        name: Of the image, for messages.
+
+    Raises:
+        UsageError: Several would do, or none.
+        BrokenImageError: The index is empty.
+    """
+    real = [one for one in manifests if not _is_attestation(one)]
+    shown = [_platform_of(one) for one in real]
+    if platform:
+        wanted = platform_text(*(*platform.split("/"), "", "")[:3])
+        found = [one for one, text in zip(real, shown, strict=True) if text in (wanted, "")]
+        if not found:
+            raise UsageError(f"{name} holds no {platform}", hint=f"it holds: {', '.join(shown)}")
+        return found[0]
+    if not real:
+        raise BrokenImageError(f"{name}: its index names no image")
+    if len(real) > 1:
+        raise UsageError(f"{name} holds several platforms", hint=f"choose one with --platform: {', '.join(shown)}")
+    return real[0]
+
+
+def _platform_of(manifest: Mapping[str, Any]) -> str:
+    value = manifest.get("platform") or {}
+    return platform_text(*(str(value.get(name) or "") for name in ("os", "architecture", "variant")))
+
+
+def _is_attestation(manifest: Mapping[str, Any]) -> bool:
+    notes = manifest.get("annotations") or {}
+    return (
+        notes.get("vnd.docker.reference.type") == "attestation-manifest" or _platform_of(manifest) == "unknown/unknown"
+    )
+
+
+__all__ = ["BrokenImageError", "Contents", "OrchestrateError", "choose", "configured", "platform_text"]
