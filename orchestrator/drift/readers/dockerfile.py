@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GLOBAL = "global"
 """The name of the part before the first FROM."""
 
+_DECLARING = frozenset({"FROM", "ARG", "ENV"})
 _DIRECTIVE = re.compile(r"#[ \t]*(\w+)[ \t]*=[ \t]*(\S+)[ \t]*\r?$")
 _INSTRUCTION = re.compile(r"[ \t]*([A-Za-z]+)[ \t]+")
 _HEREDOC = re.compile(r"<<-?[ \t]*([\"']?)([A-Za-z0-9_]+)\1")
@@ -95,6 +96,18 @@ def pick(declared: list[Declaration], kind: str, name: str, stage: str | None = 
     ]
 
 
+def instructions(text: str) -> list[Instruction]:
+    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over."""
+    found: list[Instruction] = []
+    for source in _instructions(text, _escape_character(text), None):
+        head = _INSTRUCTION.match(source.text)
+        if head is not None:
+            end = source.ends[-1] if source.ends else source.base + len(source.text)
+            rest = source.text[head.end() :].strip()
+            found.append(Instruction(keyword=head[1].upper(), rest=rest, start=source.base, end=end))
+    return found
+
+
 def declarations(text: str) -> list[Declaration]:
     """Every ARG and ENV of a Dockerfile, in order."""
     escape = _escape_character(text)
@@ -103,7 +116,7 @@ def declarations(text: str) -> list[Declaration]:
     stages: dict[str, _Scope] = {}
     count = 0
     found: list[Declaration] = []
-    for source in _instructions(text, escape):
+    for source in _instructions(text, escape, _DECLARING):
         head = _INSTRUCTION.match(source.text)
         if head is None:
             continue
@@ -175,8 +188,8 @@ def _escape_character(text: str) -> str:
     return "\\"
 
 
-def _instructions(text: str, escape: str) -> Iterator[Source]:
-    """The FROM, ARG and ENV instructions, continuations joined; comments and here-documents are stepped over."""
+def _instructions(text: str, escape: str, keywords: frozenset[str] | None) -> Iterator[Source]:
+    """The logical lines of a Dockerfile (those of some keywords alone), comments and here-documents stepped over."""
     spans = [match.span() for match in re.finditer(r"[^\n]*\n|[^\n]+$", text)]
     index = 0
     while index < len(spans):
@@ -204,7 +217,7 @@ def _instructions(text: str, escape: str) -> Iterator[Source]:
         word = head[1].upper() if head else ""
         if word in {"RUN", "COPY", "ADD"}:
             index = _after_heredocs(text, spans, index, " ".join(text[start:end] for start, end in pieces))
-        elif word in {"FROM", "ARG", "ENV"}:
+        if keywords is None or word in keywords:
             yield _joined(text, pieces)
 
 
