@@ -1,0 +1,186 @@
+"""The engine room on a real engine, and without one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.engine import builders, client, doctor
+from orchestrator.engine.doctor import Need
+from orchestrator.errors import EnvironmentLacksError
+from tests.support.engine import call
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.engine import MakeFaulty, MakeRegistry, Registry
+
+NOBODY = "tcp://127.0.0.1:1"
+"""A port that nobody listens on."""
+
+
+def client_that(folder: Path, script: str) -> str:
+    """A docker client that runs `script` first and then the real one."""
+    mine = folder / "docker"
+    real = client.docker_command()[0]
+    mine.write_text(f'#!/bin/sh\n{script}\nexec {real} "$@"\n')
+    mine.chmod(0o755)
+    return str(mine)
+
+
+def test_the_engine_describes_itself(engine: str) -> None:
+    info = client.engine_info()
+    assert info.version == engine
+    assert info.memory > client.GIB
+    assert info.cpus >= 1
+    assert info.platform.startswith("linux/")
+    assert info.root
+
+
+def test_buildx_is_found_and_new_enough() -> None:
+    found = client.buildx()
+    assert found.version >= client.FLOOR
+    assert found.supports("bake-allow")
+
+
+def test_whales_reach_the_same_engine(engine: str) -> None:
+    assert client.whales().system.info().server_version == engine
+
+
+def test_the_selected_builder_builds_for_this_machine() -> None:
+    info = client.engine_info()
+    found = builders.selected(containerd_store=info.containerd_store)
+    assert found.running
+    assert found.builds(info.platform)
+    assert not found.builds("linux/s390x-of-nowhere")
+
+
+def test_builders_of_other_drivers(buildx_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call("docker", "buildx", "create", "--driver", "docker-container", "--name", "idle")
+    call("docker", "buildx", "create", "--driver", "remote", "--name", "gone", NOBODY)
+    monkeypatch.setenv("BUILDX_BUILDER", "idle")
+    idle = builders.selected(containerd_store=False)
+    assert (idle.name, idle.driver, idle.running) == ("idle", "docker-container", False)
+    assert idle.exports_cache("registry")
+    monkeypatch.setenv("BUILDX_BUILDER", "gone")
+    assert builders.selected(containerd_store=False).driver == "remote"
+    monkeypatch.setenv("BUILDX_BUILDER", "idel")
+    with pytest.raises(EnvironmentLacksError) as caught:
+        builders.selected(containerd_store=False)
+    assert caught.value.hint == "did you mean idle?"
+
+
+def test_a_build_gets_everything_that_it_must_know() -> None:
+    found = doctor.require_engine(platforms=[client.engine_info().platform], cache="inline")
+    assert found.builder.running
+    with pytest.raises(EnvironmentLacksError, match="cannot build linux/nothing"):
+        doctor.require_engine(platforms=["linux/nothing"])
+
+
+def test_without_an_engine_the_reason_and_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", NOBODY)
+    with pytest.raises(EnvironmentLacksError) as caught:
+        doctor.require_engine()
+    assert NOBODY in caught.value.message
+    assert "start the Docker engine" in caught.value.hint
+    checks = {check.name: check for check in doctor.diagnose()}
+    assert checks["engine"].status == "fail"
+    assert checks["engine"].cure
+    assert checks["buildx"].status == "ok"
+    assert "disk" not in checks
+
+
+def test_an_engine_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{mute.getsockname()[1]}")
+        monkeypatch.setattr(client.docker, "__kwdefaults__", {"timeout": 1.0, "env": None})
+        with pytest.raises(EnvironmentLacksError, match="does not answer: no answer within 1 s"):
+            client.engine_info()
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ('[ "$1" != buildx ] || { echo "docker: \'buildx\' is not a docker command." >&2; exit 1; }', "no buildx"),
+        (
+            '[ "$1 $2" != "buildx version" ] || { echo "github.com/docker/buildx v0.13.1 x"; exit; }',
+            "0.13.1 is too old",
+        ),
+    ],
+)
+def test_a_client_without_a_good_buildx(
+    script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(client.CLIENT_VARIABLE, client_that(tmp_path, script))
+    with pytest.raises(EnvironmentLacksError, match=says) as caught:
+        doctor.require_engine()
+    assert "install buildx" in caught.value.hint
+    checks = {check.name: check.status for check in doctor.diagnose()}
+    assert (checks["engine"], checks["buildx"]) == ("ok", "fail")
+
+
+def test_a_well_machine_has_nothing_to_cure(registry: Registry) -> None:
+    need = Need(platforms=(client.engine_info().platform,), image=f"{registry}/any", jobs=1, warn_free=1, fail_free=1)
+    checks = doctor.diagnose(need)
+    assert [check.name for check in checks] == [
+        "engine", "buildx", "builder", "cache export", "platforms", "disk", "memory", "registry",
+    ]  # fmt: skip
+    assert [check for check in checks if check.status != "ok"] == []
+
+
+def test_registries_that_ask_for_a_login_are_well_and_silent_ones_are_not(faulty_registry: MakeFaulty) -> None:
+    from tests.support.faults import Fault
+
+    login = faulty_registry(Fault(status=401, times=-1))
+    busy = faulty_registry(Fault(status=503, times=-1))
+    cut = faulty_registry(Fault(reset=True, times=-1))
+    assert doctor.check_registry(f"{login.address}/a").status == "ok"
+    assert "503" in doctor.check_registry(f"{busy.address}/a").detail
+    for silent in (f"{cut.address}/a", "127.0.0.1:1/a"):
+        check = doctor.check_registry(silent)
+        assert check.status == "warn"
+        assert "does not answer" in check.detail
+
+
+def doctor_command(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", "from orchestrator.cli.app import main; main()", "doctor", *arguments],
+        cwd=folder,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_command_exits_0_on_a_well_machine_and_5_without_an_engine(tmp_path: Path) -> None:
+    well = doctor_command("--format", "json", folder=tmp_path)
+    assert well.returncode == 0, well.stderr
+    found = json.loads(well.stdout)
+    assert found["schema"] == 1
+    assert {"name", "status", "detail", "cure"} == set(found["checks"][0])
+    ill = doctor_command("--format", "json", folder=tmp_path, DOCKER_HOST=NOBODY)
+    assert ill.returncode == 5
+    assert json.loads(ill.stdout)["checks"][0]["status"] == "fail"
+    assert "Traceback" not in ill.stderr
+    assert "engine" in ill.stderr
+
+
+def test_the_command_prints_a_cure_below_what_failed(tmp_path: Path) -> None:
+    ill = doctor_command(folder=tmp_path, DOCKER_HOST=NOBODY)
+    assert ill.returncode == 5
+    assert "fail  engine" in ill.stdout
+    assert "start the Docker engine" in ill.stdout
+
+
+def test_a_registry_of_ones_own(throwaway_registry: MakeRegistry, registry: Registry) -> None:
+    one, other = throwaway_registry(), throwaway_registry()
+    assert len({one.address, other.address, registry.address}) == 3
+    assert one.tags("nothing") == []
