@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
+from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.bases import without_bases
+from orchestrator.bake.file import escape
 from orchestrator.errors import MatrixError, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -70,20 +72,30 @@ class Bake:
         return (*self.docker, "buildx", "bake", *named, *files, *more)
 
 
-def resolve(bake: Bake, file: BakeFile) -> dict[str, Any]:
-    """The target as buildx resolves it (`bake --print`): context, dockerfile, args, everything inherited filled in.
+def resolve(bake: Bake, files: Sequence[BakeFile]) -> dict[str, dict[str, Any]]:
+    """The targets as buildx resolves them (`bake --print`), all in one call: everything inherited filled in.
+
+    Args:
+        bake: How to call buildx.
+        files: The bake files of the variants; at least one.
+
+    Returns:
+        Variant id -> target.
 
     Raises:
         MatrixError: buildx refuses the bake files; its own words are in the message.
     """
+    merged = {"target": {file.target: file.content["target"][file.target] for file in files}}
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
-        path = Path(directory, "variant.json")
-        path.write_text(file.text, encoding="utf-8")
-        done = process.run(bake.argv("-f", str(path), "--print", file.target), cwd=bake.root, timeout=_TIMEOUT)
+        path = Path(directory, "variants.json")
+        path.write_text(json.dumps(merged), encoding="utf-8")
+        names = [file.target for file in files]
+        done = process.run(bake.argv("-f", str(path), "--print", *names), cwd=bake.root, timeout=_TIMEOUT)
     if not done.ok:
-        raise MatrixError(f"{file.target}: buildx cannot resolve its bake target: {last_error(done.stderr)}")
-    target: dict[str, Any] = json.loads(done.stdout)["target"][file.target]
-    return target
+        names_ = ", ".join(bake.files)
+        raise MatrixError(f"buildx cannot resolve the variants with {names_}: {last_error(done.stderr)}")
+    targets: dict[str, dict[str, Any]] = json.loads(done.stdout)["target"]
+    return {file.target: targets[file.target] for file in files}
 
 
 def last_error(stderr: str) -> str:
@@ -93,39 +105,36 @@ def last_error(stderr: str) -> str:
     return (errors or lines or ["no output"])[-1].removeprefix("ERROR: ")
 
 
-def arrival(bake: Bake, file: BakeFile, target: Mapping[str, Any]) -> Arrival:
+def arrival(bake: Bake, file: BakeFile, target: Mapping[str, Any], outlines: Outlines | None = None) -> Arrival:
     """Ask buildx what the variant's target consumes.
 
     Args:
         bake: How to call buildx.
         file: The variant's bake file.
         target: What `resolve` gave for it.
+        outlines: What earlier runs learned.
+
+    Raises:
+        MatrixError: The Dockerfile is not there or not readable.
     """
     text, why = _dockerfile(bake.root, target)
     if text is None:
         return Arrival(checked=False, why_not=why)
-    contexts = _plain(target.get("contexts") or {})
-    args = _plain({name: value for name, value in (target.get("args") or {}).items() if value is not None})
+    override = _outline_target(target, text)
+    content = {"target": {file.target: override}}
+    key = Outlines.key(content, bake.docker)
+    known = outlines.get(key) if outlines is not None else None
+    if known is not None:
+        return Arrival(checked=True, consumed=known)
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
-        empty = Path(directory, "empty")
-        empty.mkdir()
-        override = {
-            "dockerfile-inline": without_bases(text, contexts=contexts, args=args)
-            .replace("${", "$${")
-            .replace("%{", "%%{"),
-            "context": str(empty),
-            "contexts": dict.fromkeys(contexts, str(empty)),  # contents do not matter, and nothing is fetched for them
-            "output": ["type=cacheonly"],
-            "cache-from": [],
-            "cache-to": [],
-            "attest": ["type=provenance,disabled=true"],
-            "secret": [],
-        }
-        content = {"target": {file.target: {**file.content["target"][file.target], **override}}}
+        Path(directory, "empty").mkdir()
         path = Path(directory, "outline.json")
         path.write_text(json.dumps(content), encoding="utf-8")
-        argv = bake.argv("-f", str(path), "--allow", f"fs.read={directory}", "--call=outline,format=json", file.target)
-        done = process.run(argv, cwd=bake.root, timeout=_TIMEOUT, env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"})
+        named = ("--builder", bake.builder) if bake.builder else ()
+        argv = (*bake.docker, "buildx", "bake", *named, "-f", "outline.json", "--call=outline,format=json")
+        done = process.run(
+            (*argv, file.target), cwd=Path(directory), timeout=_TIMEOUT, env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        )
     if not done.ok:
         return Arrival(checked=False, why_not=f"buildx cannot outline it: {last_error(done.stderr)}")
     try:
@@ -133,7 +142,25 @@ def arrival(bake: Bake, file: BakeFile, target: Mapping[str, Any]) -> Arrival:
         consumed = {entry["name"]: entry.get("value", "") for entry in outline.get("args") or []}
     except (ValueError, KeyError, TypeError):
         return Arrival(checked=False, why_not="buildx gave no outline")
+    if outlines is not None:
+        outlines.put(key, consumed)
     return Arrival(checked=True, consumed=consumed)
+
+
+def _outline_target(target: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """A target that has the variant's arguments and stages, and nothing that would have to be fetched."""
+    contexts = _plain(target.get("contexts") or {})
+    args = {name: value for name, value in (target.get("args") or {}).items() if value is not None}
+    bare = without_bases(text, contexts=contexts, args=_plain(args))
+    chosen: dict[str, Any] = {
+        "context": "empty",
+        "dockerfile-inline": escape(bare),
+        "args": args,  # as `--print` gave them, escaped already
+        "contexts": dict.fromkeys(contexts, "empty"),  # what is in them does not matter
+        "output": ["type=cacheonly"],
+    }
+    chosen |= {name: target[name] for name in ("target", "platforms") if target.get(name)}
+    return chosen
 
 
 def _plain(values: Mapping[str, str]) -> dict[str, str]:

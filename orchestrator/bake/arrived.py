@@ -1,0 +1,66 @@
+"""What preflight learned in earlier runs: an outline depends on its Dockerfile and arguments alone.
+
+A fully cached build takes about a second; asking buildx again what it answered before would be a third of it. The
+memory is a small file in the state directory, rewritten whole; a damaged one counts as empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_KEPT = 500
+
+
+class Outlines:
+    """Outlines by the digest of what they were made from.
+
+    Args:
+        path: The file; None remembers nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._known: dict[str, dict[str, str]] = {}
+        if path is not None:
+            with contextlib.suppress(OSError, ValueError):
+                found = json.loads(path.read_text(encoding="utf-8"))
+                if isinstance(found, dict):
+                    self._known = {key: value for key, value in found.items() if _is_outline(value)}
+
+    @staticmethod
+    def key(content: Mapping[str, Any], argv: tuple[str, ...]) -> str:
+        """The digest of what an outline depends on."""
+        text = json.dumps([content, argv], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def get(self, key: str) -> dict[str, str] | None:
+        """What the target consumes, if it was asked before."""
+        with self._lock:
+            return self._known.get(key)
+
+    def put(self, key: str, consumed: dict[str, str]) -> None:
+        """Remember an outline; a disk that is full or read-only costs the memory, not the build."""
+        with self._lock:
+            self._known.pop(key, None)
+            self._known[key] = consumed
+            kept = dict(list(self._known.items())[-_KEPT:])
+            if self._path is not None:
+                with contextlib.suppress(OSError):
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+                    temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+                    temporary.write_text(json.dumps(kept), encoding="utf-8")
+                    temporary.replace(self._path)
+
+
+def _is_outline(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())

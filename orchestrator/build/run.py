@@ -1,0 +1,147 @@
+"""One run of `orchestrate build`: engine, disk, jobs, scheduler, report, exit code.
+
+It is what cli/build.py calls and knows no option's name; how a run looks is handed in as reporter.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.file import Extras, Output
+from orchestrator.build import jobs as making
+from orchestrator.build.disk import check_disk
+from orchestrator.build.journal import Journal
+from orchestrator.build.outcome import Outcome, exit_code
+from orchestrator.build.report import report, write_report
+from orchestrator.build.scheduler import build_all
+from orchestrator.build.signals import stop_on_signals
+from orchestrator.engine import client, doctor
+from orchestrator.errors import EnvironmentLacksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from orchestrator.build.jobs import After
+    from orchestrator.build.reporter import Reporter
+    from orchestrator.matrix.variants import Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a build was asked for.
+
+    Attributes:
+        output: Where results go.
+        parallel: How many variants at once.
+        fail_fast: The first failure cancels the rest.
+        resume: Variants built from the same inputs before are skipped.
+        report: File for the JSON report; None for none.
+        builder: Builder name, "" for the current one.
+        extras: What other features add, by variant id.
+        after: Looks at a variant that was built.
+    """
+
+    output: Output = field(default_factory=Output)
+    parallel: int = 1
+    fail_fast: bool = False
+    resume: bool = False
+    report: Path | None = None
+    builder: str = ""
+    extras: Mapping[str, Extras] = field(default_factory=dict)
+    after: After | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        outcomes: One a variant.
+        code: The exit code.
+        logs: Directory of the log files.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    code: int
+    logs: Path
+
+
+def build(
+    plan: Plan,
+    request: Request,
+    *,
+    reporter: Callable[[list[str]], AbstractContextManager[Reporter]],
+    warn: Callable[[str], None],
+) -> Result:
+    """Build the variants of a plan.
+
+    Args:
+        plan: What to build.
+        request: How.
+        reporter: Makes the reporter for these variants.
+        warn: Shows a warning that belongs to no variant.
+
+    Raises:
+        EnvironmentLacksError: No engine, buildx too old, no room.
+        MatrixError: buildx refuses the bake files.
+    """
+    started = datetime.now(UTC)
+    cache = plan.matrix.spec.cache
+    writes = cache.backend if cache.write and (request.output.push or cache.backend in {"local", "gha"}) else "off"
+    engine = doctor.require_engine(
+        platforms=sorted({variant.platform for variant in plan.variants}), cache="" if writes == "off" else writes
+    )
+    name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
+    prepared = making.prepare(
+        plan,
+        making.Options(
+            docker=client.docker_command(), run=name, builder=request.builder, output=request.output,
+            extras=request.extras, after=request.after,
+        ),
+    )  # fmt: skip
+    journal = Journal(prepared.state / "journal.jsonl")
+    disk = _engine_disk(engine)
+    peaks = [journal.peak(job.id) for job in prepared.jobs]
+    for warning in check_disk(disk or prepared.state, peaks, parallel=request.parallel):
+        warn(warning)
+    _tidy(prepared.state / "runs")
+    with stop_on_signals() as stop, reporter([job.id for job in prepared.jobs]) as watching:
+        outcomes = build_all(
+            prepared.jobs,
+            parallel=request.parallel,
+            fail_fast=request.fail_fast,
+            reporter=watching,
+            stop=stop,
+            journal=journal,
+            resume=request.resume,
+            disk=disk,
+        )
+        interrupted = stop.is_set()
+        if request.report is not None:
+            try:
+                write_report(request.report, report(making.infos(plan), outcomes, started=started))
+            except OSError as error:
+                reason = f"{request.report}: the report cannot be written: {error.strerror}"
+                raise EnvironmentLacksError(reason) from error
+    return Result(outcomes=tuple(outcomes), code=exit_code(outcomes, interrupted=interrupted), logs=prepared.logs)
+
+
+def _engine_disk(engine: doctor.Engine) -> Path | None:
+    """Where a local engine keeps its layers; None for a remote one."""
+    return Path(engine.info.root) if client.free_bytes(engine.info) is not None else None
+
+
+def _tidy(runs: Path, *, keep: int = 20, older: float = 14 * 86400.0) -> None:
+    """Remove the logs of runs that are older than two weeks and not among the last twenty."""
+    import shutil
+
+    found = sorted((path for path in runs.iterdir() if path.is_dir()), reverse=True)
+    for path in found[keep:]:
+        if time.time() - path.stat().st_mtime > older:
+            shutil.rmtree(path, ignore_errors=True)

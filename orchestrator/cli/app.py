@@ -1,0 +1,120 @@
+"""The `orchestrate` command: its subcommands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from orchestrator.cli import build, common, plan, schema
+from orchestrator.errors import InterruptedRunError, OrchestrateError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HELP = (
+    "Build CUDA container images for every GPU that a project promises.\n\n"
+    "One matrix.yaml says which CUDA versions, platforms and architectures are shipped; orchestrate drives docker "
+    "buildx bake from it, proves that the build arguments arrive, and proves what the images hold."
+)
+_EPILOG = common.examples(
+    "orchestrate plan                        what would be built, what not, and why",
+    "orchestrate build --cuda 13.0 --push    build and push, report digests",
+    "orchestrate check                       do the repository's other files agree with the matrix",
+    "orchestrate verify IMAGE --device thor  will it run on my GPU, and how",
+) + (
+    "\n\n\b\nExit codes:\n"
+    "  0 done                         4 verification failed\n"
+    "  1 a variant failed             5 the machine lacks something\n"
+    "  2 matrix or arguments wrong    6 network or registry failed\n"
+    "  3 drift found                  130 interrupted"
+)
+
+
+def create() -> typer.Typer:
+    """The application with all its commands."""
+    app = typer.Typer(
+        name="orchestrate",
+        help=_HELP,
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def _top(
+        *,
+        version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version)] = False,
+    ) -> None:
+        del version
+
+    for module in (plan, build, schema):
+        module.register(app)
+    return app
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  # typer hands the flag over by position
+    if wanted:
+        from orchestrator import __version__
+
+        sys.stdout.write(f"orchestrate {__version__}\n")
+        raise typer.Exit
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code.
+
+    Args:
+        argv: Arguments without the program's name; by default the process's own.
+    """
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line; every error that a user or a network can cause becomes one message and its exit code."""
+    try:
+        result = create()(args=argv, prog_name="orchestrate", standalone_mode=False)
+    except OrchestrateError as error:
+        show(error)
+        return error.exit_code
+    except TyperException as error:
+        show(UsageError(error.format_message(), hint="`orchestrate COMMAND --help` explains the options"))
+        return UsageError.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        show(InterruptedRunError("interrupted"))
+        return InterruptedRunError.exit_code
+    except BrokenPipeError:
+        # the reader (head, less) went away: nothing more can be said, and the interpreter must not try at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def show(error: OrchestrateError) -> None:
+    """Print an error: what happened, each problem on its line, then the next step."""
+    from rich.text import Text
+
+    from orchestrator.ui import console
+
+    screen = console.err()
+    prefix = Text("error: ", style="bold red")
+    if error.message:
+        screen.print(prefix + Text(error.message, style=""), soft_wrap=True)
+    for problem in error.problems:
+        screen.print(Text(str(problem)), soft_wrap=True)
+    if error.hint:
+        screen.print(Text("next: ", style="bold") + Text(error.hint, style=""), soft_wrap=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for problem in error.problems:
+            place = f"file={problem.file},line={problem.line},col={problem.column}" if problem.file else ""
+            sys.stdout.write(f"::error {place}::{_escaped(problem.what)}\n")
+
+
+def _escaped(text: str) -> str:
+    """As GitHub's workflow commands want it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

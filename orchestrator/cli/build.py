@@ -1,0 +1,104 @@
+"""`orchestrate build`: build the selected variants, one bake process each, and report what came of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import common
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.build.run import Result
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(
+        epilog=common.examples(
+            "orchestrate build --cuda 13.0",
+            "orchestrate build --cuda 13.0 --push --jobs 2 --report report.json",
+            "orchestrate build --variant openai-cu130-arm64 --load",
+            "orchestrate build --push --resume    (after a failure: only what is missing)",
+        )
+    )
+    def build(
+        *,
+        file: common.File = Path("matrix.yaml"),
+        directory: common.Directory = None,
+        cuda: common.CudaOption = None,
+        platform: common.PlatformOption = None,
+        target: common.TargetOption = None,
+        axis: common.AxisOption = None,
+        variant: common.VariantOption = None,
+        arg: common.ArgOption = None,
+        archs: common.ArchsOption = "",
+        image: common.ImageOption = "",
+        push: Annotated[bool, typer.Option("--push", help="Push to the registry under the variants' tags.")] = False,
+        load: Annotated[bool, typer.Option("--load", help="Load into the engine's image store.")] = False,
+        output: Annotated[
+            Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write OCI archives DIR/<id>.tar.")
+        ] = None,
+        jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Variants at once.")] = 1,
+        fail_fast: Annotated[bool, typer.Option("--fail-fast", help="The first failure cancels the others.")] = False,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Skip variants that were built from the same inputs before.")
+        ] = False,
+        report: Annotated[
+            Path | None, typer.Option("--report", metavar="FILE", help="Write the build report (JSON) here.")
+        ] = None,
+        builder: Annotated[str, typer.Option("--builder", metavar="NAME", help="buildx builder to use.")] = "",
+        format_: Annotated[
+            common.Format, typer.Option("--format", help="Print the results as a table or as the JSON report.")
+        ] = common.Format.TABLE,
+    ) -> None:
+        """Build the selected variants; one failing variant never costs the others.
+
+        Without --push, --load or --output the result stays in the build cache: a test that everything builds.
+        """
+        from orchestrator.bake.file import Output
+        from orchestrator.build.run import Request
+        from orchestrator.build.run import build as run_build
+        from orchestrator.ui import console
+        from orchestrator.ui.board import make_reporter
+
+        if push + load + (output is not None) > 1:
+            raise UsageError("--push, --load and --output exclude each other", hint="run build once for each")
+        plan = common.open_plan(
+            common.Selection(
+                file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis,
+                variant=variant, args=arg, archs=archs, image=image,
+            )
+        )  # fmt: skip
+        screen = console.err()
+        request = Request(
+            output=Output(push=push, load=load, directory=output.absolute() if output else None),
+            parallel=jobs, fail_fast=fail_fast, resume=resume, report=report, builder=builder,
+        )  # fmt: skip
+        result = run_build(
+            plan,
+            request,
+            reporter=make_reporter,
+            warn=lambda text: screen.print(f"warning: {text}", markup=False, soft_wrap=True),
+        )
+        _show(result, format_)
+        raise typer.Exit(result.code)
+
+
+def _show(result: Result, format_: common.Format) -> None:
+    from orchestrator.ui import console
+    from orchestrator.ui.results import show_results
+
+    if format_ is common.Format.JSON:
+        rows = [
+            {"id": outcome.id, "status": outcome.status.value, "digest": outcome.digest, "tags": list(outcome.tags)}
+            for outcome in result.outcomes
+        ]
+        sys.stdout.write(json.dumps({"schema": 1, "variants": rows}, indent=2) + "\n")
+    else:
+        show_results(result.outcomes, console=console.out())

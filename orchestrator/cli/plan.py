@@ -1,0 +1,126 @@
+"""`orchestrate plan`: what would be built, what not and why, and where each value comes from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import common
+from orchestrator.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from orchestrator.matrix.variants import Plan
+
+
+class PlanFormat(StrEnum):
+    """How the plan is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    GITHUB = "github"
+    BAKE = "bake"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(
+        epilog=common.examples(
+            "orchestrate plan",
+            "orchestrate plan --cuda 13.0 --format json",
+            "orchestrate plan --explain openai-cu130-arm64",
+            "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
+        )
+    )
+    def plan(
+        *,
+        file: common.File = Path("matrix.yaml"),
+        directory: common.Directory = None,
+        cuda: common.CudaOption = None,
+        platform: common.PlatformOption = None,
+        target: common.TargetOption = None,
+        axis: common.AxisOption = None,
+        variant: common.VariantOption = None,
+        arg: common.ArgOption = None,
+        archs: common.ArchsOption = "",
+        image: common.ImageOption = "",
+        format_: Annotated[PlanFormat, typer.Option("--format", help="How to print it.")] = PlanFormat.TABLE,
+        explain: Annotated[
+            str, typer.Option("--explain", metavar="ID", help="Where each value of this variant comes from.")
+        ] = "",
+        kernels: Annotated[
+            bool, typer.Option("--kernels", help="Which archs each kernel family of CMakeLists.txt is built for.")
+        ] = False,
+    ) -> None:
+        """Show what would be built, what not and why."""
+        found = common.open_plan(
+            common.Selection(
+                file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis,
+                variant=variant, args=arg, archs=archs, image=image,
+            )
+        )  # fmt: skip
+        if explain:
+            _explain(found, explain)
+        elif kernels:
+            _kernels(found)
+        else:
+            _print(found, format_)
+
+
+def _print(plan: Plan, format_: PlanFormat) -> None:
+    from orchestrator.ui import console, plan_view
+
+    match format_:
+        case PlanFormat.TABLE:
+            plan_view.show(plan, console.out())
+        case PlanFormat.JSON:
+            sys.stdout.write(json.dumps(plan_view.as_json(plan), indent=2, ensure_ascii=False) + "\n")
+        case PlanFormat.GITHUB:
+            sys.stdout.write(plan_view.as_github(plan) + "\n")
+        case PlanFormat.BAKE:
+            _bake(plan)
+
+
+def _bake(plan: Plan) -> None:
+    """The bake file of all selected variants on stdout, the commands on stderr."""
+    from orchestrator import process
+    from orchestrator.bake import file
+
+    targets: dict[str, object] = {}
+    for variant in plan.variants:
+        targets |= file.render(plan, variant, output=file.Output(push=True)).content["target"]
+    content = {"group": {"default": {"targets": list(targets)}}, "target": targets}
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    files = [word for name in plan.matrix.spec.bake.files for word in ("-f", name)]
+    root = plan.matrix.root
+    sys.stderr.write(f"# save the above as variants.json, then in {root}:\n")
+    for name in targets:
+        command = ["docker", "buildx", "bake", *files, "-f", "variants.json", name]
+        sys.stderr.write(process.command_line(command) + "\n")
+
+
+def _explain(plan: Plan, name: str) -> None:
+    from orchestrator.build.preview import filter_lines
+    from orchestrator.ui import console, plan_view
+
+    found = next((variant for variant in plan.variants if variant.id == name), None)
+    if found is None:
+        dropped = next((row for row in plan.dropped if row.id == name), None)
+        if dropped is not None:
+            sys.stdout.write(f"{name} is not built: {dropped.why}    {dropped.origin}\n")
+            return
+        names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
+        raise UsageError(f"--explain {name}: no such variant; {did_you_mean(name, names)}")
+    plan_view.explain(plan, found, console.out(), more=filter_lines(plan, found))
+
+
+def _kernels(plan: Plan) -> None:
+    from orchestrator.build.preview import show_kernels
+    from orchestrator.ui import console
+
+    show_kernels(plan, console.out())

@@ -1,0 +1,33 @@
+"""The two consoles: results on standard output, everything else on standard error.
+
+rich honours NO_COLOR, FORCE_COLOR and TERM=dumb by itself; this room adds only a width for output that is no terminal,
+so that a table in a log or a pipe is not folded at 80 columns.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def out() -> Console:
+    """The console for results."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """The console for everything that is no result."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if terminal else WIDE)

@@ -1,0 +1,188 @@
+"""How a plan looks: the table, the JSON of `--format json`, GitHub's matrix, and the explanation of one variant.
+
+It knows plans and shows them; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import Console
+
+    from orchestrator.cuda.arch import Arch
+    from orchestrator.matrix.layers import Value
+    from orchestrator.matrix.variants import Plan, Variant
+
+SCHEMA = 1
+GITHUB_JOBS = 256  # a matrix of more jobs is refused by GitHub Actions
+GITHUB_BYTES = 1_000_000  # an output of more than 1 MB is refused
+
+
+def show(plan: Plan, screen: Console) -> None:
+    """Print the variants, then what is dropped and why."""
+    from rich.table import Table
+
+    count = len(plan.variants)
+    screen.print(f"{plan.image}: {count} variant{'s' if count != 1 else ''}", markup=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("variant", "CUDA", "platform", "architectures", "dropped"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"variant", "CUDA", "platform"})
+    for variant in plan.variants:
+        table.add_row(
+            variant.id,
+            variant.cuda_version,
+            variant.platform,
+            words(variant.archs.effective),
+            words(item.arch for item in variant.archs.dropped),
+        )
+    screen.print(table)
+    if plan.dropped:
+        screen.print("\n[bold]not built[/bold]")
+        for row in plan.dropped:
+            screen.print(f"  {row.id}: {row.why} ({row.origin.place})", markup=False, soft_wrap=True)
+    for title, lines in (("architectures dropped", _dropped(plan)), ("notes", _notes(plan))):
+        if lines:
+            screen.print(f"\n[bold]{title}[/bold]")
+            for line in lines:
+                screen.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def words(archs: Iterable[Arch]) -> str:
+    """Architectures in matrix notation."""
+    return " ".join(str(arch) for arch in archs)
+
+
+def _dropped(plan: Plan) -> list[str]:
+    """One line for each architecture and CUDA release, not one for each variant."""
+    lines: dict[str, None] = {}
+    for variant in plan.variants:
+        for item in variant.archs.dropped:
+            lines[f"{item.arch} on CUDA {variant.cuda}: {item.why}"] = None
+    return list(lines)
+
+
+def _notes(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(note for variant in plan.variants for note in variant.archs.notes))
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as `--format json` prints it; stable, versioned, documented in docs/plan.md."""
+    return {
+        "schema": SCHEMA,
+        "matrix": {"file": plan.matrix.positions.file, "digest": plan.matrix.digest},
+        "image": plan.image,
+        "variants": [_variant(variant) for variant in plan.variants],
+        "dropped": [{"id": row.id, "why": row.why, "place": row.origin.place} for row in plan.dropped],
+    }
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    return {
+        "id": variant.id,
+        "target": variant.target,
+        "cuda": variant.cuda,
+        "cuda_version": variant.cuda_version,
+        "platform": variant.platform,
+        "runner": variant.runner,
+        "axes": dict(variant.axes),
+        "arch_list": variant.arch_list.text,
+        "archs": {
+            "requested": [str(arch) for arch in variant.archs.requested],
+            "effective": [str(arch) for arch in variant.archs.effective],
+            "dropped": [{"arch": str(item.arch), "why": item.why} for item in variant.archs.dropped],
+            "notes": list(variant.archs.notes),
+        },
+        "args": _texts(variant.args),
+        "tags": [tag.text for tag in variant.tags],
+        "index_tags": [tag.text for tag in variant.index_tags],
+        "labels": _texts(variant.labels),
+        "contexts": _texts(variant.contexts),
+    }
+
+
+def _texts(values: Mapping[str, Value]) -> dict[str, str]:
+    return {name: value.text for name, value in values.items()}
+
+
+def as_github(plan: Plan) -> str:
+    """`{"include": […]}` for `strategy.matrix: ${{ fromJSON(…) }}`, on one line.
+
+    Raises:
+        UsageError: GitHub would refuse it: more than 256 jobs, or more than 1 MB.
+    """
+    rows = [
+        {
+            "variant": variant.id,
+            "runner": variant.runner or "ubuntu-latest",
+            "target": variant.target,
+            "cuda": variant.cuda,
+            "platform": variant.platform,
+            "archs": words(variant.archs.effective),
+            **variant.axes,
+        }
+        for variant in plan.variants
+    ]
+    text = json.dumps({"include": rows}, separators=(",", ":"))
+    if len(rows) > GITHUB_JOBS or len(text) > GITHUB_BYTES:
+        raise UsageError(
+            f"{len(rows)} variants ({len(text):,} bytes) do not fit GitHub's matrix: {GITHUB_JOBS} jobs, 1 MB",
+            hint="select fewer with --cuda, --platform, --target or --axis, one workflow job for each part",
+        )
+    return text
+
+
+def explain(plan: Plan, variant: Variant, screen: Console, *, more: Sequence[tuple[str, Sequence[str]]] = ()) -> None:
+    """Print every value of a variant with where it comes from.
+
+    Args:
+        plan: The plan.
+        variant: The variant.
+        screen: Where to.
+        more: Further sections: (title, lines).
+    """
+    sections: list[tuple[str, list[str]]] = [
+        ("variant", [f"{variant.id}: {variant.target}, CUDA {variant.cuda_version}, {variant.platform}"]),
+        ("arch list", _explain_archs(plan, variant)),
+        ("arguments", _explain_named(variant.args)),
+        ("tags", [_explained(tag) for tag in variant.tags]),
+        ("index tags", [_explained(tag) for tag in variant.index_tags]),
+        ("labels", _explain_named(variant.labels)),
+        ("named contexts", _explain_named(variant.contexts)),
+        ("secrets", [_explained(secret) for secret in variant.secrets]),
+        ("cache", [variant.cache_ref, *variant.cache_read]),
+    ]
+    for title, lines in (*sections, *more):
+        if lines:
+            screen.print(f"[bold]{title}[/bold]")
+            for line in lines:
+                screen.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _explain_archs(plan: Plan, variant: Variant) -> list[str]:
+    chosen = variant.arch_list
+    if chosen.text:
+        line = plan.matrix.positions.place(("arch_lists", chosen.text))
+        lines = [f"{chosen.text} ({line}), chosen by {chosen.origin}"]
+    else:
+        lines = [f"{chosen.template}, from the {chosen.origin}"]
+    kept = set(variant.archs.effective)
+    reasons = {item.arch: item.why for item in variant.archs.dropped}
+    for arch in dict.fromkeys(variant.archs.requested):
+        state = f"dropped: {reasons[arch]}" if arch in reasons else "compiled" if arch in kept else "folded, see below"
+        lines.append(f"{arch!s:<9} {state}")
+    return [*lines, *variant.archs.notes]
+
+
+def _explain_named(values: Mapping[str, Value]) -> list[str]:
+    return [f"{name} = {_explained(value)}" for name, value in values.items()]
+
+
+def _explained(value: Value) -> str:
+    filled = f" <- {value.template}" if value.template != value.text else ""
+    return f"{value.text}{filled}    {value.origin}"
