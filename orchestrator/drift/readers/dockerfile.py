@@ -97,7 +97,10 @@ def pick(declared: list[Declaration], kind: str, name: str, stage: str | None = 
 
 
 def instructions(text: str) -> list[Instruction]:
-    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over."""
+    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over.
+
+    `bake.bases` reads Dockerfiles with it too.
+    """
     found: list[Instruction] = []
     for source in _instructions(text, _escape_character(text), None):
         head = _INSTRUCTION.match(source.text)
@@ -243,18 +246,3 @@ def _after_heredocs(text: str, spans: list[tuple[int, int]], index: int, instruc
         if end < len(spans):  # never closed: no here-document (a shift, `1 <<N`)
             index = end + 1
     return index
-
-
-def instructions(text: str) -> list[Instruction]:
-    """Every instruction of a Dockerfile, in order; comments and here-documents are stepped over.
-
-    `bake.bases` reads Dockerfiles with it too.
-    """
-    found: list[Instruction] = []
-    for source in _instructions(text, _escape_character(text)):
-        head = _INSTRUCTION.match(source.text)
-        if head is not None:
-            end = source.ends[-1] if source.ends else source.base + len(source.text)
-            rest = source.text[head.end() :].strip()
-            found.append(Instruction(keyword=head[1].upper(), rest=rest, start=source.base, end=end))
-    return found
