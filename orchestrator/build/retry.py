@@ -86,7 +86,8 @@ _TRANSIENT = re.compile(
     r"connection reset|connection refused|broken pipe|i/o timeout|timed? ?out\b|deadline exceeded|tls handshake timeout"
     r"|\beof\b|unexpected eof|no route to host|network is unreachable|no such host|temporary failure in name resolution"
     r"|server misbehaving|use of closed network connection|http2: |stream error|code = unavailable"
-    r"|connection error|\bunavailable: |unknown: unknown error|blob upload unknown|service unavailable|bad gateway|internal server error|early eof|remote end hung up",
+    r"|connection error|\bunavailable: |unknown: unknown error|blob upload unknown"
+    r"|service unavailable|bad gateway|internal server error|early eof|remote end hung up",
     re.IGNORECASE,
 )
 
@@ -123,6 +124,8 @@ def _by_answer(text: str) -> Kind:
     status = [int(first or second) for first, second in _STATUS.findall(text)]
     if status:
         return _by_status(status[-1])
+    if text.endswith(": not found"):  # names in front of it are the user's and may hold any word
+        return Kind.NOT_FOUND
     for pattern, kind in ((_TRANSIENT, Kind.TRANSIENT), (_AUTH, Kind.AUTH), (_NOT_FOUND, Kind.NOT_FOUND)):
         if pattern.search(text):
             return kind

@@ -1,0 +1,250 @@
+"""What recorded and made-up progress means: counts, the failure, its last lines, and bounded memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.bake.events import Event, LogLine, StepDone, StepFailed, StepKind, Steps, StepStarted, StepWarning
+from orchestrator.bake.log import LogFile, render
+from orchestrator.bake.progress import LINE_LIMIT, TAIL_LINES, Progress, one_line
+
+RECORDED = Path(__file__).parent / "recorded"
+T0, T1, T2 = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01.5Z", "2026-01-01T00:00:09Z"
+
+
+def vertex(digest: str, name: str, **fields: Any) -> bytes:
+    return json.dumps({"vertexes": [{"digest": digest, "name": name, **fields}]}).encode()
+
+
+def output(digest: str, data: bytes, stream: int = 1) -> bytes:
+    row = {"vertex": digest, "stream": stream, "data": base64.b64encode(data).decode(), "timestamp": T0}
+    return json.dumps({"logs": [row]}).encode()
+
+
+def play(*lines: bytes) -> tuple[Progress, list[Event]]:
+    progress = Progress()
+    events = [event for line in lines for event in progress.feed(line)]
+    return progress, [*events, *progress.finish()]
+
+
+def recorded(name: str) -> tuple[Progress, list[Event]]:
+    return play(*(RECORDED / f"{name}.jsonl").read_bytes().split(b"\n"))
+
+
+def texts(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, LogLine)]
+
+
+def test_a_recorded_success() -> None:
+    progress, events = recorded("good")
+    assert progress.failure(0) is None
+    assert progress.steps == Steps(total=3, cached=2, done=3)
+    assert texts(events) == ["err", "hello recorded", "progress 2", "no newline"]  # two streams, as they came
+    assert progress.cache_problems == ("no cache at 127.0.0.1:5000/recorded/cache yet",)
+    assert not progress.clipped
+
+
+def test_a_recorded_failure_names_the_step_and_keeps_its_own_words() -> None:
+    progress, events = recorded("bad")
+    failure = progress.failure(1)
+    assert failure is not None
+    assert failure.kind is StepKind.RUN
+    assert failure.step.startswith("[bad 1/1] RUN echo before;")
+    assert failure.message == "exit code: 4"
+    assert failure.client.endswith("did not complete successfully: exit code: 4")
+    assert progress.last_lines() == ("before", "network x not found", "\ufffd\ufffd bytes")
+    assert sum(isinstance(event, StepFailed) for event in events) == 1
+
+
+def test_a_recorded_missing_base_image() -> None:
+    progress, _ = recorded("missing")
+    failure = progress.failure(1)
+    assert failure is not None
+    assert failure.kind is StepKind.METADATA
+    assert failure.message == "127.0.0.1:5000/recorded/none:1: not found"
+    assert progress.last_lines()[-1].startswith("ERROR: failed to solve: 127.0.0.1:5000/recorded/none:1:")
+
+
+def test_the_cause_is_the_step_that_was_not_cancelled() -> None:
+    progress, _ = play(
+        vertex("a", "[one 1/1] RUN sleep 9", started=T0),
+        vertex("b", "[two 1/1] RUN false", started=T0),
+        vertex("a", "[one 1/1] RUN sleep 9", started=T0, completed=T1, error="context canceled"),
+        vertex("b", "[two 1/1] RUN false", started=T0, completed=T1, error="boom"),
+    )
+    failure = progress.failure(1)
+    assert failure is not None
+    assert failure.step == "[two 1/1] RUN false"
+
+
+def test_a_cache_that_cannot_be_read_is_a_problem_and_never_the_failure() -> None:
+    name = "importing cache manifest from 127.0.0.1:5000/c:1"
+    progress, _ = play(
+        vertex("c", name, started=T0, completed=T1, error="unexpected status: 503 Service Unavailable"),
+        b"ERROR: docker-bake.hcl:3,1-2: oh",
+    )
+    assert progress.cache_problems == (
+        "cache 127.0.0.1:5000/c:1 could not be used: unexpected status: 503 Service Unavailable",
+    )
+    failure = progress.failure(1)
+    assert failure is not None
+    assert (failure.kind, failure.step, failure.message) == (StepKind.CLIENT, "", "docker-bake.hcl:3,1-2: oh")
+
+
+def test_a_failure_without_a_word() -> None:
+    failure = Progress().failure(102)
+    assert failure is not None
+    assert failure.returncode == 102
+    assert "ended with status 102" in failure.message
+
+
+def test_counts_are_by_name_and_leave_out_what_is_no_step_of_the_dockerfile() -> None:
+    progress, _ = play(
+        vertex("f", "[base 1/3] FROM docker.io/library/debian", started=T0, completed=T1, cached=True),
+        vertex("i", "[internal] load build context", started=T0, completed=T1),
+        vertex("a", "[base 2/3] RUN a"),
+        vertex("b", "[base 3/3] RUN b"),
+        vertex("b2", "[base 3/3] RUN b", started=T0, completed=T0, cached=True),
+    )
+    assert progress.steps == Steps(total=2, cached=1, done=1)
+
+
+def test_a_step_that_begins_again_is_not_done() -> None:
+    lines = [
+        vertex("a", "[x 1/1] RUN a", started=T0, completed=T1, cached=True),
+        vertex("a", "[x 1/1] RUN a", started=T1),
+    ]
+    progress, _ = play(*lines)
+    assert progress.steps == Steps(total=1, cached=0, done=0)
+    progress, events = play(*lines, vertex("a", "[x 1/1] RUN a", started=T1, completed=T2))
+    assert progress.steps == Steps(total=1, cached=0, done=1)
+    done = [event for event in events if isinstance(event, StepDone)]
+    assert [(event.number, event.cached, event.seconds) for event in done] == [(1, True, 1.5), (1, False, 7.5)]
+
+
+def test_a_step_from_the_cache_is_one_event() -> None:
+    _, events = play(vertex("a", "[x 1/1] RUN a", started=T0, completed=T0, cached=True))
+    assert not any(isinstance(event, StepStarted) for event in events)
+    assert render(events[0]) == ("#1 [x 1/1] RUN a", "#1 CACHED")
+
+
+def test_output_is_put_together_to_whole_lines_for_each_stream() -> None:
+    start = vertex("a", "[x 1/1] RUN a", started=T0)
+    end = vertex("a", "[x 1/1] RUN a", started=T0, completed=T1)
+    _, events = play(start, output("a", b"hel"), output("a", b"ERR", 2), output("a", b"lo\nwor"), end)
+    assert texts(events) == ["hello", "ERR", "wor"]
+    assert isinstance(events[-1], StepDone)  # what was left came out before the step ended
+
+
+def test_of_a_progress_bar_the_last_state_stays() -> None:
+    _, events = play(vertex("a", "[x 1/1] RUN a", started=T0), output("a", b" 1%\r 50%\r100%\r\n"))
+    assert texts(events) == ["100%"]
+
+
+def test_clipping_is_seen_only_where_buildkit_says_it() -> None:
+    start = vertex("a", "[x 1/1] RUN a", started=T0)
+    clipped, _ = play(start, output("a", b"abcde\n[output clipped, log limit 200KiB/s reached]\n"))
+    assert clipped.clipped
+    quoted, _ = play(start, output("a", b"they said [output clipped, log limit 2MiB reached]\n"))
+    assert not quoted.clipped
+
+
+def test_memory_does_not_grow_with_the_output() -> None:
+    progress, _ = play(vertex("a", "[x 1/1] RUN a", started=T0))
+    for _ in range(300):
+        for _ in progress.feed(output("a", b"x" * 3 * LINE_LIMIT)):
+            pass
+        for _ in progress.feed(output("a", b"y\n" * 50)):
+            pass
+    error = vertex("a", "[x 1/1] RUN a", started=T0, completed=T1, error="boom")
+    assert [type(event) for event in progress.feed(error)] == [StepFailed]
+    assert len(progress.last_lines()) == TAIL_LINES
+    step = next(iter(progress._steps.values()))
+    assert sum(map(len, step.pending.values())) <= LINE_LIMIT
+
+
+def test_credentials_in_urls_never_come_out() -> None:
+    secret = "https://user:hunter2@example.org/x"
+    progress, events = play(
+        vertex("a", f"[x 1/1] ADD {secret} /", started=T0),
+        output("a", f"GET {secret}\n".encode()),
+        f"ERROR: {secret}: no".encode(),
+        vertex("a", f"[x 1/1] ADD {secret} /", started=T0, completed=T1, error=f"{secret}: 401"),
+    )
+    said = [*(line for event in events for line in render(event)), *progress.last_lines(), str(progress.failure(1))]
+    assert "hunter2" not in "\n".join(said)
+    assert any("***@example.org" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ERROR: target a-b: failed to solve: x:\n  y", "x: y"),
+        ("ERROR: failed to solve: z", "z"),
+        ("failed to solve: z", "z"),
+        ("plain", "plain"),
+        ("x" * 900, "x" * 499 + "…"),
+    ],
+)
+def test_a_reason_in_one_line(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+def test_the_log_file_reads_like_plain_progress_and_grows_by_attempts(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "v.log"
+    for _ in range(2):
+        with LogFile(path) as log:
+            log.begin("v", ["docker", "buildx", "bake", "a b"])
+            for event in recorded("bad")[1]:
+                log.write(event)
+            log.write(StepWarning(text="careful", file="Dockerfile", line=3))
+            log.end(1, stopped=False)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines.count("$ docker buildx bake 'a b'") == 2
+    assert "#7 | network x not found" in lines
+    assert any(line.startswith("#7 ERROR: process") for line in lines)
+    assert "WARNING: careful (Dockerfile:3)" in lines
+    assert [line for line in lines if line.startswith("ERROR: failed to solve")]
+    assert not [line for line in lines if line.startswith("{")]
+
+
+VERTEX = st.fixed_dictionaries(
+    {"digest": st.sampled_from("abc"), "name": st.sampled_from(["[x 1/2] RUN a", "[x 2/2] COPY b", "exporting", ""])},
+    optional={
+        "started": st.sampled_from([T0, T1, "2026-01-01T00:00:00", "never"]),
+        "completed": st.sampled_from([T1, T2, None]),
+        "cached": st.booleans(),
+        "error": st.sampled_from(["", "boom", "context canceled"]),
+    },
+)
+LOG = st.fixed_dictionaries(
+    {
+        "vertex": st.sampled_from("abcd"),
+        "stream": st.integers(0, 3),
+        "data": st.binary(max_size=30).map(lambda data: base64.b64encode(data).decode()),
+    }
+)
+LINE = st.one_of(
+    st.binary(max_size=60).map(lambda line: line.replace(b"\n", b"")),
+    st.builds(lambda rows: json.dumps({"vertexes": rows}).encode(), st.lists(VERTEX, max_size=3)),
+    st.builds(lambda rows: json.dumps({"logs": rows}).encode(), st.lists(LOG, max_size=3)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(LINE, max_size=20))
+def test_no_sequence_of_lines_breaks_it(lines: list[bytes]) -> None:
+    progress, events = play(*lines)
+    steps = progress.steps
+    assert 0 <= steps.cached <= steps.done <= steps.total
+    assert progress.failure(0) is None
+    assert progress.failure(1) is not None
+    for event in events:
+        assert all("\n" not in line for line in render(event))
