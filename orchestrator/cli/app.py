@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from orchestrator.cli import build, common, plan, schema
+from orchestrator.cli import build, common, doctor, plan, schema
 from orchestrator.errors import InterruptedRunError, OrchestrateError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def create() -> typer.Typer:
     ) -> None:
         del version
 
-    for module in (plan, build, schema):
+    for module in (plan, build, doctor, schema):
         module.register(app)
     return app
 
