@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -82,38 +83,92 @@ def propose(groups: Sequence[Group]) -> str:
     lines = ["arch_lists:"] if names else []
     lines += [f"  {name}: {value}" for value, name in names.items()]
     lines.append("claims:" if groups else "claims: []")
+    entries = [
+        _Entry(sight=sight, says=_says(group, value, sight, names))
+        for group in groups
+        for value, sights in group.values.items()
+        for sight in sights
+    ]
+    ambiguous = _ambiguous(entries)
     for group in groups:
         count = sum(len(sights) for sights in group.values.values())
         said = "values contradict each other" if group.contradicts else "value"
         lines.append(f"  # {group.subject}: {len(group.values)} {said}, in {count} places")
         for value, sights in group.values.items():
             lines.append(f"  # {value}")
-            lines += [f"  - {text}" for text in _claims(sights, _says(group.subject, value, names))]
+            lines += _claims([entry for entry in entries if entry.sight in sights], ambiguous, numbers=True)
     return "\n".join(lines) + "\n"
 
 
-def _says(subject: str, value: str, names: Mapping[str, str]) -> str:
-    """What a claim about a value says, with placeholders; a CUDA version's stands for whatever is around it."""
-    kind, _, name = subject.partition(" ")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """A place, and what its claim is to say."""
+
+    sight: Sight
+    says: str
+
+    @property
+    def locator(self) -> tuple[tuple[str, str], ...]:
+        """The claim's file and locator, as a key."""
+        return tuple(self.sight.claim.items())
+
+    @property
+    def narrow(self) -> tuple[tuple[str, str], ...]:
+        """The same within one step of a pipeline."""
+        within = self.sight.within
+        return (*self.locator, ("pointer", within)) if within else self.locator
+
+
+def _ambiguous(entries: Iterable[_Entry]) -> dict[tuple[tuple[str, str], ...], bool]:
+    """The locators that mean places which say different things: True where naming the step tells them apart."""
+    said: dict[tuple[tuple[str, str], ...], set[str]] = {}
+    narrowed: dict[tuple[tuple[str, str], ...], set[str]] = {}
+    entries = list(entries)
+    for entry in entries:
+        said.setdefault(entry.locator, set()).add(entry.says)
+        narrowed.setdefault(entry.narrow, set()).add(entry.says)
+    apart: dict[tuple[tuple[str, str], ...], bool] = {}
+    for entry in entries:
+        if len(said[entry.locator]) > 1:
+            told = entry.narrow != entry.locator and len(narrowed[entry.narrow]) == 1
+            apart[entry.locator] = apart.get(entry.locator, True) and told
+    return apart
+
+
+def _says(group: Group, value: str, sight: Sight, names: Mapping[str, str], release: str = "") -> str:
+    """What the claim about a place says, with placeholders; a CUDA version keeps whatever is around it."""
+    kind, _, name = group.subject.partition(" ")
     if kind == "arch":
         return f"{{arch_lists.{names[value]}}}"
     if kind == "CUDA":
-        return f"{{cuda[{name}].version}}" if value != name else f"{{cuda[{name}]}}"
-    return f"{{args.{name}}}"
+        key = release or name
+        placeholder = f"{{cuda[{key}].version}}" if value != name else f"{{cuda[{key}]}}"
+        return sight.whole.replace(value, placeholder, 1) if value in sight.whole else placeholder
+    declared = [
+        other.name
+        for sights in group.values.values()
+        for other in sights
+        if "arg" in other.claim and "target" not in other.claim
+    ]
+    return f"{{args.{declared[0] if declared else name}}}"
 
 
-def _claims(sights: Sequence[Sight], says: str) -> Iterator[str]:
-    """The claims for places that say the same, one for each locator, with the lines they mean."""
+def _claims(
+    entries: Sequence[_Entry], ambiguous: Mapping[tuple[tuple[str, str], ...], bool], *, numbers: bool
+) -> Iterator[str]:
+    """The claims for places, one for each locator, as lines of a YAML list; with the numbers of their lines."""
     lines: dict[tuple[tuple[tuple[str, str], ...], str], list[int]] = {}
-    for sight in sights:
-        whole = sight.whole if sight.whole != sight.value and sight.subject.startswith("CUDA") else ""
-        text = whole.replace(sight.value, says, 1) if whole else says
-        argument = sight.subject.startswith("argument ")
-        text = f"{{args.{sight.name}}}" if argument and "arg" in sight.claim and "target" not in sight.claim else text
-        lines.setdefault((tuple(sight.claim.items()), text), []).append(sight.line)
-    for (claim, text), at in lines.items():
+    for entry in entries:
+        locator = entry.narrow if ambiguous.get(entry.locator) else entry.locator
+        lines.setdefault((locator, entry.says), []).append(entry.sight.line)
+    for (locator, says), at in lines.items():
         shown = ", ".join(map(str, at[:_SHOWN])) + (", …" if len(at) > _SHOWN else "")
-        yield f"{flow({**dict(claim), 'says': text})}  # line{'s' if len(at) > 1 else ''} {shown}"
+        text = flow({**dict(locator), "says": says})
+        note = f"  # line{'s' if len(at) > 1 else ''} {shown}" if numbers else ""
+        if ambiguous.get(locator) is False:
+            yield f"  # - {text}  # line {shown}: the same name says something else too, a regex: tells them apart"
+        else:
+            yield f"  - {text}{note}"
 
 
 def flow(mapping: Mapping[str, str]) -> str:
@@ -193,21 +248,26 @@ def _args(groups: Sequence[Group]) -> list[str]:
 
 def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping[str, str]) -> list[str]:
     """The claims of a first matrix: arch lists, and CUDA versions of the releases that it builds."""
-    lines = []
+    entries: list[_Entry] = []
     for group in groups:
-        if group.subject == "arch list":
+        kind, _, name = group.subject.partition(" ")
+        if kind == "arch":
             main = main_list(group)
             alike = _alike(group, main)
-            for value, sights in group.values.items():
-                for sight in sights:
-                    name = names[main] if sight in alike else names[value]
-                    lines += [f"  - {text}" for text in _claims([sight], f"{{arch_lists.{name}}}")]
-        elif group.subject.startswith("CUDA ") and group.subject.removeprefix("CUDA ") in releases:
-            for value, sights in group.values.items():
-                if value.count(".") == 2:
-                    lines += [f"  - {text}" for text in _claims(sights, "{cuda[*].version}")]
-    unique = list(dict.fromkeys(line.split("  # line")[0] for line in lines))
-    return ["claims:", *unique] if unique else []
+            entries += [
+                _Entry(sight=sight, says=_says(group, main if sight in alike else value, sight, names))
+                for value, sights in group.values.items()
+                for sight in sights
+            ]
+        elif name in releases:
+            entries += [
+                _Entry(sight=sight, says=_says(group, value, sight, names, "*"))
+                for value, sights in group.values.items()
+                for sight in sights
+                if value.count(".") == 2
+            ]
+    lines = list(_claims(entries, _ambiguous(entries), numbers=False))
+    return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []
 
 
 def _alike(group: Group, main: str) -> list[Sight]:
@@ -224,11 +284,12 @@ def _alike(group: Group, main: str) -> list[Sight]:
 
 def _releases(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """The CUDA releases that the repository builds, each with its most frequent full version."""
+    main = _main_dockerfile(groups)
     versions: dict[str, Counter[str]] = {}
     for group in groups:
         if group.subject.startswith("CUDA "):
             for value, sights in group.values.items():
-                named = [sight for sight in sights if sight.name == "CUDA_VERSION"]
+                named = [sight for sight in sights if sight.name == "CUDA_VERSION" and _ours(sight, main)]
                 if named and value.count(".") == 2:
                     versions.setdefault(group.subject.removeprefix("CUDA "), Counter())[value] += len(named)
     found = []
@@ -239,6 +300,25 @@ def _releases(groups: Sequence[Group]) -> list[tuple[str, str]]:
             continue
         found.append((key, counted.most_common(1)[0][0]))
     return sorted(found, reverse=True) or [("13.0", "13.0.2")]
+
+
+def _main_dockerfile(groups: Sequence[Group]) -> str:
+    """The Dockerfile that gives CUDA_VERSION a default; of several, the one with the shortest name."""
+    names = {
+        sight.file
+        for group in groups
+        for sights in group.values.values()
+        for sight in sights
+        if sight.name == "CUDA_VERSION" and "arg" in sight.claim and "target" not in sight.claim
+    }
+    return min(names, key=lambda name: (len(name), name), default="")
+
+
+def _ours(sight: Sight, main: str) -> bool:
+    """Whether a CUDA_VERSION is one that the main Dockerfile is built with: its default, or a --build-arg to it."""
+    if "build_arg" in sight.claim:
+        return sight.dockerfile in {"", main}
+    return sight.file == main or "variable" in sight.claim or "target" in sight.claim
 
 
 def _compiled(value: str, releases: Sequence[tuple[str, str]]) -> str:

@@ -247,14 +247,15 @@ def _disagreement(index: int, claim: ClaimSpec, expected: Expected, file: File, 
     line, column = file.lines.place(place.start)
     end_line, end_column = file.lines.place(place.end)
     edit, unfixable = _edit(claim, file, place, text)
-    where = f" ({place.where})" if place.where else ""
+    named = claimed.describe(claim)
+    where = f" ({place.where})" if place.where and place.where not in named else ""
     return Disagreement(
         claim=index,
         file=file.name,
         line=line,
         column=column,
         end_column=end_column if end_line == line else column + 1,
-        place=claimed.describe(claim) + where,
+        place=named + where,
         says=place.value,
         expected=text if text is not None else " or ".join(expected.choices),
         words=_words(expected, place),

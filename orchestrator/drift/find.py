@@ -59,6 +59,7 @@ class Sight:
         claim: The claim's file and locator: {"file": "docker/Dockerfile", "arg": "torch_cuda_arch_list"}.
         whole: The text around a CUDA version: nvidia/cuda:13.0.2-devel-ubuntu22.04.
         dockerfile: The Dockerfile that a --build-arg goes to, "" where not said.
+        within: Pointer to the step of a pipeline that it stands in, "" where there is none.
     """
 
     subject: str
@@ -69,6 +70,7 @@ class Sight:
     claim: Mapping[str, str]
     whole: str = ""
     dockerfile: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,9 +238,19 @@ def _look_data(file: File, format_: data.Format, seen: _Seen) -> None:
         for pointer, key, node in _scalars(root, "", ""):
             if "--build-arg" in node.value or "\n" in node.value:
                 if node.source is not None:
+                    before = len(seen.sights)
                     _look_shell(file, node.source, environment, seen)
+                    step = _step(pointer)
+                    seen.sights[before:] = [replace(sight, within=step) for sight in seen.sights[before:]]
             elif not bake_like:
                 _note(file, key, data.place(node), {"pointer": pointer}, seen)
+
+
+def _step(pointer: str) -> str:
+    """The part of a pointer that leads to the nearest list member with a name of its own, "" without one."""
+    steps = pointer.split("/")
+    named = [index for index, step in enumerate(steps) if "=" in step]
+    return "/".join(steps[: named[-1] + 1]) if named else ""
 
 
 def _scalars(node: Node, pointer: str, key: str) -> Iterator[tuple[str, str, Node]]:
@@ -268,9 +280,11 @@ def _look_shell(file: File, source: Source, environment: Mapping[str, str], seen
     for given in shell.build_args(source, environment):
         if given.found is not None and not given.found.via and "$" not in given.found.value:
             claim = {"build_arg": given.name}
+            before = len(seen.sights)
             if not _note(file, given.name, given.found, claim, seen):
-                dockerfile = given.command.option("-f", "--file")
-                _argument(file, given.name, given.found, claim, seen, dockerfile)
+                _argument(file, given.name, given.found, claim, seen)
+            dockerfile = given.command.option("-f", "--file")
+            seen.sights[before:] = [replace(sight, dockerfile=dockerfile) for sight in seen.sights[before:]]
 
 
 def _look_requirements(file: File, seen: _Seen) -> None:
@@ -299,10 +313,9 @@ def _note(file: File, name: str, found: Found, claim: dict[str, str], seen: _See
     return False
 
 
-def _argument(file: File, name: str, found: Found, claim: dict[str, str], seen: _Seen, dockerfile: str = "") -> None:
+def _argument(file: File, name: str, found: Found, claim: dict[str, str], seen: _Seen) -> None:
     if found.value and not found.via:
-        sight = _sight(file, f"argument {name.lower()}", name, found.value, found, claim)
-        seen.sights.append(replace(sight, dockerfile=dockerfile))
+        seen.sights.append(_sight(file, f"argument {name.lower()}", name, found.value, found, claim))
 
 
 def _sight(file: File, subject: str, name: str, value: str, found: Found, claim: Mapping[str, str]) -> Sight:
