@@ -1,0 +1,137 @@
+"""`orchestrate check`: do the repository's other files agree with the matrix, and what would make them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import common
+from orchestrator.errors import DriftError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.drift.check import Report
+    from orchestrator.matrix.load import Matrix
+
+
+class CheckFormat(StrEnum):
+    """How disagreements are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    GITHUB = "github"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def check(
+        *,
+        file: common.File = Path("matrix.yaml"),
+        directory: common.Directory = None,
+        fix: Annotated[bool, typer.Option("--fix", help="Write the matrix's values into the files.")] = False,
+        diff: Annotated[bool, typer.Option("--diff", help="Print what --fix would change; write nothing.")] = False,
+        find: Annotated[
+            bool, typer.Option("--find", help="Look for places to claim, and propose claims; needs no matrix.")
+        ] = False,
+        format_: Annotated[CheckFormat, typer.Option("--format", help="How to print it.")] = CheckFormat.TABLE,
+    ) -> None:
+        """Compare the places that `claims:` of the matrix names with what the matrix says.
+
+        Exits 0 when all agree, 3 when one does not. A claimed place that is gone is a disagreement too.
+
+        Examples:
+            orchestrate check
+            orchestrate check --diff
+            orchestrate check --fix
+            orchestrate check --format github     (annotations on the very lines)
+            orchestrate check --find > claims.yaml
+        """
+        if find:
+            if fix or diff:
+                raise UsageError("--find proposes claims: it goes with neither --fix nor --diff")
+            _find(directory or Path(), format_)
+            return
+        matrix = common.open_matrix(file, directory)
+        if fix or diff:
+            _fix(matrix, format_, write=fix)
+        else:
+            _check(matrix, format_)
+
+
+def _check(matrix: Matrix, format_: CheckFormat) -> None:
+    from orchestrator.drift.check import check
+
+    report = check(matrix)
+    _print(matrix, report, format_)
+    if not report.clean:
+        fixable = sum(one.edit is not None for one in report.disagreements)
+        hint = f"`orchestrate check --fix` repairs {fixable} of them" if fixable else ""
+        raise DriftError(_contradict(report), hint=hint)
+
+
+def _fix(matrix: Matrix, format_: CheckFormat, *, write: bool) -> None:
+    from orchestrator.drift import fix
+    from orchestrator.ui import drift_view
+
+    found = fix.fix(matrix)
+    if write:
+        fix.write(found.texts, matrix.root)
+    shown = found.after if write else found.before
+    if format_ is CheckFormat.JSON:
+        _write(json.dumps(drift_view.as_json(shown, found.diff), indent=2, ensure_ascii=False))
+    else:
+        _write(found.diff.rstrip("\n")) if found.diff else None
+        for line in drift_view.lines(found.after):
+            _write(line)
+        sys.stderr.write(drift_view.summary(shown) + "\n")
+    if not shown.clean:
+        hint = "" if write else "`orchestrate check --fix` makes the change above"
+        raise DriftError(_contradict(shown), hint=hint if found.diff else "")
+
+
+def _find(root: Path, format_: CheckFormat) -> None:
+    from orchestrator.drift.adopt import propose
+    from orchestrator.drift.find import find
+    from orchestrator.ui import drift_view
+
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such directory")
+    groups = find(root)
+    if format_ is CheckFormat.JSON:
+        _write(json.dumps(drift_view.groups_as_json(groups), indent=2, ensure_ascii=False))
+    else:
+        _write(propose(groups).rstrip("\n"))
+
+
+def _print(matrix: Matrix, report: Report, format_: CheckFormat) -> None:
+    from orchestrator.ui import drift_view
+
+    match format_:
+        case CheckFormat.JSON:
+            _write(json.dumps(drift_view.as_json(report), indent=2, ensure_ascii=False))
+        case CheckFormat.GITHUB:
+            parent = matrix.path.parent.as_posix()
+            prefix = "" if parent == "." or matrix.path.is_absolute() else f"{parent}/"
+            for line in drift_view.as_github(report, prefix):
+                _write(line)
+        case CheckFormat.TABLE:
+            for line in drift_view.lines(report):
+                _write(line)
+            if report.clean:
+                _write(drift_view.summary(report))
+
+
+def _contradict(report: Report) -> str:
+    number = len(report.disagreements)
+    return f"{number} place{' contradicts' if number == 1 else 's contradict'} the matrix"
+
+
+def _write(text: str) -> None:
+    """One line (or several) of the result; bytes of a file that are not UTF-8 are shown as escapes."""
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
