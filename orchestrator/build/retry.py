@@ -147,7 +147,7 @@ class RetryPolicy:
     Attributes:
         attempts: Attempts in all, at least 1.
         initial: Seconds before the second attempt, about; doubled before each one after.
-        maximum: The longest wait in seconds.
+        maximum: The longest wait in seconds, before jitter.
         jitter: Seconds, at most, added by chance, so that many variants do not come back at the same moment.
     """
 
@@ -200,7 +200,8 @@ def attempts(
         stop=tenacity.stop_any(
             tenacity.stop_after_attempt(max(1, policy.attempts)), tenacity.stop_when_event_set(stop)
         ),
-        wait=tenacity.wait_exponential_jitter(initial=policy.initial, max=policy.maximum, jitter=policy.jitter),
+        wait=tenacity.wait_exponential(multiplier=policy.initial, max=policy.maximum)
+        + tenacity.wait_random(0, policy.jitter),
         sleep=pause,
         before_sleep=tell,
         retry_error_callback=lambda _: made[-1],
