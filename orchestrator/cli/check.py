@@ -29,7 +29,15 @@ class CheckFormat(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @app.command()
+    @app.command(
+        epilog=common.examples(
+            "orchestrate check",
+            "orchestrate check --diff                what --fix would change",
+            "orchestrate check --fix",
+            "orchestrate check --format github       annotations on the very lines",
+            "orchestrate check --find > claims.yaml  claims for a repository that has none",
+        )
+    )
     def check(
         *,
         file: common.File = Path("matrix.yaml"),
@@ -44,13 +52,6 @@ def register(app: typer.Typer) -> None:
         """Compare the places that `claims:` of the matrix names with what the matrix says.
 
         Exits 0 when all agree, 3 when one does not. A claimed place that is gone is a disagreement too.
-
-        Examples:
-            orchestrate check
-            orchestrate check --diff
-            orchestrate check --fix
-            orchestrate check --format github     (annotations on the very lines)
-            orchestrate check --find > claims.yaml
         """
         if find:
             if fix or diff:

@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import common  # noqa: TC001  # typer reads the annotations at run time
+from orchestrator.cli import common
 from orchestrator.errors import EnvironmentLacksError, UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
-    @app.command()
+    @app.command(
+        epilog=common.examples(
+            "orchestrate init", "orchestrate init --print", "orchestrate init -C ../vllm --file matrix.yaml"
+        )
+    )
     def init(
         *,
         file: common.File = Path("matrix.yaml"),
@@ -26,11 +30,6 @@ def register(app: typer.Typer) -> None:
         """Write a first matrix.yaml from the bake file, Dockerfile arguments and arch lists that are found.
 
         It loads and plans as it is; its claims show at once where the repository contradicts itself.
-
-        Examples:
-            orchestrate init
-            orchestrate init --print
-            orchestrate init -C ../vllm
         """
         from orchestrator.drift.adopt import first_matrix
         from orchestrator.drift.find import find

@@ -234,6 +234,8 @@ def _look_data(file: File, format_: data.Format, seen: _Seen) -> None:
     roots = file.parsed(format_)
     environment = data.environment(roots)
     bake_like = file.name.endswith(".json") and any(root.member("variable") for root in roots)
+    if any(root.member("arch_lists") and root.member("variants") for root in roots):
+        return  # a matrix: it owns what it says
     for root in roots:
         for pointer, key, node in _scalars(root, "", ""):
             if "--build-arg" in node.value or "\n" in node.value:
