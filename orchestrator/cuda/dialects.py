@@ -141,9 +141,17 @@ def parse_cmake(text: str) -> tuple[Arch, ...]:
 
 
 def render_gencode(archs: Iterable[Arch]) -> tuple[str, ...]:
-    """Nvcc's flags: one `-gencode=arch=compute_90a,code=sm_90a` for the machine code, one more for PTX."""
+    """Nvcc's flags: one `-gencode=arch=compute_90a,code=sm_90a` for the machine code, one more for PTX.
+
+    Raises:
+        DialectError: An architecture both plain and as its family (10.0 and 10.0f): nvcc refuses the two together.
+    """
+    items = tuple(archs)
     flags = []
-    for arch in archs:
+    for arch in items:
+        if arch.suffix == "f" and arch.plain() in {other.without_ptx() for other in items}:
+            why = f"nvcc refuses {arch.plain()} and {arch.without_ptx()} in one compilation"
+            raise DialectError(dialect="nvcc", item=str(arch), why=why)
         name = f"{arch.sm}{arch.suffix}"
         flags.append(f"-gencode=arch=compute_{name},code=sm_{name}")
         if arch.ptx:

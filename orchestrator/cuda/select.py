@@ -40,7 +40,8 @@ class Selection:
         requested: The list as given, in its order.
         effective: What the toolkit compiles, in the order requested, each target once.
         dropped: What it does not, each with its reason, in the order requested.
-        notes: What was changed on the way (a repetition folded, a name translated), one line each.
+        notes: What was changed on the way (a repetition folded, a name translated) and what may clash later, one line
+            each.
     """
 
     requested: tuple[Arch, ...]
@@ -81,7 +82,7 @@ def select(requested: Sequence[Arch], toolkit: Toolkit, *, translate_renames: bo
         requested=tuple(requested),
         effective=effective,
         dropped=tuple(dropped),
-        notes=(*_repetitions(requested), *notes, *folds),
+        notes=(*_repetitions(requested), *notes, *folds, *_clashes(effective)),
     )
 
 
@@ -144,3 +145,13 @@ def _fold(archs: Sequence[Arch]) -> tuple[tuple[Arch, ...], tuple[str, ...]]:
         else:
             folded[key] = arch
     return tuple(folded.values()), tuple(notes)
+
+
+def _clashes(effective: Sequence[Arch]) -> tuple[str, ...]:
+    """Measured with nvcc 13.0 and 13.5; 10.0 beside 10.0a, or 10.0a beside 10.0f, is well."""
+    plain = {arch.plain() for arch in effective if not arch.suffix}
+    return tuple(
+        f"{arch.plain()} and {arch.without_ptx()} are both listed: nvcc refuses them in one compilation"
+        for arch in effective
+        if arch.suffix == "f" and arch.plain() in plain
+    )

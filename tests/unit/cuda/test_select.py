@@ -61,7 +61,7 @@ def test_nothing_is_lost_silently(requested: list[Arch], toolkit: Toolkit, trans
     effective_targets = {arch.target: arch for arch in selection.effective}
     assert len(effective_targets) == len(selection.effective)
     for arch in requested:
-        other = other_name(arch)
+        other = other_name(arch) if translate else None
         kept = effective_targets.get(arch.target) or (effective_targets.get(other.target) if other else None)
         dropped = arch in {drop.arch for drop in selection.dropped}
         assert dropped != (kept is not None)
@@ -77,7 +77,7 @@ def test_selecting_again_changes_nothing(requested: list[Arch], toolkit: Toolkit
     twice = select(once.effective, toolkit)
     assert twice.effective == once.effective
     assert not twice.dropped
-    assert not twice.notes
+    assert all("nvcc refuses" in note for note in twice.notes)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,11 @@ def test_repetitions_are_folded_and_told() -> None:
         "8.0 is listed 2 times, kept once",
         "9.0 and 9.0+PTX are both listed, kept as 9.0+PTX",
     )
+
+
+def test_what_nvcc_refuses_in_one_compilation_is_told() -> None:
+    notes = select(parse_list("10.0 10.0a 10.0f 12.0f"), toolkit_for("13.0")).notes
+    assert notes == ("10.0 and 10.0f are both listed: nvcc refuses them in one compilation",)
 
 
 def test_both_names_of_one_gpu_become_one_when_translated() -> None:
