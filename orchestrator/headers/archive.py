@@ -92,13 +92,14 @@ def _stored(tar: tarfile.TarFile, store: Store, file: locks.LockedFile) -> None:
         tar.addfile(_info(file.path, file.size), stream)
 
 
-def load(archive: Path, store: Store, lock_path: Path | None = None) -> Lock:
+def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected: str = "") -> Lock:
     """Import a bundle: verify all of an archive, then put its files into the store and write its lock.
 
     Args:
         archive: A `.tar.zst` of `export`.
         store: Gets the files once all of them are right.
         lock_path: Where the lock is written to, None for nowhere.
+        expected: Bundle digest (`sha256:…`) that the archive must have, "" for any.
 
     Returns:
         The bundle's lock.
@@ -117,6 +118,8 @@ def load(archive: Path, store: Store, lock_path: Path | None = None) -> Lock:
             lock = _unpack(_Limited(packed, _LOCK_LIMIT), folder, str(archive))
             if raw.read(1):
                 raise VerificationError(f"{archive}: data follows the archive")
+        if expected and locks.bundle_digest(lock) != expected:
+            raise VerificationError(f"{archive}: bundle {locks.bundle_digest(lock)}, the lock file says {expected}")
         for file in lock.files:
             source = folder / file.sha256
             with store.lock(file.sha256):

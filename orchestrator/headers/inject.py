@@ -121,7 +121,7 @@ def injection(
 
 def _materialised(lock: Lock, store: Store) -> Path:
     """The bundle's directory below the store; made anew if anything in it was changed."""
-    # by the lock and not by the bundle digest: the lock lies in the directory too, and two versions may share their files
+    # by the lock, not by the bundle digest: the lock lies in the directory too, and two versions may share their files
     name = hashlib.sha256(locks.dumps(lock).encode()).hexdigest()
     folder = store.root / "bundles" / name
     if folder.exists() and bundle.verify_directory(lock, folder):

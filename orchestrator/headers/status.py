@@ -1,0 +1,68 @@
+"""Status: will the images of a plan work without a network, as far as FlashInfer is concerned, and why not.
+
+It looks at the matrix, the lock and the store; it starts nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import OrchestrateError
+from orchestrator.headers import inject, resolve
+
+if TYPE_CHECKING:
+    from orchestrator.headers.store import Store
+    from orchestrator.matrix.variants import Plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        variant: Its id.
+        offline: `yes`; `compile` (headers are there, launching needs cubins from the package flashinfer-cubin); `no`.
+        why: The reasons, with the next command where there is one.
+    """
+
+    variant: str
+    offline: str
+    why: tuple[str, ...]
+
+
+def of(plan: Plan, store: Store) -> tuple[Row, ...]:
+    """One row for every variant of a plan."""
+    spec = plan.matrix.spec.headers
+    rows = []
+    common = _common(plan, store) if spec is not None and spec.policy != "off" else None
+    for variant in plan.variants:
+        if common is None:
+            row = Row(
+                variant=variant.id, offline="no", why=("matrix.yaml has no headers section, or its policy is off",)
+            )
+        elif not variant.headers:
+            row = Row(variant=variant.id, offline="no", why=(f"headers.targets leaves {variant.target} out",))
+        else:
+            row = Row(variant=variant.id, offline=common[0], why=common[1])
+        rows.append(row)
+    return tuple(rows)
+
+
+def _common(plan: Plan, store: Store) -> tuple[str, tuple[str, ...]]:
+    """What holds for every variant that carries the bundle."""
+    spec = plan.matrix.spec.headers
+    if spec is None:
+        return "no", ()
+    try:
+        lock = inject.check_lock(spec, plan.matrix.root)
+    except OrchestrateError as error:
+        told = [error.message, *(str(problem) for problem in error.problems)]
+        return "no", (*told, error.hint) if error.hint else tuple(told)
+    absent = [item for item in resolve.wanted_of(lock) if not store.has(item.sha256, item.size)]
+    if absent:
+        size = sum(item.size or 0 for item in absent)
+        return "no", (f"{len(absent)} files ({size:,} bytes) are not in the store: orchestrate headers fetch",)
+    if lock.complete:
+        return "yes", (f"every header and cubin of FlashInfer {lock.version}",)
+    return "compile", (f"{len(lock.headers)} headers of FlashInfer {lock.version}", *lock.not_covered)
