@@ -31,11 +31,13 @@ class Output:
 
     Attributes:
         push: To the registry, under the variant's tags (by digest alone where it has none).
+        by_digest: Push by digest alone; the tags are set later, once the image has been verified.
         load: Into the engine's image store.
         directory: As OCI archives `<id>.tar` in this directory; None for none.
     """
 
     push: bool = False
+    by_digest: bool = False
     load: bool = False
     directory: Path | None = None
 
@@ -134,7 +136,7 @@ def render(
         "labels": labels(plan, variant, revision),
         "platforms": [variant.platform],
         # lists replace what the user's target says, empty ones as well (measured, buildx 0.29.1)
-        "tags": list(tags),
+        "tags": [] if output.by_digest else list(tags),
         "cache-from": list(cache.read),
         "cache-to": list(cache.write),
         "output": [_output(plan.image, variant, output)],
@@ -156,9 +158,11 @@ def looks_secret(name: str) -> bool:
 
 def _output(image: str, variant: Variant, output: Output) -> str:
     if output.push:
-        if variant.tags:
+        if variant.tags and not output.by_digest:
             return "type=image,push=true"
-        return f"type=image,name={image},push-by-digest=true,name-canonical=true,push=true"
+        names = ",".join(dict.fromkeys(tag.text.rpartition(":")[0] for tag in variant.tags)) or image
+        name = f'"name={names}"' if "," in names else f"name={names}"
+        return f"type=image,{name},push-by-digest=true,name-canonical=true,push=true"
     if output.load:
         return "type=docker"
     if output.directory is not None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.file import Extras, Output
+from orchestrator.bake.file import Output
+from orchestrator.build import features
 from orchestrator.build import jobs as making
 from orchestrator.build.disk import check_disk
 from orchestrator.build.journal import Journal
@@ -24,10 +25,9 @@ from orchestrator.engine import client, doctor
 from orchestrator.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from orchestrator.build.jobs import After
     from orchestrator.build.reporter import Reporter
     from orchestrator.matrix.variants import Plan
 
@@ -43,8 +43,7 @@ class Request:
         resume: Variants built from the same inputs before are skipped.
         report: File for the JSON report; None for none.
         builder: Builder name, "" for the current one.
-        extras: What other features add, by variant id.
-        after: Looks at a variant that was built.
+        verify: Verify each variant once it is built; its tags are set only then.
     """
 
     output: Output = field(default_factory=Output)
@@ -53,8 +52,7 @@ class Request:
     resume: bool = False
     report: Path | None = None
     builder: str = ""
-    extras: Mapping[str, Extras] = field(default_factory=dict)
-    after: After | None = None
+    verify: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,12 +95,23 @@ def build(
     engine = doctor.require_engine(
         platforms=sorted({variant.platform for variant in plan.variants}), cache="" if writes == "off" else writes
     )
+    output = replace(request.output, by_digest=request.output.push and request.verify)
+    docker = client.docker_command()
+    after = features.AfterBuild(
+        plan=plan, docker=docker, verify=request.verify, pushed=output.by_digest, loaded=output.load,
+        directory=output.directory,
+    )  # fmt: skip
+    extras = features.header_extras(plan, fetch=True)
     name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
     prepared = making.prepare(
         plan,
         making.Options(
-            docker=client.docker_command(), run=name, builder=request.builder, output=request.output,
-            extras=request.extras, after=request.after,
+            docker=docker,
+            run=name,
+            builder=request.builder,
+            output=output,
+            extras=extras,
+            after=after if request.verify else None,
         ),
     )  # fmt: skip
     journal = Journal(prepared.state / "journal.jsonl")

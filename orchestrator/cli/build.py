@@ -49,6 +49,12 @@ def register(app: typer.Typer) -> None:
         resume: Annotated[
             bool, typer.Option("--resume", help="Skip variants that were built from the same inputs before.")
         ] = False,
+        verify: Annotated[
+            bool | None,
+            typer.Option(
+                "--verify/--no-verify", help="Verify each image before it gets its tags."
+            ),
+        ] = None,
         report: Annotated[
             Path | None, typer.Option("--report", metavar="FILE", help="Write the build report (JSON) here.")
         ] = None,
@@ -76,9 +82,11 @@ def register(app: typer.Typer) -> None:
             )
         )  # fmt: skip
         screen = console.err()
+        wanted = plan.matrix.spec.verify.after_build if verify is None else verify
         request = Request(
             output=Output(push=push, load=load, directory=output.absolute() if output else None),
             parallel=jobs, fail_fast=fail_fast, resume=resume, report=report, builder=builder,
+            verify=wanted,
         )  # fmt: skip
         result = run_build(
             plan,
