@@ -4,7 +4,7 @@
 target "axpy" {
   context    = "../../docker"
   dockerfile = "Dockerfile"
-  target     = "runtime"
+  target     = "runtime-headers"
   contexts = {
     source      = "."
     debian-base = "oci-layout://.toolchain/base"
