@@ -74,7 +74,7 @@ _STATUS = re.compile(r"\bstatus(?: code)?:? ([45]\d\d)\b|(?<![\w:.-])([45]\d\d) 
 _TOO_MANY = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
 _AUTH = re.compile(
     r"\bunauthorized\b|authorization failed|authentication required|no basic auth credentials|insufficient_scope"
-    r"|access denied|\bdenied:|permission_denied|\bforbidden\b",
+    r"|access denied|\bdenied(?::|$)|permission_denied|\bforbidden\b",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
@@ -86,7 +86,7 @@ _TRANSIENT = re.compile(
     r"connection reset|connection refused|broken pipe|i/o timeout|timed? ?out\b|deadline exceeded|tls handshake timeout"
     r"|\beof\b|unexpected eof|no route to host|network is unreachable|no such host|temporary failure in name resolution"
     r"|server misbehaving|use of closed network connection|http2: |stream error|code = unavailable"
-    r"|connection error|\bunavailable: |unknown: unknown error|blob upload unknown"
+    r"|connection error|\bunavailable(?:: |$)|unknown: unknown error|blob upload unknown"
     r"|service unavailable|bad gateway|internal server error|early eof|remote end hung up",
     re.IGNORECASE,
 )

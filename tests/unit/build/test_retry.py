@@ -35,6 +35,7 @@ TABLE = [
     ),
     (StepKind.BASE, "toomanyrequests: You have reached your pull rate limit", "", Kind.TRANSIENT),
     (StepKind.EXPORT, f"{PUSH} unavailable: not now", "", Kind.TRANSIENT),
+    (StepKind.EXPORT, f"{PUSH} unavailable", "", Kind.TRANSIENT),
     (StepKind.EXPORT, f"{PUSH} unknown: unknown error", "", Kind.TRANSIENT),
     (StepKind.EXPORT, f"{PUSH} write tcp 1->2: use of closed network connection", "", Kind.TRANSIENT),
     (StepKind.CACHE_EXPORT, f"error writing layer blob: {HEAD} 502 Bad Gateway", "", Kind.TRANSIENT),
@@ -44,6 +45,7 @@ TABLE = [
     (StepKind.METADATA, f"{HEAD} 401 Unauthorized", "", Kind.AUTH),
     (StepKind.METADATA, f"{HEAD} 403 Forbidden", "", Kind.AUTH),
     (StepKind.EXPORT, f"{PUSH} unauthorized: authentication required", "", Kind.AUTH),
+    (StepKind.EXPORT, f"{PUSH} denied", "", Kind.AUTH),
     (StepKind.EXPORT, f"{PUSH} denied: requested access to the resource is denied", "", Kind.AUTH),
     (
         StepKind.METADATA,
