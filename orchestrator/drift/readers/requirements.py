@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from orchestrator.drift.text import Found
 
 _REQUIREMENT = re.compile(
-    r"^[ \t\ufeff]*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:\[[^\]\n]*\])?[ \t]*(?P<spec>(?:[=!<>~]=?=?[^;#\s,]*"
-    r"|[=!<>~]=?=?[ \t]*[^;#\s,]+)(?:[ \t]*,[ \t]*[=!<>~]=?=?[ \t]*[^;#\s,]+)*)?",
+    r"^[ \t\ufeff]*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:\[[^\]\n]*\])?[ \t]*"
+    r"(?P<spec>[=!<>~]=?=?[ \t]*[^;#\s,=]+(?:[ \t]*,[ \t]*[=!<>~]=?=?[ \t]*[^;#\s,]+)*)?",
     re.MULTILINE,
 )
 _PIN = re.compile(r"={2,3}[ \t]*(?P<version>[^,;#\s]+)$")

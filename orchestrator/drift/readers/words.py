@@ -134,8 +134,9 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
             if not segments or segments[-1] is not Style.WORD:
                 segments.append(Style.WORD)
             if char == escape:
-                parts.append(text[pos + 1 : pos + 2])
-                pos = min(pos + 2, len(text))
+                goes_on = text.startswith(("\n", "\r\n"), pos + 1)  # a line that goes on
+                parts.append("" if goes_on else text[pos + 1 : pos + 2])
+                pos = text.index("\n", pos) + 1 if goes_on else min(pos + 2, len(text))
             elif char in "$`":
                 pos = _variable(text, pos, parts)
             else:
@@ -160,9 +161,10 @@ def _double(text: str, pos: int, parts: list[str | Variable], escape: str) -> in
         char = text[pos]
         if char == escape and pos + 1 < len(text):
             following = text[pos + 1]
-            if following == "\n":
-                pass  # a line that goes on
-            elif following in f'"$`{escape}':
+            if text.startswith(("\n", "\r\n"), pos + 1):
+                pos = text.index("\n", pos) + 1
+                continue
+            if following in f'"$`{escape}':
                 parts.append(following)
             else:
                 parts.append(char + following)

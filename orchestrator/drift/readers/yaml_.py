@@ -18,7 +18,7 @@ _ESCAPES = {
 }  # fmt: skip
 _HEX = {"x": 2, "u": 4, "U": 8}
 _BREAK = re.compile(r"[ \t]*(?:\r\n|\n)(?:[ \t]*(?:\r\n|\n))*[ \t]*")
-_MAX_NODES = 200_000  # aliases of aliases grow without bound
+_MAX_NODES = 50_000  # aliases of aliases grow without bound
 
 
 def parse(text: str) -> list[Node]:
