@@ -99,13 +99,15 @@ def open_plan(given: Selection) -> Plan:
     from orchestrator.matrix.variants import plan
 
     matrix = open_matrix(given.file, given.directory)
-    values = CommandLine(args=_pairs(given.args or ()), archs=given.archs, image=given.image)
     selector = Selector(
         cuda=tuple(given.cuda or ()),
         platform=tuple(given.platform or ()),
         target=tuple(given.target or ()),
         variant=tuple(given.variant or ()),
         axes=parse_axes(given.axis or ()),
+    )
+    values = CommandLine(
+        args=_pairs(given.args or ()), archs=given.archs, image=given.image, when=selector.conditions(matrix.spec)
     )
     return narrow(plan(matrix, given=values), selector)
 

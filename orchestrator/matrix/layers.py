@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import ArchSyntaxError, parse_list
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.matrix import rules, template
 
 if TYPE_CHECKING:
@@ -48,11 +48,14 @@ class CommandLine:
         args: Build arguments, NAME -> value; placeholders work.
         archs: An arch list in matrix notation, or "".
         image: Replaces `image`, or "".
+        when: What the selectors ask for: other variants keep the file's values, so that a value which suits only the
+            selected ones is no error.
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
     archs: str = ""
     image: str = ""
+    when: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +81,8 @@ class Layer:
     secrets: tuple[Value, ...] | None = None
 
     def applies(self, cell: Mapping[str, str]) -> bool:
-        """Whether a cell of the matrix (dimension -> value) is meant."""
-        return all(cell[name] in values for name, values in self.when.items())
+        """Whether a cell of the matrix (dimension -> value, "variant" -> id) is meant."""
+        return all(cell.get(name) in values for name, values in self.when.items())
 
 
 def layers(spec: MatrixFile, at: Positions, given: CommandLine) -> tuple[Layer, ...]:
@@ -165,8 +168,11 @@ def _command_line(spec: MatrixFile, given: CommandLine) -> Layer:
     known = rules.placeholders(spec)
     args: dict[str, Value | None] = {}
     for name, text in given.args.items():
+        if not rules.is_argument(name):
+            raise UsageError(f"--arg {name}=…: {name!r} is no argument name")
         if missing := template.unknown(text, known):
-            raise UsageError(f"--arg {name}: unknown placeholder {{{missing[0][1]}}}")
+            unknown = missing[0][1]
+            raise UsageError(f"--arg {name}: unknown placeholder {{{unknown}}}; {did_you_mean(unknown, known)}")
         args[name] = Value(text=text, template=text, origin=source)
     arch_list = None
     if given.archs:
@@ -175,4 +181,6 @@ def _command_line(spec: MatrixFile, given: CommandLine) -> Layer:
         except ArchSyntaxError as error:
             raise UsageError(f"--archs: {error}") from error
         arch_list = Value(text="", template=given.archs, origin=source)
-    return Layer(args=args, arch_list=arch_list)
+    if given.image and not rules.is_repository(given.image):
+        raise UsageError(f"--image {given.image}: expected a repository name such as ghcr.io/acme/app, without a tag")
+    return Layer(when=given.when, args=args, arch_list=arch_list)

@@ -8,7 +8,7 @@ file of versions is never meant.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import MatrixError, Problem, did_you_mean
@@ -27,6 +27,7 @@ Path_ = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 50_000  # aliases of aliases grow without bound ("billion laughs"); no real matrix comes near
 _MAX_DEPTH = 40
+_OPTIONAL = frozenset({"overrides", "exclude", "publish", "cache", "headers", "verify", "claims", "filter"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +38,15 @@ class Positions:
         file: The file's name as the user gave it.
         keys: Position of the key that leads to a path.
         values: Position of the value at a path.
+        source: The file's text.
+        spans: Start and end of the scalar at a path, quotes included, as offsets in `source`.
     """
 
     file: str
     keys: Mapping[Path_, tuple[int, int]]
     values: Mapping[Path_, tuple[int, int]]
+    source: str = ""
+    spans: Mapping[Path_, tuple[int, int]] = field(default_factory=dict)
 
     def at(self, path: Path_, *, key: bool = False) -> tuple[int, int]:
         """Position of the value (or key) at `path`, or of its nearest ancestor that stands in the file."""
@@ -64,16 +69,25 @@ class Positions:
         what: str,
         *,
         key: bool = False,
-        offset: int = 0,
+        part: tuple[str, int] = ("", 0),
         expected: str = "",
         found: str = "",
         hint: str = "",
     ) -> Problem:
-        """A problem at `path`; `offset` is added to the column (characters into a plain scalar)."""
-        line, column = self.at(path, key=key)
-        return Problem(
-            file=self.file, line=line, column=column + offset, what=what, expected=expected, found=found, hint=hint
-        )
+        """A problem at `path`, or at a part of the scalar there: (a piece of its text, how many such stand before)."""
+        line, column = self._inside(path, *part) or self.at(path, key=key)
+        return Problem(file=self.file, line=line, column=column, what=what, expected=expected, found=found, hint=hint)
+
+    def _inside(self, path: Path_, piece: str, before: int) -> tuple[int, int] | None:
+        """Where a piece stands in the file: quotes, escapes and folded lines make it another place than in the text."""
+        if not piece or path not in self.spans:
+            return None
+        start, end = self.spans[path]
+        for _ in range(before + 1):
+            start = self.source.find(piece, start, end) + 1
+            if not start:
+                return None  # written with escapes
+        return _place(self.source[: start - 1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,17 +150,17 @@ def parse(data: bytes, *, path: Path, shown: str) -> Matrix:
     tree, positions, problems = _compose(data, shown)
     spec, more = _validate(tree, positions)
     problems += more
-    if spec is not None:
-        problems += rules.problems(spec, positions)
-    if problems or spec is None:
+    if spec is None:
         raise invalid(shown, problems)
-    return Matrix(
-        path=path,
-        root=path.parent,
-        spec=spec,
-        positions=positions,
-        digest=f"sha256:{hashlib.sha256(data).hexdigest()}",
-    )
+    whole = not problems
+    problems += rules.problems(spec, positions)
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    matrix = Matrix(path=path, root=path.parent, spec=spec, positions=positions, digest=digest)
+    if problems:
+        from orchestrator.matrix import variants
+
+        raise invalid(shown, [*problems, *variants.further_problems(matrix, whole=whole)])
+    return matrix
 
 
 def invalid(shown: str, problems: Iterable[Problem]) -> MatrixError:
@@ -161,28 +175,50 @@ def _compose(data: bytes, shown: str) -> tuple[Any, Positions, list[Problem]]:
     import yaml
 
     builder = _Builder(shown)
+    text = ""
     try:
         text = data.decode("utf-8-sig")
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        _refuse_depth(yaml.parse(text, Loader=kind), shown)
+        loader = kind(text)
         try:
             node = loader.get_single_node()
         finally:
             loader.dispose()
         tree = builder.build(node, (), 0) if node is not None else {}
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise _broken(shown, line, 1, "not UTF-8", f"byte 0x{data[error.start]:02x}") from error
+        line, column = _place(data[: error.start].decode("utf-8-sig", errors="replace"))
+        raise _broken(shown, line, column, "not UTF-8", f"byte 0x{data[error.start]:02x}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = " ".join(part for part in (error.context, error.problem) if part)
         raise _broken(shown, line, column, f"not YAML: {what}") from error
-    except yaml.YAMLError as error:
-        raise _broken(shown, 1, 1, f"not YAML: {str(error).splitlines()[0]}") from error
-    except RecursionError as error:
-        raise _broken(shown, 1, 1, "nested too deeply") from error
-    positions = Positions(file=shown, keys=builder.keys, values=builder.values)
+    except yaml.YAMLError as error:  # a reader error: a character that YAML forbids, with an offset in UTF-8 bytes
+        offset = getattr(error, "position", 0)
+        line, column = _place(text.encode()[:offset].decode(errors="replace"))
+        raise _broken(shown, line, column, f"not YAML: {str(error).splitlines()[0]}") from error
+    positions = Positions(file=shown, keys=builder.keys, values=builder.values, source=text, spans=builder.spans)
     return tree, positions, builder.problems
+
+
+def _refuse_depth(events: Iterable[yaml.Event], shown: str) -> None:
+    """Stop at deep nesting before libyaml composes nodes: it recurses in C, where a megabyte of `[` is a crash."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH and event.start_mark is not None:
+            raise _broken(shown, event.start_mark.line + 1, event.start_mark.column + 1, "nested too deeply")
+
+
+def _place(before: str) -> tuple[int, int]:
+    """Line and column (1-based) of the character after a text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def _broken(shown: str, line: int, column: int, what: str, found: str = "") -> MatrixError:
@@ -196,6 +232,7 @@ class _Builder:
         self.shown = shown
         self.keys: dict[Path_, tuple[int, int]] = {}
         self.values: dict[Path_, tuple[int, int]] = {}
+        self.spans: dict[Path_, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self.nodes = 0
 
@@ -212,6 +249,7 @@ class _Builder:
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
+        self.spans[path] = (mark.index, node.end_mark.index)
         if node.tag == "tag:yaml.org,2002:null":
             return None
         return str(node.value)
@@ -239,7 +277,7 @@ class _Builder:
 
 
 def _validate(tree: Any, positions: Positions) -> tuple[MatrixFile | None, list[Problem]]:
-    """Validate against the schema; unknown keys are set aside so that the rest is still checked in the same run."""
+    """Validate against the schema; what is wrong is set aside so that the rest is still checked in the same run."""
     from pydantic import ValidationError
 
     from orchestrator.matrix.schema import MatrixFile
@@ -249,24 +287,27 @@ def _validate(tree: Any, positions: Positions) -> tuple[MatrixFile | None, list[
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=True)
     problems = [_explain(detail, positions) for detail in details]
-    for detail in details:
-        path = tuple(detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            _delete(tree, path)
-        elif path == ("version",):
-            tree["version"] = "1"
-        else:
-            return None, problems
     try:
-        return MatrixFile.model_validate(tree), problems
+        return MatrixFile.model_validate(_without(tree, details)), problems
     except ValidationError:
         return None, problems
 
 
-def _delete(tree: Any, path: Path_) -> None:
-    for step in path[:-1]:
-        tree = tree[step]
-    tree.pop(path[-1], None)
+def _without(tree: Any, details: Iterable[Mapping[str, Any]]) -> Any:
+    """The tree without what is wrong in it, as far as the rest can do without: keys, and sections that are optional."""
+    sections = set()
+    for detail in details:
+        path = tuple(detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            holder = tree
+            for step in path[:-1]:
+                holder = holder[step]
+            holder.pop(path[-1], None)
+        elif path == ("version",):
+            tree["version"] = "1"
+        elif path and path[0] in _OPTIONAL:
+            sections.add(path[0])
+    return {name: value for name, value in tree.items() if name not in sections} if sections else tree
 
 
 def _explain(detail: Mapping[str, Any], positions: Positions) -> Problem:

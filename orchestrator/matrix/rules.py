@@ -6,6 +6,7 @@ a variant becomes is variants.py's, which finds the rest (an override that match
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,18 @@ _REPOSITORY = re.compile(
     r"(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
 )
 _ARG = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
 RESERVED = frozenset(name.split(".")[0] for name in template.PLACEHOLDERS)
+
+
+def is_repository(text: str) -> bool:
+    """Whether a text names an image repository, without a tag."""
+    return bool(_REPOSITORY.fullmatch(text))
+
+
+def is_argument(text: str) -> bool:
+    """Whether a text can name a build argument."""
+    return bool(_ARG.fullmatch(text))
 
 
 def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
@@ -46,7 +58,7 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
 
 
 def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
-    if not _REPOSITORY.fullmatch(spec.image):
+    if not is_repository(spec.image):
         yield at.problem(
             ("image",), "image is no repository name", expected="a name such as ghcr.io/acme/app, without a tag",
             found=spec.image,
@@ -73,6 +85,8 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
             )
         if not values:
             yield at.problem(("axes", name), f"the axis {name} has no values")
+    if cells(spec) > MOST_CELLS:
+        yield at.problem(("axes",), f"{cells(spec):,} combinations are too many", expected=f"at most {MOST_CELLS:,}")
 
 
 def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
@@ -82,7 +96,8 @@ def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         try:
             listed = parse_list(entry.archs)
         except ArchSyntaxError as error:
-            yield at.problem(where, f"arch list {name}: {error}", offset=error.offset)
+            part = (error.item, entry.archs[: error.offset].count(error.item) if error.item else 0)
+            yield at.problem(where, f"arch list {name}: {error}", part=part)
             continue
         plain = {arch.without_ptx() for arch in listed}
         yield from _rules(entry.require, plain, at, (*path, "require"), where, must=True, name=name)
@@ -128,6 +143,13 @@ def _references(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                     ("headers", "targets", index), f"unknown target {target}",
                     hint=did_you_mean(target, spec.bake.targets),
                 )  # fmt: skip
+    if spec.publish is not None:
+        for index, platform in enumerate(spec.publish.require_platforms):
+            if platform not in spec.platforms:
+                yield at.problem(
+                    ("publish", "require_platforms", index), f"unknown platform {platform}",
+                    hint=did_you_mean(platform, spec.platforms),
+                )  # fmt: skip
 
 
 def dimensions(spec: MatrixFile) -> dict[str, list[str]]:
@@ -138,6 +160,11 @@ def dimensions(spec: MatrixFile) -> dict[str, list[str]]:
         "platform": list(spec.platforms),
         **{name: list(values) for name, values in spec.axes.items()},
     }
+
+
+def cells(spec: MatrixFile) -> int:
+    """How many combinations the dimensions have, excluded ones counted."""
+    return math.prod(len(values) for values in dimensions(spec).values())
 
 
 def _conditions(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
@@ -191,11 +218,10 @@ def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     known = placeholders(spec)
     for path, text in templates(spec):
         yield from _unknown(path, text, known, at)
-    fixed = ("platform.", "variant.", "archs.")
     if spec.publish is not None:
         for index, text in enumerate(spec.publish.tags):
             for name in template.parse(text).names:
-                if name == "platform" or name.startswith(fixed):
+                if name.split(".")[0] in {"platform", "variant", "archs", "arch_list"}:
                     yield at.problem(
                         ("publish", "tags", index), f"{{{name}}} differs between the platforms of one index",
                         hint="leave it out: one index holds all platforms",
@@ -205,8 +231,8 @@ def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
 def _unknown(path: Path_, text: str, known: Iterable[str], at: Positions) -> Iterator[Problem]:
     names = list(known)
     for offset, name in template.unknown(text, names):
-        # a quoted or folded scalar's column cannot be counted from its text; a plain one's can
+        written = f"{{{name}}}"
         yield at.problem(
-            path, f"unknown placeholder {{{name}}}", offset=offset if "\n" not in text else 0,
+            path, f"unknown placeholder {written}", part=(written, text[:offset].count(written)),
             hint=f"{did_you_mean(name, names)} (literal braces: {{{{{name}}}}})",
         )  # fmt: skip

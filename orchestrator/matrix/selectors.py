@@ -15,6 +15,7 @@ from orchestrator.matrix import rules
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.matrix.schema import MatrixFile
     from orchestrator.matrix.variants import Plan, Variant
 
 
@@ -38,6 +39,18 @@ class Selector:
     def empty(self) -> bool:
         """Whether nothing was asked for."""
         return not (self.cuda or self.platform or self.target or self.variant or self.axes)
+
+    def conditions(self, spec: MatrixFile) -> dict[str, frozenset[str]]:
+        """Dimension (or "variant") -> what was asked for; whether it exists is `narrow`'s business."""
+        releases = {entry.version: name for name, entry in spec.cuda.items()}
+        asked: dict[str, Sequence[str]] = {
+            "cuda": [releases.get(value, value) for value in self.cuda],
+            "platform": self.platform,
+            "target": self.target,
+            "variant": self.variant,
+            **self.axes,
+        }
+        return {name: frozenset(values) for name, values in asked.items() if values}
 
 
 def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -63,8 +76,9 @@ def narrow(plan: Plan, selector: Selector) -> Plan:
     """
     if selector.empty:
         return plan
-    wanted = _wanted(plan, selector)
-    variants = tuple(variant for variant in plan.variants if _matches(variant, wanted, selector.variant))
+    _must_exist(plan, selector)
+    wanted = selector.conditions(plan.matrix.spec)
+    variants = tuple(variant for variant in plan.variants if _matches(variant, wanted))
     if not variants:
         given = _words(selector)
         dropped = [f"{row.id}: {row.why}" for row in plan.dropped if row.id in selector.variant]
@@ -74,33 +88,23 @@ def narrow(plan: Plan, selector: Selector) -> Plan:
     return replace(plan, variants=variants, dropped=dropped_rows)
 
 
-def _wanted(plan: Plan, selector: Selector) -> dict[str, set[str]]:
-    known = rules.dimensions(plan.matrix.spec)
-    versions = {entry.version: name for name, entry in plan.matrix.spec.cuda.items()}
-    asked: dict[str, Sequence[str]] = {
-        "cuda": [versions.get(value, value) for value in selector.cuda],
-        "platform": selector.platform,
-        "target": selector.target,
-    }
-    for axis, values in selector.axes.items():
-        if axis not in plan.matrix.spec.axes:
-            raise UsageError(f"--axis {axis}=…: no such axis; {did_you_mean(axis, plan.matrix.spec.axes)}".rstrip("; "))
-        asked[axis] = values
-    for dimension, values in asked.items():
-        for value in values:
-            if value not in known[dimension]:
-                hint = did_you_mean(value, known[dimension])
-                raise UsageError(f"--{dimension} {value}: not in {plan.matrix.positions.file}; {hint}")
+def _must_exist(plan: Plan, selector: Selector) -> None:
+    axes = plan.matrix.spec.axes
+    for axis in selector.axes:
+        if axis not in axes:
+            raise UsageError(f"--axis {axis}=…: no such axis; {did_you_mean(axis, axes)}".rstrip("; "))
     names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
-    for value in selector.variant:
-        if value not in names:
-            raise UsageError(f"--variant {value}: no such variant; {did_you_mean(value, names)}")
-    return {dimension: set(values) for dimension, values in asked.items() if values}
+    known = {**rules.dimensions(plan.matrix.spec), "variant": names}
+    for dimension, values in selector.conditions(plan.matrix.spec).items():
+        option = f"--axis {dimension}=" if dimension in axes else f"--{dimension} "
+        for value in sorted(values - set(known[dimension])):
+            hint = did_you_mean(value, known[dimension])
+            raise UsageError(f"{option}{value}: not in {plan.matrix.positions.file}; {hint}")
 
 
-def _matches(variant: Variant, wanted: Mapping[str, set[str]], ids: Sequence[str]) -> bool:
-    coordinates = variant.coordinates()
-    return (not ids or variant.id in ids) and all(coordinates[name] in values for name, values in wanted.items())
+def _matches(variant: Variant, wanted: Mapping[str, frozenset[str]]) -> bool:
+    coordinates = {**variant.coordinates(), "variant": variant.id}
+    return all(coordinates[name] in values for name, values in wanted.items())
 
 
 def _words(selector: Selector) -> str:

@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
+def blank_fields(spec: MatrixFile) -> dict[str, str]:
+    """Every `axis.field` as empty text: a field that only some values of an axis have is empty for the others."""
+    return {
+        f"{axis}.{name}": "" for axis, values in spec.axes.items() for fields in values.values() for name in fields
+    }
+
+
 class VariantValues(dict[str, str]):
     """Placeholder -> text for one variant."""
 
@@ -35,6 +42,7 @@ class VariantValues(dict[str, str]):
         selection: Selection,
         toolkit: Toolkit,
         fact: Callable[[str], str],
+        blank: Mapping[str, str],
     ) -> None:
         super().__init__(cell)
         self._selection = selection
@@ -58,9 +66,8 @@ class VariantValues(dict[str, str]):
                 "target.tag_suffix": spec.bake.targets[cell["target"]].tag_suffix,
             }
         )
+        self.update(blank)
         for axis, values in spec.axes.items():
-            for fields in values.values():  # a field that only some values have is empty for the others
-                self.update(dict.fromkeys((f"{axis}.{name}" for name in fields), ""))
             self.update({f"{axis}.{name}": text for name, text in values[cell[axis]].items()})
 
     def __missing__(self, name: str) -> str:

@@ -6,25 +6,27 @@ variants push). It must not know bake, engines or terminals.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda import arch as archs
+from orchestrator.cuda.arch import ArchSyntaxError
 from orchestrator.cuda.dialects import DialectError
 from orchestrator.cuda.select import Selection, select
-from orchestrator.cuda.toolkit import Toolkit, toolkit_for
+from orchestrator.cuda.toolkit import Toolkit, UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, UsageError
 from orchestrator.matrix import git, layers, load, rules, template
 from orchestrator.matrix.layers import CommandLine, Layer, Origin, Value
-from orchestrator.matrix.values import VariantValues
+from orchestrator.matrix.values import VariantValues, blank_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchestrator.matrix.load import Matrix, Path_
-    from orchestrator.matrix.schema import Attest, MatrixFile
+    from orchestrator.matrix.schema import Attest, Exclude, MatrixFile, Override
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
@@ -114,6 +116,19 @@ def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[st
     return _Expansion(matrix, given or CommandLine(), fact or (lambda name: git.fact(name, matrix.root))).plan()
 
 
+def further_problems(matrix: Matrix, *, whole: bool) -> list[Problem]:
+    """What the expansion shows of a file that has other problems, so that one run reports all of them.
+
+    Cells that those problems spoil are passed over: what follows from another problem is none of its own.
+
+    Args:
+        matrix: The file, with what could not be understood left out.
+        whole: Whether nothing was left out; otherwise what hangs on values (a tag that two share) is not asked.
+    """
+    expansion = _Expansion(matrix, CommandLine(), lambda name: name)
+    return expansion.further_problems(whole=whole)
+
+
 def variant_id(target: str, cuda: str, platform: str, axes: Mapping[str, str]) -> str:
     """The name of a variant; only letters, digits, _ and -, because bake refuses others (a dot among them)."""
     _, _, machine = platform.partition("/")
@@ -135,34 +150,23 @@ class _Expansion:
         self.templates: dict[str, template.Template] = {}
         self.selections: dict[tuple[str, str], Selection] = {}
         self.facts: dict[str, str] = {}
-        self.toolkits = {name: toolkit_for(entry.version) for name, entry in self.spec.cuda.items()}
+        self.blank = blank_fields(matrix.spec)
+        self.toolkits: dict[str, Toolkit] = {}
+        for name, entry in self.spec.cuda.items():
+            with contextlib.suppress(UnknownToolkitError):  # rules.py reports it
+                self.toolkits[name] = toolkit_for(entry.version)
         self.layers = layers.layers(matrix.spec, matrix.positions, given)
+        self.used: set[tuple[str, int]] = set()  # overrides and excludes that match a cell
 
     # -- expansion ------------------------------------------------------------------------------------------------
 
     def plan(self) -> Plan:
-        dimensions = rules.dimensions(self.spec)
-        excludes = [
-            Layer(when={name: frozenset(values) for name, values in entry.when.items()}, override=index)
-            for index, entry in enumerate(self.spec.exclude)
-        ]
-        used: set[tuple[str, int]] = set()
-        variants: list[Variant] = []
-        dropped: list[DroppedVariant] = []
-        for values in itertools.product(*dimensions.values()):
-            cell = dict(zip(dimensions, values, strict=True))
-            name = variant_id(cell["target"], cell["cuda"], cell["platform"], {a: cell[a] for a in self.spec.axes})
-            hits = [entry.override for entry in excludes if entry.applies(cell)]
-            used |= {("exclude", index) for index in hits}
-            if hits:
-                origin = layers.origin(self.at, ("exclude", hits[0]))
-                dropped.append(DroppedVariant(id=name, why=self.spec.exclude[hits[0]].why, origin=origin))
-                continue
-            chosen = [layer for layer in self.layers if layer.applies(cell)]
-            used |= {("overrides", layer.override) for layer in chosen}
-            variants.append(self._variant(name, cell, chosen))
-        self._unused(used)
-        self._nothing_compiles(variants)
+        variants, dropped = self._expand()
+        if not variants:
+            self.problems.append(self.at.problem(("exclude",), "every variant is excluded: there is nothing to build"))
+        self._unused()
+        if not self.given.archs:  # it is about the file's own lists
+            self._nothing_compiles(variants)
         self._duplicates(variants)
         if self.problems:
             raise load.invalid(self.at.file, self.problems)
@@ -172,6 +176,46 @@ class _Expansion:
             variants=tuple(variants),
             dropped=tuple(dropped),
         )
+
+    def further_problems(self, *, whole: bool) -> list[Problem]:
+        if not 0 < rules.cells(self.spec) <= rules.MOST_CELLS:
+            return []
+        variants, dropped = self._expand(tolerant=True)
+        if not whole:
+            self.problems.clear()
+        self._unused()
+        if whole:
+            self._duplicates(variants)
+        if whole and len(variants) + len(dropped) == rules.cells(self.spec):
+            self._nothing_compiles(variants)
+        return self.problems
+
+    def _expand(self, *, tolerant: bool = False) -> tuple[list[Variant], list[DroppedVariant]]:
+        """The cells of the matrix; a tolerant expansion passes over those that a problem of the file spoils."""
+        dimensions = rules.dimensions(self.spec)
+        excludes = [
+            Layer(when={name: frozenset(values) for name, values in entry.when.items()}, override=index)
+            for index, entry in enumerate(self.spec.exclude)
+        ]
+        variants: list[Variant] = []
+        dropped: list[DroppedVariant] = []
+        for values in itertools.product(*dimensions.values()):
+            cell = dict(zip(dimensions, values, strict=True))
+            name = variant_id(cell["target"], cell["cuda"], cell["platform"], {a: cell[a] for a in self.spec.axes})
+            hits = [entry.override for entry in excludes if entry.applies(cell)]
+            self.used |= {("exclude", index) for index in hits}
+            if hits:
+                origin = layers.origin(self.at, ("exclude", hits[0]))
+                dropped.append(DroppedVariant(id=name, why=self.spec.exclude[hits[0]].why, origin=origin))
+                continue
+            chosen = [layer for layer in self.layers if layer.applies({**cell, "variant": name})]
+            self.used |= {("overrides", layer.override) for layer in chosen}
+            try:
+                variants.append(self._variant(name, cell, chosen))
+            except (KeyError, ArchSyntaxError):
+                if not tolerant:
+                    raise
+        return variants, dropped
 
     def _variant(self, name: str, cell: Mapping[str, str], chosen: Sequence[Layer]) -> Variant:
         spec = self.spec
@@ -195,6 +239,7 @@ class _Expansion:
             selection=selection,
             toolkit=self.toolkits[cell["cuda"]],
             fact=self._fact,
+            blank=self.blank,
         )
         headers = spec.headers is not None and spec.headers.policy != "off"
         if headers and spec.headers is not None and spec.headers.targets is not None:
@@ -283,11 +328,18 @@ class _Expansion:
         _, line, column = value.origin.place.rsplit(":", 2)
         self.problems.append(Problem(file=self.at.file, line=int(line), column=int(column), what=what, hint=hint))
 
-    def _unused(self, used: set[tuple[str, int]]) -> None:
-        sizes = {"exclude": len(self.spec.exclude), "overrides": len(self.spec.overrides)}
-        for section, size in sizes.items():
-            for index in range(size):
-                if (section, index) not in used:
+    def _unused(self) -> None:
+        known = rules.dimensions(self.spec)
+        sections: dict[str, Sequence[Override | Exclude]] = {
+            "exclude": self.spec.exclude,
+            "overrides": self.spec.overrides,
+        }
+        for section, entries in sections.items():
+            for index, entry in enumerate(entries):
+                understood = entry.when and all(
+                    set(entry.when[name]) <= set(known.get(name, ())) for name in entry.when
+                )
+                if (section, index) not in self.used and understood:
                     what = f"{section}[{index}] matches no variant"
                     hint = "remove it, or correct its when"
                     self.problems.append(self.at.problem((section, index, "when"), what, hint=hint))
@@ -311,6 +363,8 @@ class _Expansion:
     def _duplicates(self, variants: Sequence[Variant]) -> None:
         ids: dict[str, Variant] = {}
         tags: dict[str, str] = {}
+        caches: dict[str, str] = {}
+        writes = self.spec.cache.write and self.spec.cache.backend in {"registry", "local", "gha"}
         for variant in variants:
             other = ids.setdefault(variant.id, variant)
             if other is not variant:
@@ -324,3 +378,7 @@ class _Expansion:
                         tag, f"{owner} and {variant.id} both push {tag.text}",
                         hint="add a placeholder that differs between them",
                     )  # fmt: skip
+            owner = caches.setdefault(variant.cache_ref, variant.id)
+            if owner != variant.id and writes:
+                what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one would win"
+                self.problems.append(self.at.problem(("cache", "ref"), what, hint="add {variant.id}"))
