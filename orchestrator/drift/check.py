@@ -19,7 +19,7 @@ from orchestrator.matrix import load
 from orchestrator.matrix.variants import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.drift.claims import File
@@ -333,8 +333,3 @@ def _declared(name: str, files: Files) -> frozenset[str] | None:
         return frozenset(one.name for one in files.read(name).declared() if one.kind == "ARG")
     except UnreadableError:
         return None
-
-
-def edits(report: Report) -> Iterable[Edit]:
-    """The edits of a report, each once."""
-    return dict.fromkeys(one.edit for one in report.disagreements if one.edit is not None)

@@ -10,21 +10,22 @@ import contextlib
 import difflib
 import os
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.drift.check import check, edits
+from orchestrator.drift.check import check
 from orchestrator.drift.claims import Files
 from orchestrator.errors import EnvironmentLacksError, MatrixError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from orchestrator.drift.check import Edit, Report
+    from orchestrator.drift.check import Disagreement, Edit, Report
     from orchestrator.matrix.load import Matrix
 
-_ROUNDS = 5  # a fix can uncover another (a value that came from a fixed one); a real file needs two
+_ROUNDS = 10  # a fix can uncover another, and a refused one is tried without; a real repository needs two
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,40 +59,41 @@ def fix(matrix: Matrix, root: Path | None = None) -> Fix:
     files = Files(root=base)
     before = report = check(matrix, base)
     texts: dict[str, str] = {}
-    refused: set[tuple[str, int]] = set()
+    refused: set[_Place] = set()
     for _ in range(_ROUNDS):
-        wanted: dict[str, list[Edit]] = {}
-        for edit in edits(report):
-            if (edit.file, edit.start) not in refused:
-                wanted.setdefault(edit.file, []).append(edit)
+        wanted = [one for one in report.disagreements if one.edit is not None and _place(one) not in refused]
         if not wanted:
             break
-        tried = {**texts}
-        for name, group in wanted.items():
+        tried = dict(texts)
+        for name in dict.fromkeys(one.file for one in wanted):
+            group = dict.fromkeys(one.edit for one in wanted if one.edit is not None and one.file == name)
             tried[name] = apply(texts.get(name, files.read(name).text), group)
         outcome = check(matrix, base, overlay=tried)
-        worse = len(outcome.disagreements) >= len(report.disagreements)
-        if worse:  # an edit did not take: find which, and leave it to a person
-            refused |= _not_taken(matrix, base, texts, wanted, files)
-            continue
-        texts, report = tried, outcome
+        failed = _not_taken(wanted, report, outcome)
+        if failed:  # they are left to a person, and the others tried again without them
+            refused |= failed
+        else:
+            texts, report = tried, outcome
     changed = {name: text for name, text in texts.items() if text != files.read(name).text}
     diff = "".join(unified_diff(name, files.read(name).text, text) for name, text in sorted(changed.items()))
     return Fix(before=before, after=report, texts=changed, diff=diff)
 
 
-def _not_taken(
-    matrix: Matrix, root: Path, texts: Mapping[str, str], wanted: Mapping[str, list[Edit]], files: Files
-) -> set[tuple[str, int]]:
-    """The edits that, made alone, leave as many disagreements as before."""
-    count = len(check(matrix, root, overlay=texts).disagreements)
-    refused = set()
-    for name, group in wanted.items():
-        for edit in group:
-            text = apply(texts.get(name, files.read(name).text), [edit])
-            if len(check(matrix, root, overlay={**texts, name: text}).disagreements) >= count:
-                refused.add((name, edit.start))
-    return refused or {(name, edit.start) for name, group in wanted.items() for edit in group}
+_Place = tuple[int, str]
+
+
+def _place(one: Disagreement) -> _Place:
+    return one.claim, one.file
+
+
+def _not_taken(wanted: Sequence[Disagreement], before: Report, after: Report) -> set[_Place]:
+    """The claims (with the file) whose edits did not make their places right, or made others wrong."""
+    asked = Counter(_place(one) for one in wanted)
+    was = Counter(_place(one) for one in before.disagreements)
+    now = Counter(_place(one) for one in after.disagreements)
+    failed = {place for place, count in asked.items() if now[place] > was[place] - count}
+    harmed = {file for (claim, file), count in now.items() if count > was[(claim, file)]}
+    return failed | {place for place in asked if place[1] in harmed}
 
 
 def apply(text: str, group: Iterable[Edit]) -> str:

@@ -31,8 +31,9 @@ def parse(text: str) -> list[Node]:
 
     shift = 1 if text.startswith("\ufeff") else 0
     body = text[shift:]
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(body)
+    loader = None
     try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(body)
         builder = _Builder(body, shift)
         nodes = []
         while loader.check_node():
@@ -43,12 +44,15 @@ def parse(text: str) -> list[Node]:
         raise ValueError(f"line {line}: not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {str(error).splitlines()[0]}") from error
+    except UnicodeError as error:
+        raise ValueError("not YAML: it holds bytes that are not UTF-8") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     else:
         return nodes
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 class _Builder:
