@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from orchestrator.cuda.arch import Arch
+    from orchestrator.cuda.filters import Behaviour
     from orchestrator.matrix.variants import Plan, Variant
 
 
@@ -27,8 +28,15 @@ def filter_lines(plan: Plan, variant: Variant) -> list[tuple[str, Sequence[str]]
         return []
     kept = filters.effective_archs(variant.archs.effective, variant.toolkit, behaviour)
     lines = [f"{_words(kept) or 'nothing at all'}    kept by filter {behaviour} (CUDA_ARCHS)"]
-    lines += filters.warnings_for(variant.archs.effective, variant.toolkit, behaviour)
+    lines += warnings(variant, behaviour)
     return [("kernels", lines)]
+
+
+def warnings(variant: Variant, behaviour: Behaviour) -> list[str]:
+    """What the filter loses of a variant's list, and what it would have made of the entries that we drop before it."""
+    passed = filters.warnings_for(variant.archs.effective, variant.toolkit, behaviour)
+    asked = filters.warnings_for(variant.archs.requested, variant.toolkit, behaviour)
+    return [*passed, *(f"had it been passed on: {text}" for text in asked if text not in passed)]
 
 
 def show_kernels(plan: Plan, screen: Console) -> None:
@@ -57,7 +65,7 @@ def show_kernels(plan: Plan, screen: Console) -> None:
         kept = filters.effective_archs(archs, toolkit, behaviour)
         names = ", ".join(variant.id for variant in variants)
         screen.print(f"CUDA {cuda}, {_words(archs)} -> {_words(kept) or 'nothing'} ({names})", markup=False)
-        for warning in filters.warnings_for(archs, toolkit, behaviour):
+        for warning in warnings(variants[0], behaviour):
             screen.print(f"  warning: {warning}", markup=False)
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("kernel family", "its list", "built for", "line"):
