@@ -28,6 +28,7 @@ _FILLER = frozenset({"torch", "cuda", "arch", "archs", "arches", "list", "fi", "
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]*")
 _TAGS = re.compile(r'tags\s*=\s*\[\s*"([^"$]+)"')
 _GROUP = re.compile(r'group\s+"(\w+)"\s*\{[^}]*targets\s*=\s*\[([^\]]*)\]', re.DOTALL)
+_ARM = re.compile(r"(?<![a-z])(?:arm|arm64|aarch64)(?![a-z])", re.IGNORECASE)
 _SHOWN = 6
 
 
@@ -336,7 +337,7 @@ def _compiled(value: str, releases: Sequence[tuple[str, str]]) -> str:
 
 def _mentions_arm(groups: Sequence[Group]) -> bool:
     return any(
-        re.search(r"aarch64|arm64", f"{sight.name} {sight.claim}", re.IGNORECASE)
+        _ARM.search(f"{sight.name} {sight.claim} {sight.within}")
         for group in groups
         for sights in group.values.values()
         for sight in sights

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from orchestrator.drift.adopt import first_matrix, name_lists, propose
+from orchestrator.drift.check import check
+from orchestrator.drift.find import Group, find
+from orchestrator.errors import UsageError
+from orchestrator.matrix import load
+from orchestrator.matrix.variants import plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {
+    "docker/Dockerfile": (
+        "ARG CUDA_VERSION=13.0.2\nFROM nvidia/cuda:${CUDA_VERSION}-devel AS base\n"
+        "ARG torch_cuda_arch_list='7.0 8.0 9.0 12.0'\nARG max_jobs=2\nARG PYTHON=3.12\n"
+        "FROM base\nARG torch_cuda_arch_list='7.0 8.0 9.0 12.0'\n"
+    ),
+    "docker-bake.hcl": (
+        'variable "TORCH_CUDA_ARCH_LIST" { default = "8.0 9.0" }\nvariable "MAX_JOBS" { default = 16 }\n'
+        'group "default" { targets = ["app"] }\ntarget "_base" { args = { max_jobs = MAX_JOBS } }\n'
+        'target "app" {\n  inherits = ["_base"]\n  tags = ["registry.example.com/team/app:latest"]\n}\n'
+    ),
+    "ci/pipeline.yaml": (
+        "env:\n  LIST_ARM: 8.0 8.7 9.0 11.0\nsteps:\n"
+        "  - id: a\n    run: docker build -f docker/Dockerfile --build-arg CUDA_VERSION=12.9.0"
+        " --build-arg torch_cuda_arch_list='8.0 9.0 10.0' --platform linux/arm64 .\n"
+        "  - id: b\n    run: docker build -f docker/Dockerfile --build-arg CUDA_VERSION=12.9.1"
+        " --build-arg torch_cuda_arch_list='9.0 10.0' --build-arg max_jobs=66 .\n"
+        "  - id: c\n    run: docker build -f docker/Dockerfile.cpu --build-arg max_jobs=4"
+        " --build-arg CUDA_VERSION=12.6.3 .\n"
+    ),
+    "tools/build.sh": 'if [[ "$V" == 12.* ]]; then FI_LIST="8.0 9.0a 10.0a"; else FI_LIST="9.0a 10.0f 12.0f"; fi\n',
+    "versions.txt": "3.9 3.10 3.11\n",
+    "setup.toml": 'python = "3.8 3.9 4.1"\n',
+    "broken.yaml": "torch_cuda_arch_list: [8.0 9.0\n",
+    "node_modules/x/build.sh": 'TORCH_CUDA_ARCH_LIST="8.0 9.0 9.9"\n',
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def subject(groups: list[Group], name: str) -> Group:
+    (group,) = [group for group in groups if group.subject == name]
+    return group
+
+
+def test_every_list_is_found_with_its_line(repository: Path) -> None:
+    lists = subject(find(repository), "arch list")
+    found = {(value, sight.file, sight.line) for value, sights in lists.values.items() for sight in sights}
+    assert found == {
+        ("7.0 8.0 9.0 12.0", "docker/Dockerfile", 3),
+        ("7.0 8.0 9.0 12.0", "docker/Dockerfile", 7),
+        ("8.0 9.0", "docker-bake.hcl", 1),
+        ("8.0 8.7 9.0 11.0", "ci/pipeline.yaml", 2),
+        ("8.0 9.0 10.0", "ci/pipeline.yaml", 5),
+        ("9.0 10.0", "ci/pipeline.yaml", 7),
+        ("8.0 9.0a 10.0a", "tools/build.sh", 1),
+        ("9.0a 10.0f 12.0f", "tools/build.sh", 1),
+    }
+
+
+def test_contradictions_come_first(repository: Path) -> None:
+    groups = find(repository)
+    assert [(group.subject, group.contradicts) for group in groups] == [
+        ("arch list", True),
+        ("CUDA 12.9", True),
+        ("argument max_jobs", True),
+        ("CUDA 12.6", False),
+        ("CUDA 13.0", False),
+    ]
+    jobs = subject(groups, "argument max_jobs")
+    assert {value: [sight.file for sight in sights] for value, sights in jobs.values.items()} == {
+        "2": ["docker/Dockerfile"], "16": ["docker-bake.hcl"], "66": ["ci/pipeline.yaml"],
+    }  # fmt: skip
+
+
+def test_proposed_claims_are_yaml_that_means_the_found_places(repository: Path) -> None:
+    groups = find(repository)
+    proposed = yaml.safe_load(propose(groups))
+    assert proposed["arch_lists"]["release"] == "7.0 8.0 9.0 12.0"
+    arm = {
+        claim.get("pointer"): claim["says"]
+        for claim in proposed["claims"]
+        if claim.get("build_arg", "").endswith("list")
+    }
+    assert set(arm) == {"/steps/id=a", "/steps/id=b"}  # the same name says two things: the step tells them apart
+    dialects = {claim["branch"]: claim.get("dialect") for claim in proposed["claims"] if claim.get("name") == "FI_LIST"}
+    assert dialects == {"12.*": "flashinfer", "else": "flashinfer"}
+
+
+def test_names_of_lists_are_unique(repository: Path) -> None:
+    names = name_lists(find(repository))
+    assert len(set(names.values())) == len(names)
+    assert names["8.0 8.7 9.0 11.0"] == "arm"
+
+
+def test_a_first_matrix_loads_and_plans_and_shows_the_drift(repository: Path) -> None:
+    text = first_matrix(repository, find(repository))
+    path = repository / "matrix.yaml"
+    path.write_text(text)
+    matrix = load.load(path)
+    planned = plan(matrix, fact=lambda _: "0" * 12)
+    assert matrix.spec.image == "registry.example.com/team/app"
+    assert list(matrix.spec.cuda) == ["13.0", "12.9"]  # 12.6 goes to another Dockerfile
+    assert {variant.target for variant in planned.variants} == {"app"}
+    assert {variant.platform for variant in planned.variants} == {"linux/amd64", "linux/arm64"}
+    report = check(matrix)
+    assert {(one.file, one.line) for one in report.disagreements} == {("docker-bake.hcl", 1), ("ci/pipeline.yaml", 7)}
+    assert find(repository) == find(repository)
+    assert all(sight.file != "matrix.yaml" for group in find(repository) for v in group.values.values() for sight in v)
+
+
+def test_architectures_that_nothing_compiles_stay_out_of_a_first_matrix(repository: Path) -> None:
+    (repository / "ci/pipeline.yaml").unlink()
+    text = first_matrix(repository, find(repository))
+    assert "release: 8.0 9.0 12.0  # without 7.0, which no release above compiles" in text
+    load.parse(text.encode(), path=repository / "matrix.yaml", shown="matrix.yaml")
+
+
+def test_a_repository_without_a_bake_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no bake file"):
+        first_matrix(tmp_path, find(tmp_path))
+
+
+def test_an_empty_repository_proposes_nothing(tmp_path: Path) -> None:
+    assert yaml.safe_load(propose(find(tmp_path))) == {"claims": []}

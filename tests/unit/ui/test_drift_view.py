@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from orchestrator.drift.check import check
+from orchestrator.drift.find import find
+from orchestrator.ui import drift_view
+from tests.unit.drift.matrices import matrix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.drift.check import Report
+
+CLAIMS = """\
+  - {file: b.sh, name: A, says: "2", why: "100% needed, always"}
+  - {file: b.sh, name: B, says: "1"}
+  - {file: b.sh, name: C, says: "1", fix: false}
+"""
+
+
+def report(root: Path) -> Report:
+    (root / "b.sh").write_text("A=1\nB=1\nC=2\n")
+    return check(matrix(CLAIMS, root=root))
+
+
+def test_lines_for_people(tmp_path: Path) -> None:
+    assert drift_view.lines(report(tmp_path)) == [
+        "b.sh:1: A=: says 1, the matrix says 2",
+        "    why: 100% needed, always",
+        "b.sh:3: C=: says 2, the matrix says 1",
+        "    not fixed by --fix: the claim says fix: false",
+    ]
+    assert drift_view.summary(report(tmp_path)) == "3 claims, 3 places in 1 file: 2 disagreements"
+
+
+def test_a_clean_report_says_its_counts(tmp_path: Path) -> None:
+    (tmp_path / "b.sh").write_text("A=2\n")
+    found = check(matrix('  - {file: b.sh, name: A, says: "2"}\n', root=tmp_path))
+    assert drift_view.lines(found) == []
+    assert drift_view.summary(found) == "1 claim, 1 place in 1 file: all agree"
+
+
+def test_json(tmp_path: Path) -> None:
+    content = drift_view.as_json(report(tmp_path), diff="d")
+    assert json.loads(json.dumps(content)) == content
+    assert (content["schema"], content["claims"], content["files"], content["diff"]) == (1, 3, ["b.sh"], "d")
+    first = content["disagreements"][0]
+    assert (first["line"], first["says"], first["expected"], first["fixable"]) == (1, "1", "2", True)
+
+
+def test_github_annotations_are_escaped(tmp_path: Path) -> None:
+    first, second = drift_view.as_github(report(tmp_path), "sub/")
+    assert first == (
+        "::error file=sub/b.sh,line=1,col=3,endColumn=4,title=A=::A=: says 1, the matrix says 2 (100%25 needed, always)"
+    )
+    assert second.startswith("::error file=sub/b.sh,line=3,")
+
+
+def test_groups_as_json(tmp_path: Path) -> None:
+    (tmp_path / "b.sh").write_text('TORCH_CUDA_ARCH_LIST="8.0 9.0"\n')
+    content = drift_view.groups_as_json(find(tmp_path))
+    (subject,) = content["subjects"]
+    (value,) = subject["values"]
+    assert value["value"] == "8.0 9.0"
+    assert value["places"] == [
+        {"file": "b.sh", "line": 1, "name": "TORCH_CUDA_ARCH_LIST",
+         "claim": {"file": "b.sh", "name": "TORCH_CUDA_ARCH_LIST"}}
+    ]  # fmt: skip
