@@ -250,9 +250,12 @@ def _args(groups: Sequence[Group]) -> list[str]:
 def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping[str, str]) -> list[str]:
     """The claims of a first matrix: arch lists, and CUDA versions of the releases that it builds."""
     entries: list[_Entry] = []
+    others: list[_Entry] = []  # places of other releases, which no claim may mean by accident
     for group in groups:
         kind, _, name = group.subject.partition(" ")
-        if kind == "arch":
+        if kind == "CUDA" and name not in releases:
+            others += [_Entry(sight=sight, says=value) for value, at in group.values.items() for sight in at]
+        elif kind == "arch":
             main = main_list(group)
             alike = _alike(group, main)
             entries += [
@@ -267,7 +270,7 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
                 for sight in sights
                 if value.count(".") == 2
             ]
-    lines = list(_claims(entries, _ambiguous(entries), numbers=False))
+    lines = list(_claims(entries, _ambiguous([*entries, *others]), numbers=False))
     return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []
 
 
