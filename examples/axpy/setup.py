@@ -56,6 +56,15 @@ def toolkit() -> Path:
     return Path(nvcc).resolve().parent.parent
 
 
+def run(argv: list[str]) -> None:
+    """Run a compiler or the linker; its own words are the error, not a traceback below them."""
+    print(" ".join(argv), flush=True)
+    status = subprocess.run(argv, check=False).returncode
+    if status:
+        msg = f"{Path(argv[0]).name} ended with {status} for {argv[-1]}"
+        raise SystemExit(msg)
+
+
 def compile_library(directory: Path) -> None:
     """Compile the sources, link libaxpy.so into `directory`, and put the CUDA runtime beside it."""
     home = toolkit()
@@ -70,9 +79,7 @@ def compile_library(directory: Path) -> None:
         target = str(objects / f"{source}.o")
         argv = [*launcher, str(home / "bin" / "nvcc"), "-O3", "-std=c++17", "--threads", str(threads)]
         argv += ["-Xcompiler", "-fPIC,-fvisibility=hidden", *architectures]
-        argv += ["-c", str(HERE / "csrc" / source), "-o", target]
-        print(" ".join(argv), flush=True)
-        subprocess.run(argv, check=True)
+        run([*argv, "-o", target, "-c", str(HERE / "csrc" / source)])
         return target
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -81,9 +88,7 @@ def compile_library(directory: Path) -> None:
     # the package needs nothing but a driver.
     runtime = max((home / "lib64").glob("libcudart.so.*"), key=lambda path: -len(path.name))
     directory.mkdir(parents=True, exist_ok=True)
-    argv = ["g++", "-shared", "-o", str(directory / "libaxpy.so"), *compiled, str(runtime), "-Wl,-rpath,$ORIGIN"]
-    print(" ".join(argv), flush=True)
-    subprocess.run(argv, check=True)
+    run(["g++", "-shared", "-Wl,-rpath,$ORIGIN", *compiled, str(runtime), "-o", str(directory / "libaxpy.so")])
     shutil.copyfile(runtime, directory / runtime.name)
 
 

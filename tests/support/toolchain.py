@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zstandard
 
@@ -110,7 +110,7 @@ class Pushed:
 
     registry: Registry
     name: str
-    config: dict[str, dict[str, object]]
+    config: dict[str, Any]
     layers: tuple[tuple[str, str], ...]
 
     @classmethod
@@ -138,16 +138,17 @@ class Pushed:
     @property
     def labels(self) -> dict[str, str]:
         """The image's labels."""
-        found = self.config["config"].get("Labels") or {}
-        assert isinstance(found, dict)
-        return found
+        return dict(self.config["config"].get("Labels") or {})
 
     @property
     def environment(self) -> dict[str, str]:
         """The image's environment."""
-        found = self.config["config"]["Env"]
-        assert isinstance(found, list)
-        return dict(entry.partition("=")[::2] for entry in found)
+        return dict(entry.partition("=")[::2] for entry in self.config["config"]["Env"])
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """The image's history, the oldest step first; `created_by` of a RUN starts with its build arguments."""
+        return list(self.config["history"])
 
     def files(self, pattern: str) -> Iterator[tuple[str, bytes]]:
         """Files whose whole path matches, from the topmost layer down (whiteouts are not looked at)."""
