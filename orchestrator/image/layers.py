@@ -19,12 +19,14 @@ from orchestrator.image.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from orchestrator.image.unpack import Raw
 
 SCANNER = 1
 """Version of what a scan says; part of the key under which scans are kept."""
 
+MAX_ALIASES = 10_000  # links to directories multiply
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
@@ -178,6 +180,21 @@ def _pieces(reader: Forward, size: int) -> Iterator[bytes]:
         size -= step
 
 
+def release_of(path: str, file: Path) -> str:
+    """The release of a ptxas or nvcc that lies in a directory tree, "" for any other file.
+
+    Args:
+        path: In the image.
+        file: Where its bytes are.
+    """
+    if not _COMPILER.search(path):
+        return ""
+    with file.open("rb") as stream:
+        if stream.read(4) != b"\x7fELF":
+            return ""
+        return find_release(iter(lambda: stream.read(1 << 20), b""))
+
+
 def find_release(pieces: Iterable[bytes]) -> str:
     """The release of a ptxas or nvcc, "13.0.88", by the text that every one of them holds; "" when it is not there.
 
@@ -214,7 +231,7 @@ class Files:
 
     Attributes:
         code: Path -> device code, of regular files.
-        aliases: Path of a symlink -> path of the file with device code that it leads to.
+        aliases: Path that leads through a symlink to a file with device code -> path of that file.
         releases: Path of a ptxas or nvcc -> its release.
         compile_later: Packages that compile on the device's host: name -> version, "" where unknown.
         hidden: Copies that a higher layer replaced or removed: they cost their size and serve nobody.
@@ -246,11 +263,30 @@ def merge(layers: Iterable[LayerScan]) -> Files:
             later[found[1] or found[3]] = found[2] or ""
     return Files(
         code=dict(sorted(code.items())),
-        aliases={path: real for path in sorted(links) if (real := resolve(path, links)) in code},
+        aliases=_aliases(code, links),
         releases={path: value for path, (kind, value, _) in sorted(view.items()) if kind == "release"},
         compile_later=dict(sorted(later.items())),
         hidden=tuple(hidden),
     )
+
+
+def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str, str]:
+    """The other paths by which symlinks to files and directories lead to files with device code."""
+    libraries = [path for path, value in code.items() if not value.bare]
+    folders: dict[str, list[str]] = {}
+    for path in libraries:
+        for parent in _parents(path):
+            folders.setdefault(parent, []).append(path)
+    known = set(libraries)
+    found: dict[str, str] = {}
+    for link in sorted(links):
+        real = resolve(link, links)
+        if real in known:
+            found[link] = real
+        for path in folders.get(real, ()):
+            if len(found) < MAX_ALIASES:
+                found.setdefault(link + path[len(real) :], path)
+    return found
 
 
 def _apply(layer: LayerScan, index: int, view: dict[str, tuple[str, Any, int]], hidden: list[Copy]) -> None:

@@ -5,6 +5,7 @@ Knows how to start, feed, watch and stop the workers. It must not know where an 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -157,16 +158,10 @@ class _Crew:
             child.wait()
             for pipe in (child.stdin, child.stdout, child.stderr):
                 if pipe is not None and not pipe.closed:
-                    _close(pipe)
+                    with contextlib.suppress(BrokenPipeError):  # bytes were still waiting for a worker that is gone
+                        pipe.close()
             with self._lock:
                 self._children.discard(child)
-
-
-def _close(pipe: IO[bytes]) -> None:
-    try:
-        pipe.close()
-    except BrokenPipeError:  # bytes were still waiting for a worker that is gone
-        pass
 
 
 def _answer(child: subprocess.Popen[bytes], layer: Layer, reading: Callable[[int], None]) -> LayerScan:

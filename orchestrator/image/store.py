@@ -48,6 +48,10 @@ class LayerStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
+    def has(self, digest: str, *, deep: bool = False) -> bool:
+        """Whether the scan of a layer is kept and readable."""
+        return self.get(digest, deep=deep) is not None
+
     def put(self, digest: str, scan: LayerScan, *, deep: bool = False) -> None:
         """Keep a scan; a directory that cannot be written to keeps nothing, which is no error."""
         path = self._path(digest, deep=deep)

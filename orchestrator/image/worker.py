@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         else:
             # One byte more than declared: a longer layer must be seen to be longer.
             scan = scan_layer(_Counted(sys.stdin.buffer, job["size"] + 1), job["size"], deep=job["deep"])
-        answer = {"scan": scan.to_json()}
+        answer: dict[str, object] = {"scan": scan.to_json()}
     except OrchestrateError as error:
         answer = {"error": error.message}
     except OSError as error:

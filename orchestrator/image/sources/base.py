@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import OrchestrateError, UsageError, VerificationError
+from orchestrator.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.image.layers import LayerScan
     from orchestrator.image.parallel import Layer
 
 
@@ -28,6 +29,7 @@ class Contents:
         labels: Of the image's configuration.
         environment: Name -> value of the image's configuration.
         layers: The lowest first.
+        files: What the source read by itself, where there are no layers (a wheel, a directory, a single file).
     """
 
     name: str
@@ -36,6 +38,7 @@ class Contents:
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     layers: tuple[Layer, ...] = ()
+    files: LayerScan | None = None
 
 
 def configured(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +97,3 @@ def _is_attestation(manifest: Mapping[str, Any]) -> bool:
     return (
         notes.get("vnd.docker.reference.type") == "attestation-manifest" or _platform_of(manifest) == "unknown/unknown"
     )
-
-
-__all__ = ["BrokenImageError", "Contents", "OrchestrateError", "choose", "configured", "platform_text"]

@@ -1,0 +1,263 @@
+"""`orchestrate verify`: does an image, a wheel or a library hold GPU code for what was promised."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli import common
+from orchestrator.errors import UsageError, VerificationError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from orchestrator.cuda.arch import Arch
+    from orchestrator.image.parallel import Step
+    from orchestrator.image.policy import Policy
+    from orchestrator.image.verify import Scanned, Verdict
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(
+        epilog=common.examples(
+            "orchestrate verify ghcr.io/acme/app:1.2                     what its labels promise",
+            "orchestrate verify IMAGE --device thor                      will it run on mine, and how",
+            'orchestrate verify app.whl --archs "9.0 10.0 11.0"          a wheel, a .so or a directory',
+            "orchestrate verify IMAGE --variant openai-cu130-arm64       what matrix.yaml promises",
+            "orchestrate verify --compare OLD NEW                        architectures gained and lost",
+            "orchestrate verify IMAGE --html matrix.html --format json",
+        )
+    )
+    def verify(
+        *,
+        sources: Annotated[
+            list[str],
+            typer.Argument(
+                metavar="SOURCE",
+                show_default=False,
+                help="Image (engine first, then registry), archive, OCI layout, wheel, shared object or directory.",
+            ),
+        ],
+        archs: Annotated[
+            str, typer.Option("--archs", metavar="LIST", help="What it must hold, as in '9.0 11.0'.")
+        ] = "",
+        device: Annotated[
+            str, typer.Option("--device", metavar="GPU", help="A GPU it must run on: 11.0, thor, 'RTX 5090'.")
+        ] = "",
+        compare: Annotated[bool, typer.Option("--compare", help="Compare two sources, the old one first.")] = False,
+        require: Annotated[
+            list[str] | None,
+            typer.Option("--require", metavar="GLOB", help="Libraries that count; replaces the matrix's own list."),
+        ] = None,
+        allow_ptx: Annotated[bool, typer.Option("--allow-ptx", help="PTX alone is enough.")] = False,
+        deep: Annotated[
+            bool, typer.Option("--deep", help="Compare kernel by kernel inside each translation unit (slower).")
+        ] = False,
+        html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the table as a page.")] = None,
+        no_cache: Annotated[bool, typer.Option("--no-cache", help="Read every layer again.")] = False,
+        format_: Annotated[common.Format, typer.Option("--format", help="How to print it.")] = common.Format.TABLE,
+        file: common.File = Path("matrix.yaml"),
+        directory: common.Directory = None,
+        cuda: common.CudaOption = None,
+        platform: common.PlatformOption = None,
+        target: common.TargetOption = None,
+        axis: common.AxisOption = None,
+        variant: common.VariantOption = None,
+    ) -> None:
+        """Prove from an image's own bytes that it holds GPU code for every architecture promised."""
+        given = common.Selection(
+            file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis, variant=variant
+        )
+        if len(platform or ()) > 1:
+            raise UsageError("--platform: one image has one platform")
+        reader = _Reader(platform="".join(platform or ()), deep=deep, keep=not no_cache)
+        if compare:
+            _compare(reader, sources, format_)
+            return
+        if len(sources) != 1:
+            raise UsageError("verify takes one source", hint="to compare two, use --compare OLD NEW")
+        promise = _explicit_promise(archs, device, given)
+        scanned = reader.read(sources[0])
+        _verify(
+            scanned, promise, given, _Judging(require=require or [], allow_ptx=allow_ptx, html=html, format_=format_)
+        )
+
+
+class _Reader:
+    """Reads sources with the options of one command line."""
+
+    def __init__(self, *, platform: str, deep: bool, keep: bool) -> None:
+        self.platform = platform
+        self.deep = deep
+        self.keep = keep
+
+    def read(self, source: str) -> Scanned:
+        """Read one source, with progress on standard error."""
+        from orchestrator.image.store import LayerStore, default_directory
+        from orchestrator.image.verify import scan_source
+
+        store = LayerStore(default_directory() if self.keep else None)
+        with _progress() as progress:
+            return scan_source(source, platform=self.platform, deep=self.deep, store=store, progress=progress)
+
+
+class _Judging:
+    """How one command line judges and shows."""
+
+    def __init__(self, *, require: Sequence[str], allow_ptx: bool, html: Path | None, format_: common.Format) -> None:
+        self.require = require
+        self.allow_ptx = allow_ptx
+        self.html = html
+        self.format = format_
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Step], None] | None]:
+    """A progress bar over the bytes of all layers, where somebody looks."""
+    from orchestrator.ui import console
+
+    screen = console.err()
+    if not screen.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    with Progress(
+        TextColumn("reading layers"), BarColumn(), DownloadColumn(), console=screen, transient=True
+    ) as progress:
+        task = progress.add_task("layers", total=0)
+        layers: dict[int, Step] = {}
+
+        def tell(step: Step) -> None:
+            layers[step.index] = step
+            known = list(layers.values())
+            progress.update(task, total=sum(one.size for one in known), completed=sum(one.read for one in known))
+
+        yield tell
+
+
+def _explicit_promise(archs: str, device: str, given: common.Selection) -> tuple[tuple[Arch, ...], str, Policy | None]:
+    """What the command line says was promised, in whose words, and the matrix's policy where a variant was named.
+
+    Raises:
+        UsageError: Several promises, or a list, device or variant that does not exist.
+    """
+    from orchestrator.cuda.arch import ArchSyntaxError, parse_list
+    from orchestrator.cuda.devices import UnknownDeviceError, find_device
+
+    selecting = bool(given.cuda or given.target or given.axis or given.variant)
+    if sum([bool(archs), bool(device), selecting]) > 1:
+        raise UsageError("choose one of --archs, --device and a variant of the matrix")
+    if device:
+        try:
+            return (find_device(device),), f"--device {device}", None
+        except UnknownDeviceError as error:
+            raise UsageError(f"--device {device}: {error}", hint=did_you_mean(device, error.known)) from error
+    if archs:
+        try:
+            return parse_list(archs), "--archs", None
+        except ArchSyntaxError as error:
+            raise UsageError(f"--archs: {error}") from error
+    if selecting:
+        return _variant_promise(given)
+    return (), "", None
+
+
+def _variant_promise(given: common.Selection) -> tuple[tuple[Arch, ...], str, Policy]:
+    from orchestrator.image.policy import from_spec
+
+    plan = common.open_plan(given)
+    if len(plan.variants) != 1:
+        names = ", ".join(variant.id for variant in plan.variants[:6])
+        raise UsageError(
+            f"the options select {len(plan.variants)} variants, and one image holds one", hint=f"choose one of: {names}"
+        )
+    variant = plan.variants[0]
+    return variant.archs.effective, f"variant {variant.id}", from_spec(plan.matrix.spec.verify)
+
+
+def _verify(
+    scanned: Scanned,
+    promise: tuple[tuple[Arch, ...], str, Policy | None],
+    given: common.Selection,
+    judging: _Judging,
+) -> None:
+    from orchestrator.image.verify import verdict
+
+    promised, promised_by, policy = promise
+    if not promised:
+        promised, promised_by = scanned.promised, "the image's labels"
+    result = verdict(scanned, promised, _policy(scanned, policy, given, judging), promised_by=promised_by)
+    _show(result, judging)
+    if not promised:
+        _unjudged(scanned)
+    if not result.ok:
+        missing = sorted({problem.file for problem in result.problems})
+        raise VerificationError(
+            f"{scanned.source} does not hold what was promised: {len(result.problems)} "
+            f"problem{'s' if len(result.problems) != 1 else ''} in {', '.join(missing[:4])}",
+            problems=result.problems,
+        )
+
+
+def _unjudged(scanned: Scanned) -> None:
+    """Say that nothing was judged; for an image that is an error, because a pipeline would take silence for a pass."""
+    hint = "say what it must hold: --archs '9.0 10.0', --device thor, or a variant of matrix.yaml"
+    if scanned.image:
+        raise UsageError(
+            f"{scanned.source} has no label that says what was promised, so nothing was verified", hint=hint
+        )
+    sys.stderr.write(f"nothing was promised, so nothing was judged; {hint}\n")
+
+
+def _policy(scanned: Scanned, policy: Policy | None, given: common.Selection, judging: _Judging) -> Policy:
+    """The policy: of the named variant's matrix, of the matrix at hand for an image built from it, else the default."""
+    from dataclasses import replace
+
+    from orchestrator.image.policy import Policy, Requirement, from_spec
+    from orchestrator.image.verify import LABELS
+
+    found = policy
+    path = given.directory / given.file if given.directory else given.file
+    if found is None and scanned.labels.get(LABELS["variant"]) and path.is_file():
+        found = from_spec(common.open_matrix(given.file, given.directory).spec.verify)
+    found = found or Policy()
+    if judging.require:
+        found = replace(found, require=tuple(Requirement(glob=glob) for glob in judging.require))
+    return replace(found, allow_ptx=True) if judging.allow_ptx else found
+
+
+def _show(result: Verdict, judging: _Judging) -> None:
+    from orchestrator.ui import console, kernel_table
+
+    if judging.html is not None:
+        from orchestrator.ui import report
+
+        try:
+            judging.html.write_text(report.page(result), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html {judging.html}: {error.strerror}") from error
+    if judging.format is common.Format.JSON:
+        sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        kernel_table.show(result, console.out())
+
+
+def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) -> None:
+    from orchestrator.image.compare import compare
+    from orchestrator.ui import console, kernel_table
+
+    if len(sources) != 2:
+        raise UsageError("--compare takes two sources, the old one first")
+    result = compare(*(reader.read(source) for source in sources))
+    if format_ is common.Format.JSON:
+        sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+    else:
+        kernel_table.show_comparison(result, console.out())

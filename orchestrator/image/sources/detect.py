@@ -1,0 +1,140 @@
+"""Which source a name means, and what it holds."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import EnvironmentLacksError, UsageError
+from orchestrator.image.sources.base import Contents
+from orchestrator.image.store import default_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.image.store import LayerStore
+
+ENGINE = "docker-daemon:"
+REGISTRY = "docker://"
+
+
+@contextlib.contextmanager
+def open_source(name: str, store: LayerStore, *, platform: str = "", deep: bool = False) -> Iterator[Contents]:
+    """The image, wheel, directory or file that a user means.
+
+    Args:
+        name: A path, or an image reference. A reference is looked for in the engine first, then in its registry;
+            `docker-daemon:NAME` and `docker://NAME` (skopeo's words) name one of the two.
+        store: Where scans of layers are kept; layers found there are not fetched.
+        platform: Which one of several, "linux/arm64".
+        deep: Open every cubin for the names of its kernels.
+
+    Raises:
+        UsageError: It is nothing that can be read.
+        EnvironmentLacksError, NetworkError, VerificationError: It cannot be read.
+    """
+    path = Path(name)
+    with contextlib.ExitStack() as stack:
+        if name.startswith((ENGINE, REGISTRY)) or not path.exists():
+            if not name.startswith((ENGINE, REGISTRY)) and name.startswith(("/", "./", "../", "~")):
+                raise UsageError(f"{name}: no such file or directory")
+            yield _image(name, store, stack, platform=platform, deep=deep)
+        else:
+            try:
+                yield _local(path, store, stack, platform=platform, deep=deep)
+            except OSError as error:
+                if error.errno in (errno.EACCES, errno.EPERM):
+                    raise EnvironmentLacksError(f"{name}: {error.strerror}") from error
+                raise
+
+
+def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool) -> Contents:
+    from orchestrator.image.sources import engine, registry
+
+    reference = name.removeprefix(ENGINE).removeprefix(REGISTRY)
+    registry.parse_reference(reference)
+    if name.startswith(ENGINE) or (not name.startswith(REGISTRY) and engine.has_image(reference)):
+        return engine.open_saved(
+            reference, _scratch(stack), lambda digest: store.has(digest, deep=deep), platform=platform
+        )
+    contents, connection = registry.open_image(reference, platform=platform)
+    stack.callback(connection.close)
+    return contents
+
+
+def _scratch(stack: contextlib.ExitStack) -> Path:
+    """An empty directory on the disk of the cache: /tmp is memory on many machines, and layers are large."""
+    parent = default_directory().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="layers-", dir=parent)))
+
+
+def _local(path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool) -> Contents:
+    from orchestrator.image.sources import local, oci
+
+    if path.is_dir():
+        if (path / "oci-layout").is_file() or (path / "index.json").is_file():
+            return oci.open_layout(oci.directory_files(path), str(path), platform=platform)
+        return local.open_directory(path, deep=deep)
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    if head.startswith(b"PK"):
+        return local.open_wheel(path, deep=deep)
+    if head[257:262] == b"ustar":
+        return _archive(path, platform)
+    if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+        return _packed_archive(path, store, stack, platform=platform, deep=deep)
+    if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")):
+        return local.open_file(path, deep=deep)
+    raise UsageError(
+        f"{path} is no image, wheel, shared object or directory",
+        hint="an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout",
+    )
+
+
+def _archive(path: Path, platform: str) -> Contents:
+    """An archive of an image; a tar file without manifests is one file system (`docker export`)."""
+    from orchestrator.image.parallel import Layer
+    from orchestrator.image.sources import oci
+
+    files = oci.archive_files(path)
+    if "index.json" in files or "manifest.json" in files:
+        return oci.open_layout(files, str(path), platform=platform)
+    return Contents(name=str(path), layers=(Layer(digest="", size=path.stat().st_size, path=path),))
+
+
+def _packed_archive(
+    path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool
+) -> Contents:
+    """A compressed archive: `docker save IMAGE | gzip`, or a compressed file system."""
+    from orchestrator.image.parallel import Layer
+    from orchestrator.image.sources import oci
+    from orchestrator.image.sources.spool import spool
+    from orchestrator.image.unpack import unpacked
+
+    size = path.stat().st_size
+    if not _looks_like_image(path, size):
+        return Contents(name=str(path), layers=(Layer(digest="", size=size, path=path),))
+    stream = stack.enter_context(path.open("rb"))
+    files, _ = spool(unpacked(stream, size), _scratch(stack), lambda digest: store.has(digest, deep=deep), str(path))
+    return oci.open_layout(files, str(path), platform=platform)
+
+
+def _looks_like_image(path: Path, size: int) -> bool:
+    """By the first names: an image's archive begins with blobs or manifests, a file system with its directories."""
+    from orchestrator.image.forward import Forward
+    from orchestrator.image.tar import members
+    from orchestrator.image.unpack import unpacked
+
+    with path.open("rb") as stream:
+        for count, member in enumerate(members(Forward(unpacked(stream, size)))):
+            if member.path.startswith("blobs/") or member.path in ("index.json", "manifest.json", "oci-layout"):
+                return True
+            if member.path.endswith("/layer.tar"):
+                return True
+            if count > 3:
+                break
+    return False

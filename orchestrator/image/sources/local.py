@@ -1,0 +1,129 @@
+"""Wheels, directories and single files: the same reading, without layers."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import EnvironmentLacksError, VerificationError
+from orchestrator.image import code, layers
+from orchestrator.image.elf import MAGIC as ELF
+from orchestrator.image.fatbin import KEY
+from orchestrator.image.forward import CutOffError, Forward
+from orchestrator.image.sources.base import Contents
+from orchestrator.image.tar import Member, Type, normalise
+from orchestrator.image.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+
+def open_directory(path: Path, *, deep: bool = False) -> Contents:
+    """The files below a directory, links as they stand.
+
+    Args:
+        path: The directory: an unpacked image, or any tree.
+        deep: Open every cubin for the names of its kernels.
+    """
+    result = layers.LayerScan()
+    for folder, _, names in os.walk(path, followlinks=False):
+        for name in names:
+            _add(result, Path(folder) / name, path, deep=deep)
+        for entry in Path(folder).iterdir():
+            if entry.is_symlink():
+                result.links[entry.relative_to(path).as_posix()] = str(entry.readlink())
+    return Contents(name=str(path), files=result)
+
+
+def open_file(path: Path, *, deep: bool = False) -> Contents:
+    """A shared object, object file, archive, fatbin or cubin.
+
+    Args:
+        path: The file.
+        deep: Open every cubin for the names of its kernels.
+    """
+    result = layers.LayerScan()
+    found = _read(path, deep=deep)
+    if found is None:
+        result.plain.add(path.name)
+    else:
+        result.code[path.name] = found
+    return Contents(name=str(path), files=result)
+
+
+def _add(result: layers.LayerScan, file: Path, root: Path, *, deep: bool) -> None:
+    name = file.relative_to(root).as_posix()
+    if file.is_symlink() or not file.is_file():
+        return
+    try:
+        release = layers.release_of(name, file)
+        found = None if release else _read(file, deep=deep)
+    except PermissionError as error:
+        raise EnvironmentLacksError(f"{file}: {error.strerror}") from error
+    if release:
+        result.releases[name] = release
+    elif found is not None:
+        result.code[name] = found
+    else:
+        result.plain.add(name)
+
+
+def _read(file: Path, *, deep: bool) -> code.FileCode | None:
+    with file.open("rb") as stream:
+        head = stream.read(8)
+        if not head.startswith((ELF, KEY, code.AR_MAGIC)):
+            return None
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+            pages.madvise(mmap.MADV_RANDOM)  # headers lie far apart: read-ahead would pull in the payloads between
+            return code.read_file(pages, deep=deep)
+
+
+def open_wheel(path: Path, *, deep: bool = False) -> Contents:
+    """A wheel, or any zip file.
+
+    Args:
+        path: The file.
+        deep: Open every cubin for the names of its kernels.
+
+    Raises:
+        VerificationError: It is damaged, or claims to unpack to more than its size could hold.
+    """
+    result = layers.LayerScan()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            _bound(infos, path)
+            for info in infos:
+                if not info.is_dir():
+                    _add_member(result, archive, info, deep=deep)
+    except (zipfile.BadZipFile, CutOffError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise VerificationError(f"{path}: the zip file is damaged: {error}") from error
+    return Contents(name=str(path), files=result)
+
+
+def _bound(infos: list[zipfile.ZipInfo], path: Path) -> None:
+    """Refuse a bomb: deflate cannot grow data more than 1032-fold, so a zip file that claims more holds bytes twice."""
+    size = path.stat().st_size
+    claimed = sum(info.file_size for info in infos)
+    if claimed > max(ALWAYS_ALLOWED, MAX_GROWTH * size):
+        raise VerificationError(f"{path}: the zip file of {size} bytes claims to hold {claimed}")
+
+
+def _add_member(result: layers.LayerScan, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, deep: bool) -> None:
+    name = normalise(info.filename)
+    with archive.open(info) as stream:
+        chunks = ahead(_chunks(stream)) if info.file_size > 4 * CHUNK else _chunks(stream)
+        reader = Forward(chunks)
+        member = Member(name, Type.FILE, info.file_size, "")
+        layers.add_member(result, member, reader, deep=deep)
+        for _ in chunks:  # to the end, where the checksum is compared
+            pass
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk

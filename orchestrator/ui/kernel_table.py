@@ -1,0 +1,185 @@
+"""How a verdict looks in a terminal: the table library x compute capability, what is missing, and what else was found.
+
+It knows verdicts and shows them; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.image.kernels import Status
+from orchestrator.image.verify import bytes_by_arch, devices_of, sorted_profiles
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from orchestrator.image.compare import Comparison
+    from orchestrator.image.kernels import Cell, Library
+    from orchestrator.image.verify import Verdict
+
+WORDS = {"all": "●", "part": "◐", "ptx": "○", "none": "✗", "damage": "?"}
+ASCII = {"all": "#", "part": "+", "ptx": "o", "none": "x", "damage": "?"}
+_STYLES = {
+    Status.OK: "green",
+    Status.WARN: "yellow",
+    Status.FAIL: "bold red",
+    Status.EXCEPTED: "cyan",
+    Status.INFO: "dim",
+}
+MAX_OTHERS = 40
+
+
+def level(cell: Cell, *, damaged: bool = False) -> str:
+    """In one word how much of a library serves a device: all, part, ptx, none; damage where nothing is known."""
+    if damaged:
+        return "damage"
+    if not cell.direct:
+        return "ptx" if cell.ptx else "none"
+    return "all" if cell.direct == cell.total else "part"
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: 92.6 MB."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def show(verdict: Verdict, screen: Console) -> None:
+    """Print a verdict."""
+    signs = WORDS if _carries(screen) else ASCII
+    _head(verdict, screen)
+    required = [library for library in verdict.table if library.required]
+    others = [library for library in verdict.table if not library.required]
+    if required or others:
+        screen.print(_table(verdict, required + others[:MAX_OTHERS], signs))
+        screen.print(
+            f"{signs['all']} all translation units by machine code   {signs['part']} some of them   "
+            f"{signs['ptx']} by PTX alone (compiled at first use)   {signs['none']} none   "
+            "(served+PTX of all; dim: not required)",
+            style="dim",
+            markup=False,
+        )
+    if len(others) > MAX_OTHERS:
+        screen.print(f"and {len(others) - MAX_OTHERS} more libraries (--format json lists them)", style="dim")
+    for library in required:
+        if any(cell.status is Status.FAIL for cell in library.cells) and not library.code.damage:
+            _profiles(library, screen)
+    _rest(verdict, screen)
+
+
+def _head(verdict: Verdict, screen: Console) -> None:
+    scanned = verdict.scanned
+    where = "  ".join(filter(None, [scanned.platform, scanned.digest[:19]]))
+    screen.print(f"{scanned.source}  {where}".rstrip(), style="bold", markup=False, soft_wrap=True)
+    if verdict.promised:
+        promise = " ".join(str(arch) for arch in verdict.promised)
+        screen.print(f"promised: {promise}  (from {verdict.promised_by})", markup=False, soft_wrap=True)
+
+
+def _carries(screen: Console) -> bool:
+    try:
+        "".join(WORDS.values()).encode(screen.encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def _table(verdict: Verdict, libraries: list[Library], signs: dict[str, str]) -> object:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("library", overflow="fold", min_width=24)
+    table.add_column("size", justify="right", no_wrap=True)
+    for cc in verdict.ccs:
+        table.add_column(cc, justify="right", no_wrap=True)
+    for library in libraries:
+        style = "" if library.required else "dim"
+        cells = [_cell(cell, library, signs) for cell in library.cells]
+        table.add_row(Text(library.path, style=style), Text(size_text(library.code.size), style=style), *cells)
+    return table
+
+
+def _cell(cell: Cell, library: Library, signs: dict[str, str]) -> Text:
+    from rich.text import Text
+
+    sign = level(cell, damaged=bool(library.code.damage))
+    if sign in ("none", "damage"):
+        text = signs[sign]
+    else:
+        text = f"{signs[sign]} {cell.direct}{f'+{cell.ptx}' if cell.ptx else ''}/{cell.total}"
+    return Text(text, style=_STYLES[cell.status])
+
+
+def _profiles(library: Library, screen: Console) -> None:
+    """The sets of architectures that translation units hold: a hole is seen at a glance."""
+    screen.print(f"\n{library.path}: what its {library.code.containers} translation units hold", markup=False)
+    for tags, count in sorted_profiles(library.code.profiles)[:18]:
+        screen.print(f"  {count:5} x {' '.join(tags)}", markup=False, soft_wrap=True)
+
+
+def _rest(verdict: Verdict, screen: Console) -> None:
+    lines = [("warning", text) for text in verdict.warnings]
+    excepted = [
+        ("accepted", f"{library.path}: {devices_of(cell.cc)}: {cell.why}")
+        for library in verdict.table
+        for cell in library.cells
+        if cell.status is Status.EXCEPTED
+    ]
+    lines += excepted
+    if verdict.later:
+        names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
+        lines.append(("note", f"compiles on the GPU's host, so nothing here shows what it reaches: {names}"))
+    lines += [("note", f"{one.path} is of CUDA {one.release}") for one in verdict.compilers if not one.cannot]
+    lines += [
+        ("note", f"{place}: {sum(counts.values())} cubins: {' '.join(f'{tag}:{n}' for tag, n in counts.items())}")
+        for place, counts in verdict.cubins.items()
+    ]
+    lines += [
+        ("note", f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that serve nobody")
+        for one in verdict.duplicates
+    ]
+    if lines:
+        screen.print()
+    styles = {"warning": "yellow", "accepted": "cyan", "note": "dim"}
+    for kind, text in lines:
+        screen.print(f"{kind}: {text}", style=styles[kind], markup=False, soft_wrap=True)
+    total = bytes_by_arch(verdict.table)
+    if total:
+        costs = "  ".join(f"{tag} {size_text(size)}" for tag, size in sorted(total.items(), key=lambda one: -one[1]))
+        screen.print(f"\nbytes by architecture: {costs}", style="dim", markup=False, soft_wrap=True)
+
+
+def show_comparison(comparison: Comparison, screen: Console) -> None:
+    """Print what changed between two images."""
+    from rich.table import Table
+
+    screen.print(f"{comparison.old} -> {comparison.new}", style="bold", markup=False, soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("library", "gained", "lost", "size"):
+        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
+    for change in comparison.changes:
+        if change.state == "same" and change.bytes[0] == change.bytes[1]:
+            continue
+        table.add_row(
+            f"{change.path}{'' if change.state in ('changed', 'same') else f' ({change.state})'}",
+            " ".join(change.gained),
+            " ".join(change.lost),
+            _difference(change.bytes),
+        )
+    screen.print(table if table.row_count else "every library holds the same architectures")
+    if comparison.bytes:
+        screen.print("\nbytes by architecture", style="bold")
+    for tag, pair in comparison.bytes.items():
+        if pair[0] != pair[1]:
+            screen.print(f"  {tag:>7}  {_difference(pair)}", markup=False)
+
+
+def _difference(pair: tuple[int, int]) -> str:
+    change = pair[1] - pair[0]
+    return f"{size_text(pair[1])} ({'+' if change >= 0 else '-'}{size_text(abs(change))})"
