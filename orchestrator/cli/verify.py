@@ -111,9 +111,12 @@ class _Reader:
 class _Judging:
     """How one command line judges and shows."""
 
-    def __init__(self, *, require: Sequence[str], allow_ptx: bool, html: Path | None, format_: common.Format) -> None:
+    def __init__(
+        self, *, require: Sequence[str], allow_ptx: bool, whole_ptx: bool, html: Path | None, format_: common.Format
+    ) -> None:
         self.require = require
         self.allow_ptx = allow_ptx
+        self.whole_ptx = whole_ptx  # "will it run on mine": compiled at first use is a yes
         self.html = html
         self.format = format_
 
@@ -231,7 +234,7 @@ def _policy(scanned: Scanned, policy: Policy | None, given: common.Selection, ju
     found = found or Policy()
     if judging.require:
         found = replace(found, require=tuple(Requirement(glob=glob) for glob in judging.require))
-    return replace(found, allow_ptx=True) if judging.allow_ptx else found
+    return replace(found, allow_ptx=found.allow_ptx or judging.allow_ptx, whole_ptx=judging.whole_ptx)
 
 
 def _show(result: Verdict, judging: _Judging) -> None:

@@ -224,7 +224,10 @@ def _status(code: FileCode, how: Mapping[How, int], score: float, policy: Policy
         return Status.FAIL, f"cannot be verified: {code.damage}"
     direct = sum(count for one, count in how.items() if one.direct)
     total = sum(how.values())
-    if not direct and not (ptx and how.get(How.PTX)):
+    jit = how.get(How.PTX, 0)
+    if not direct and policy.whole_ptx and jit == total:
+        return Status.WARN, "it runs only by compiling PTX at first use"
+    if not direct and not (ptx and jit):
         return Status.FAIL, _nothing(how, total)
     share = f"{_reached(how)} of {total} translation units"
     if score < policy.fail_below:

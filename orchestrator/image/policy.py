@@ -73,6 +73,7 @@ class Policy:
         warn_below: The same share, below which it is only mentioned.
         exceptions: Known holes.
         strict_tegra: Desktop code does not serve Jetson and Drive GPUs.
+        whole_ptx: PTX is enough for a library where it serves every translation unit (asked of one device: it runs).
     """
 
     require: tuple[Requirement, ...] = ()
@@ -81,6 +82,7 @@ class Policy:
     warn_below: float = 0.5
     exceptions: tuple[Exemption, ...] = ()
     strict_tegra: bool = True
+    whole_ptx: bool = False
 
 
 def from_spec(spec: VerifySpec) -> Policy:

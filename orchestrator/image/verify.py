@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from orchestrator.image.findings import Compiler, Duplicate
-    from orchestrator.image.kernels import Library
+    from orchestrator.image.kernels import Cell, Library
     from orchestrator.image.parallel import Step
 
 SCHEMA = 1
@@ -292,15 +292,20 @@ def _problems(library: Library) -> list[Problem]:
         Problem(
             file=library.path,
             what=f"{devices_of(cell.cc)} is not served: {cell.why}",
-            hint=f"there it fails with '{NO_KERNEL}'" if not cell.ptx else _jit_hint(cell.isa),
+            hint=_consequence(cell),
         )
         for cell in failed
     ]
 
 
-def _jit_hint(isa: tuple[int, int] | None) -> str:
-    where = f" (PTX {isa[0]}.{isa[1]}, which the driver must know)" if isa else ""
-    return f"there every other kernel fails with '{NO_KERNEL}'; those with PTX are compiled at first use{where}"
+def _consequence(cell: Cell) -> str:
+    """What a user of that GPU will meet."""
+    if not cell.ptx:
+        return f"there it fails with '{NO_KERNEL}'"
+    needs = f"a driver that knows PTX {cell.isa[0]}.{cell.isa[1]}" if cell.isa else "a new enough driver"
+    if cell.ptx == cell.total:
+        return f"there it runs only by compiling PTX at first use, with {needs}; --allow-ptx accepts that"
+    return f"there all other kernels fail with '{NO_KERNEL}', those with PTX are compiled at first use, with {needs}"
 
 
 def _holes(library: Library, ccs: Sequence[str]) -> list[Problem]:

@@ -92,7 +92,9 @@ def _profiles(library: Library) -> str:
     rows = sorted_profiles(library.code.profiles)
     if not rows:
         return ""
-    items = "".join(f"<li>{count} × <code>{escape(' '.join(tags))}</code></li>" for tags, count in rows[:_MAX_PROFILES])
+    items = "".join(
+        f"<li>{count} &times; <code>{escape(' '.join(tags))}</code></li>" for tags, count in rows[:_MAX_PROFILES]
+    )
     more = f"<li>and {len(rows) - _MAX_PROFILES} more</li>" if len(rows) > _MAX_PROFILES else ""
     return f"<h2>What the translation units of {escape(library.path)} hold</h2><ul>{items}{more}</ul>"
 
