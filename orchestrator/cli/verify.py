@@ -85,9 +85,10 @@ def register(app: typer.Typer) -> None:
             raise UsageError("verify takes one source", hint="to compare two, use --compare OLD NEW")
         promise = _explicit_promise(archs, device, given)
         scanned = reader.read(sources[0])
-        _verify(
-            scanned, promise, given, _Judging(require=require or [], allow_ptx=allow_ptx, html=html, format_=format_)
+        judging = _Judging(
+            require=require or [], allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_
         )
+        _verify(scanned, promise, given, judging)
 
 
 class _Reader:
