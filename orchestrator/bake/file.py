@@ -7,9 +7,8 @@ arrives as written. It knows bake's attributes; where values come from is the ma
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.cache.refs import CacheEntries, CachePolicy, entries
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 LABELS = "com.orchestrate"
 """Prefix of the labels that say what was promised to an image; `orchestrate verify` reads them back."""
 
-_SECRET_VALUE = re.compile(r"(?i)(token|password|passwd|secret|credential|api_?key)")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
@@ -31,13 +28,14 @@ class Output:
 
     Attributes:
         push: To the registry, under the variant's tags (by digest alone where it has none).
-        by_digest: Push by digest alone; the tags are set later, once the image has been verified.
+        hold: Push without the variant's tags, which are set later, once the image has been verified: "digest" by
+            digest alone, "tag" under the one tag `unverified-<id>` (the docker driver cannot push by digest), "" not.
         load: Into the engine's image store.
         directory: As OCI archives `<id>.tar` in this directory; None for none.
     """
 
     push: bool = False
-    by_digest: bool = False
+    hold: Literal["", "digest", "tag"] = ""
     load: bool = False
     directory: Path | None = None
 
@@ -136,7 +134,7 @@ def render(
         "labels": labels(plan, variant, revision),
         "platforms": [variant.platform],
         # lists replace what the user's target says, empty ones as well (measured, buildx 0.29.1)
-        "tags": [] if output.by_digest else list(tags),
+        "tags": _tags(plan.image, variant, output),
         "cache-from": list(cache.read),
         "cache-to": list(cache.write),
         "output": [_output(plan.image, variant, output)],
@@ -151,16 +149,24 @@ def render(
     return BakeFile(target=variant.id, content={"target": {variant.id: _escaped(target)}}, cache=cache)
 
 
-def looks_secret(name: str) -> bool:
-    """Whether an argument's name says that its value should not be shown (or be an argument at all)."""
-    return bool(_SECRET_VALUE.search(name))
+def repositories(image: str, variant: Variant) -> list[str]:
+    """The repositories that a variant is pushed to: those of its tags, else the plan's image."""
+    return list(dict.fromkeys(tag.text.rpartition(":")[0] for tag in variant.tags)) or [image]
+
+
+def _tags(image: str, variant: Variant, output: Output) -> list[str]:
+    if output.hold == "digest":
+        return []
+    if output.hold == "tag":
+        return [f"{repository}:unverified-{variant.id}" for repository in repositories(image, variant)]
+    return [tag.text for tag in variant.tags]
 
 
 def _output(image: str, variant: Variant, output: Output) -> str:
     if output.push:
-        if variant.tags and not output.by_digest:
+        if output.hold == "tag" or (variant.tags and not output.hold):
             return "type=image,push=true"
-        names = ",".join(dict.fromkeys(tag.text.rpartition(":")[0] for tag in variant.tags)) or image
+        names = ",".join(repositories(image, variant))
         name = f'"name={names}"' if "," in names else f"name={names}"
         return f"type=image,{name},push-by-digest=true,name-canonical=true,push=true"
     if output.load:

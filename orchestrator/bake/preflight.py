@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.bases import without_bases
+from orchestrator.bake.bases import EMPTY, without_bases
 from orchestrator.bake.file import escape
 from orchestrator.errors import MatrixError, Problem, did_you_mean
 
@@ -117,7 +117,7 @@ def arrival(bake: Bake, file: BakeFile, target: Mapping[str, Any], outlines: Out
     Raises:
         MatrixError: The Dockerfile is not there or not readable.
     """
-    text, why = _dockerfile(bake.root, target)
+    text, why = dockerfile(bake.root, target)
     if text is None:
         return Arrival(checked=False, why_not=why)
     override = _outline_target(target, text)
@@ -156,7 +156,7 @@ def _outline_target(target: Mapping[str, Any], text: str) -> dict[str, Any]:
         "context": "empty",
         "dockerfile-inline": escape(bare),
         "args": args,  # as `--print` gave them, escaped already
-        "contexts": dict.fromkeys(contexts, "empty"),  # what is in them does not matter
+        "contexts": dict.fromkeys([*contexts, EMPTY], "empty"),  # what is in them does not matter
         "output": ["type=cacheonly"],
     }
     chosen |= {name: target[name] for name in ("target", "platforms") if target.get(name)}
@@ -168,8 +168,16 @@ def _plain(values: Mapping[str, str]) -> dict[str, str]:
     return {name: str(value).replace("$${", "${").replace("%%{", "%{") for name, value in values.items()}
 
 
-def _dockerfile(root: Path, target: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The Dockerfile's text, or the reason why there is none to read."""
+def dockerfile(root: Path, target: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The Dockerfile's text, or the reason why there is none to read.
+
+    Args:
+        root: What relative paths of the target start from.
+        target: A resolved bake target.
+
+    Raises:
+        MatrixError: It is not there or not readable.
+    """
     inline = target.get("dockerfile-inline")
     if inline:
         return str(inline).replace("$${", "${").replace("%%{", "%{"), ""

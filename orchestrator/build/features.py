@@ -6,14 +6,16 @@ It joins rooms that do not know each other (headers, image, bake); the scheduler
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.bake.file import Extras
+from orchestrator.bake import preflight
+from orchestrator.bake.file import Extras, repositories
 from orchestrator.build.outcome import ErrorInfo, Outcome, Status
-from orchestrator.errors import NetworkError, OrchestrateError, VerificationError
+from orchestrator.errors import EnvironmentLacksError, NetworkError, OrchestrateError, Problem, VerificationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.headers.lock import Lock
@@ -90,30 +92,39 @@ class AfterBuild:
     def _source(self, variant: Variant, outcome: Outcome) -> str:
         """What to verify, as `orchestrate verify` takes it; "" where nothing was kept that could be read."""
         if self.pushed and outcome.digest:
-            return f"{repositories(self.plan, variant)[0]}@{outcome.digest}"
+            return f"{repositories(self.plan.image, variant)[0]}@{outcome.digest}"
         if self.directory is not None:
             return str(self.directory / f"{variant.id}.tar")
         return variant.tags[0].text if self.loaded and variant.tags else ""
 
     def _verified(self, variant: Variant, outcome: Outcome) -> Outcome:
-        from orchestrator.image.policy import policy_of
+        from orchestrator.image.policy import from_spec
         from orchestrator.image.verify import verify_image
 
         source = self._source(variant, outcome)
         if not source:
             note = "not verified: nothing was kept that could be read (use --push, --load or --output)"
             return replace(outcome, notes=(*outcome.notes, note))
-        policy = policy_of(self.plan.matrix.spec.verify)
-        verdict = verify_image(source, variant.archs.effective, policy)
-        if verdict.ok:
-            return outcome
-        raise VerificationError("; ".join(verdict.problems))
+        verdict = verify_image(
+            source,
+            variant.archs.effective,
+            from_spec(self.plan.matrix.spec.verify),
+            promised_by=variant.id,
+            platform=variant.platform,
+        )
+        if not verdict.ok:
+            raise VerificationError(
+                "the image does not hold what was promised",
+                problems=verdict.problems,
+                hint=f"orchestrate verify {source}",
+            )
+        return replace(outcome, notes=(*outcome.notes, *(f"verification: {text}" for text in verdict.warnings)))
 
     def _tag(self, variant: Variant, outcome: Outcome) -> None:
         """Point the variant's tags at the digest: a carbon copy of the index, so that the digest stays the same."""
         if not variant.tags or not outcome.digest:
             return
-        for repository in repositories(self.plan, variant):
+        for repository in repositories(self.plan.image, variant):
             tags = [tag.text for tag in variant.tags if tag.text.rpartition(":")[0] == repository]
             words = [word for tag in tags for word in ("--tag", tag)]
             argv = (*self.docker, "buildx", "imagetools", "create", "--prefer-index=false", *words)
@@ -123,9 +134,83 @@ class AfterBuild:
                 raise NetworkError(f"{variant.id}: built and pushed, but its tags could not be set: {last}")
 
 
-def repositories(plan: Plan, variant: Variant) -> list[str]:
-    """The repositories that a variant is pushed to: those of its tags, else the plan's image."""
-    return list(dict.fromkeys(tag.text.rpartition(":")[0] for tag in variant.tags)) or [plan.image]
+def isolated(plan: Plan, extras: Mapping[str, Extras], registries: Sequence[str]) -> dict[str, Extras]:
+    """The extras of an air-gapped build: no network for any RUN, and no cache that lies outside.
+
+    Args:
+        plan: The plan.
+        extras: What other features add already.
+        registries: Registry hosts that may be reached.
+    """
+    backend = plan.matrix.spec.cache.backend
+    return {
+        variant.id: replace(
+            extras.get(variant.id, Extras()),
+            network="none",
+            no_cache=backend == "gha" or (backend == "registry" and _host(variant.cache_ref) not in registries),
+        )
+        for variant in plan.variants
+    }
+
+
+def require_inputs(
+    plan: Plan,
+    targets: Mapping[str, Mapping[str, Any]],
+    extras: Mapping[str, Extras],
+    registries: Sequence[str],
+    docker: tuple[str, ...],
+) -> None:
+    """Everything that an air-gapped build would fetch must be there before it starts.
+
+    Args:
+        plan: The plan.
+        targets: Variant id -> resolved bake target.
+        extras: What was added to each variant.
+        registries: Registry hosts that may be reached.
+        docker: The docker client's argv.
+
+    Raises:
+        EnvironmentLacksError: Something is missing; each with the command that prepares it.
+    """
+    from orchestrator.headers import airgap
+
+    known: dict[str, bool] = {}
+
+    def present(reference: str) -> bool:
+        if reference not in known:
+            known[reference] = process.run((*docker, "image", "inspect", reference), timeout=60).ok
+        return known[reference]
+
+    lines: dict[str, list[str]] = {}
+    spec = plan.matrix.spec.headers
+    for variant in plan.variants:
+        target = targets[variant.id]
+        text, why = preflight.dockerfile(plan.matrix.root, target)
+        if text is None:
+            lines.setdefault(f"Dockerfile: {why}", []).append(variant.id)
+            continue
+        digest = extras[variant.id].args.get(spec.digest_arg, "") if spec is not None else ""
+        place = str(target.get("dockerfile") or "Dockerfile")
+        found = airgap.needs(
+            target, text, root=plan.matrix.root, place=place, image_present=present, registries=registries,
+            bundle=digest, bundle_wanted=variant.headers,
+        )  # fmt: skip
+        for need in airgap.missing(found):
+            cure = f"; {need.cure}" if need.cure else ""
+            lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)
+    if lines:
+        problems = [Problem(what=f"{line} [{', '.join(ids)}]") for line, ids in lines.items()]
+        raise EnvironmentLacksError(
+            f"--air-gapped: {len(problems)} input{'s are' if len(problems) > 1 else ' is'} missing",
+            problems=problems,
+            hint="prepare them where there is a network; docs/air-gapped.md shows every step",
+        )
+
+
+def _host(reference: str) -> str:
+    """The registry of an image reference, "docker.io" where none is written."""
+    first = reference.split("/", 1)[0]
+    return first if "/" in reference and (set(first) & set(".:") or first == "localhost") else "docker.io"
 
 
 def _failed(outcome: Outcome, class_: str, message: str) -> Outcome:

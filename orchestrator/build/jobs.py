@@ -68,11 +68,13 @@ class Prepared:
 
     Attributes:
         jobs: One a variant, in the order of the plan.
+        targets: Variant id -> the bake target as buildx resolves it.
         logs: Directory of the log files.
         state: The state directory.
     """
 
     jobs: tuple[Job, ...]
+    targets: Mapping[str, Mapping[str, Any]]
     logs: Path
     state: Path
 
@@ -115,7 +117,7 @@ def prepare(plan: Plan, options: Options) -> Prepared:
                 log=step.log,
             )
         )
-    return Prepared(jobs=tuple(jobs), logs=run, state=state)
+    return Prepared(jobs=tuple(jobs), targets=targets, logs=run, state=state)
 
 
 def infos(plan: Plan) -> list[VariantInfo]:

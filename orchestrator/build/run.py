@@ -43,6 +43,8 @@ class Request:
         resume: Variants built from the same inputs before are skipped.
         report: File for the JSON report; None for none.
         builder: Builder name, "" for the current one.
+        air_gapped: Nothing is fetched from outside; what is missing is named before the build starts.
+        registries: Registry hosts that an air-gapped build may reach.
         verify: Verify each variant once it is built; its tags are set only then.
     """
 
@@ -52,6 +54,8 @@ class Request:
     resume: bool = False
     report: Path | None = None
     builder: str = ""
+    air_gapped: bool = False
+    registries: tuple[str, ...] = ()
     verify: bool = False
 
 
@@ -93,15 +97,23 @@ def build(
     cache = plan.matrix.spec.cache
     writes = cache.backend if cache.write and (request.output.push or cache.backend in {"local", "gha"}) else "off"
     engine = doctor.require_engine(
-        platforms=sorted({variant.platform for variant in plan.variants}), cache="" if writes == "off" else writes
+        platforms=sorted({variant.platform for variant in plan.variants}),
+        cache="" if writes == "off" else writes,
+        builder=request.builder,
     )
-    output = replace(request.output, by_digest=request.output.push and request.verify)
+    output = request.output
+    if request.verify and output.push:
+        output = replace(output, hold="tag" if engine.builder.driver == "docker" else "digest")
+    if output.directory is not None:
+        _make(output.directory)  # buildx opens the files of --output even to print what it would do
     docker = client.docker_command()
     after = features.AfterBuild(
-        plan=plan, docker=docker, verify=request.verify, pushed=output.by_digest, loaded=output.load,
+        plan=plan, docker=docker, verify=request.verify, pushed=bool(output.hold), loaded=output.load,
         directory=output.directory,
     )  # fmt: skip
-    extras = features.header_extras(plan, fetch=True)
+    extras = features.header_extras(plan, fetch=not request.air_gapped)
+    if request.air_gapped:
+        extras = features.isolated(plan, extras, request.registries)
     name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
     prepared = making.prepare(
         plan,
@@ -114,6 +126,8 @@ def build(
             after=after if request.verify else None,
         ),
     )  # fmt: skip
+    if request.air_gapped:
+        features.require_inputs(plan, prepared.targets, extras, request.registries, docker)
     journal = Journal(prepared.state / "journal.jsonl")
     disk = _engine_disk(engine)
     peaks = [journal.peak(job.id) for job in prepared.jobs]
@@ -139,6 +153,13 @@ def build(
                 reason = f"{request.report}: the report cannot be written: {error.strerror}"
                 raise EnvironmentLacksError(reason) from error
     return Result(outcomes=tuple(outcomes), code=exit_code(outcomes, interrupted=interrupted), logs=prepared.logs)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentLacksError(f"{directory}: cannot be made: {error.strerror}") from error
 
 
 def _engine_disk(engine: doctor.Engine) -> Path | None:

@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
             "orchestrate build --cuda 13.0",
             "orchestrate build --cuda 13.0 --push --jobs 2 --report report.json",
             "orchestrate build --variant openai-cu130-arm64 --load",
+            "orchestrate build --air-gapped --push --registry registry.lan:5000",
             "orchestrate build --push --resume    (after a failure: only what is missing)",
         )
     )
@@ -49,11 +50,17 @@ def register(app: typer.Typer) -> None:
         resume: Annotated[
             bool, typer.Option("--resume", help="Skip variants that were built from the same inputs before.")
         ] = False,
+        air_gapped: Annotated[
+            bool,
+            typer.Option("--air-gapped", help="Fetch nothing: no network for any RUN, missing inputs named first."),
+        ] = False,
+        registry: Annotated[
+            list[str] | None,
+            typer.Option("--registry", metavar="HOST", help="Registry that --air-gapped may reach; repeatable."),
+        ] = None,
         verify: Annotated[
             bool | None,
-            typer.Option(
-                "--verify/--no-verify", help="Verify each image before it gets its tags."
-            ),
+            typer.Option("--verify/--no-verify", help="Verify each image before it gets its tags."),
         ] = None,
         report: Annotated[
             Path | None, typer.Option("--report", metavar="FILE", help="Write the build report (JSON) here.")
@@ -86,7 +93,7 @@ def register(app: typer.Typer) -> None:
         request = Request(
             output=Output(push=push, load=load, directory=output.absolute() if output else None),
             parallel=jobs, fail_fast=fail_fast, resume=resume, report=report, builder=builder,
-            verify=wanted,
+            verify=wanted, air_gapped=air_gapped, registries=tuple(registry or ()),
         )  # fmt: skip
         result = run_build(
             plan,

@@ -106,12 +106,13 @@ def diagnose(need: Need | None = None) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def require_engine(*, platforms: Sequence[str] = (), cache: str = "") -> Engine:
+def require_engine(*, platforms: Sequence[str] = (), cache: str = "", builder: str = "") -> Engine:
     """The engine, buildx and builder that a build will use; what a build calls before anything else.
 
     Args:
         platforms: Platforms that will be built.
         cache: Cache backend that will be written, "" for none.
+        builder: Name of the builder, "" for the current one.
 
     Raises:
         EnvironmentLacksError: Something of it is missing, with the cure.
@@ -120,11 +121,11 @@ def require_engine(*, platforms: Sequence[str] = (), cache: str = "") -> Engine:
         buildx_job = pool.submit(client.buildx)
         info = client.engine_info()
         found = buildx_job.result()
-    builder = builders.selected(containerd_store=info.containerd_store)
-    for check in (*check_platforms(builder, platforms, here=True), check_cache(builder, cache)):
+    chosen = builders.selected(containerd_store=info.containerd_store, name=builder)
+    for check in (*check_platforms(chosen, platforms, here=True), check_cache(chosen, cache)):
         if check.status == "fail":
             raise EnvironmentLacksError(check.detail, hint=check.cure)
-    return Engine(info=info, buildx=found, builder=builder)
+    return Engine(info=info, buildx=found, builder=chosen)
 
 
 def _info() -> tuple[EngineInfo | None, Check]:
