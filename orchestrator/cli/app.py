@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from orchestrator.cli import build, check, common, doctor, headers, init, plan, schema
+from orchestrator.cli import build, check, common, doctor, headers, init, plan, schema, verify
 from orchestrator.errors import InterruptedRunError, OrchestrateError, UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def create() -> typer.Typer:
     ) -> None:
         del version
 
-    for module in (plan, build, check, init, headers, doctor, schema):
+    for module in (plan, build, check, init, headers, verify, doctor, schema):
         module.register(app)
     return app
 
