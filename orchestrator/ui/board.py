@@ -271,8 +271,9 @@ def end_line(outcome: Outcome) -> str:
         reason = outcome.error.message.split("\n", 1)[0]
         parts.append(f"({outcome.error.class_}) {f'{outcome.error.step}: ' if outcome.error.step else ''}{reason}")
     if outcome.attempts:
+        steps = f", {outcome.steps.cached}/{outcome.steps.total} steps cached" if outcome.steps.total else ""
         many = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""
-        parts.append(f"[{duration(outcome.seconds)}, {outcome.steps.cached}/{outcome.steps.total} steps cached{many}]")
+        parts.append(f"[{duration(outcome.seconds)}{steps}{many}]")
     return " ".join(parts)
 
 

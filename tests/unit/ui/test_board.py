@@ -1,0 +1,204 @@
+"""How a running build looks on a terminal, in a pipe, and in GitHub Actions."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
+from orchestrator.build.outcome import ErrorInfo, Outcome, Status
+from orchestrator.ui.board import GitHubLines, LiveBoard, PlainLines, make_reporter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGEST = "sha256:" + "a" * 64
+EVIL = "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J bell\x07"
+
+
+class Stream(io.StringIO):
+    """A text stream that says what a test wants of itself."""
+
+    def __init__(self, *, tty: bool = False, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._tty = tty
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # a property where the base class has an attribute
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return self._tty
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "10")
+
+
+def failed(variant: str, **fields: object) -> Outcome:
+    error = ErrorInfo(class_="run", message="exit code: 1", step="[b 1/1] RUN false")
+    outcome = Outcome(id=variant, status=Status.FAILED, attempts=1, seconds=61, error=error)
+    return Outcome(**{**{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}, **fields})
+
+
+def built(variant: str) -> Outcome:
+    steps = Steps(total=5, cached=2, done=5)
+    return Outcome(id=variant, status=Status.BUILT, digest=DIGEST, attempts=2, seconds=4.25, steps=steps)
+
+
+def started(name: str, kind: StepKind = StepKind.RUN) -> StepStarted:
+    return StepStarted(number=1, name=name, kind=kind, steps=Steps(total=5, cached=2, done=3))
+
+
+@pytest.mark.parametrize(
+    ("tty", "env", "kind"),
+    [
+        (True, {"TERM": "xterm"}, LiveBoard),
+        (True, {"TERM": "dumb"}, PlainLines),
+        (False, {}, PlainLines),
+        (True, {"GITHUB_ACTIONS": "true"}, GitHubLines),
+        (False, {"GITHUB_ACTIONS": "true"}, GitHubLines),
+        (False, {"GITHUB_ACTIONS": "false"}, PlainLines),
+    ],
+)
+def test_which_one(tty: bool, env: dict[str, str], kind: type) -> None:
+    assert type(make_reporter(["a"], stream=Stream(tty=tty), env=env)) is kind
+
+
+def test_plain_lines_tell_starts_steps_and_ends() -> None:
+    stream = Stream()
+    with PlainLines(["a", "long"], stream=stream) as lines:
+        lines.started("a")
+        lines.attempt("a", 1, 3)
+        lines.event("a", started("[internal] load .dockerignore", StepKind.INTERNAL))
+        lines.event("a", started(f"[b 1/1] RUN make {EVIL}"))
+        lines.event(
+            "a",
+            StepDone(number=1, name="[b 1/1] RUN x", kind=StepKind.RUN, seconds=3, cached=False, steps=Steps()),
+        )
+        lines.event(
+            "a",
+            StepDone(number=2, name="[b 1/1] COPY x", kind=StepKind.FILE, seconds=0, cached=True, steps=Steps()),
+        )
+        lines.event(
+            "a",
+            StepFailed(
+                number=3, name="exporting to image", kind=StepKind.EXPORT, seconds=0, error="503\nx", steps=Steps()
+            ),
+        )
+        lines.waiting("a", 1, 3, 2.04, "503")
+        lines.attempt("a", 2, 3)
+        lines.finished(built("a"))
+        lines.finished(failed("long"))
+    assert stream.getvalue().splitlines() == [
+        "a     started",
+        "a     [b 1/1] RUN make red   bell",
+        "a     done in 3.0s: [b 1/1] RUN x",
+        "a     cached: [b 1/1] COPY x",
+        "a     error: exporting to image: 503 x",
+        "a     attempt 1 of 3 failed, next in 2.0s: 503",
+        "a     attempt 2 of 3",
+        f"a     built {DIGEST} [4.2s, 2/5 steps cached, 2 attempts]",
+        "long  failed (run) [b 1/1] RUN false: exit code: 1 [1m01s]",
+    ]
+
+
+def test_a_stream_that_cannot_carry_a_letter_gets_another() -> None:
+    stream = Stream(encoding="ascii")
+    PlainLines(["a"], stream=stream).event("a", started("[b 1/1] RUN echo ✓"))
+    assert stream.getvalue() == "a  [b 1/1] RUN echo ?\n"
+
+
+def test_in_actions_a_failed_variant_comes_with_its_whole_log_as_one_group(tmp_path: Path) -> None:
+    log = tmp_path / "b.log"
+    log.write_text("#1 one\n::set-output name=x::evil\n::endgroup::\nlast\n")
+    stream = Stream()
+    with GitHubLines(["a", "b"], stream=stream) as lines:
+        lines.finished(built("a"))
+        lines.finished(failed("b", log=log))
+    said = stream.getvalue().splitlines()
+    assert said[1:3] == [
+        "b  failed (run) [b 1/1] RUN false: exit code: 1 [1m01s]",
+        "::error title=b failed (run)::[b 1/1] RUN false: exit code: 1",
+    ]
+    assert said[3] == "::group::log of b"
+    token = said[4].removeprefix("::stop-commands::")
+    assert re.fullmatch(r"[0-9a-f]{32}", token)
+    # What looks like a command stands where the runner takes none, until the token that no log can know.
+    assert said[5:] == ["#1 one", "::set-output name=x::evil", "::endgroup::", "last", f"::{token}::", "::endgroup::"]
+
+
+def test_a_log_that_is_gone_is_replaced_by_the_last_lines(tmp_path: Path) -> None:
+    stream = Stream()
+    GitHubLines(["b"], stream=stream).finished(failed("b", log=tmp_path / "none", last_lines=("last",)))
+    assert "last" in stream.getvalue().splitlines()
+
+
+def test_an_annotation_is_one_line_whatever_it_says() -> None:
+    stream = Stream()
+    error = ErrorInfo(class_="run", message="100%\n::error::two")
+    GitHubLines(["b"], stream=stream).finished(failed("b,c:d", error=error))
+    assert "::error title=b%2Cc%3Ad failed (run)::100%25%0A::error::two" in stream.getvalue().splitlines()
+
+
+def shown(board: LiveBoard, *, height: int = 10) -> list[str]:
+    console = Console(width=100, height=height, file=Stream(), color_system=None, force_terminal=True)
+    with console.capture() as capture:
+        console.print(board.render())
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_board_has_a_row_for_each_variant() -> None:
+    board = LiveBoard(["one", "two", "three", "four"], stream=Stream(tty=True))
+    board.started("one")
+    board.attempt("one", 2, 3)
+    board.event("one", started(f"[b 1/1] RUN make [bold]{EVIL}"))
+    board.started("two")
+    board.event("two", StepStatus(number=1, what="pushing layers", current=30, total=120, done=False))
+    board.finished(built("three"))
+    one, two, three, four = shown(board)
+    assert re.fullmatch(r"\S one   \(attempt 2/3\) \[b 1/1\] RUN make \[bold\]red   bell +3/5 2 cached 0\.\ds", one)
+    assert re.fullmatch(r"\S two   pushing layers 25% +0\.\ds", two)
+    assert re.fullmatch(r"✓ three sha256:aaaaaaaaaaaa +5/5 2 cached 4\.2s", three)
+    assert four == "· four"
+    board.finished(failed("one"))
+    assert re.fullmatch(r"✗ one   exit code: 1 +1m01s", shown(board)[0].replace("(attempt 2/3) ", ""))
+
+
+def test_when_not_all_fit_those_that_run_stay() -> None:
+    names = [f"v{number:02d}" for number in range(40)]
+    board = LiveBoard(names, stream=Stream(tty=True))
+    for name in names[:20]:
+        board.started(name)
+        board.finished(built(name))
+    board.started("v30")
+    board.started("v31")
+    board.finished(failed("v21"))
+    lines = shown(board)
+    assert len(lines) <= 9
+    assert [line.split()[1] for line in lines[:3]] == ["v30", "v31", "v21"]
+    assert lines[-1].strip() == "… and 33 more"
+
+
+def test_without_unicode_the_board_is_ascii() -> None:
+    board = LiveBoard(["one", "two", "six"], stream=Stream(tty=True, encoding="ascii"))
+    board.started("one")
+    board.finished(failed("two"))
+    assert "".join(shown(board)).isascii()
+
+
+def test_the_live_board_draws_on_its_stream_and_cleans_up() -> None:
+    stream = Stream(tty=True)
+    with LiveBoard(["one"], stream=stream) as board:
+        board.started("one")
+        board.finished(built("one"))
+    assert "one" in stream.getvalue()
+    assert stream.getvalue().rstrip().endswith("\x1b[2K")  # the last thing is to erase it: the table follows
