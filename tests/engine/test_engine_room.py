@@ -13,7 +13,7 @@ import pytest
 from orchestrator.engine import builders, client, doctor
 from orchestrator.engine.doctor import Need
 from orchestrator.errors import EnvironmentLacksError
-from tests.support.engine import call
+from tests.support.engine import ROOT, call
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,3 +184,24 @@ def test_a_registry_of_ones_own(throwaway_registry: MakeRegistry, registry: Regi
     one, other = throwaway_registry(), throwaway_registry()
     assert len({one.address, other.address, registry.address}) == 3
     assert one.tags("nothing") == []
+
+
+def test_the_command_weighs_the_machine_against_the_matrix(registry: Registry) -> None:
+    image = ("--image", f"{registry}/any")
+    done = doctor_command("--format", "json", "--platform", "linux/amd64", "--jobs", "9999", *image, folder=ROOT)
+    assert done.returncode == 0, done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["matrix"]["status"] == "ok"
+    assert checks["platforms"]["detail"] == "linux/amd64"
+    assert checks["registry"]["detail"] == f"{registry} answers"
+    assert "compile jobs may take" in checks["memory"]["detail"]
+
+
+def test_a_broken_matrix_is_a_finding_and_a_missing_one_an_error(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text("version: 1\n")
+    broken = doctor_command("--format", "json", folder=tmp_path)
+    assert broken.returncode == 0
+    assert json.loads(broken.stdout)["checks"][0]["status"] == "warn"
+    missing = doctor_command("-f", "other.yaml", folder=tmp_path)
+    assert missing.returncode == 2
+    assert "other.yaml: no such file" in missing.stderr
