@@ -216,7 +216,10 @@ def check_disk(free: int | None, need: Need) -> Check:
     status: Status = "ok"
     if free < need.warn_free:
         status = "fail" if free < need.fail_free else "warn"
-    cure = f"free {need.warn_free // GIB} GiB: orchestrate cache ls, then orchestrate cache prune"
+    cure = (
+        f"free {need.warn_free // GIB} GiB: `docker buildx du` shows what fills it, "
+        "`docker buildx prune --filter type!=exec.cachemount` frees it and keeps ccache"
+    )
     return Check(name="disk", status=status, detail=f"{gib(free)} free", cure="" if status == "ok" else cure)
 
 
