@@ -28,6 +28,11 @@ variable "SOURCE" {
   default = "https://github.com/vllm-project/vllm.git#v0.20.0"
 }
 
+# The version that the wheel gets: a git reference without history cannot tell it.
+variable "VERSION" {
+  default = "0.20.0"
+}
+
 group "default" {
   targets = ["openai"]
 }
@@ -47,6 +52,8 @@ target "_common" {
     max_jobs             = MAX_JOBS
     nvcc_threads         = NVCC_THREADS
     torch_cuda_arch_list = TORCH_CUDA_ARCH_LIST
+
+    SETUPTOOLS_SCM_PRETEND_VERSION = VERSION
   }
 }
 

@@ -143,6 +143,36 @@ def test_a_toolkit_of_another_release_is_refused(project: Axpy) -> None:
     assert "CUDA_VERSION is 12.4.1, and /run/cuda-toolkit/bin/nvcc is another" in done.stderr
 
 
+@pytest.mark.parametrize(("argument", "stage"), [("BUILD_PACKAGES", "base"), ("RUNTIME_PACKAGES", "runtime")])
+def test_a_package_that_is_not_there_fails_its_step(project: Axpy, argument: str, stage: str) -> None:
+    # the shell ignores a failing command inside a function on the left of `&&`: this step once went on without it
+    done = project.bake("13.0", "--set", f"axpy.args.{argument}=no-such-package-{uuid.uuid4().hex}", check=False)
+    assert done.returncode != 0
+    assert re.search(rf"(?m)^ > \[{stage} 1/", done.stderr), done.stderr[-2000:]
+
+
+def test_the_mirror_takes_the_place_of_every_archive(project: Axpy) -> None:
+    settings = ("axpy.args.APT_MIRROR=http://127.0.0.1:9/debian", "axpy.args.BUILD_PACKAGES=libnuma1")
+    done = project.bake("13.0", *(word for setting in settings for word in ("--set", setting)), check=False)
+    assert done.returncode != 0
+    asked = re.findall(r"Err:\d+ (\S+)", done.stderr)
+    assert asked
+    assert all(url.startswith("http://127.0.0.1:9/debian") for url in asked), asked
+
+
+def test_a_python_that_nobody_has_fails_its_step(project: Axpy) -> None:
+    done = project.bake(
+        "13.0",
+        "--set",
+        "axpy.args.PYTHON_VERSION=3.1",
+        "--set",
+        "axpy.args.PIP_INDEX_URL=http://127.0.0.1:9",
+        check=False,
+    )
+    assert done.returncode != 0
+    assert re.search(r"(?m)^ > \[(base|runtime) 1/", done.stderr), done.stderr[-2000:]
+
+
 def test_without_a_toolkit_a_warm_cache_gives_no_image(tmp_path: Path, engine: str) -> None:
     project = axpy(tmp_path, "13.0")
     project.bake("13.0")
