@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from orchestrator.engine.client import PRUNE
 from orchestrator.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def check_disk(path: Path, peaks: Sequence[int], *, parallel: int, free: int | N
     if room < HOPELESS:
         raise EnvironmentLacksError(
             f"only {human(room)} free where the engine keeps its layers ({path}), {human(HOPELESS)} is the least",
-            hint="`docker buildx du` shows what fills it, `orchestrate cache prune` frees it",
+            hint=f"`docker buildx du` shows what fills it, `{PRUNE}` frees it",
         )
     needed = sum(sorted(peaks, reverse=True)[: max(1, parallel)])
     if needed > room:

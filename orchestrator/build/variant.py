@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.bake.events import StepKind
 from orchestrator.build.outcome import ErrorInfo, Outcome, Status
 from orchestrator.build.retry import Kind, RetryPolicy, attempts, classify
+from orchestrator.engine.client import PRUNE
 from orchestrator.errors import (
     EnvironmentLacksError,
     InterruptedRunError,
@@ -51,7 +52,7 @@ CLIPPED = (
 )
 KILLED = "the step was killed (exit code 137), mostly for want of memory: lower max_jobs or --jobs"
 STEP_DISK = (
-    "the step's output says that no space is left: see `docker buildx du`, free some with `orchestrate cache prune`"
+    f"the step's output says that no space is left: see `docker buildx du`, free some with `{PRUNE}`"
 )
 
 

@@ -142,6 +142,9 @@ class EngineInfo:
     system: str
 
 
+PRUNE = "docker buildx prune --filter type!=exec.cachemount"
+"""What frees disk space and keeps the cache mounts, the dear ones (ccache)."""
+
 # `docker info` speaks uname's language, platforms speak OCI's.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 
