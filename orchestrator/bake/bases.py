@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from orchestrator.drift.readers.dockerfile import Instruction
 
 EMPTY = "orchestrate-empty"
-"""Name of the stage that stands for images of COPY --from and RUN --mount."""
+"""Named context that stands for images of COPY --from and RUN --mount; who outlines the result must give it.
+
+No stage: one more at the top would shift the numbers that `COPY --from=0` counts.
+"""
 
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?P<operator>:?[-+])?(?P<word>[^{}]*)\}|(?P<bare>\w+))", re.ASCII)
+_NAME = re.compile(r"\$\{?(\w+)", re.ASCII)  # nested ones as well: ${A:-${B}}
 _FROM = re.compile(r"(?P<flags>(?:--\S+\s+)*)(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*$", re.IGNORECASE)
+_UNKNOWN = re.compile(r"\$(?:\{[^{}]*\}|\w+)", re.ASCII)
 _COPY_FROM = re.compile(r"--from=(?P<quote>[\"']?)(?P<name>[^\s\"']+)(?P=quote)")
 _MOUNT_FROM = re.compile(r"(?<=[,=])from=(?P<quote>[\"']?)(?P<name>[^\s,\"']+)(?P=quote)")
 _SYNTAX = re.compile(r"\A(?:\ufeff)?(?:#[^\n]*\n)*?#[ \t]*syntax[ \t]*=[^\n]*\n", re.IGNORECASE)
@@ -37,8 +42,8 @@ def without_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[st
         args: Build arguments that are passed, to tell which stage `FROM ${BASE}` means.
 
     Returns:
-        A Dockerfile whose outline lists the same consumed arguments and needs no network. A `# syntax=` directive is
-        left out: it would fetch a frontend.
+        A Dockerfile whose outline, with the named context `EMPTY`, lists the same consumed arguments and needs no
+        network. A `# syntax=` directive is left out: it would fetch a frontend.
     """
     text = _without_syntax(text)
     rewriting = _Rewriting(text, contexts, args or {})
@@ -65,21 +70,18 @@ class _Rewriting:
         self.args = args
         self.defaults: dict[str, str | None] = {}
         self.edits: list[tuple[int, int, str]] = []
-        self.first_from = -1
-        self.needs_empty = False
+        self.before_from = True
 
     def done(self) -> str:
         for found in instructions(self.text):
             if found.keyword == "FROM":
                 self._from(found)
-            elif found.keyword == "ARG" and self.first_from < 0:
+            elif found.keyword == "ARG" and self.before_from:
                 self._global(found.rest)
             elif found.keyword in {"COPY", "ADD"}:
                 self._sources(found, _COPY_FROM)
             elif found.keyword == "RUN":
                 self._sources(found, _MOUNT_FROM)
-        if self.needs_empty:
-            self.edits.append((self.first_from, self.first_from, f"FROM scratch AS {EMPTY}\n"))
         text = self.text
         for start, end, new in sorted(self.edits, reverse=True):
             text = text[:start] + new + text[end:]
@@ -91,27 +93,31 @@ class _Rewriting:
             self.defaults[name] = value.strip("\"'") if equals else None
 
     def _from(self, found: Instruction) -> None:
-        if self.first_from < 0:
-            self.first_from = found.start
+        self.before_from = False
         parts = _FROM.fullmatch(found.rest)
         if parts is None:
             return
         image = parts["image"].strip("\"'")
         name = parts["name"]
         resolved = self._expanded(image)
-        if resolved.lower() not in self.stages | self.contexts | {"scratch"} and "$" not in resolved:
+        if self._is_external(resolved.lower()):
             stage = f" AS {name}" if name else ""
             declared = "".join(f"\nARG {variable}" for variable in self._closure(image))
             self.edits.append((found.start, found.end, f"FROM {parts['flags']}scratch{stage}{declared}"))
         if name:
             self.stages.add(name.lower())
 
+    def _is_external(self, image: str) -> bool:
+        """Whether an image is none of ours; what BuildKit alone knows (${TARGETARCH}) may be any text."""
+        literals = _UNKNOWN.split(image)
+        pattern = ".*".join(map(re.escape, literals))
+        return not any(re.fullmatch(pattern, name) for name in self.stages | self.contexts | {"scratch"})
+
     def _sources(self, found: Instruction, pattern: re.Pattern[str]) -> None:
         for match in pattern.finditer(self.text, found.start, found.end):
             name = match["name"].lower()
             if not (name.isdigit() or "$" in name or name in self.stages | self.contexts):
                 self.edits.append((*match.span("name"), EMPTY))
-                self.needs_empty = True
 
     def _value(self, name: str) -> str | None:
         value = self.args.get(name, self.defaults.get(name))
@@ -148,4 +154,4 @@ class _Rewriting:
 
 
 def _names(text: str) -> list[str]:
-    return [match["braced"] or match["bare"] for match in _VARIABLE.finditer(text)]
+    return [match[1] for match in _NAME.finditer(text)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.bake.file import BakeFile
 
 # BuildKit's predefined arguments: consumed without an ARG (docs.docker.com/reference/dockerfile, "Predefined ARGs").
-_PREDEFINED = re.compile(r"(?i:https?|ftp|no|all)_PROXY|SOURCE_DATE_EPOCH|BUILDKIT_\w+", re.ASCII)
+_PREDEFINED = re.compile(r"(?i:(?:https?|ftp|no|all)_proxy)|SOURCE_DATE_EPOCH|BUILDKIT_\w+", re.ASCII)
 _TIMEOUT = 120.0
 
 

@@ -1,0 +1,287 @@
+"""Preflight against the real buildx: the outline without base images beside the true one, and its verdicts."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.bake import preflight
+from orchestrator.bake.arrived import Outlines
+from orchestrator.bake.bases import EMPTY, without_bases
+from orchestrator.bake.file import BakeFile, escape
+from orchestrator.bake.preflight import Arrival, Bake
+from orchestrator.cache.refs import CacheEntries
+from orchestrator.errors import MatrixError
+from tests.support.engine import call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.engine import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A Dockerfile (BASE stands for an image that exists) and what it is outlined with."""
+
+    text: str
+    args: dict[str, str] = field(default_factory=dict)
+    target: str = ""
+    contexts: tuple[str, ...] = ()
+
+
+CASES = {
+    "continued": Case(text="ARG B=BASE\nFROM \\\n  ${B} \\\n  AS x\nARG X\nRUN echo $X\n", args={"X": "1"}),
+    "from in a here-document": Case(
+        text="FROM BASE\nARG A\nRUN <<END\nFROM nothing\nARG C\nEND\nARG D\n", args={"A": "1", "C": "2"}
+    ),
+    "from in a copied here-document": Case(text='FROM BASE\nCOPY <<-"END" /x\n\tFROM no\n\tEND\nARG C\n'),
+    "variable names a stage": Case(
+        text="ARG S=one\nFROM BASE AS one\nARG IN_ONE\nFROM BASE AS two\nARG IN_TWO\nFROM ${S}\nARG Z\n",
+        args={"IN_ONE": "1", "IN_TWO": "2"},
+    ),
+    "argument names another stage": Case(
+        text="ARG S=one\nFROM BASE AS one\nARG IN_ONE\nFROM BASE AS two\nARG IN_TWO\nFROM ${S}\nARG Z\n",
+        args={"S": "two"},
+    ),
+    "platform flags": Case(
+        text="ARG B=BASE\nFROM --platform=$BUILDPLATFORM ${B} AS b\nARG X\n"
+        "FROM --platform=$TARGETPLATFORM ${B}\nCOPY --from=b / /\nARG TARGETARCH\n"
+    ),
+    "platform argument": Case(
+        text="ARG P=linux/amd64\nFROM --platform=${P} BASE\nARG X\n", args={"P": "linux/amd64"}
+    ),
+    "copy from an image, and from stage 0": Case(
+        text="FROM BASE AS a\nARG IN_ZERO\nFROM BASE\nCOPY --from=BASE / /\nCOPY --from=0 / /\nARG Y\n",
+        args={"IN_ZERO": "1"},
+    ),
+    "mount from an image": Case(
+        text="FROM BASE AS a\nARG IN_A\nFROM BASE\n"
+        "RUN --mount=type=bind,from=BASE,target=/x --mount=from=a,target=/y true\nARG Y\n"
+    ),
+    "mount in quotes": Case(
+        text='FROM BASE AS a\nARG A\nFROM BASE\nRUN --mount="type=bind,from=BASE,target=/x" true\nARG C\n'
+    ),
+    "cache mount from a stage": Case(
+        text="FROM BASE AS a\nARG A\nFROM BASE\nRUN --mount=type=cache,target=/c,id=x,from=a,source=/etc true\n"
+    ),
+    "escape directive": Case(text="# escape=`\nFROM `\n BASE `\n AS q\nARG WIN=C:\\`\n x\nARG Y\n"),
+    "nested default, outer empty": Case(text="ARG A\nARG B=BASE\nFROM ${A:-${B}}\nARG Y\n"),
+    "nested default, outer given": Case(text="ARG A\nARG B=BASE\nFROM ${A:-${B}}\nARG Y\n", args={"A": "BASE"}),
+    "defaults of defaults": Case(text="ARG V=BASE\nARG R=${V}\nARG I=${R}\nFROM ${I}\nARG Y\n", args={"V": "BASE"}),
+    "a default nobody asks": Case(text="ARG V=x\nARG I=${V}\nFROM ${I}\nARG Y\n", args={"I": "BASE", "V": "1"}),
+    "suffix cut off": Case(text="ARG V=BASE.9\nFROM ${V%.*}\nARG Y\n", args={"V": "BASE.9"}),
+    "small letters": Case(text="arg B=BASE\nfrom ${B} as One\narg x\nfrom one\narg y\ncopy --from=BASE / /\n"),
+    "comments and empty lines between": Case(
+        text="# FROM nope\nARG B=BASE\nFROM ${B} \\\n# FROM x\n  AS one\nARG A \\\n # more\n  Q=1 \\\n\n C\n",
+        args={"C": "1"},
+    ),
+    "quotes": Case(
+        text="ARG B=\"BASE\"\nARG Q='BASE'\nFROM \"${Q}\" AS one\nFROM ${B}\nCOPY --from=one / /\nARG A='x y'\n"
+    ),
+    "Windows line ends": Case(text="ARG B=BASE\r\nFROM ${B} AS one\r\nARG A\r\nFROM one\r\nARG C\r\n"),
+    "byte order mark": Case(text="\ufeffARG B=BASE\nFROM ${B} AS one\nARG A\n"),
+    "several in one ARG": Case(text="ARG V=BASE X=9\nFROM ${V}\nARG X\nARG Y\n", args={"V": "BASE"}),
+    "stage of the target's architecture": Case(
+        text="FROM BASE AS base-amd64\nARG AMD\nFROM BASE AS base-arm64\nARG ARM\nFROM base-${TARGETARCH}\nARG Y\n"
+    ),
+    "onbuild": Case(text="FROM BASE\nONBUILD ARG OB\nARG Y\n"),
+    "named contexts": Case(
+        text="FROM BASE AS src\nARG IN_SRC\nFROM BASE AS t\nCOPY --from=src / /\nCOPY --from=other / /\nARG Y\n",
+        contexts=("src", "other"),
+    ),
+    "from a named context": Case(text="FROM deps AS t\nARG Y\n", contexts=("deps",)),
+    "declared again": Case(text="ARG B=BASE\nARG G=7\nFROM ${B}\nARG G\nARG B=foo\n", args={"G": "8"}),
+    "unreachable stage": Case(
+        text="FROM BASE AS dead\nARG DEAD\nFROM BASE\nARG LIVE\n", args={"DEAD": "1", "LIVE": "2"}
+    ),
+    "middle target": Case(
+        text="FROM BASE AS a\nARG A\nFROM a AS b\nARG C\nFROM b AS c\nARG D\n", target="b", args={"D": "1"}
+    ),
+    "scratch": Case(text="FROM scratch\nARG A\n"),
+    "template characters": Case(
+        text="FROM BASE\nARG A\nARG C='$x'\nARG D=\\$y\n", args={"A": 'a ${b} %{if} $$ $${c} %%{d} "q" \\n \\\n é'}
+    ),
+    "stage named like its image": Case(text="FROM BASE AS python\nARG P\nFROM python\nARG Y\n"),
+    "from in shell text": Case(text="FROM BASE\nARG P\nRUN echo 'a,from=zzz' COPY --from=yyy\n"),
+    "argument before from alone": Case(text="ARG NEVER\nFROM BASE\nARG Y\n", args={"NEVER": "1"}),
+    "environment": Case(text="FROM BASE\nENV Q=1\nARG A=$Q\nARG C=${A}x\n"),
+    "tabs": Case(text="ARG B=BASE\nFROM\t${B}\tAS\tone\nARG A\nFROM\tone\nARG C\n"),
+    "indented": Case(text="  ARG B=BASE\n  FROM ${B} AS one\n   ARG A\n"),
+    "value from a remote ADD": Case(text="ARG R=m\nFROM BASE\nARG R\nADD https://example.invalid/x.git#${R} /x\n"),
+}  # fmt: skip
+
+
+def outline(folder: Path, targets: dict[str, dict[str, object]]) -> dict[str, dict[str, str]]:
+    """What each target consumes, in one call of buildx."""
+    (folder / "empty").mkdir(exist_ok=True)
+    (folder / "bake.json").write_text(json.dumps({"target": targets}), encoding="utf-8")
+    done = call(
+        "env",
+        f"--chdir={folder}",
+        "docker",
+        "buildx",
+        "bake",
+        "-f",
+        "bake.json",
+        "--call=outline,format=json",
+        *targets,
+    )
+    found = json.loads(done.stdout)["target"]
+    return {
+        name: {arg["name"]: arg.get("value", "") for arg in found[name]["outline"].get("args") or []}
+        for name in targets
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """Consumed arguments by case: of the Dockerfile as it is, and of the one without base images."""
+
+    true: dict[str, dict[str, str]]
+    ours: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def base(engine: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    name = f"t-{uuid.uuid4().hex[:16]}"
+    image = f"{registry.repository(name)}:1"
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /etc/x\n")
+    call("docker", "buildx", "build", "--quiet", "--push", "--tag", image, folder)
+    yield image
+    registry.forget(name)
+
+
+@pytest.fixture(scope="module")
+def both(base: str, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    true: dict[str, dict[str, object]] = {}
+    ours: dict[str, dict[str, object]] = {}
+    names = dict(zip(CASES, (f"c{number}" for number in range(len(CASES))), strict=True))
+    for name, case in CASES.items():
+        text = case.text.replace("BASE", base)
+        args = {key: value.replace("BASE", base) for key, value in case.args.items()}
+        shared = {
+            "context": "empty",
+            "args": {key: escape(value) for key, value in args.items()},
+            "platforms": ["linux/amd64"],
+            **({"target": case.target} if case.target else {}),
+        }
+        contexts = dict.fromkeys(case.contexts, "empty")
+        bare = without_bases(text, contexts=case.contexts, args=args)
+        assert base not in "".join(line for line in bare.splitlines() if line.lstrip().lower().startswith("from"))
+        true[names[name]] = {**shared, "dockerfile-inline": escape(text), "contexts": contexts}
+        ours[names[name]] = {**shared, "dockerfile-inline": escape(bare), "contexts": {**contexts, EMPTY: "empty"}}
+    folder = tmp_path_factory.mktemp("outline")
+    answers = [outline(folder, targets) for targets in (true, ours)]
+    backs = [{name: answer[short] for name, short in names.items()} for answer in answers]
+    return Both(true=backs[0], ours=backs[1])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_outline_needs_no_base_image(both: Both, name: str) -> None:
+    # an argument that nobody gives and that has no value counts for nothing either way
+    ours = {key: value for key, value in both.ours[name].items() if value or key in both.true[name]}
+    assert ours == both.true[name]
+    assert both.true[name]
+
+
+# -- verdicts ---------------------------------------------------------------------------------------------------------
+
+DOCKERFILE = """\
+# syntax=registry.invalid/no/frontend:1
+ARG BASE=registry.invalid/no/such:1
+FROM registry.invalid/other:1 AS dead
+ARG only_in_dead
+FROM ${BASE} AS build
+ARG torch_cuda_arch_list
+ARG max_jobs=4
+FROM build
+COPY --from=registry.invalid/third:1 / /
+"""
+
+
+def judge(folder: Path, args: dict[str, str], *, text: str = DOCKERFILE, **more: object) -> Arrival:
+    """Preflight of one target whose Dockerfile names nothing that exists."""
+    (folder / "Dockerfile").write_text(text)
+    file = BakeFile(target="v", content={}, cache=CacheEntries())
+    target = {"context": ".", "dockerfile": "Dockerfile", "args": {k: escape(v) for k, v in args.items()}, **more}
+    bake = Bake(docker=("docker",), files=(), root=folder)
+    found = preflight.arrival(bake, file, target)
+    places = dict.fromkeys(args, "matrix.yaml:21:5")
+    preflight.check(found, variant="v", target="openai", injected=args, places=places)
+    return found
+
+
+def test_consumed_arguments_pass_without_a_network(tmp_path: Path) -> None:
+    found = judge(tmp_path, {"torch_cuda_arch_list": "9.0 ${x}", "BASE": "registry.invalid/mine:2"})
+    assert found.checked
+    assert found.consumed == {
+        "BASE": "registry.invalid/mine:2", "torch_cuda_arch_list": "9.0 ${x}", "max_jobs": "4"
+    }  # fmt: skip
+
+
+def test_another_case_does_not_arrive(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError) as caught:
+        judge(tmp_path, {"TORCH_CUDA_ARCH_LIST": "9.0"})
+    (problem,) = caught.value.problems
+    assert str(problem) == (
+        "matrix.yaml:21:5: v: target openai does not consume TORCH_CUDA_ARCH_LIST; did you mean torch_cuda_arch_list?"
+    )
+    assert caught.value.exit_code == 2
+    assert caught.value.hint == "openai consumes: BASE, max_jobs, torch_cuda_arch_list"
+
+
+def test_an_unreachable_stage_consumes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match="does not consume only_in_dead"):
+        judge(tmp_path, {"only_in_dead": "1"})
+
+
+def test_every_missing_argument_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError) as caught:
+        judge(tmp_path, {"nope": "1", "max_jobs": "2", "neither": "1"})
+    assert [p.what.split()[-1] for p in caught.value.problems] == ["nope", "neither"]
+
+
+def test_predefined_arguments_need_no_declaration(tmp_path: Path) -> None:
+    given = {"HTTP_PROXY": "x", "https_proxy": "x", "no_proxy": "x", "ALL_PROXY": "x", "SOURCE_DATE_EPOCH": "0",
+             "BUILDKIT_INLINE_CACHE": "1"}  # fmt: skip
+    assert judge(tmp_path, given).checked
+
+
+def test_what_cannot_be_outlined_is_not_checked(tmp_path: Path) -> None:
+    found = judge(tmp_path, {"nope": "1"}, text="FROM scratch\nNONSENSE here\n")
+    assert not found.checked
+    assert "unknown instruction: NONSENSE" in found.why_not
+    remote = judge(tmp_path, {"nope": "1"}, context="https://user:secret@git.invalid/x.git")
+    assert not remote.checked
+    assert "secret" not in remote.why_not
+
+
+def test_a_missing_dockerfile_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match="Elsewhere: no such Dockerfile"):
+        judge(tmp_path, {}, dockerfile="Elsewhere")
+
+
+def test_an_outline_is_asked_for_once(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE)
+    file = BakeFile(target="v", content={}, cache=CacheEntries())
+    target = {"context": ".", "args": {"max_jobs": "2"}}
+    memory = tmp_path / "state" / "outlines.json"
+    bake = Bake(docker=("docker",), files=(), root=tmp_path)
+    first = preflight.arrival(bake, file, target, Outlines(memory))
+    known = json.loads(memory.read_text())
+    assert list(known.values()) == [first.consumed]
+    nobody = Bake(docker=("docker", "--host=tcp://127.0.0.1:1"), files=(), root=tmp_path)
+    assert not preflight.arrival(nobody, file, target, Outlines(memory)).checked  # another engine was never asked
+    memory.write_text(json.dumps({key: {"from": "memory"} for key in known}))
+    assert preflight.arrival(bake, file, target, Outlines(memory)).consumed == {"from": "memory"}
+    changed = {"context": ".", "args": {"max_jobs": "3"}}
+    assert preflight.arrival(bake, file, changed, Outlines(memory)).consumed == {
+        "BASE": "registry.invalid/no/such:1", "max_jobs": "3", "torch_cuda_arch_list": ""
+    }  # fmt: skip
