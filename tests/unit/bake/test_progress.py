@@ -159,15 +159,25 @@ def test_clipping_is_seen_only_where_buildkit_says_it() -> None:
 def test_memory_does_not_grow_with_the_output() -> None:
     progress, _ = play(vertex("a", "[x 1/1] RUN a", started=T0))
     for _ in range(300):
-        for _ in progress.feed(output("a", b"x" * 3 * LINE_LIMIT)):
-            pass
-        for _ in progress.feed(output("a", b"y\n" * 50)):
-            pass
-    error = vertex("a", "[x 1/1] RUN a", started=T0, completed=T1, error="boom")
-    assert [type(event) for event in progress.feed(error)] == [StepFailed]
-    assert len(progress.last_lines()) == TAIL_LINES
+        assert list(progress.feed(output("a", b"y\n" * 50)))
+        assert list(progress.feed(output("a", b"x" * 3 * LINE_LIMIT)))
     step = next(iter(progress._steps.values()))
     assert sum(map(len, step.pending.values())) <= LINE_LIMIT
+    error = vertex("a", "[x 1/1] RUN a", started=T0, completed=T1, error="boom")
+    assert isinstance(list(progress.feed(error))[-1], StepFailed)
+    assert len(progress.last_lines()) == TAIL_LINES
+
+
+def test_what_a_step_said_before_it_ended_well_is_forgotten() -> None:
+    progress, _ = play(
+        vertex("a", "[x 1/1] RUN a", started=T0),
+        output("a", b"all is well\n"),
+        vertex("a", "[x 1/1] RUN a", started=T0, completed=T1),
+        vertex("a", "[x 1/1] RUN a", started=T1, completed=None),
+        vertex("a", "[x 1/1] RUN a", started=T1, completed=T2, error="boom"),
+        b"ERROR: boom",
+    )
+    assert progress.last_lines() == ("ERROR: boom",)
 
 
 def test_credentials_in_urls_never_come_out() -> None:

@@ -39,6 +39,12 @@ TABLE = [
     (StepKind.EXPORT, f"{PUSH} unknown: unknown error", "", Kind.TRANSIENT),
     (StepKind.EXPORT, f"{PUSH} write tcp 1->2: use of closed network connection", "", Kind.TRANSIENT),
     (StepKind.CACHE_EXPORT, f"error writing layer blob: {HEAD} 502 Bad Gateway", "", Kind.TRANSIENT),
+    (
+        StepKind.AUTH,
+        "401 Unauthorized: failed to fetch a token: unexpected status: 503 Service Unavailable",
+        "",
+        Kind.TRANSIENT,
+    ),
     (StepKind.FETCH, "invalid response status 503", "", Kind.TRANSIENT),
     (StepKind.CLIENT, "rpc error: code = Unavailable desc = error reading from server: EOF", "", Kind.TRANSIENT),
     # What stays as it is.

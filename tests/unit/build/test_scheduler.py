@@ -252,6 +252,18 @@ def test_a_stop_does_not_wait_for_a_preflight_that_hangs(monkeypatch: pytest.Mon
     assert [outcome.status for outcome in outcomes] == [Status.CANCELLED] * 2
 
 
+def test_no_bake_is_started_after_a_stop_during_preflight() -> None:
+    stop, bakes = Stop(), Bakes()
+
+    def prepare() -> BakeCommand:
+        stop.set()
+        time.sleep(0.2)  # longer than the run takes to notice
+        return command("a")
+
+    (outcome,) = run(job("a", prepare=prepare), bakes=bakes, stop=stop, terminate_after=5)
+    assert (outcome.status, outcome.attempts, bakes.asked) == (Status.CANCELLED, 1, [])
+
+
 def test_what_was_built_but_not_verified_before_a_stop_is_not_called_built() -> None:
     stop = Stop()
 
