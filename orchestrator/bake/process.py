@@ -6,6 +6,10 @@ variants, nor of attempts before and after.
 Reasons for a child process of our own rather than python-on-whales' `bake()`: its reader concatenates standard error
 (quadratic; 40,000 lines take minutes), fails on bytes that are no UTF-8, leaves the process running when abandoned, and
 has no `--allow`.
+
+With `--progress rawjson` buildx does not check the file system entitlement (measured with 0.29: a context outside the
+working directory is read without `--allow fs.read=…`, which `--progress plain` refuses). What a target may read is
+therefore ours to decide before the start: the preflight gives explicit `--allow` for exactly these paths.
 """
 
 from __future__ import annotations
