@@ -16,7 +16,6 @@ from orchestrator.drift.readers.tree import split_pointer
 from orchestrator.drift.text import Style, write
 from orchestrator.drift.words import difference
 from orchestrator.matrix import load
-from orchestrator.matrix.variants import plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -156,6 +155,8 @@ class _Variants:
 
     def __call__(self) -> Sequence[Variant]:
         if self._variants is None:  # no claim speaks of commits: git is not asked
+            from orchestrator.matrix.variants import plan
+
             self._variants = plan(self._matrix, fact=lambda _: "0" * 12).variants
         return self._variants
 

@@ -49,6 +49,7 @@ class File:
         lines: Where its lines begin.
         trees: Its parsed trees by format, filled as readers ask.
         instructions: What a Dockerfile declares, filled likewise (one list, or none yet).
+        given: The --build-arg options below each pointer, filled likewise.
     """
 
     name: str
@@ -56,6 +57,7 @@ class File:
     lines: Lines
     trees: dict[data.Format, list[Node]] = field(default_factory=dict)
     instructions: list[list[Declaration]] = field(default_factory=list)
+    given: dict[str, list[shell.BuildArg]] = field(default_factory=dict)
 
     def parsed(self, format_: data.Format) -> list[Node]:
         """The trees of the file in a format.
@@ -180,7 +182,11 @@ def places(claim: ClaimSpec, file: File) -> list[Found]:
     if claim.env is not None:
         return dockerfile.pick(file.declared(), "ENV", claim.env, claim.stage)
     if claim.name is not None:
-        return [found for source in scripts(claim, file) for found in shell.read(source, claim.name, claim.branch)]
+        return [
+            found
+            for source in scripts(claim, file, claim.name)
+            for found in shell.read(source, claim.name, claim.branch)
+        ]
     if claim.build_arg is not None:
         return [arg.found for arg in build_args(claim, file) if arg.name == claim.build_arg and arg.found is not None]
     if claim.package is not None:
@@ -213,18 +219,18 @@ def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
         where = re.compile(claim.where) if claim.where is not None else None
     except re.error as error:
         raise ValueError(f"where is not a regular expression: {error}") from error
-    environment: dict[str, str] = {}
-    reader = reader_of(claim, file.name)
-    if reader in {"yaml", "json", "toml"}:
-        environment = data.environment(file.parsed(data_format(reader)))
-    for source in scripts(claim, file):
-        for given in shell.build_args(source, environment):
-            if where is None or where.search(given.command.text):
-                yield given
+    key = f"{reader_of(claim, file.name)} {claim.pointer or ''}"
+    if key not in file.given:
+        reader = reader_of(claim, file.name)
+        known = reader in {"yaml", "json", "toml"}
+        environment = data.environment(file.parsed(data_format(reader))) if known else {}
+        found = (shell.build_args(source, environment) for source in scripts(claim, file, "--build-arg"))
+        file.given[key] = [given for group in found for given in group]
+    yield from (given for given in file.given[key] if where is None or where.search(given.command.text))
 
 
-def scripts(claim: ClaimSpec, file: File) -> Iterator[Source]:
-    """The parts of a file that a shell runs: a script whole, strings of data files, code blocks of pages.
+def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
+    """The parts of a file that a shell runs: a script whole, strings of data files that hold `needle`, code blocks.
 
     Raises:
         ValueError: The file is not what the claim takes it for, or the claim's pointer is wrong.
@@ -232,7 +238,6 @@ def scripts(claim: ClaimSpec, file: File) -> Iterator[Source]:
     reader = reader_of(claim, file.name)
     if reader in {"json", "yaml", "toml"}:
         steps = tree.split_pointer(claim.pointer) if claim.pointer else ()
-        needle = claim.name or "--build-arg"
         yield from data.scripts(file.parsed(data_format(reader)), steps, needle)
     elif reader == "text":
         whole = Source(text=file.text)

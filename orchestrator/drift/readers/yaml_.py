@@ -16,6 +16,7 @@ _ESCAPES = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
     " ": " ", '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029",
 }  # fmt: skip
+_STYLES = {None: Style.YAML_PLAIN, "'": Style.YAML_SINGLE, '"': Style.YAML_DOUBLE}
 _HEX = {"x": 2, "u": 4, "U": 8}
 _BREAK = re.compile(r"[ \t]*(?:\r\n|\n)(?:[ \t]*(?:\r\n|\n))*[ \t]*")
 _MAX_NODES = 50_000  # aliases of aliases grow without bound
@@ -80,6 +81,20 @@ class _Builder:
 
     def _scalar(self, node: Any, start: int, end: int) -> Node:
         value = str(node.value)
+        quoted = node.style in {"'", '"'}
+        inner = (start + self.shift + quoted, end + self.shift - quoted)
+        if (quoted or node.style is None) and self.text[start + quoted : end - quoted] == value:
+            style = _STYLES[node.style]  # spelled as it is, as nearly all are: nothing to map
+            source = Source(text=value, base=inner[0], outer=(style,))
+            return Node(
+                kind="scalar",
+                start=start + self.shift,
+                end=end + self.shift,
+                value=value,
+                inner=inner,
+                style=style,
+                source=source,
+            )
         spelled = _spelling(self.text, start, end, node.style)
         if spelled is None or "".join(spelled[0]) != value:
             return Node(kind="scalar", start=start + self.shift, end=end + self.shift, value=value)
@@ -88,14 +103,12 @@ class _Builder:
         starts = [at + self.shift for at in starts]
         ends = [at + self.shift for at in ends]
         source = Source(text="".join(chars), starts=starts, ends=ends, base=start + self.shift, outer=(style,))
-        quoted = style in {Style.YAML_SINGLE, Style.YAML_DOUBLE}
-        inner = (start + self.shift + quoted, end + self.shift - quoted) if simple else None
         return Node(
             kind="scalar",
             start=start + self.shift,
             end=end + self.shift,
             value=value,
-            inner=inner,
+            inner=inner if simple and style is not Style.YAML_BLOCK else None,
             style=style,
             source=source,
         )
