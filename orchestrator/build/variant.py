@@ -51,9 +51,7 @@ CLIPPED = (
     "--driver-opt env.BUILDKIT_STEP_LOG_MAX_SIZE=-1 --driver-opt env.BUILDKIT_STEP_LOG_MAX_SPEED=-1"
 )
 KILLED = "the step was killed (exit code 137), mostly for want of memory: lower max_jobs or --jobs"
-STEP_DISK = (
-    f"the step's output says that no space is left: see `docker buildx du`, free some with `{PRUNE}`"
-)
+STEP_DISK = f"the step's output says that no space is left: see `docker buildx du`, free some with `{PRUNE}`"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
