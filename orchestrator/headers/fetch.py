@@ -217,9 +217,8 @@ class _File:
         import tenacity
 
         options = self.run.options
-        jitter = tenacity.wait_exponential_jitter(
-            initial=options.backoff, max=options.backoff_most, jitter=options.backoff
-        )
+        growing = tenacity.wait_exponential(multiplier=options.backoff, max=options.backoff_most)
+        jitter = growing + tenacity.wait_random(0, options.backoff)
 
         def pause(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None

@@ -15,6 +15,8 @@ import os
 import re
 import ssl
 import time
+import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from orchestrator.headers.sources import HttpSource
     from orchestrator.headers.store import Store
 
-_CHUNK = 256 * 1024
 _RETRIED = frozenset({403, 408, 421, 423, 425, 429})  # 403: the artifact server answers it in bursts (flashinfer#3164)
 _LONGEST_ASKED = 3600.0
 
@@ -42,6 +43,7 @@ def client(options: Options) -> httpx.Client:
         EnvironmentLacksError: The CA bundle that the environment names cannot be read.
     """
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    _check_proxies()
     try:
         # httpx reads SSL_CERT_FILE and SSL_CERT_DIR itself; the other two are what people have set for pip and curl
         verify = ssl.create_default_context(cafile=bundle) if bundle and Path(bundle).is_file() else True
@@ -56,9 +58,20 @@ def client(options: Options) -> httpx.Client:
         )
     except (ssl.SSLError, OSError) as error:
         raise EnvironmentLacksError(f"the CA bundle of the environment cannot be read: {error}") from error
-    except (ValueError, httpx.InvalidURL) as error:
-        # the text of the error holds the proxy's URL, and with it perhaps a password
-        raise UsageError("a proxy variable (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is not a URL") from error
+
+
+def _check_proxies() -> None:
+    """A proxy that is no URL would look like a dead mirror. Its text is not shown: it may hold a password."""
+    for scheme, address in urllib.request.getproxies().items():
+        if scheme == "no":
+            continue
+        try:
+            parts = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
+            good = bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            good = False
+        if not good:
+            raise UsageError(f"the environment's proxy for {scheme} is not a URL", hint=f"see {scheme.upper()}_PROXY")
 
 
 def _netrc() -> httpx.NetRCAuth | None:
@@ -169,7 +182,7 @@ def _receive(
     with partial.open("r+b" if offset else "wb") as sink:
         sink.seek(offset)
         sink.truncate()
-        for chunk in answer.iter_raw(_CHUNK):
+        for chunk in answer.iter_raw():
             received += len(chunk)
             tally.add(received=len(chunk))
             if offset + received > limit:
@@ -182,8 +195,12 @@ def _receive(
                 raise RetryLaterError(f"{source.name}: still sending when the time was over")
             if now - started > options.patience and received / (now - started) < options.slowest:
                 raise RetryLaterError(f"{source.name}: slower than {options.slowest} bytes/s")
-    if item.size is not None and offset + received < item.size:
-        raise RetryLaterError(f"{source.name}: ended after {offset + received} of {item.size} bytes")
+    total = offset + received
+    if item.size is not None and total < item.size:
+        if declared.isdigit() or _is_page(answer):  # it is all that the server has: another file, or a page
+            _forget(partial)
+            raise WrongBytesError(_PAGE if _is_page(answer) else f"has {total} bytes, {item.size} are expected")
+        raise RetryLaterError(f"{source.name}: ended after {total} of {item.size} bytes")
 
 
 def _settle(partial: Path, item: Wanted, store: Store, tally: Tally, *, page: bool) -> None:
