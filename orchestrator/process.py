@@ -14,14 +14,20 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from orchestrator.errors import EnvironmentLacksError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import threading
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+_POLL = 0.1  # seconds between looks at the wish to stop
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +67,20 @@ def resolve(program: str) -> str:
     return found
 
 
+@contextlib.contextmanager
+def stoppable(stop: threading.Event) -> Iterator[None]:
+    """Within it, and in this thread alone, `run` ends its child and raises InterruptedRunError once `stop` is set.
+
+    A context variable rather than an argument: whoever asks buildx a question deep inside a preflight need not know
+    that somebody may press Ctrl-C.
+    """
+    token = _stop.set(stop)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -80,10 +100,11 @@ def run(
 
     Raises:
         EnvironmentLacksError: The program is not there, or it ran past `timeout`.
+        InterruptedRunError: A stop was asked for (see `stoppable`).
     """
     child = spawn(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
     try:
-        out, err = child.communicate(None if stdin is None else stdin.encode(), timeout=timeout)
+        out, err = _communicate(child, None if stdin is None else stdin.encode(), timeout)
     except subprocess.TimeoutExpired as error:
         kill_group(child, signal.SIGKILL)
         child.communicate()
@@ -98,6 +119,22 @@ def run(
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
     )
+
+
+def _communicate(child: subprocess.Popen[bytes], data: bytes | None, timeout: float | None) -> tuple[bytes, bytes]:
+    stop = _stop.get()
+    if stop is None:
+        return child.communicate(data, timeout=timeout)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return child.communicate(data, timeout=_POLL)
+        except subprocess.TimeoutExpired:
+            data = None  # what was not written yet is remembered by communicate
+            if stop.is_set():
+                raise InterruptedRunError("stopped") from None
+            if deadline is not None and time.monotonic() > deadline:
+                raise
 
 
 def spawn(

@@ -10,24 +10,27 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from orchestrator import process
 from orchestrator.bake.file import Output
 from orchestrator.build import features
 from orchestrator.build import jobs as making
 from orchestrator.build.disk import check_disk
 from orchestrator.build.journal import Journal
-from orchestrator.build.outcome import Outcome, exit_code
+from orchestrator.build.outcome import ErrorInfo, Outcome, Status, exit_code
 from orchestrator.build.report import report, write_report
 from orchestrator.build.scheduler import build_all
 from orchestrator.build.signals import stop_on_signals
 from orchestrator.engine import client, doctor
-from orchestrator.errors import EnvironmentLacksError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from orchestrator.bake.file import Extras
+    from orchestrator.bake.process import Stop
     from orchestrator.build.reporter import Reporter
     from orchestrator.matrix.variants import Plan
 
@@ -94,6 +97,37 @@ def build(
         MatrixError: buildx refuses the bake files.
     """
     started = datetime.now(UTC)
+    # Before signals are caught: a download is not a child process, and a plain Ctrl-C ends it at once.
+    extras = features.header_extras(plan, fetch=not request.air_gapped)
+    if request.air_gapped:
+        extras = features.isolated(plan, extras, request.registries)
+    with stop_on_signals() as stop:
+        try:
+            with process.stoppable(stop):
+                ready = _prepare(plan, request, extras, run=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
+        except InterruptedRunError:
+            outcomes = [_not_started(variant.id) for variant in plan.variants]
+            logs = plan.matrix.root / making.STATE
+        else:
+            logs = ready.prepared.logs
+            outcomes = _run(ready, request, stop=stop, reporter=reporter, warn=warn)
+        if request.report is not None:
+            _write(request.report, report(making.infos(plan), outcomes, started=started))
+        interrupted = stop.is_set()
+    return Result(outcomes=tuple(outcomes), code=exit_code(outcomes, interrupted=interrupted), logs=logs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ready:
+    """Everything that a run needs before its first variant starts."""
+
+    prepared: making.Prepared
+    journal: Journal
+    disk: Path | None
+
+
+def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, run: str) -> _Ready:
+    """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     cache = plan.matrix.spec.cache
     writes = cache.backend if cache.write and (request.output.push or cache.backend in {"local", "gha"}) else "off"
     engine = doctor.require_engine(
@@ -108,51 +142,63 @@ def build(
         _make(output.directory)  # buildx opens the files of --output even to print what it would do
     docker = client.docker_command()
     after = features.AfterBuild(
-        plan=plan, docker=docker, verify=request.verify, pushed=bool(output.hold), loaded=output.load,
+        plan=plan,
+        docker=docker,
+        verify=request.verify,
+        pushed=bool(output.hold),
+        loaded=output.load,
         directory=output.directory,
-    )  # fmt: skip
-    extras = features.header_extras(plan, fetch=not request.air_gapped)
-    if request.air_gapped:
-        extras = features.isolated(plan, extras, request.registries)
-    name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
-    prepared = making.prepare(
-        plan,
-        making.Options(
-            docker=docker,
-            run=name,
-            builder=request.builder,
-            output=output,
-            extras=extras,
-            after=after if request.verify else None,
-        ),
-    )  # fmt: skip
+    )
+    options = making.Options(
+        docker=docker,
+        run=run,
+        builder=request.builder,
+        output=output,
+        extras=extras,
+        after=after if request.verify else None,
+    )
+    prepared = making.prepare(plan, options)
     if request.air_gapped:
         features.require_inputs(plan, prepared.targets, extras, request.registries, docker)
-    journal = Journal(prepared.state / "journal.jsonl")
-    disk = _engine_disk(engine)
-    peaks = [journal.peak(job.id) for job in prepared.jobs]
-    for warning in check_disk(disk or prepared.state, peaks, parallel=request.parallel):
+    return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=_engine_disk(engine))
+
+
+def _run(
+    ready: _Ready,
+    request: Request,
+    *,
+    stop: Stop,
+    reporter: Callable[[list[str]], AbstractContextManager[Reporter]],
+    warn: Callable[[str], None],
+) -> list[Outcome]:
+    jobs = ready.prepared.jobs
+    peaks = [ready.journal.peak(job.id) for job in jobs]
+    for warning in check_disk(ready.disk or ready.prepared.state, peaks, parallel=request.parallel):
         warn(warning)
-    _tidy(prepared.state / "runs")
-    with stop_on_signals() as stop, reporter([job.id for job in prepared.jobs]) as watching:
-        outcomes = build_all(
-            prepared.jobs,
+    _tidy(ready.prepared.state / "runs")
+    with reporter([job.id for job in jobs]) as watching:
+        return build_all(
+            jobs,
             parallel=request.parallel,
             fail_fast=request.fail_fast,
             reporter=watching,
             stop=stop,
-            journal=journal,
+            journal=ready.journal,
             resume=request.resume,
-            disk=disk,
+            disk=ready.disk,
         )
-        interrupted = stop.is_set()
-        if request.report is not None:
-            try:
-                write_report(request.report, report(making.infos(plan), outcomes, started=started))
-            except OSError as error:
-                reason = f"{request.report}: the report cannot be written: {error.strerror}"
-                raise EnvironmentLacksError(reason) from error
-    return Result(outcomes=tuple(outcomes), code=exit_code(outcomes, interrupted=interrupted), logs=prepared.logs)
+
+
+def _not_started(variant: str) -> Outcome:
+    error = ErrorInfo(class_="interrupted", message="stopped by a signal before it was started")
+    return Outcome(id=variant, status=Status.CANCELLED, error=error)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        write_report(path, content)
+    except OSError as error:
+        raise EnvironmentLacksError(f"{path}: the report cannot be written: {error.strerror}") from error
 
 
 def _make(directory: Path) -> None:

@@ -22,6 +22,7 @@ from orchestrator.errors import (
     OrchestrateError,
     VerificationError,
 )
+from orchestrator.process import stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,6 +128,8 @@ def build_variant(
         if state.command is None:
             try:
                 state.command = job.prepare()
+            except InterruptedRunError:  # by `halt`, which tells the reason
+                return _Tried()
             except NetworkError as error:
                 return _Tried(error=error_info(error, "arrived"), transient=True)
             except OrchestrateError as error:
@@ -147,13 +150,14 @@ def build_variant(
         reporter.waiting(job.id, number, policy.attempts, seconds, _reason(tried))
 
     try:
-        tried = attempts(
-            once, again=lambda t: t.transient, policy=policy, stop=halt, before_wait=before_wait, sleep=sleep
-        )
-        outcome = done(**_ending(tried, state.command, halted=why_halted() if halt.is_set() else ""))
-        if outcome.status is not Status.BUILT or job.after is None:
-            return outcome
-        return _verified(job.after, outcome, halted=why_halted() if halt.is_set() else "", begun=begun)
+        with stoppable(halt):
+            tried = attempts(
+                once, again=lambda t: t.transient, policy=policy, stop=halt, before_wait=before_wait, sleep=sleep
+            )
+            outcome = done(**_ending(tried, state.command, halted=why_halted() if halt.is_set() else ""))
+            if outcome.status is not Status.BUILT or job.after is None:
+                return outcome
+            return _verified(job.after, outcome, halted=why_halted() if halt.is_set() else "", begun=begun)
     except OrchestrateError as error:  # docker itself is missing, say
         return done(error=error_info(error, "environment"))
     except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
@@ -205,6 +209,8 @@ def _verified(after: Callable[[Outcome], Outcome], outcome: Outcome, *, halted: 
         return replace(outcome, status=Status.CANCELLED, error=error, notes=(*outcome.notes, note))
     try:
         outcome = after(outcome)
+    except InterruptedRunError as error:
+        outcome = replace(outcome, status=Status.CANCELLED, error=error_info(error, "interrupted"))
     except OrchestrateError as error:
         outcome = replace(outcome, status=Status.FAILED, error=error_info(error, "verification"))
     except Exception as error:  # noqa: BLE001 - as in build_variant; the digest is kept

@@ -1,0 +1,42 @@
+"""A stop during a preflight: what it runs is ended with it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from pathlib import Path
+
+from orchestrator.bake.process import BakeCommand, Stop
+from orchestrator.build.outcome import Status
+from orchestrator.build.reporter import Silent
+from orchestrator.build.scheduler import Job, build_all
+from orchestrator.process import run
+
+MARK = "ORCHESTRATE_TEST_MARK"
+
+
+def marked(mark: str) -> bool:
+    """Whether a process with the mark in its environment is there."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                    return True
+    return False
+
+
+def test_a_stop_ends_what_a_preflight_runs() -> None:
+    mark, stop, started = uuid.uuid4().hex, Stop(), time.monotonic()
+
+    def prepare() -> BakeCommand:
+        stop.set()
+        run(["sleep", "60"], env={MARK: mark})
+        raise AssertionError("it was not stopped")
+
+    (outcome,) = build_all([Job(id="a", prepare=prepare)], parallel=1, fail_fast=False, reporter=Silent(), stop=stop)
+    assert time.monotonic() - started < 5
+    assert outcome.status is Status.CANCELLED
+    assert outcome.error is not None
+    assert outcome.error.message == "stopped by a signal"
+    assert not marked(mark)
