@@ -147,10 +147,10 @@ def _variables(
             continue
         key = _KEY.match(text, at)
         if key is None:  # not a name: step over the word, BuildKit would refuse the file anyway
-            at = max(read_word(text, at, escape=escape, stop=DOCKERFILE_STOP).end, at + 1)
+            at = max(read_word(text, at, escape=escape, stop=DOCKERFILE_STOP, shell=False).end, at + 1)
             continue
         if text[key.end() : key.end() + 1] == "=":
-            word = read_word(text, key.end() + 1, escape=escape, stop=DOCKERFILE_STOP)
+            word = read_word(text, key.end() + 1, escape=escape, stop=DOCKERFILE_STOP, shell=False)
         elif kind == "ENV":  # the old form: ENV NAME the rest of the line
             yield _old_env(source, key[0], key.end(), scope)
             return
@@ -174,7 +174,7 @@ def _old_env(source: Source, name: str, at: int, scope: _Scope) -> Declaration:
     while at < len(text) and text[at] in " \t":
         at += 1
     end = len(text.rstrip())
-    word = read_word(text[:end], at, stop=frozenset())
+    word = read_word(text[:end], at, stop=frozenset(), shell=False)
     found = place(source, word, scope.values.get, where=f"stage {scope.name}")
     scope.values[name] = word.expand(text, scope.values.get)
     return Declaration(kind="ENV", name=name, stage=scope.name, found=found)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHELL_STOP = frozenset(" \t\r\n;|&()<>")
 DOCKERFILE_STOP = frozenset(" \t\r\n")
+_DEFAULTING = frozenset({":-", "-", ":=", "="})
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
 
@@ -74,7 +75,7 @@ class Word:
 
 def _expand(variable: Variable, text: str, lookup: Callable[[str], str | None]) -> str | None:
     known = lookup(variable.name) if variable.name else None
-    if variable.operator in {":-", "-", ":=", "="}:
+    if variable.operator in _DEFAULTING:
         default = text[variable.default_start : variable.default_end]
         return known or (None if "$" in default or "`" in default else default)
     return known if not variable.operator else None
@@ -90,7 +91,8 @@ def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, wh
     value = word.expand(text, lookup)
     alone = not more and not any(isinstance(part, str) and part for part in word.parts)
     default = text[first.default_start : first.default_end]
-    if alone and first.operator in {":-", "-", ":=", "="} and "$" not in default and "`" not in default:
+    literal = first.operator in _DEFAULTING and not any(char in default for char in "$`")
+    if alone and literal and not lookup(first.name):
         start, end = _unquoted(text, first.default_start, first.default_end)
         return source.found(text[start:end], start, end, Style.RAW, where=where)
     return source.found(
@@ -111,8 +113,15 @@ def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = SHELL_STOP) -> Word:
+def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = SHELL_STOP, shell: bool = True) -> Word:
     """The word that starts at an offset (an empty one where a separator stands there).
+
+    Args:
+        text: The text.
+        at: The offset.
+        escape: The escape character.
+        stop: The characters that end a word.
+        shell: Whether backticks and $(…) run commands, as they do in a shell and not in a Dockerfile.
 
     A quote that is never closed ends with the text: a reader of strangers' files must not stumble over one.
     """
@@ -128,7 +137,7 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
             segments.append(Style.SINGLE)
             pos = min(close + 1, len(text))
         elif char == '"':
-            pos = _double(text, pos + 1, parts, escape)
+            pos = _double(text, pos + 1, parts, escape, shell=shell)
             segments.append(Style.DOUBLE)
         else:
             if not segments or segments[-1] is not Style.WORD:
@@ -137,8 +146,8 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
                 goes_on = text.startswith(("\n", "\r\n"), pos + 1)  # a line that goes on
                 parts.append("" if goes_on else text[pos + 1 : pos + 2])
                 pos = text.index("\n", pos) + 1 if goes_on else min(pos + 2, len(text))
-            elif char in "$`":
-                pos = _variable(text, pos, parts)
+            elif char == "$" or (char == "`" and shell):
+                pos = _variable(text, pos, parts, shell=shell)
             else:
                 parts.append(char)
                 pos += 1
@@ -155,7 +164,7 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
     )
 
 
-def _double(text: str, pos: int, parts: list[str | Variable], escape: str) -> int:
+def _double(text: str, pos: int, parts: list[str | Variable], escape: str, *, shell: bool) -> int:
     """Read the inside of "…" into `parts` and give the offset after its closing quote."""
     while pos < len(text) and text[pos] != '"':
         char = text[pos]
@@ -164,20 +173,20 @@ def _double(text: str, pos: int, parts: list[str | Variable], escape: str) -> in
             if text.startswith(("\n", "\r\n"), pos + 1):
                 pos = text.index("\n", pos) + 1
                 continue
-            if following in f'"$`{escape}':
+            if following in f'"${escape}' or (following == "`" and shell):
                 parts.append(following)
             else:
                 parts.append(char + following)
             pos += 2
-        elif char in "$`":
-            pos = _variable(text, pos, parts)
+        elif char == "$" or (char == "`" and shell):
+            pos = _variable(text, pos, parts, shell=shell)
         else:
             parts.append(char)
             pos += 1
     return min(pos + 1, len(text))
 
 
-def _variable(text: str, pos: int, parts: list[str | Variable]) -> int:
+def _variable(text: str, pos: int, parts: list[str | Variable], *, shell: bool) -> int:
     """Read what `$` or a backtick begins into `parts` and give the offset after it."""
     if text[pos] == "`":
         close = text.find("`", pos + 1)
@@ -188,7 +197,7 @@ def _variable(text: str, pos: int, parts: list[str | Variable]) -> int:
     if named:
         parts.append(Variable(name=named[0], operator="", start=pos, end=named.end()))
         return named.end()
-    if text[pos + 1 : pos + 2] not in {"{", "("}:
+    if text[pos + 1 : pos + 2] not in ({"{", "("} if shell else {"{"}):
         parts.append("$")
         return pos + 1
     end = _balanced(text, pos + 1)

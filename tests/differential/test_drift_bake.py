@@ -1,0 +1,138 @@
+"""Our reading of bake files beside buildx's own (`bake --print`): what arguments a target gets when nothing is set."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.drift.readers import bake
+from tests.support.engine import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORDS = (
+    "8.0 9.0",
+    "12.0+PTX",
+    "x",
+    "é",
+    'say "x"',
+    "a\\b",
+    "${literal}",
+    "%{if}",
+    "#",
+    "// no",
+    "}",
+    "{",
+    "a=b",
+    "",
+    "$5",
+)
+
+
+def printed(folder: Path, name: str) -> dict[str, dict[str, str]]:
+    """Target -> its arguments, as buildx evaluates them."""
+    argv = ["docker", "buildx", "bake", "-f", name, "--print", "all"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr + (folder / name).read_text()
+    return {
+        # what --print writes is a bake file again: its own strings are templates, and escaped
+        target: {key: value.replace("$${", "${").replace("%%{", "%{") for key, value in body.get("args", {}).items()}
+        for target, body in json.loads(done.stdout)["target"].items()
+    }
+
+
+def quoted(value: str) -> str:
+    text = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "$${").replace("%{", "%%{")
+    return f'"{text}"'
+
+
+def hcl(seed: int) -> str:
+    draw = random.Random(seed)
+    lines = ["# a } comment", "/* and { another\n} */"]
+    for number in range(6):
+        value = draw.choice([quoted(draw.choice(WORDS)), "16", "2.5", "true", quoted(draw.choice(WORDS))])
+        if number and draw.random() < 0.4:
+            value = f'"a-${{V{draw.randrange(number)}}}-${{ V{draw.randrange(number)} }}"'
+        comment = draw.choice(["", " # after", " // after"])
+        lines.append(f'variable "V{number}" {{\n  default = {value}{comment}\n}}')
+    names = [f"t{number}" for number in range(5)]
+    for number, name in enumerate(names):
+        inherits = draw.sample(names[:number], k=min(number, draw.randrange(3)))
+        args = []
+        for _ in range(4):
+            value = draw.choice(
+                [quoted(draw.choice(WORDS)), f"V{draw.randrange(6)}", f'"${{V{draw.randrange(6)}}}x"', "7", "false"]
+            )
+            key = draw.choice([f"a{draw.randrange(6)}", f'"a{draw.randrange(6)}"'])
+            args.append(f"{key} {draw.choice(['=', ':'])} {value}")
+        unique = {item.split(" ")[0].strip('"'): item for item in args}.values()
+        joined = draw.choice(["\n    ", ", "]).join(unique)
+        lines.append(
+            f'target "{name}" {{\n  inherits = [{", ".join(quoted(one) for one in inherits)}]\n'
+            f"  dockerfile-inline = <<EOT\nFROM scratch\nARG x = {{\nEOT\n  args = {{\n    {joined}\n  }}\n}}"
+        )
+    lines.append(f'group "all" {{ targets = [{", ".join(quoted(one) for one in names)}] }}')
+    return draw.choice(["\n", "\n\n"]).join(lines) + "\n"
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_hcl_says_what_buildx_says(tmp_path: Path, seed: int) -> None:
+    text = hcl(seed)
+    (tmp_path / "docker-bake.hcl").write_text(text)
+    _compare(bake.parse(text, json=False), printed(tmp_path, "docker-bake.hcl"), text)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_json_says_what_buildx_says(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    escaped = [word.replace("${", "$${").replace("%{", "%%{") for word in WORDS]
+    names = ["t0", "t1", "t2"]
+    content = {
+        "variable": {f"V{number}": {"default": draw.choice([*escaped, "8", "7"])} for number in range(4)},
+        "target": {
+            name: {
+                "inherits": names[:number][: draw.randrange(3)],
+                "args": {
+                    f"a{arg}": draw.choice([*escaped, f"${{V{draw.randrange(4)}}}-x"])
+                    for arg in range(draw.randrange(5))
+                },
+            }
+            for number, name in enumerate(names)
+        },
+        "group": {"all": {"targets": names}},
+    }  # fmt: skip
+    text = json.dumps(content, indent=draw.choice([None, 2]), ensure_ascii=draw.random() < 0.5)
+    (tmp_path / "bake.json").write_text(text)
+    _compare(bake.parse(text, json=True), printed(tmp_path, "bake.json"), text)
+
+
+def test_this_repositorys_own() -> None:
+    for folder, name in ((ROOT, "docker/docker-bake.hcl"), (ROOT / "examples/axpy", "docker-bake.hcl")):
+        text = (folder / name).read_text()
+        file = bake.parse(text, json=False)
+        targets = [target for target in file.targets if not target.startswith("_")]
+        argv = ["docker", "buildx", "bake", "-f", name, "--print", *targets]
+        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        theirs = json.loads(done.stdout)["target"]
+        for target in targets:
+            for key, value in theirs[target].get("args", {}).items():
+                found = file.arg(target, key)
+                assert found is not None
+                assert found.value == value or found.via.startswith("it is the expression")
+
+
+def _compare(file: bake.BakeFile, theirs: dict[str, dict[str, str]], text: str) -> None:
+    assert theirs
+    for target, args in theirs.items():
+        ours = {}
+        for key in {*args, *(name for body in file.targets.values() for name in body.args)}:
+            found = file.arg(target, key)
+            if found is not None:
+                ours[key] = found.value
+        assert ours == args, (target, text)
