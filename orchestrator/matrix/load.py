@@ -8,7 +8,7 @@ file of versions is never meant.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import MatrixError, Problem, did_you_mean
@@ -27,6 +27,7 @@ Path_ = tuple[str | int, ...]
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 50_000  # aliases of aliases grow without bound ("billion laughs"); no real matrix comes near
 _MAX_DEPTH = 40
+_MAX_SHOWN = 400  # characters of one part of a message
 _OPTIONAL = frozenset({"overrides", "exclude", "publish", "cache", "headers", "verify", "claims", "filter"})
 
 
@@ -165,9 +166,24 @@ def parse(data: bytes, *, path: Path, shown: str) -> Matrix:
 
 def invalid(shown: str, problems: Iterable[Problem]) -> MatrixError:
     """The error for a file with problems, sorted by position."""
-    ordered = sorted(set(problems), key=lambda p: (p.line, p.column, p.what))
+    ordered = sorted({_readable(problem) for problem in problems}, key=lambda p: (p.line, p.column, p.what))
     count = f"{len(ordered)} problem{'s' if len(ordered) != 1 else ''}"
     return MatrixError(f"{shown}: {count}", problems=ordered)
+
+
+def _readable(problem: Problem) -> Problem:
+    """The problem on one line: what a file holds may be long, or end lines and move a terminal's cursor."""
+    return replace(
+        problem, what=_clean(problem.what), expected=_clean(problem.expected), found=_clean(problem.found),
+        hint=_clean(problem.hint),
+    )  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    text = text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _compose(data: bytes, shown: str) -> tuple[Any, Positions, list[Problem]]:
@@ -340,7 +356,7 @@ def _describe(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
-    text = str(value).replace("\n", "\\n")
+    text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 

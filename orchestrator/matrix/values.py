@@ -23,9 +23,7 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 def blank_fields(spec: MatrixFile) -> dict[str, str]:
     """Every `axis.field` as empty text: a field that only some values of an axis have is empty for the others."""
-    return {
-        f"{axis}.{name}": "" for axis, values in spec.axes.items() for fields in values.values() for name in fields
-    }
+    return {f"{axis}.{name}": "" for axis, values in spec.axes.items() for fields in values.values() for name in fields}
 
 
 class VariantValues(dict[str, str]):

@@ -156,6 +156,7 @@ class _Expansion:
             with contextlib.suppress(UnknownToolkitError):  # rules.py reports it
                 self.toolkits[name] = toolkit_for(entry.version)
         self.layers = layers.layers(matrix.spec, matrix.positions, given)
+        self.told: set[tuple[str, str]] = set()
         self.used: set[tuple[str, int]] = set()  # overrides and excludes that match a cell
 
     # -- expansion ------------------------------------------------------------------------------------------------
@@ -246,7 +247,8 @@ class _Expansion:
             headers = cell["target"] in spec.headers.targets
         if selection.empty:
             why = "; ".join(f"{item.arch}: {item.why}" for item in selection.dropped)
-            self._problem(arch_list, f"{name}: no architecture is left for CUDA {cell['cuda']} ({why})")
+            what = f"{name}: no architecture is left for CUDA {cell['cuda']} ({why})"
+            self._problem(arch_list, what, kind=f"empty on {cell['cuda']}")
         index = [
             Value(text=text, template=text, origin=layers.origin(self.at, ("publish", "tags", number)))
             for number, text in enumerate(spec.publish.tags if spec.publish is not None else [])
@@ -299,7 +301,7 @@ class _Expansion:
         try:
             return replace(value, text=self._text(value.template, values))
         except DialectError as error:
-            self._problem(value, f"{values['variant.id']}: {error}")
+            self._problem(value, f"{values['variant.id']}: {error}", kind="dialect")
             return value
 
     def _text(self, text: str, values: VariantValues) -> str:
@@ -313,18 +315,21 @@ class _Expansion:
         for tag in tags:
             name, colon, label = tag.text.rpartition(":")
             if not colon or "/" in label:
-                self._problem(tag, f"{tag.text} has no tag", hint='write it as "{image}:…"')
+                self._problem(tag, f"{tag.text} has no tag", hint='write it as "{image}:…"', kind="tag")
             elif not _TAG.fullmatch(label) or not name:
-                self._problem(
-                    tag, f"{tag.text} is no image reference: the tag may hold letters, digits, _ . -, 128 at most"
-                )
+                what = f"{tag.text} is no image reference: the tag may hold letters, digits, _ . -, 128 at most"
+                self._problem(tag, what, kind="tag")
         return tags
 
     # -- what only the expansion shows ------------------------------------------------------------------------------
 
-    def _problem(self, value: Value, what: str, hint: str = "") -> None:
+    def _problem(self, value: Value, what: str, hint: str = "", *, kind: str) -> None:
+        """A problem of one value; the same kind of it in other variants is told once, not ten thousand times."""
         if not value.origin.place:
             raise UsageError(what, hint=hint)
+        if (value.origin.place, kind) in self.told:
+            return
+        self.told.add((value.origin.place, kind))
         _, line, column = value.origin.place.rsplit(":", 2)
         self.problems.append(Problem(file=self.at.file, line=int(line), column=int(column), what=what, hint=hint))
 
@@ -376,9 +381,10 @@ class _Expansion:
                 if owner != variant.id:
                     self._problem(
                         tag, f"{owner} and {variant.id} both push {tag.text}",
-                        hint="add a placeholder that differs between them",
+                        hint="add a placeholder that differs between them", kind="shared",
                     )  # fmt: skip
             owner = caches.setdefault(variant.cache_ref, variant.id)
-            if owner != variant.id and writes:
+            if owner != variant.id and writes and ("", "cache") not in self.told:
+                self.told.add(("", "cache"))
                 what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one would win"
                 self.problems.append(self.at.problem(("cache", "ref"), what, hint="add {variant.id}"))
