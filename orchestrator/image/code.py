@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.image import cubin
-from orchestrator.image.elf import DamagedFileError, Section, Window, read_header
+from orchestrator.image.elf import DamagedFileError, Section, Window, read_header, read_sections
 from orchestrator.image.fatbin import EXECUTABLE, KEY, MAX_IMAGES, RELOCATABLE, Kind, read_containers, read_section
 
 if TYPE_CHECKING:
@@ -231,37 +231,32 @@ def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
         folder = Folder(deep=deep)
         for part in _archive_members(source):
             if read_header(part.read_at(0, 64)) is not None:
-                _fold(part, folder)
+                _fold(part, read_containers(part, read_sections(part)), folder)
         return folder.result(source.size)
     folder = Folder(deep=deep)
     if source.read_at(0, len(KEY)) == KEY:
         whole = Section(name=EXECUTABLE, type=1, offset=0, size=source.size)
-        _fold_all(source, read_section(source, whole), folder)
+        _fold(source, read_section(source, whole), folder)
         return folder.result(source.size)
     bare = cubin.bare_architecture(source)
     if bare is not None:
         return FileCode(size=source.size, bare=f"{bare[0]}{bare[1]}")
     try:
-        _fold(source, folder)
+        sections = read_sections(source)
     except DamagedFileError:
         if not _has_key(source):  # test data of debuggers and linkers: damaged, but nothing to do with GPUs
             return None
         raise
+    _fold(source, read_containers(source, sections), folder)
     return folder.result(source.size)
 
 
 def _has_key(source: Source) -> bool:
-    signs = (KEY, EXECUTABLE.encode(), RELOCATABLE.encode())
     step = 1 << 20
-    pieces = (source.read_at(at, step + 32) for at in range(0, source.size, step))
-    return any(sign in piece for piece in pieces for sign in signs)
+    return any(KEY in source.read_at(at, step + len(KEY) - 1) for at in range(0, source.size, step))
 
 
-def _fold(source: Source, folder: Folder) -> None:
-    _fold_all(source, read_containers(source), folder)
-
-
-def _fold_all(source: Source, containers: Iterable[Container], folder: Folder) -> None:
+def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> None:
     for container in containers:
         opened = {
             image.payload: names_in(source.read_at(image.payload, image.stored), image, deep=folder.deep)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from orchestrator.image.elf import NOBITS, DamagedFileError, read_sections
+from orchestrator.image.elf import NOBITS, DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orchestrator.image.elf import Section, Source
 
@@ -209,15 +209,16 @@ def gap(after: bytes) -> int:
     return zeros
 
 
-def read_containers(source: Source) -> Iterator[Container]:
+def read_containers(source: Source, sections: Iterable[Section]) -> Iterator[Container]:
     """Every container of the two sections for device code of an ELF file, in the order of the file's section table.
 
     Args:
-        source: The file; what is no 64-bit little-endian ELF file has none.
+        source: The file.
+        sections: All its sections.
 
     Raises:
-        DamagedFileError: The file's tables or containers contradict themselves.
+        DamagedFileError: The containers contradict themselves.
     """
-    for section in read_sections(source):
+    for section in sections:
         if section.name in (EXECUTABLE, RELOCATABLE) and section.type != NOBITS:
             yield from read_section(source, section)

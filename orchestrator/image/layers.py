@@ -30,7 +30,7 @@ MAX_ALIASES = 10_000  # links to directories multiply
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
-_RELEASE = re.compile(rb"Cuda compilation tools, release \d+\.\d+, V(\d+\.\d+\.\d+)")
+_RELEASE = re.compile(rb"Cuda compilation tools, release \d+\.\d+, V(\d+\.\d+\.\d+)[^\d]")
 # Packages that compile on the device's host: no fatbin shows what they can reach (Triton 3.9.0, TileLang 0.1.15 and
 # vLLM's deep_gemm hold no container).
 _COMPILES_LATER = re.compile(
