@@ -36,7 +36,7 @@ ACCEPT = (
 ATTEMPTS = 4
 _TIMEOUT = 30.0
 _REFERENCE = re.compile(
-    r"(?:(?P<host>[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?)/)?"
+    r"(?:(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?)/)?"
     r"(?P<name>[a-z0-9]+(?:(?:\.|_|__|-+|/)[a-z0-9]+)*)"
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
@@ -67,7 +67,7 @@ def parse_reference(text: str) -> Reference:
         UsageError: It is none.
     """
     match = _REFERENCE.fullmatch(text)
-    if not match:
+    if not match or re.match(r"[^.:/]*[A-Z][^.:/]*/", text):  # a host has a dot, a name is small
         raise UsageError(f"{text!r} is neither a file nor an image reference")
     host, name = match["host"] or "", match["name"]
     if host and not ("." in host or ":" in host or host == "localhost"):  # docker's own rule: acme/app is on its hub
