@@ -215,6 +215,15 @@ def bundle_digest(lock: Lock) -> str:
     return f"sha256:{hashlib.sha256(sums(lock).encode()).hexdigest()}"
 
 
+def _total(lock: Lock) -> dict[str, int]:
+    return {
+        "files": len(lock.files),
+        "bytes": lock.bytes,
+        "headers": len(lock.headers),
+        "header_bytes": sum(file.size for file in lock.headers),
+    }
+
+
 def dumps(lock: Lock) -> str:
     """The lock as text: sorted, one line a file, ending in a newline, the same on every machine."""
     head: dict[str, Any] = {
@@ -224,12 +233,7 @@ def dumps(lock: Lock) -> str:
         "tier": lock.tier,
         "sm": list(lock.sm),
         "bundle": bundle_digest(lock),
-        "total": {
-            "files": len(lock.files),
-            "bytes": lock.bytes,
-            "headers": len(lock.headers),
-            "header_bytes": sum(file.size for file in lock.headers),
-        },
+        "total": _total(lock),
         "missing": list(lock.missing),
         "not_covered": list(lock.not_covered),
     }
@@ -258,6 +262,8 @@ def loads(text: str, *, where: str = DEFAULT_NAME) -> Lock:
             raise VerificationError(f"{where}: schema {raw['schema']!r}, this program reads {SCHEMA}")
         lock = _from_json(raw)
         told = raw["bundle"]
+        if raw["total"] != _total(lock):
+            raise ValueError("total is not that of its files")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise VerificationError(f"{where}: not a FlashInfer lock file ({reason})", hint=_MAKE) from error
