@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator.drift.check import check
 from orchestrator.matrix.load import load
@@ -68,3 +69,13 @@ def test_the_fixed_versions_file_is_what_its_generator_writes(copy: Path) -> Non
     assert (stale.returncode, "run it" in stale.stderr) == (3, True)
     subprocess.run([sys.executable, str(copy / "scripts/versions")], check=True)
     assert '"default": "3.13"' in (copy / "docker/versions.json").read_text()
+
+
+def test_the_pre_commit_hooks_run(copy: Path) -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert [hook["id"] for hook in hooks] == ["orchestrate-check", "orchestrate-check-fix"]
+    dockerfile = copy / "docker/Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("ARG CUDA_VERSION=13.0.2", "ARG CUDA_VERSION=13.0.1"))
+    for hook, code in zip([*hooks, hooks[0]], [3, 0, 0], strict=True):
+        _, *words = hook["entry"].split()
+        orchestrate(copy, *words, code=code)
