@@ -1,0 +1,71 @@
+"""Speed of `orchestrate plan`: the whole process beside buildx's own evaluation of one target, and how it grows.
+
+python -m benchmarks.plan [RUNS]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.timing import best, row, seconds
+
+COMMAND = str(Path(sys.executable).parent / "orchestrate")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def matrix(variants: int) -> str:
+    """A matrix of so many variants: two CUDA releases, two platforms, the rest along an axis."""
+    text = (ROOT / "matrix.yaml").read_text()
+    axis = "".join(f'    "{number}": {{}}\n' for number in range(variants // 8))
+    text = text.replace("\nvariants:\n", f"\naxes:\n  number:\n{axis}\nvariants:\n", 1)
+    text = text.replace("{git.sha}-", "{git.sha}-n{number}-").replace("{git.sha}{cuda", "{git.sha}-n{number}{cuda")
+    return text[: text.index("\nclaims:")]
+
+
+def run(directory: Path, *words: str) -> None:
+    """Run a command in a directory; its output is thrown away, its failure is not."""
+    done = subprocess.run(words, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    buildx = ("docker", "buildx", "bake", "-f", "docker/docker-bake.hcl", "--print", "openai")
+    ours, theirs = best(runs, lambda: run(ROOT, COMMAND, "plan"), lambda: run(ROOT, *buildx))
+    row(
+        "orchestrate plan, the shipped matrix (8 variants)",
+        ours,
+        theirs,
+        "docker buildx bake --print, one target",
+        "2.5x",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        run(here, "git", "init", "-q")
+        run(
+            here,
+            "git",
+            "-c",
+            "user.name=b",
+            "-c",
+            "user.email=b@example.org",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "b",
+        )
+        times = {}
+        for count in (1_000, 10_000):
+            (here / "matrix.yaml").write_text(matrix(count))
+            (here / "docker").mkdir(exist_ok=True)
+            times[count] = min(seconds(lambda: run(here, COMMAND, "plan", "--format", "json")) for _ in range(3))
+    row("plan --format json of 10,000 variants", times[10_000], times[1_000], "of 1,000", "10x and under 3 s")
+
+
+if __name__ == "__main__":
+    main()
