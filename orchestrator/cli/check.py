@@ -67,8 +67,9 @@ def register(app: typer.Typer) -> None:
 
 def _check(matrix: Matrix, format_: CheckFormat) -> None:
     from orchestrator.drift.check import check
+    from orchestrator.drift.evaluate import Buildx
 
-    report = check(matrix)
+    report = check(matrix, buildx=Buildx(root=matrix.root))
     _print(matrix, report, format_)
     if not report.clean:
         fixable = sum(one.edit is not None for one in report.disagreements)
@@ -78,9 +79,10 @@ def _check(matrix: Matrix, format_: CheckFormat) -> None:
 
 def _fix(matrix: Matrix, format_: CheckFormat, *, write: bool) -> None:
     from orchestrator.drift import fix
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.ui import drift_view
 
-    found = fix.fix(matrix)
+    found = fix.fix(matrix, buildx=Buildx(root=matrix.root))
     if write:
         fix.write(found.texts, matrix.root)
     shown = found.after if write else found.before

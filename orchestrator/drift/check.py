@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.drift.claims import File
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.expect import Expected
     from orchestrator.drift.text import Found
     from orchestrator.errors import Problem
@@ -106,18 +107,25 @@ class Report:
         return not self.disagreements
 
 
-def check(matrix: Matrix, root: Path | None = None, *, overlay: Mapping[str, str] | None = None) -> Report:
+def check(
+    matrix: Matrix,
+    root: Path | None = None,
+    *,
+    overlay: Mapping[str, str] | None = None,
+    buildx: Buildx | None = None,
+) -> Report:
     """Compare every claimed place with the matrix.
 
     Args:
         matrix: A loaded matrix.
         root: The directory that claims' paths start from, by default the matrix's own.
         overlay: Texts that stand for files on disk, by name below the root.
+        buildx: Evaluates claimed expressions of bake files; without it they are reported as what they are.
 
     Raises:
         MatrixError: Claims that cannot be understood, all together, each with its line.
     """
-    files = Files(root=root or matrix.root, overlay=overlay or {})
+    files = Files(root=root or matrix.root, overlay=overlay or {}, buildx=buildx)
     expectations = Expectations(matrix, _Variants(matrix))
     problems: list[Problem] = []
     found: list[Disagreement] = []
@@ -198,7 +206,7 @@ def _checked(
             if expected is None:
                 found = list(_undeclared(index, claim, file, files, tally))
             else:
-                found = list(_compared(index, claim, expected, file, tally))
+                found = list(_compared(index, claim, expected, file, files, tally))
         except ValueError as error:
             found = [_gone(index, claim, name, str(error))]
         nowhere = [one for one in found if one.words == _NOT_THERE]
@@ -208,9 +216,11 @@ def _checked(
         yield from lacking
 
 
-def _compared(index: int, claim: ClaimSpec, expected: Expected, file: File, tally: _Tally) -> Iterator[Disagreement]:
+def _compared(
+    index: int, claim: ClaimSpec, expected: Expected, file: File, files: Files, tally: _Tally
+) -> Iterator[Disagreement]:
     """The places of one file that say something else than expected."""
-    found = claimed.places(claim, file)
+    found = claimed.places(claim, file, files.buildx)
     empty = [part for part in claimed.parts(claim, file) if not any(part[0] <= one.start < part[1] for one in found)]
     for start, _ in empty:
         yield _gone(index, claim, file.name, "it is missing there", line=file.lines.place(start)[0])

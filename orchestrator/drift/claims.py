@@ -6,7 +6,7 @@ It joins the readers to the files of a repository. It must not know what the pla
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from orchestrator.drift.text import Found, Lines, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.readers.dockerfile import Declaration
     from orchestrator.drift.readers.tree import Node
     from orchestrator.matrix.schema import ClaimSpec
@@ -83,11 +84,13 @@ class Files:
     Attributes:
         root: The directory that claims' paths start from.
         overlay: Texts that stand for those on disk, by name: a fix is checked before it is written.
+        buildx: Evaluates expressions of bake files, None where only the files may be asked.
         known: Files read so far.
     """
 
     root: Path
     overlay: Mapping[str, str] = field(default_factory=dict)
+    buildx: Buildx | None = None
     known: dict[str, File] = field(default_factory=dict)
 
     def names(self, pattern: str) -> list[str]:
@@ -164,8 +167,13 @@ def describe(claim: ClaimSpec) -> str:
     return f"regex {claim.regex}" if claim.regex is not None else f"{claim.pointer}"
 
 
-def places(claim: ClaimSpec, file: File) -> list[Found]:
+def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[Found]:
     """Every place of a file that a claim means, in order.
+
+    Args:
+        claim: The claim.
+        file: The file.
+        buildx: Evaluates expressions of bake files, where it may.
 
     Raises:
         ValueError: The file is not what the claim takes it for, or the claim's pattern or pointer is wrong.
@@ -173,10 +181,8 @@ def places(claim: ClaimSpec, file: File) -> list[Found]:
     reader = reader_of(claim, file.name)
     if claim.regex is not None:
         return regex.read(file.text, claim.regex)
-    if claim.arg is not None and claim.target is not None:
-        return bake.read_arg(file.text, claim.target, claim.arg, json=reader == "json")
-    if claim.variable is not None:
-        return bake.read_variable(file.text, claim.variable, json=reader == "json")
+    if claim.variable is not None or claim.target is not None:
+        return _bake(claim, bake.parse(file.text, json=reader == "json"), buildx)
     if claim.arg is not None:
         return dockerfile.pick(file.declared(), "ARG", claim.arg, claim.stage)
     if claim.env is not None:
@@ -194,6 +200,19 @@ def places(claim: ClaimSpec, file: File) -> list[Found]:
     steps = tree.split_pointer(claim.pointer or "")
     roots = file.parsed(data_format(reader))
     return [data.place(node) for root in roots for node in tree.select(root, steps) if node.kind == "scalar"]
+
+
+def _bake(claim: ClaimSpec, defined: bake.BakeFile, buildx: Buildx | None) -> list[Found]:
+    """The one place of a bake file; an expression has the value that buildx gives it."""
+    if claim.target is not None and claim.arg is not None:
+        found = defined.arg(claim.target, claim.arg)
+        value = buildx.arg(defined, claim.target, claim.arg) if found and found.computed and buildx else None
+    else:
+        found = defined.variable(claim.variable or "")
+        value = buildx.variable(defined, claim.variable or "") if found and found.computed and buildx else None
+    if found is None:
+        return []
+    return [found if value is None else replace(found, value=value)]
 
 
 def parts(claim: ClaimSpec, file: File) -> list[tuple[int, int]]:

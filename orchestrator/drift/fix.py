@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.drift.check import Disagreement, Edit, Report
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.matrix.load import Matrix
 
 _ROUNDS = 10  # a fix can uncover another, and a refused one is tried without; a real repository needs two
@@ -45,19 +46,20 @@ class Fix:
     diff: str
 
 
-def fix(matrix: Matrix, root: Path | None = None) -> Fix:
+def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = None) -> Fix:
     """Work out the repair of everything that can be edited safely; nothing is written.
 
     Args:
         matrix: A loaded matrix.
         root: The directory that claims' paths start from, by default the matrix's own.
+        buildx: Evaluates claimed expressions of bake files.
 
     Raises:
         MatrixError: Claims that cannot be understood, or two that want different things of one place.
     """
     base = root or matrix.root
     files = Files(root=base)
-    before = report = check(matrix, base)
+    before = report = check(matrix, base, buildx=buildx)
     texts: dict[str, str] = {}
     refused: set[_Place] = set()
     for _ in range(_ROUNDS):
@@ -68,7 +70,7 @@ def fix(matrix: Matrix, root: Path | None = None) -> Fix:
         for name in dict.fromkeys(one.file for one in wanted):
             group = dict.fromkeys(one.edit for one in wanted if one.edit is not None and one.file == name)
             tried[name] = apply(texts.get(name, files.read(name).text), group)
-        outcome = check(matrix, base, overlay=tried)
+        outcome = check(matrix, base, overlay=tried, buildx=buildx)
         failed = _not_taken(wanted, report, outcome)
         if failed:  # they are left to a person, and the others tried again without them
             refused |= failed

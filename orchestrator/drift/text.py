@@ -55,6 +55,7 @@ class Found:
         where: What the place is called in a report: "stage base", "branch else"; "" where the line says it all.
         via: Why a new value cannot be written at this place (it comes from elsewhere), or "".
         written: The text as it stands before variables are followed, or "" where it is `value`.
+        computed: Whether it is an expression that cannot be followed here.
     """
 
     value: str
@@ -64,6 +65,7 @@ class Found:
     where: str = ""
     via: str = ""
     written: str = ""
+    computed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

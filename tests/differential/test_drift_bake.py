@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.drift.check import check
+from orchestrator.drift.evaluate import Buildx
 from orchestrator.drift.readers import bake
 from tests.support.engine import ROOT
+from tests.unit.drift.matrices import matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +112,47 @@ def test_json_says_what_buildx_says(tmp_path: Path, seed: int) -> None:
     text = json.dumps(content, indent=draw.choice([None, 2]), ensure_ascii=draw.random() < 0.5)
     (tmp_path / "bake.json").write_text(text)
     _compare(bake.parse(text, json=True), printed(tmp_path, "bake.json"), text)
+
+
+EXPRESSIONS = """\
+variable "A" { default = upper("x y") }
+variable "LIST" { default = A == "X Y" ? "8.0 8.6" : "9.0" }
+target "t" {
+  dockerfile-inline = "FROM scratch"
+  args = { a = lower(A), b = join(" ", ["8.0", "8.6"]), c = "$${x}${upper("y")}" }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("locator", "value"),
+    [
+        ("variable: LIST", "8.0 8.6"),
+        ("variable: A", "X Y"),
+        ("target: t, arg: a", "x y"),
+        ("target: t, arg: b", "8.0 8.6"),
+        ("target: t, arg: c", "${x}Y"),
+    ],
+)
+def test_claimed_expressions_have_buildxs_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locator: str, value: str
+) -> None:
+    monkeypatch.setenv("A", "an environment that must not count")
+    (tmp_path / "docker-bake.hcl").write_text(EXPRESSIONS)
+    agreed, other = (
+        matrix(f"  - {{file: docker-bake.hcl, {locator}, says: '{says}'}}\n", root=tmp_path) for says in (value, "no")
+    )
+    assert check(agreed, buildx=Buildx(root=tmp_path)).clean
+    (one,) = check(other, buildx=Buildx(root=tmp_path)).disagreements
+    assert (one.says, one.edit) == (value, None)
+    without = check(agreed)  # no buildx: the expression is shown, never taken for a value
+    assert without.disagreements[0].unfixable.startswith("it is the expression")
+
+
+def test_a_file_that_buildx_refuses_is_no_agreement(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('variable "A" { default = nonsense("x") }\n')
+    loaded = matrix("  - {file: docker-bake.hcl, variable: A, says: x}\n", root=tmp_path)
+    assert not check(loaded, buildx=Buildx(root=tmp_path)).clean
 
 
 def test_this_repositorys_own() -> None:

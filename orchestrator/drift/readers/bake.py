@@ -78,6 +78,7 @@ class BakeFile:
             where=where,
             via=f"it comes from {written}" if value is not None else f"it is the expression {written}",
             written=written,
+            computed=value is None,
         )
 
     def _value(self, expression: Expression, depth: int) -> str | None:
