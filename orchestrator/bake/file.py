@@ -192,5 +192,5 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
-        return {name: _escaped(item) for name, item in value.items()}
+        return {escape(name): _escaped(item) for name, item in value.items()}  # names are templates as well
     return [_escaped(item) for item in value] if isinstance(value, list) else value
