@@ -107,7 +107,7 @@ def verify_directory(lock: Lock, root: Path) -> tuple[Problem, ...]:
     for pin in sorted(pins):
         for found in sorted((root / pin).rglob("*")):
             relative = found.relative_to(root).as_posix()
-            if relative not in expected and (found.is_symlink() or not found.is_dir()):
+            if relative not in expected and found.suffix != ".lock" and (found.is_symlink() or not found.is_dir()):
                 problems.append(Problem(file=str(found), what="does not belong to the bundle"))
     return tuple(problems)
 

@@ -177,7 +177,7 @@ def _parse(where: str, text: Callable[[str], str | None], *, version: str, wheel
     meta = text("flashinfer/_build_meta.py") or ""
     return Pins(
         version=version or _assigned(meta, "__version__"),
-        commit=_assigned(meta, "__git_version__"),
+        commit=_assigned(meta, "__git_commit__") or _assigned(meta, "__git_version__"),
         wheel_sha256=wheel_sha256,
         pins=pins,
         dsl=dsl,
