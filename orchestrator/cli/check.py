@@ -71,6 +71,8 @@ def _check(matrix: Matrix, format_: CheckFormat) -> None:
 
     report = check(matrix, buildx=Buildx(root=matrix.root))
     _print(matrix, report, format_)
+    if not matrix.spec.claims:
+        sys.stderr.write("the matrix has no claims: `orchestrate check --find` proposes some\n")
     if not report.clean:
         fixable = sum(one.edit is not None for one in report.disagreements)
         hint = f"`orchestrate check --fix` repairs {fixable} of them" if fixable else ""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.drift import claims as claimed
-from orchestrator.drift.claims import Files, UnreadableError
 from orchestrator.drift.expect import ClaimError, Expectations, parse_archs
+from orchestrator.drift.files import Files, UnreadableError, outside
 from orchestrator.drift.readers import regex
 from orchestrator.drift.readers.tree import split_pointer
 from orchestrator.drift.text import Style, write
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from orchestrator.drift.claims import File
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.expect import Expected
+    from orchestrator.drift.files import File
     from orchestrator.drift.text import Found
     from orchestrator.errors import Problem
     from orchestrator.matrix.load import Matrix
@@ -175,7 +175,7 @@ def _well_formed(claim: ClaimSpec) -> None:
     Raises:
         ClaimError: A path that leads out of the repository, a pattern or a pointer that is none.
     """
-    if claimed.outside(claim.file):
+    if outside(claim.file):
         raise ClaimError(f"{claim.file} leads out of the repository", key="file")
     checks = (
         ("regex", claim.regex, regex.compile_pattern),
@@ -338,7 +338,7 @@ def _undeclared(index: int, claim: ClaimSpec, file: File, files: Files, tally: _
 
 def _declared(name: str, files: Files) -> frozenset[str] | None:
     """The ARGs of a Dockerfile, None where the repository has no such file."""
-    if claimed.outside(name) or not files.names(name):
+    if outside(name) or not files.names(name):
         return None
     try:
         return frozenset(one.name for one in files.read(name).declared() if one.kind == "ARG")

@@ -6,22 +6,20 @@ It joins the readers to the files of a repository. It must not know what the pla
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from orchestrator.drift.readers import bake, data, dockerfile, regex, requirements, shell, tree
-from orchestrator.drift.text import Found, Lines, Source
+from orchestrator.drift.text import Found, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from orchestrator.drift.evaluate import Buildx
-    from orchestrator.drift.readers.dockerfile import Declaration
-    from orchestrator.drift.readers.tree import Node
+    from orchestrator.drift.files import File
     from orchestrator.matrix.schema import ClaimSpec
 
-_MAX_BYTES = 20_000_000
 _FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
 _SUFFIXES = {
     ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "shell", ".bash": "shell",
@@ -34,104 +32,6 @@ PREDEFINED_ARGS = frozenset(
     for lower in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
     for name in (lower, lower.upper())
 ) | {"SOURCE_DATE_EPOCH", "DOCKER_BUILDKIT"}
-
-
-class UnreadableError(ValueError):
-    """A file cannot be read, or is not what a claim takes it for."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
-    """A file of the repository, read once.
-
-    Attributes:
-        name: Its path below the root, with slashes.
-        text: Its text; bytes that are not UTF-8 are kept as they are (surrogates), so that they can be written back.
-        lines: Where its lines begin.
-        trees: Its parsed trees by format, filled as readers ask.
-        instructions: What a Dockerfile declares, filled likewise (one list, or none yet).
-        given: The --build-arg options below each pointer, filled likewise.
-    """
-
-    name: str
-    text: str
-    lines: Lines
-    trees: dict[data.Format, list[Node]] = field(default_factory=dict)
-    instructions: list[list[Declaration]] = field(default_factory=list)
-    given: dict[str, list[shell.BuildArg]] = field(default_factory=dict)
-
-    def parsed(self, format_: data.Format) -> list[Node]:
-        """The trees of the file in a format.
-
-        Raises:
-            ValueError: It is not of that format.
-        """
-        if format_ not in self.trees:
-            self.trees[format_] = data.parse(self.text, format_)
-        return self.trees[format_]
-
-    def declared(self) -> list[Declaration]:
-        """The ARG and ENV instructions of the file, taken as a Dockerfile."""
-        if not self.instructions:
-            self.instructions.append(dockerfile.declarations(self.text))
-        return self.instructions[0]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
-    """The files of a repository.
-
-    Attributes:
-        root: The directory that claims' paths start from.
-        overlay: Texts that stand for those on disk, by name: a fix is checked before it is written.
-        buildx: Evaluates expressions of bake files, None where only the files may be asked.
-        known: Files read so far.
-    """
-
-    root: Path
-    overlay: Mapping[str, str] = field(default_factory=dict)
-    buildx: Buildx | None = None
-    known: dict[str, File] = field(default_factory=dict)
-
-    def names(self, pattern: str) -> list[str]:
-        """The files that a claim's `file` means, as paths below the root; empty where there is none."""
-        if not re.search(r"[*?\[]", pattern):
-            return [pattern] if (self.root / pattern).is_file() else []
-        found = (path for path in self.root.glob(pattern) if path.is_file())
-        return sorted(path.relative_to(self.root).as_posix() for path in found)
-
-    def read(self, name: str) -> File:
-        """A file.
-
-        Raises:
-            UnreadableError: It cannot be read, or is absurdly large.
-        """
-        if name not in self.known:
-            text = self.overlay.get(name)
-            if text is None:
-                text = read_text(self.root / name)
-            self.known[name] = File(name=name, text=text, lines=Lines.of(text))
-        return self.known[name]
-
-
-def read_text(path: Path) -> str:
-    """A file's text, every byte of it kept: line ends, a byte-order mark, bytes that are not UTF-8.
-
-    Raises:
-        UnreadableError: It cannot be read, or is absurdly large.
-    """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UnreadableError(f"it is larger than {_MAX_BYTES:,} bytes")
-        return path.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror}") from error
-
-
-def outside(pattern: str) -> bool:
-    """Whether a claim's `file` leads out of the repository."""
-    path = PurePosixPath(pattern)
-    return path.is_absolute() or ".." in path.parts or "\0" in pattern
 
 
 def reader_of(claim: ClaimSpec, name: str) -> str:

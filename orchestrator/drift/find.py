@@ -6,7 +6,6 @@ by value, contradictions first: that is how an old repository begins.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import first_toolkit
-from orchestrator.drift.claims import File, UnreadableError, read_text
+from orchestrator.drift.files import File, UnreadableError, read_text, walk
 from orchestrator.drift.readers import bake, data, requirements, shell
-from orchestrator.drift.text import Lines, Source
+from orchestrator.drift.text import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.drift.readers.tree import Node
     from orchestrator.drift.text import Found
 
-_SKIPPED = frozenset(
-    {".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__", "site-packages", "build",
-     "dist", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".cache", ".orchestrate"}
-)  # fmt: skip
 _MAX_BYTES = 1_000_000
 _DOCKERFILE = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", re.IGNORECASE)
 _TELLING = re.compile(
@@ -101,8 +96,9 @@ def find(root: Path) -> list[Group]:
         The subjects, contradictions first; of these arch lists, then CUDA releases, then arguments.
     """
     seen = _Seen()
-    for path in _files(root):
-        _look(path, path.relative_to(root).as_posix(), seen)
+    for path in walk(root):
+        if _kind(path.name):
+            _look(path, path.relative_to(root).as_posix(), seen)
     sights = [sight for sight in seen.sights if not sight.subject.startswith("argument ")]
     sights += _arguments(seen)
     grouped: dict[str, dict[str, list[Sight]]] = defaultdict(lambda: defaultdict(list))
@@ -146,16 +142,6 @@ def _arguments(seen: _Seen) -> list[Sight]:
     ]
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """The files of a repository that a reader knows, big and foreign ones left out, in order."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.endswith(".egg-info"))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if not path.is_symlink() and _kind(name):
-                yield path
-
-
 def _kind(name: str) -> str:
     """The reader of a file by its name, "" where none would look at it."""
     suffix = Path(name).suffix.lower()
@@ -175,7 +161,7 @@ def _look(path: Path, name: str, seen: _Seen) -> None:
         if path.stat().st_size > _MAX_BYTES or not _TELLING.search(path.read_bytes()):
             return
         text = read_text(path)
-        file = File(name=name, text=text, lines=Lines.of(text))
+        file = File.of(name, text)
         match _kind(path.name):
             case "dockerfile":
                 _look_dockerfile(file, seen)

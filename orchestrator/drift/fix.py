@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.drift.check import check
-from orchestrator.drift.claims import Files
+from orchestrator.drift.files import Files
 from orchestrator.errors import EnvironmentLacksError, MatrixError
 
 if TYPE_CHECKING:
