@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MAX_BYTES = 20_000_000
 _FOREIGN = frozenset(
     {".git", ".hg", ".svn", ".tox", ".nox", "node_modules", "__pycache__", "site-packages", ".mypy_cache",
-     ".ruff_cache", ".pytest_cache"}
+     ".ruff_cache", ".pytest_cache", ".cache", ".orchestrate"}
 )  # fmt: skip
 _MADE = frozenset({"pyvenv.cfg", "CMakeCache.txt"})  # what lies beside these was made, not written
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]")

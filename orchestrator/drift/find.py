@@ -219,7 +219,7 @@ def _look_bake(file: File, defined: bake.BakeFile, seen: _Seen) -> None:
 def _look_data(file: File, format_: data.Format, seen: _Seen) -> None:
     roots = file.parsed(format_)
     environment = data.environment(roots)
-    bake_like = file.name.endswith(".json") and any(root.member("variable") for root in roots)
+    bake_like = file.name.endswith(".json") and any(root.member("variable") or root.member("target") for root in roots)
     if any(root.member("arch_lists") and root.member("variants") for root in roots):
         return  # a matrix: it owns what it says
     for root in roots:

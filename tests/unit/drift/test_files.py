@@ -14,7 +14,14 @@ NAMES = (
     "Dockerfile", "Dockerfile.cpu", "docker/Dockerfile", "docker/a/b/Dockerfile", "docker/x.hcl", ".buildkite/p.yaml",
     "build/c.sh", "a+b/c.sh", "a[1]/c.sh",
 )  # fmt: skip
-FOREIGN = (".git/Dockerfile", "node_modules/x/Dockerfile", "env/pyvenv.cfg", "env/lib/Dockerfile", "o/CMakeCache.txt")
+FOREIGN = (
+    ".git/Dockerfile",
+    "node_modules/x/Dockerfile",
+    ".orchestrate/runs/a.json",
+    "env/pyvenv.cfg",
+    "env/lib/Dockerfile",
+    "o/CMakeCache.txt",
+)
 
 
 @pytest.fixture
