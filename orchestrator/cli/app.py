@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from orchestrator.cli import build, check, common, doctor, headers, init, plan, schema, verify
-from orchestrator.errors import InterruptedRunError, OrchestrateError, UsageError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,12 +78,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run the command line; every error that a user or a network can cause becomes one message and its exit code."""
+    _never_fail_to_encode()
     try:
-        result = create()(args=argv, prog_name="orchestrate", standalone_mode=False)
+        _refuse_bytes(argv)
+        result = create()(args=argv or ["--help"], prog_name="orchestrate", standalone_mode=False)
+        sys.stdout.flush()  # a full disk or a reader that went away shows here, not at the interpreter's end
     except OrchestrateError as error:
         show(error)
         return error.exit_code
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer makes 1 of it, the code of a failed build
+            return 0
+        raise
     except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without one
+            sys.stdout.write(f"{error.format_message()}\n")
+            return 0
         show(UsageError(error.format_message(), hint="`orchestrate COMMAND --help` explains the options"))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -90,9 +101,39 @@ def run(argv: list[str]) -> int:
         return InterruptedRunError.exit_code
     except BrokenPipeError:
         # the reader (head, less) went away: nothing more can be said, and the interpreter must not try at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         return 0
+    except OSError as error:
+        # no room on a disk, a directory that is not ours: never foreseen everywhere, never worth a traceback
+        where = f"{error.filename}: " if error.filename else ""
+        show(EnvironmentLacksError(f"{where}{error.strerror or error}"))
+        _silence_stdout()
+        return EnvironmentLacksError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _never_fail_to_encode() -> None:
+    """Characters that the terminal's encoding lacks are shown as escapes; standard error does so by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _refuse_bytes(argv: Sequence[str]) -> None:
+    """Arguments that are not UTF-8 could be written into no bake file.
+
+    Raises:
+        UsageError: Naming the first of them.
+    """
+    for word in argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{word.encode(errors='backslashreplace').decode()}: not UTF-8") from error
+
+
+def _silence_stdout() -> None:
+    """What is still in the buffer cannot be written, and the interpreter must not try at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def show(error: OrchestrateError) -> None:

@@ -79,7 +79,7 @@ def _print(plan: Plan, format_: PlanFormat) -> None:
         case PlanFormat.TABLE:
             plan_view.show(plan, console.out())
         case PlanFormat.JSON:
-            sys.stdout.write(json.dumps(plan_view.as_json(plan), indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(plan_view.as_json(plan), indent=2) + "\n")
         case PlanFormat.GITHUB:
             sys.stdout.write(plan_view.as_github(plan) + "\n")
         case PlanFormat.BAKE:
@@ -95,7 +95,7 @@ def _bake(plan: Plan) -> None:
     for variant in plan.variants:
         targets |= file.render(plan, variant, output=file.Output(push=True)).content["target"]
     content = {"group": {"default": {"targets": list(targets)}}, "target": targets}
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
     files = [word for name in plan.matrix.spec.bake.files for word in ("-f", name)]
     root = plan.matrix.root
     sys.stderr.write(f"# save the above as variants.json, then in {root}:\n")

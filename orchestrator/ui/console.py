@@ -29,5 +29,11 @@ def err() -> Console:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
+    class PipedConsole(Console):
+        """Leaves a reader that went away to cli/app.py; rich would end the process with the code of a failed build."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=None if terminal else WIDE)
+    return PipedConsole(stderr=stderr, highlight=False, soft_wrap=False, width=None if terminal else WIDE)
