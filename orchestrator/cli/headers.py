@@ -26,13 +26,39 @@ _HELP = """FlashInfer's TRTLLM headers for images that run without a network.
 
 FlashInfer compiles these kernels on the user's machine, against headers that it downloads at that moment. A bundle
 carries them: locked by sha256, fetched once, placed and proven inside the build.
-
-    orchestrate headers lock --flashinfer 0.6.13    write flashinfer.lock.json
-    orchestrate headers fetch                       bring its files into the store
-    orchestrate headers export                      one file that crosses the air gap
-    orchestrate headers import bundle.tar.zst       on the other side
-    orchestrate headers status                      which images will work offline, and why not
 """
+
+_EXAMPLES = {
+    "lock": (
+        "orchestrate headers lock --flashinfer 0.6.13",
+        "orchestrate headers lock --from flashinfer_python-0.6.13-py3-none-any.whl",
+        "orchestrate headers lock --check",
+    ),
+    "fetch": (
+        "orchestrate headers fetch",
+        "orchestrate headers fetch --mirror https://mirror.example/flashinfer",
+        "orchestrate headers fetch --mirror flashinfer_cubin-0.6.13-py3-none-any.whl",
+    ),
+    "verify": (
+        "orchestrate headers verify",
+        "orchestrate headers verify --repair",
+        "orchestrate headers verify /opt/flashinfer/cubins",
+    ),
+    "export": (
+        "orchestrate headers export",
+        "orchestrate headers export -o bundle/ && docker buildx build --build-context flashinfer-headers=bundle/ …",
+    ),
+    "import": ("orchestrate headers import flashinfer-headers-0.6.13.tar.zst",),
+    "serve": (
+        "orchestrate headers serve --port 8471",
+        "FLASHINFER_CUBINS_REPOSITORY=http://127.0.0.1:8471/ python my_job.py",
+    ),
+    "gc": ("orchestrate headers gc --lock flashinfer.lock.json --lock ../other/flashinfer.lock.json",),
+    "status": (
+        "orchestrate headers status",
+        "orchestrate headers status --cuda 13.0 --format json",
+    ),
+}
 
 LockOption = Annotated[
     Path | None, typer.Option("--lock", help="Lock file; headers.lock of the matrix by default.", metavar="FILE")
@@ -90,10 +116,22 @@ def _given(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(
+        help=_HELP,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        epilog=common.examples(
+            "orchestrate headers lock --flashinfer 0.6.13    write flashinfer.lock.json",
+            "orchestrate headers fetch                       bring its files into the store",
+            "orchestrate headers export                      one file that crosses the air gap",
+            "orchestrate headers import bundle.tar.zst       on the other side",
+            "orchestrate headers status                      which images will work offline, and why not",
+        ),
+    )
     app.add_typer(group, name="headers")
     for command in (_lock, _fetch, _verify, _export, _import, _serve, _status, _gc):
-        group.command(name=command.__name__.removeprefix("_"))(command)
+        name = command.__name__.removeprefix("_")
+        group.command(name=name, epilog=common.examples(*_EXAMPLES[name]))(command)
 
 
 def _lock(
@@ -121,11 +159,6 @@ def _lock(
     """Write the lock file: every file of the bundle with its sha256, and the bundle digest.
 
     The pins are read from FlashInfer's own source, by parsing. Nothing of it is imported or run.
-
-    Examples:
-        orchestrate headers lock --flashinfer 0.6.13
-        orchestrate headers lock --from flashinfer_python-0.6.13-py3-none-any.whl
-        orchestrate headers lock --check
     """
     from orchestrator.headers import bundle, inject, work
     from orchestrator.headers import lock as locks
@@ -165,11 +198,6 @@ def _fetch(
 
     Sources are tried in order: --mirror, headers.mirrors, FLASHINFER_CUBINS_REPOSITORY or FlashInfer's own repository.
     Proxies, CA bundles and netrc come from the usual variables.
-
-    Examples:
-        orchestrate headers fetch
-        orchestrate headers fetch --mirror https://mirror.example/flashinfer
-        orchestrate headers fetch --mirror flashinfer_cubin-0.6.13-py3-none-any.whl
     """
     from orchestrator.headers import bundle, work
 
@@ -203,13 +231,7 @@ def _verify(
     jobs: JobsOption = 8,
     window: WindowOption = 300,
 ) -> None:
-    """Read every file of the bundle and compare it with the lock; exit 4 if one is missing or damaged.
-
-    Examples:
-        orchestrate headers verify
-        orchestrate headers verify --repair
-        orchestrate headers verify /opt/flashinfer/cubins
-    """
+    """Read every file of the bundle and compare it with the lock; exit 4 if one is missing or damaged."""
     from orchestrator.errors import Problem
     from orchestrator.headers import bundle, work
 
@@ -251,10 +273,6 @@ def _export(
     """Write the bundle as one file that crosses an air gap, or as the directory that a build takes as a context.
 
     Two exports of one lock are byte-identical.
-
-    Examples:
-        orchestrate headers export
-        orchestrate headers export -o bundle/ && docker buildx build --build-context flashinfer-headers=bundle/ …
     """
     from orchestrator.headers import archive, bundle, work
 
@@ -281,9 +299,6 @@ def _import(
     """Take a bundle from a file: all of it is verified before anything of it is visible. Needs no network.
 
     A lock file that is there already must be the same one.
-
-    Examples:
-        orchestrate headers import flashinfer-headers-0.6.13.tar.zst
     """
     from orchestrator.headers import archive, bundle
     from orchestrator.headers import lock as locks
@@ -304,12 +319,7 @@ def _serve(
     lock: LockOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Serve the bundle as a mirror that FlashInfer itself can use, until interrupted.
-
-    Examples:
-        orchestrate headers serve --port 8471
-        FLASHINFER_CUBINS_REPOSITORY=http://127.0.0.1:8471/ python my_job.py
-    """
+    """Serve the bundle as a mirror that FlashInfer itself can use, until interrupted."""
     from orchestrator.headers import bundle, serve, work
 
     given = _given(file, directory, lock, store, ())
@@ -329,11 +339,7 @@ def _gc(
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Remove what no named lock needs from the store, and what killed downloads left behind more than a day ago.
-
-    Examples:
-        orchestrate headers gc --lock flashinfer.lock.json --lock ../other/flashinfer.lock.json
-    """
+    """Remove what no named lock needs from the store, and what killed downloads left behind more than a day ago."""
     from orchestrator.headers import bundle
 
     given = _given(file, directory, None, store, ())
@@ -354,12 +360,7 @@ def _status(
     store: StoreOption = None,
     format_: FormatOption = common.Format.TABLE,
 ) -> None:
-    """Show for every variant whether its image will work offline, and why not.
-
-    Examples:
-        orchestrate headers status
-        orchestrate headers status --cuda 13.0 --format json
-    """
+    """Show for every variant whether its image will work offline, and why not."""
     from dataclasses import asdict
 
     from orchestrator.headers import status

@@ -261,12 +261,12 @@ def loads(text: str, *, where: str = DEFAULT_NAME) -> Lock:
         if raw["schema"] != SCHEMA:
             raise VerificationError(f"{where}: schema {raw['schema']!r}, this program reads {SCHEMA}")
         lock = _from_json(raw)
-        told = raw["bundle"]
-        if raw["total"] != _total(lock):
-            raise ValueError("total is not that of its files")
+        told, total = raw["bundle"], raw["total"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise VerificationError(f"{where}: not a FlashInfer lock file ({reason})", hint=_MAKE) from error
+    if total != _total(lock):
+        raise VerificationError(f"{where}: not a FlashInfer lock file (total is not that of its files)", hint=_MAKE)
     try:
         actual = bundle_digest(lock)
     except UsageError as error:  # a layout that does not exist is, here, a damaged file

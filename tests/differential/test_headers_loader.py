@@ -96,8 +96,8 @@ def test_export_and_import_without_a_network_give_the_same_bundle(shared: Store,
     assert done.returncode == 0, done.stderr
     assert GOLDEN in done.stdout
     assert locks.bundle_digest(bundle.read_lock(second / "flashinfer.lock.json")) == GOLDEN
-    done = subprocess.run(["unshare", "-n", str(command), "headers", "verify", "--store", "store"], cwd=second)
-    assert done.returncode == 0
+    argv = ["unshare", "-n", str(command), "headers", "verify", "--store", "store"]
+    assert subprocess.run(argv, cwd=second, capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize("version", ["0.6.6", "0.6.8.post1", "0.6.13"])
@@ -162,16 +162,16 @@ def test_every_harm_is_rejected_by_both(shared: Store, tmp_path: Path, version: 
     assert set(theirs[0].values()) == {""}
     for change, verdicts in zip(changes, theirs[1:], strict=True):
         assert any(verdicts.values()), f"FlashInfer accepts {change}"
-        path = tree / change["path"]
-        before = path.read_bytes()
+        file = tree / change["path"]
+        before = file.read_bytes()
         if change["how"] == "remove":
-            path.unlink()
+            file.unlink()
         elif change["how"] == "flip":
-            path.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+            file.write_bytes(bytes([before[0] ^ 1]) + before[1:])
         else:
-            path.write_bytes((tree / change["how"]).read_bytes())
-        assert [problem.file for problem in bundle.verify_directory(lock, tree)] == [str(path)], change
-        path.write_bytes(before)
+            file.write_bytes((tree / change["how"]).read_bytes())
+        assert [problem.file for problem in bundle.verify_directory(lock, tree)] == [str(file)], change
+        file.write_bytes(before)
     assert bundle.verify_directory(lock, tree) == ()
     if version == "0.6.13":
         assert len(read_by_it) == 34
@@ -232,9 +232,9 @@ def test_the_cubins_tier_is_checked_against_the_real_wheel(shared: Store) -> Non
     lock, _ = work.make_lock(gemm, shared, [mirror], tier="cubins")
     assert sum(file.path.endswith(".cubin") for file in lock.files) == 93
     assert list(shared.verify(file.sha256 for file in lock.files)) == []
+    wrong = replace(gemm, pins=(replace(gemm.pins[0], sha256="0" * 64),))
     with pytest.raises(VerificationError, match="could not be fetched"):
-        wrong = replace(gemm.pins[0], sha256="0" * 64)
-        work.make_lock(replace(gemm, pins=(wrong,)), shared, [mirror])
+        work.make_lock(wrong, shared, [mirror])
 
 
 def contents(root: Path) -> dict[str, bytes]:

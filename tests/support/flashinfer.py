@@ -40,7 +40,8 @@ CUBINS = {
 
 
 REAL = (
-    "artifacts", "version", "_build_meta", "jit.env", "jit._cuda_architecture", "jit.utils", "jit.cubin_loader", "jit.fused_moe", "jit.moe_utils",
+    "artifacts", "version", "_build_meta", "jit.env", "jit._cuda_architecture", "jit.utils",
+    "jit.cubin_loader", "jit.fused_moe", "jit.moe_utils",
     "jit.gemm.core", "jit.attention.modules",
 )  # fmt: skip
 """FlashInfer's modules that run as they are."""
