@@ -68,10 +68,10 @@ def _list_name(sights: Sequence[Sight]) -> str:
     words = [word for word in re.split(r"[^a-z0-9]+", first.name.lower()) if word and word not in _FILLER]
     branch = first.claim.get("branch", "")
     if first.claim.get("dialect") == "flashinfer":
-        words = ["flashinfer", *words, *re.findall(r"\d+", branch)]
+        words = ["flashinfer", *words]
     elif not words:
         words = [re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(first.file).stem).strip("-").lower() or "list"]
-    return "-".join(words)
+    return "-".join([*words, *re.findall(r"\d+", branch)])
 
 
 def propose(groups: Sequence[Group]) -> str:

@@ -286,7 +286,7 @@ def _note(file: File, name: str, found: Found, claim: dict[str, str], seen: _See
     """Note an arch list or a CUDA version; whether it was one."""
     if found.via:
         return False
-    dialect = _list_dialect(name, found.value)
+    dialect = _list_dialect(name, found.value, file.name)
     if dialect:
         more = {} if dialect == "torch" else {"dialect": dialect}
         seen.sights.append(_sight(file, "arch list", name, found.value, found, claim | more))
@@ -323,7 +323,7 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _list_dialect(name: str, value: str) -> str:
+def _list_dialect(name: str, value: str, file: str) -> str:
     """The dialect of a value that is an arch list, "" where it is none."""
     if name.lower() in {"cmake_cuda_architectures", "cuda_architectures"}:
         try:
@@ -340,4 +340,5 @@ def _list_dialect(name: str, value: str) -> str:
     if len(archs) < (1 if name.lower() in _ARCH_ARGS else 2 if _LIST_NAME.search(name) else 3):
         return ""
     family = any(arch.suffix == "f" for arch in archs)
-    return "flashinfer" if family or re.match(r"(?:fi|flashinfer)_", name, re.IGNORECASE) else "torch"
+    named = re.match(r"(?:fi|flashinfer)_", name, re.IGNORECASE) or "flashinfer" in Path(file).name.lower()
+    return "flashinfer" if family or (named and not any(arch.ptx for arch in archs)) else "torch"
