@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         from orchestrator.drift.find import find
         from orchestrator.matrix import load
         from orchestrator.matrix.variants import plan
+        from orchestrator.ui.drift_view import count
 
         root = directory or Path()
         if not root.is_dir():
@@ -52,5 +53,6 @@ def register(app: typer.Typer) -> None:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
-        sys.stdout.write(f"{path}: {len(variants)} variants, {len(matrix.spec.claims)} claims\n")
+        counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
+        sys.stdout.write(f"{path}: {counts}\n")
         sys.stderr.write("next: `orchestrate plan` shows them, `orchestrate check` where the files disagree\n")

@@ -66,7 +66,7 @@ def main_list(group: Group) -> str:
 def _list_name(sights: Sequence[Sight]) -> str:
     first = sights[0]
     words = [word for word in re.split(r"[^a-z0-9]+", first.name.lower()) if word and word not in _FILLER]
-    branch = first.claim.get("branch", "")
+    branch = first.claim.get("branch", "").split("|")[0]
     if first.claim.get("dialect") == "flashinfer":
         words = ["flashinfer", *words]
     elif not words:
@@ -94,7 +94,7 @@ def propose(groups: Sequence[Group]) -> str:
     for group in groups:
         count = sum(len(sights) for sights in group.values.values())
         said = "values contradict each other" if group.contradicts else "value"
-        lines.append(f"  # {group.subject}: {len(group.values)} {said}, in {count} places")
+        lines.append(f"  # {group.subject}: {len(group.values)} {said}, in {count} place{'s' if count > 1 else ''}")
         for value, sights in group.values.items():
             lines.append(f"  # {value}")
             lines += _claims([entry for entry in entries if entry.sight in sights], ambiguous, numbers=True)

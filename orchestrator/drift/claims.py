@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from orchestrator.drift.files import File
     from orchestrator.matrix.schema import ClaimSpec
 
-_FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
+"""A code block of a Markdown page."""
+
 _SUFFIXES = {
     ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "shell", ".bash": "shell",
     ".hcl": "bake", ".md": "text", ".rst": "text", ".txt": "requirements",
@@ -160,7 +162,7 @@ def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
         yield from data.scripts(file.parsed(data_format(reader)), steps, needle)
     elif reader == "text":
         whole = Source(text=file.text)
-        for fence in _FENCE.finditer(file.text):
+        for fence in FENCE.finditer(file.text):
             yield whole.part(*fence.span("body"))
     else:
         yield Source(text=file.text)

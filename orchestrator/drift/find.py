@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import parse_list
-from orchestrator.cuda.dialects import parse_cmake
+from orchestrator.cuda.dialects import parse_cmake, render_matrix
 from orchestrator.cuda.toolkit import first_toolkit
+from orchestrator.drift.claims import FENCE
 from orchestrator.drift.files import File, UnreadableError, read_text, walk
 from orchestrator.drift.readers import bake, data, requirements, shell
 from orchestrator.drift.text import Source
@@ -178,8 +179,8 @@ def _look(path: Path, name: str, seen: _Seen) -> None:
             case "requirements":
                 _look_requirements(file, seen)
             case "text":
-                for fence in re.finditer(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-                    _look_shell(file, Source(text=text).part(*fence.span(1)), {}, seen)
+                for fence in FENCE.finditer(text):
+                    _look_shell(file, Source(text=text).part(*fence.span("body")), {}, seen)
             case _:
                 _look_shell(file, Source(text=text), {}, seen)
     except (OSError, ValueError, UnreadableError):
@@ -289,7 +290,8 @@ def _note(file: File, name: str, found: Found, claim: dict[str, str], seen: _See
     dialect = _list_dialect(name, found.value, file.name)
     if dialect:
         more = {} if dialect == "torch" else {"dialect": dialect}
-        seen.sights.append(_sight(file, "arch list", name, found.value, found, claim | more))
+        value = render_matrix(parse_cmake(found.value)) if dialect == "cmake" else found.value
+        seen.sights.append(_sight(file, "arch list", name, value, found, claim | more))
         return True
     image = _CUDA_IMAGE.search(found.value)
     if image is not None:

@@ -81,6 +81,7 @@ class Source:
         ends: For each character, the offset after its spelling in the file.
         base: Offset of the first character where `starts` is None.
         outer: The quoting that the text stands in, the innermost first.
+        via: Why nothing in it can be edited, or "".
     """
 
     text: str
@@ -88,6 +89,7 @@ class Source:
     ends: Sequence[int] = ()
     base: int = 0
     outer: tuple[Style, ...] = ()
+    via: str = ""
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The file's span of a span of this text."""
@@ -101,13 +103,14 @@ class Source:
     def part(self, start: int, end: int) -> Source:
         """The source of a part of this text."""
         if self.starts is None:
-            return Source(text=self.text[start:end], base=self.base + start, outer=self.outer)
+            return Source(text=self.text[start:end], base=self.base + start, outer=self.outer, via=self.via)
         return Source(
             text=self.text[start:end],
             starts=self.starts[start:end],
             ends=self.ends[start:end],
             base=self.span(start, start)[0],
             outer=self.outer,
+            via=self.via,
         )
 
     def found(
@@ -117,7 +120,13 @@ class Source:
         outer_start, outer_end = self.span(start, end)
         styles = (style, *self.outer)
         return Found(
-            value=value, start=outer_start, end=outer_end, styles=styles, where=where, via=via, written=written
+            value=value,
+            start=outer_start,
+            end=outer_end,
+            styles=styles,
+            where=where,
+            via=via or self.via,
+            written=written,
         )
 
 

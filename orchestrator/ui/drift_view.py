@@ -28,10 +28,8 @@ def lines(report: Report) -> list[str]:
 
 def summary(report: Report) -> str:
     """The counts: "32 claims, 175 places in 14 files agree with the matrix"."""
-    counts = (
-        f"{_count(report.claims, 'claim')}, {_count(report.places, 'place')} in {_count(len(report.files), 'file')}"
-    )
-    return f"{counts}: all agree" if report.clean else f"{counts}: {_count(len(report.disagreements), 'disagreement')}"
+    counts = f"{count(report.claims, 'claim')}, {count(report.places, 'place')} in {count(len(report.files), 'file')}"
+    return f"{counts}: all agree" if report.clean else f"{counts}: {count(len(report.disagreements), 'disagreement')}"
 
 
 def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
@@ -110,7 +108,8 @@ def groups_as_json(groups: Sequence[Group]) -> dict[str, Any]:
     }
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 claim, 2 claims."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

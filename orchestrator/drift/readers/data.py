@@ -56,9 +56,9 @@ def _literal(node: Node) -> Source:
     """The source of a string without escapes, or one that points at the whole string and cannot be edited."""
     if node.inner and node.inner[1] - node.inner[0] == len(node.value):
         return Source(text=node.value, base=node.inner[0], outer=(node.style,) if node.style else ())
-    return Source(
-        text=node.value, starts=[node.start] * len(node.value), ends=[node.end] * len(node.value), base=node.start
-    )
+    size = len(node.value)
+    via = "the string around it is spelled with escapes"
+    return Source(text=node.value, starts=[node.start] * size, ends=[node.end] * size, base=node.start, via=via)
 
 
 def environment(roots: list[Node]) -> dict[str, str]:

@@ -23,7 +23,7 @@ _COMPARED = re.compile(r"(?:==?|=~)\s+(\"[^\"]*\"|'[^']*'|[^\s\"']+)\s*(?:\]|$)"
 _DECLARING = frozenset({"export", "declare", "typeset", "local", "readonly", "env"})
 _BUILDERS = frozenset({"docker", "podman", "nerdctl", "buildah", "depot"})
 _BUILD_VERBS = frozenset({"build", "b", "bud"})
-_OPENING = frozenset({"then", "do", "{", "!", "while", "until", "time"})
+_OPENING = frozenset({"then", "do", "{", "!", "while", "until", "time", "$"})  # $: the prompt of a page's example
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -72,6 +72,43 @@ def test_each_step_that_a_pointer_selects_must_hold_the_place(tmp_path: Path) ->
     assert (one.line, one.words) == (4, ("it is missing there",))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "claim", "line"),
+    [
+        ("p.toml", 'deps = [\n  "torch==2.8",\n  "x>=1",\n]\n', "package: torch", 2),
+        ("p.yaml", "deps:\n  - torch==2.8\n", "package: torch", 2),
+        ("r.txt", "# torch==1\ntorch==2.8\n", "package: torch", 2),
+        (
+            "d.md",
+            "docker build --build-arg V=no .\n```bash\ndocker build --build-arg V=2.8 .\n```\n",
+            "build_arg: V",
+            3,
+        ),
+        ("d.rst", "~~~\nexport V=2.8\n~~~\n", "name: V", 2),
+        ("c.json", '{"run": "docker build --build-arg V=2.8 ."}', "build_arg: V", 1),
+        ("c.toml", "run = 'docker build --build-arg V=2.8 .'\n", "build_arg: V", 1),
+        ("Makefile", "\tdocker build --build-arg V=2.8 .\n", "build_arg: V", 1),
+        ("list", "torch==2.8\n", "reader: requirements, package: torch", 1),
+        ("b.json", '{"target": {"t": {"args": {"V": "2.8"}}}}', "target: t, arg: V", 1),
+        ("b.hcl", 'V = "2.8"\n', "variable: V", 1),
+        ("s", "V=2.8\n", "name: V", 1),
+    ],
+)
+def test_every_reader_and_kind_of_file(tmp_path: Path, name: str, text: str, claim: str, line: int) -> None:
+    (tmp_path / name).write_text(text)
+    (one,) = found(tmp_path, f"  - {{file: {name}, {claim}, says: '2.9'}}\n")
+    assert (one.line, one.says) == (line, "2.8")
+    assert one.edit is not None
+    assert text[one.edit.start : one.edit.end] == "2.8"
+    assert found(tmp_path, f"  - {{file: {name}, {claim}, says: '2.8'}}\n") == []
+
+
+def test_a_command_whose_spelling_is_escaped_is_compared_and_not_edited(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"run": "docker build \\u002d-build-arg V=\\"2.8\\" ."}')
+    (one,) = found(tmp_path, "  - {file: c.json, build_arg: V, says: '2.9'}\n")
+    assert (one.line, one.says, one.edit) == (1, "2.8", None)
+
+
 def test_where_narrows_to_commands(tmp_path: Path) -> None:
     text = "docker build --build-arg V=12 --build-arg A=1 .\ndocker build --build-arg V=13 \\\n  --build-arg A=2 .\n"
     claims = "  - {file: b.sh, build_arg: A, where: V=13, says: '1'}\n"

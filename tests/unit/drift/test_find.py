@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FILES = {
     "docker/Dockerfile": (
         "ARG CUDA_VERSION=13.0.2\nFROM nvidia/cuda:${CUDA_VERSION}-devel AS base\n"
-        "ARG torch_cuda_arch_list='7.0 8.0 9.0 12.0'\nARG max_jobs=2\nARG PYTHON=3.12\n"
+        "ARG torch_cuda_arch_list='7.0 8.0 9.0 12.0'\nARG max_jobs=2\nARG PYTHON=3.12\nARG FLASHINFER_VERSION=0.6.8\n"
         "FROM base\nARG torch_cuda_arch_list='7.0 8.0 9.0 12.0'\n"
     ),
     "docker-bake.hcl": (
@@ -37,6 +37,10 @@ FILES = {
     ),
     "tools/build.sh": 'if [[ "$V" == 12.* ]]; then FI_LIST="8.0 9.0a 10.0a"; else FI_LIST="9.0a 10.0f 12.0f"; fi\n',
     "versions.txt": "3.9 3.10 3.11\n",
+    "docs/build.md": "Set `TORCH_CUDA_ARCH_LIST`:\n\n```console\n$ export TORCH_CUDA_ARCH_LIST='8.0 9.0 12.1'\n```\n",
+    "requirements/cuda.txt": "flashinfer-python==0.6.8\nflashinfer-cubin==0.6.7\n",
+    "versions.json": '{"variable": {"FLASHINFER_VERSION": {"default": "0.6.8"}}, "note": "8.0 8.6 9.0"}',
+    "cmake.json": '{"configurePresets": [{"cacheVariables": {"CMAKE_CUDA_ARCHITECTURES": "80-real;90a"}}]}',
     "setup.toml": 'python = "3.8 3.9 4.1"\n',
     "broken.yaml": "torch_cuda_arch_list: [8.0 9.0\n",
     "node_modules/x/build.sh": 'TORCH_CUDA_ARCH_LIST="8.0 9.0 9.9"\n',
@@ -62,7 +66,9 @@ def test_every_list_is_found_with_its_line(repository: Path) -> None:
     found = {(value, sight.file, sight.line) for value, sights in lists.values.items() for sight in sights}
     assert found == {
         ("7.0 8.0 9.0 12.0", "docker/Dockerfile", 3),
-        ("7.0 8.0 9.0 12.0", "docker/Dockerfile", 7),
+        ("7.0 8.0 9.0 12.0", "docker/Dockerfile", 8),
+        ("8.0 9.0 12.1", "docs/build.md", 4),
+        ("8.0 9.0a+PTX", "cmake.json", 1),
         ("8.0 9.0", "docker-bake.hcl", 1),
         ("8.0 8.7 9.0 11.0", "ci/pipeline.yaml", 2),
         ("8.0 9.0 10.0", "ci/pipeline.yaml", 5),
@@ -77,6 +83,7 @@ def test_contradictions_come_first(repository: Path) -> None:
     assert [(group.subject, group.contradicts) for group in groups] == [
         ("arch list", True),
         ("CUDA 12.9", True),
+        ("argument flashinfer_version", True),
         ("argument max_jobs", True),
         ("CUDA 12.6", False),
         ("CUDA 13.0", False),
