@@ -32,7 +32,7 @@ class Outlines:
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, str]] = {}
         if path is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, RecursionError):
                 found = json.loads(path.read_text(encoding="utf-8"))
                 if isinstance(found, dict):
                     self._known = {key: value for key, value in found.items() if _is_outline(value)}

@@ -18,7 +18,7 @@ from orchestrator import process
 from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.bases import EMPTY, without_bases
 from orchestrator.bake.file import escape
-from orchestrator.errors import MatrixError, Problem, did_you_mean
+from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # BuildKit's predefined arguments: consumed without an ARG (docs.docker.com/reference/dockerfile, "Predefined ARGs").
 _PREDEFINED = re.compile(r"(?i:(?:https?|ftp|no|all)_proxy)|SOURCE_DATE_EPOCH|BUILDKIT_\w+", re.ASCII)
+_LAYOUT_REFERENCE = re.compile(r"(:[\w.-]+)?(@sha256:[0-9a-f]+)?$", re.ASCII)  # oci-layout://DIR:tag@digest
 _TIMEOUT = 120.0
 
 
@@ -84,6 +85,7 @@ def resolve(bake: Bake, files: Sequence[BakeFile]) -> dict[str, dict[str, Any]]:
 
     Raises:
         MatrixError: buildx refuses the bake files; its own words are in the message.
+        EnvironmentLacksError: What buildx says is no JSON of the expected shape.
     """
     merged = {"target": {file.target: file.content["target"][file.target] for file in files}}
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
@@ -94,8 +96,14 @@ def resolve(bake: Bake, files: Sequence[BakeFile]) -> dict[str, dict[str, Any]]:
     if not done.ok:
         names_ = ", ".join(bake.files)
         raise MatrixError(f"buildx cannot resolve the variants with {names_}: {last_error(done.stderr)}")
-    targets: dict[str, dict[str, Any]] = json.loads(done.stdout)["target"]
-    return {file.target: targets[file.target] for file in files}
+    try:
+        targets: dict[str, dict[str, Any]] = json.loads(done.stdout)["target"]
+        return {file.target: targets[file.target] for file in files}
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnvironmentLacksError(
+            f"`buildx bake --print` gave no targets that can be read ({type(error).__name__}: {error})",
+            hint="`orchestrate doctor` looks at buildx",
+        ) from error
 
 
 def last_error(stderr: str) -> str:
@@ -214,7 +222,8 @@ def check(found: Arrival, *, variant: str, target: str, injected: Mapping[str, s
         if _PREDEFINED.fullmatch(name):
             continue
         if name not in consumed:
-            hint = did_you_mean(name, consumed)
+            near = did_you_mean(name, consumed)
+            hint = near if near.startswith("did you mean") else ""  # all that are known stand in the last line
             problems.append(_problem(places.get(name, ""), f"{variant}: target {target} does not consume {name}", hint))
         elif consumed[name] != value:
             what = f"{variant}: {name} arrives as {consumed[name]!r}"
@@ -269,9 +278,13 @@ def _outside(root: Path, paths: Sequence[str]) -> list[str]:
     base = root.resolve()
     outside: set[str] = set()
     for path in paths:
-        if not path or "://" in path or path.startswith(("git@", "target:")):
+        if path.startswith("oci-layout://"):
+            place = _LAYOUT_REFERENCE.sub("", path.removeprefix("oci-layout://"))
+        elif not path or "://" in path or path.startswith(("git@", "target:")):
             continue
-        absolute = Path(base, path.removeprefix("oci-layout://")).resolve()
+        else:
+            place = path
+        absolute = Path(base, place).resolve()
         if not absolute.is_relative_to(base):
             outside.add(str(absolute))
     return sorted(outside)

@@ -1,0 +1,66 @@
+"""The memory of outlines: what it keeps, and what it never believes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.bake.arrived import Outlines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_it_remembers_over_runs(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "outlines.json"
+    Outlines(path).put("a", {"X": "1"})
+    again = Outlines(path)
+    assert again.get("a") == {"X": "1"}
+    assert again.get("b") is None
+    assert [entry.name for entry in path.parent.iterdir()] == ["outlines.json"]
+
+
+def test_without_a_file_it_remembers_for_itself() -> None:
+    memory = Outlines(None)
+    memory.put("a", {})
+    assert memory.get("a") == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", "null", '{"a": 1}', '{"a": {"X": 1}}', "\udcff", "[" * 5000])
+def test_a_damaged_file_counts_as_empty(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "outlines.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert Outlines(path).get("a") is None
+    Outlines(path).put("b", {"Y": ""})
+    assert json.loads(path.read_text()) == {"b": {"Y": ""}}
+
+
+def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "outlines.json"
+    path.write_text(json.dumps({str(number): {} for number in range(500)}))
+    memory = Outlines(path)
+    memory.put("0", {"again": "1"})
+    memory.put("new", {})
+    kept = list(json.loads(path.read_text()))
+    assert len(kept) == 500
+    assert kept[-2:] == ["0", "new"]
+    assert "1" not in kept
+
+
+def test_a_disk_that_takes_nothing_costs_the_memory_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    memory = Outlines(tmp_path / "file" / "outlines.json")
+    memory.put("a", {"X": "1"})
+    assert memory.get("a") == {"X": "1"}
+
+
+def test_a_key_stands_for_everything_asked() -> None:
+    keys = {
+        Outlines.key({"a": 1}, ("docker",)),
+        Outlines.key({"a": 2}, ("docker",)),
+        Outlines.key({"a": 1}, ("podman",)),
+    }
+    assert len(keys) == 3
+    assert Outlines.key({"a": 1, "b": 2}, ()) == Outlines.key({"b": 2, "a": 1}, ())
