@@ -42,6 +42,7 @@ _EXAMPLES = {
     "verify": (
         "orchestrate headers verify",
         "orchestrate headers verify --repair",
+        "orchestrate headers verify --image ghcr.io/acme/vllm-openai:cu130",
         "orchestrate headers verify /opt/flashinfer/cubins",
     ),
     "export": (
@@ -227,6 +228,10 @@ def _verify(
     lock: LockOption = None,
     store: StoreOption = None,
     mirror: MirrorOption = None,
+    image: Annotated[
+        str, typer.Option("--image", help="A built image to verify instead, without running it.", metavar="REF")
+    ] = "",
+    platform: Annotated[str, typer.Option("--platform", help="Which one of an index.", metavar="PLATFORM")] = "",
     repair: Annotated[bool, typer.Option("--repair", help="Remove damaged files and fetch them again.")] = False,
     jobs: JobsOption = 8,
     window: WindowOption = 300,
@@ -236,6 +241,9 @@ def _verify(
     from orchestrator.headers import bundle, work
 
     given = _given(file, directory, lock, store, mirror)
+    if image:
+        _verify_image(image, platform, given.lock)
+        return
     wanted = bundle.read_lock(given.lock)
     if target is not None:
         problems = bundle.verify_directory(wanted, target)
@@ -257,6 +265,21 @@ def _verify(
             f"{len(bad)} of {len(wanted.files)} files are not right", problems=found[:20], hint=hint
         )
     print(f"{len(wanted.files)} files, {wanted.bytes:,} bytes are right in {given.store.root}")
+
+
+def _verify_image(image: str, platform: str, lock: Path) -> None:
+    from orchestrator.headers import bundle
+    from orchestrator.headers import lock as locks
+    from orchestrator.image.bundle import verify_bundle
+
+    expected = locks.bundle_digest(bundle.read_lock(lock)) if lock.exists() else ""
+    carried = verify_bundle(image, platform=platform, expected=expected)
+    for warning in carried.warnings:
+        _say(f"warning: {warning}")
+    if carried.problems or carried.lock is None:
+        raise VerificationError(f"{image} does not hold its FlashInfer bundle", problems=carried.problems[:20])
+    headers = len(carried.lock.headers)
+    print(f"{image}: {headers} headers of FlashInfer {carried.lock.version} are right in {carried.directory}")
 
 
 def _export(
