@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_list
+from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_arch, parse_list
 from orchestrator.cuda.coverage import serve
 from orchestrator.cuda.devices import device_names
 from orchestrator.cuda.toolkit import toolkits
@@ -262,7 +262,8 @@ def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promi
         if not any(library.required for library in table) and not unmet:
             problems.append(Problem(file=scanned.source, what="it holds no library with device code"))
         problems += [problem for library in table if library.required for problem in _problems(library)]
-        problems += [problem for library in table if library.required for problem in _holes(library, ccs)]
+    holes = [_holes(library, ccs) for library in table if library.required and promised]
+    problems += [problem for found, _ in holes for problem in found]
     compilers = findings.compilers(scanned.files, promised)
     return Verdict(
         scanned=scanned,
@@ -270,7 +271,7 @@ def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promi
         promised_by=promised_by,
         table=table,
         problems=tuple(problems),
-        warnings=tuple(_warnings(scanned, table, promised, compilers)),
+        warnings=(*_warnings(scanned, table, promised, compilers), *(note for _, notes in holes for note in notes)),
         compilers=compilers,
         later=scanned.files.compile_later,
         duplicates=findings.duplicates(scanned.files),
@@ -308,27 +309,51 @@ def _consequence(cell: Cell) -> str:
     return f"there all other kernels fail with '{NO_KERNEL}', those with PTX are compiled at first use, with {needs}"
 
 
-def _holes(library: Library, ccs: Sequence[str]) -> list[Problem]:
-    """Deep mode: kernels that one translation unit holds for some promised devices and lacks for another."""
-    found: dict[tuple[str, str], list[str]] = {}
+def _holes(library: Library, ccs: Sequence[str]) -> tuple[list[Problem], list[str]]:
+    """Deep mode: what one translation unit holds for some promised devices and lacks for another.
+
+    Guards in the source leave such differences in every real library: kernels that begin with 8.0, variants for old
+    devices alone. So it is a problem only where most devices have the kernel and an older one does: nobody writes a
+    guard that takes a kernel from 11.0 and leaves it to 10.0 and 12.0.
+    """
+    missing: dict[tuple[str, str], list[str]] = {}
+    guarded: dict[tuple[str, str], int] = {}
     for hole in library.code.holes:
         present = kernels.images_of(hole.present, library.code.isa)
         absent = kernels.images_of(hole.absent, library.code.isa)
-        if not any(serve(present, cc).direct for cc in ccs):
+        have = [cc for cc in ccs if serve(present, cc).direct]
+        lack = [cc for cc in ccs if cc not in have and serve(absent, cc).direct]
+        if not have or not lack:
             continue
-        for cc in ccs:
-            if serve(absent, cc).direct and not serve(present, cc).direct:
-                found.setdefault((cc, " ".join(hole.present)), []).append(hole.kernel)
-    return [
+        where = " ".join(have)
+        for cc in lack:
+            if len(have) > len(lack) and min(map(_number, have)) < _number(cc):
+                missing.setdefault((cc, where), []).append(hole.kernel)
+        if min(map(_number, have)) > max(map(_number, lack)) or len(have) <= len(lack):
+            guarded[(where, " ".join(lack))] = guarded.get((where, " ".join(lack)), 0) + 1
+    problems = [
         Problem(
             file=library.path,
             what=(
-                f"{len(names)} kernel{'s' if len(names) != 1 else ''} missing for {devices_of(cc)} alone, "
-                f"though the same translation units hold them for {where}: {_shortened(names)}"
+                f"{_kernels(len(names))} missing for {devices_of(cc)}, though the same translation units hold "
+                f"{'it' if len(names) == 1 else 'them'} for {where}: {_shortened(names)}"
             ),
         )
-        for (cc, where), names in found.items()
+        for (cc, where), names in missing.items()
     ]
+    notes = [
+        f"{library.path}: {_kernels(count)} for {where} and not for {lack}, in the same translation units"
+        for (where, lack), count in guarded.items()
+    ]
+    return problems, notes
+
+
+def _kernels(count: int) -> str:
+    return f"{count} kernel{'s' if count != 1 else ''}"
+
+
+def _number(cc: str) -> int:
+    return parse_arch(cc).sm
 
 
 def _shortened(names: Sequence[str]) -> str:

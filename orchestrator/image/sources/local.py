@@ -78,7 +78,8 @@ def _read(file: Path, *, deep: bool) -> code.FileCode | None:
         if not head.startswith((ELF, KEY, code.AR_MAGIC)):
             return None
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-            pages.madvise(mmap.MADV_RANDOM)  # headers lie far apart: read-ahead would pull in the payloads between
+            if not deep:  # headers lie far apart: read-ahead would pull in the payloads between
+                pages.madvise(mmap.MADV_RANDOM)
             return code.read_file(pages, deep=deep)
 
 

@@ -98,18 +98,36 @@ def test_a_promise_of_ptx_is_told_and_not_judged(tmp_path: Path) -> None:
     assert not verify_image(str(tree(tmp_path, **{"lib.so": library("120 p120")})), parse_list("12.0+PTX")).warnings
 
 
+def deep_library(**kernels: str) -> bytes:
+    """One translation unit: `sm_90a="gdn other"` names the kernels of each image."""
+    entries = [
+        fatbins.entry(tag.removeprefix("sm_"), fatbins.cubin({f".text.{name}": b"1" for name in names.split()}))
+        for tag, names in kernels.items()
+    ]
+    return fatbins.elf({".nv_fatbin": fatbins.container(*entries)})
+
+
 def test_deep_mode_fails_where_counts_are_equal(tmp_path: Path) -> None:
-    two = fatbins.cubin({".text.gdn": b"1", ".text.other": b"1"})
-    one = fatbins.cubin({".text.other": b"1"})
-    unit = fatbins.container(fatbins.entry("90a", two), fatbins.entry("100f", two), fatbins.entry("110", one))
-    tree(tmp_path, **{"lib.so": fatbins.elf({".nv_fatbin": unit})})
+    """vLLM #53462: every image is there, and one kernel in it is not."""
+    tree(tmp_path, **{"lib.so": deep_library(sm_90a="gdn other", sm_100f="gdn other", sm_110="other")})
     archs = parse_list("9.0 10.0 11.0")
     assert verify_image(str(tmp_path), archs).ok
     (problem,) = verify_image(str(tmp_path), archs, deep=True).problems
     assert "1 kernel missing for 11.0 (Jetson Thor" in problem.what
-    assert "gdn" in problem.what
+    assert "for 9.0 10.0: gdn" in problem.what
     assert verify_image(str(tmp_path), parse_list("9.0 10.0"), deep=True).ok
     assert verify_image(str(tmp_path), parse_list("11.0"), deep=True).ok, "nobody else was promised the kernel either"
+
+
+def test_deep_mode_takes_guards_for_guards(tmp_path: Path) -> None:
+    """bf16 kernels begin with 8.0, and their fallbacks end there: vLLM 0.33.0 has 31 of them, all right."""
+    tree(tmp_path, **{"lib.so": deep_library(sm_75="old all", sm_80="new all", sm_90="new all")})
+    result = verify_image(str(tmp_path), parse_list("7.5 8.0 9.0"), deep=True)
+    assert result.ok
+    assert [text.partition(": ")[2] for text in result.warnings] == [
+        "1 kernel for 8.0 9.0 and not for 7.5, in the same translation units",
+        "1 kernel for 7.5 and not for 8.0 9.0, in the same translation units",
+    ]
 
 
 def test_json_holds_what_scripts_need(tmp_path: Path) -> None:
