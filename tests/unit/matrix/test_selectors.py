@@ -1,0 +1,89 @@
+"""`--cuda`, `--platform`, `--target`, `--axis`, `--variant`: what they keep, and what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.errors import UsageError
+from orchestrator.matrix.selectors import Selector, narrow, parse_axes
+from tests.unit.matrix.support import EXAMPLE, planned
+
+PLAN = planned(EXAMPLE)
+GONE = "openai-cu129-arm64-python3-12"
+HINT = "`orchestrate plan` lists the variants"
+
+
+def ids(selector: Selector) -> list[str]:
+    return [variant.id for variant in narrow(PLAN, selector).variants]
+
+
+def test_an_empty_selector_keeps_everything() -> None:
+    assert Selector().empty
+    assert narrow(PLAN, Selector()) is PLAN
+    assert len(PLAN.variants) == 12
+    assert len(PLAN.dropped) == 4
+
+
+@pytest.mark.parametrize(
+    ("selector", "count"),
+    [
+        (Selector(cuda=["13.0"]), 8),
+        (Selector(cuda=["13.0.2"]), 8),
+        (Selector(cuda=["12.9"]), 4),
+        (Selector(cuda=["12.9", "13.0"]), 12),
+        (Selector(platform=["linux/arm64"]), 4),
+        (Selector(target=["openai"]), 6),
+        (Selector(axes={"python": ["3.12"]}), 6),
+        (Selector(cuda=["13.0"], platform=["linux/arm64"], target=["openai"], axes={"python": ["3.12"]}), 1),
+        (Selector(variant=["openai-cu130-arm64-python3-12", "openai-cu129-amd64-python3-13"]), 2),
+        (Selector(variant=["openai-cu130-arm64-python3-12"], cuda=["13.0"]), 1),
+    ],
+)
+def test_what_is_kept(selector: Selector, count: int) -> None:
+    assert not selector.empty
+    kept = ids(selector)
+    assert len(kept) == count
+    assert kept == [variant.id for variant in PLAN.variants if variant.id in kept]
+
+
+@pytest.mark.parametrize(
+    ("selector", "message"),
+    [
+        (Selector(cuda=["13.1"]), "--cuda 13.1: not in matrix.yaml; did you mean 13.0?"),
+        (Selector(platform=["arm64"]), "--platform arm64: not in matrix.yaml; did you mean linux/arm64?"),
+        (Selector(target=["opneai"]), "--target opneai: not in matrix.yaml; did you mean openai?"),
+        (Selector(axes={"pyton": ["3.12"]}), "--axis pyton=…: no such axis; did you mean python?"),
+        (Selector(axes={"python": ["3.1"]}), "--axis python=3.1: not in matrix.yaml; did you mean 3.13?"),
+        (
+            Selector(variant=["openai-cu130-arm64-python312"]),
+            "--variant openai-cu130-arm64-python312: not in matrix.yaml; did you mean openai-cu130-arm64-python3-12?",
+        ),
+        (
+            Selector(cuda=["12.9"], platform=["linux/arm64"]),
+            "no variant matches --cuda 12.9 --platform linux/arm64\n`orchestrate plan` lists the variants",
+        ),
+        (
+            Selector(variant=[GONE]),
+            f"no variant matches --variant {GONE} ({GONE}: no GB10 support below 13.0)\n{HINT}",
+        ),
+    ],
+)
+def test_what_is_refused(selector: Selector, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ids(selector)
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+def test_a_plan_without_axes_names_none() -> None:
+    from tests.unit.matrix.support import SMALL
+
+    with pytest.raises(UsageError, match=r"^--axis python=…: no such axis$"):
+        narrow(planned(SMALL), Selector(axes={"python": ["3.12"]}))
+
+
+def test_axes_are_parsed() -> None:
+    assert parse_axes(["python=3.12", "os=a=b", "python=3.13"]) == {"python": ["3.12", "3.13"], "os": ["a=b"]}
+    for wrong in ("python", "=3.12", "python=", ""):
+        with pytest.raises(UsageError, match="expected NAME=VALUE"):
+            parse_axes([wrong])
