@@ -220,7 +220,7 @@ def test_init_writes_a_matrix_that_plans_and_shows_the_drift(
         told = f"matrix.yaml: 8 variants, {len(matrix['claims'])} claims"
         assert told in (Path(__file__).parents[2] / "docs/check.md").read_text()
     assert "matrix.yaml is there already" in orchestrate("init", "-C", tree, code=2).stderr
-    for name in ["docker", ".buildkite", "tools", ".github"]:
+    for name in ["docker", ".buildkite", "tools", ".github", "docs"]:
         shutil.copytree(tree / name, tmp_path / name)
     (tmp_path / "matrix.yaml").write_text(text)
     planned = json.loads(orchestrate("plan", "-C", tmp_path, "--format", "json", code=0).stdout)
