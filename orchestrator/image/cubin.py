@@ -66,46 +66,55 @@ def unpack_lz4(stored: bytes, size: int) -> bytes:
     Raises:
         DamagedFileError: The block contradicts itself.
     """
-    out = bytearray()
-    at = 0
     try:
-        while len(out) < size:
-            token = stored[at]
-            literals, at = _length(stored, at + 1, token >> 4)
-            if at + literals > len(stored):
-                raise DamagedFileError("LZ4 image is cut off")
-            out += stored[at : at + literals]
-            at += literals
-            if len(out) >= size:
-                break
-            distance = stored[at] | stored[at + 1] << 8
-            count, at = _length(stored, at + 2, token & 15)
-            _repeat(out, distance, min(count + 4, size + 1 - len(out)))
+        return bytes(_sequences(stored, size))
     except IndexError as error:
         raise DamagedFileError("LZ4 image is cut off") from error
-    return bytes(out)
 
 
-def _length(block: bytes, at: int, nibble: int) -> tuple[int, int]:
-    total = nibble
-    if nibble == 15:
-        while (more := block[at]) == 255:
-            total += 255
-            at += 1
-        total += more
+def _sequences(block: bytes, size: int) -> bytearray:
+    """The loop of `unpack_lz4`, in one piece: calls would cost more than the work (some cubins have 65 MB)."""
+    out = bytearray()
+    at = done = 0
+    end = len(block)
+    while done < size:
+        token = block[at]
         at += 1
-    return total, at
-
-
-def _repeat(out: bytearray, distance: int, count: int) -> None:
-    if not 0 < distance <= len(out):
-        raise DamagedFileError("LZ4 image refers to bytes before its start")
-    if distance >= count:
-        start = len(out) - distance
-        out += out[start : start + count]
-    else:  # the copy overlaps itself: a short pattern, repeated
-        pattern = bytes(out[-distance:])
-        out += (pattern * (count // distance + 1))[:count]
+        count = token >> 4
+        if count:
+            if count == 15:
+                while (more := block[at]) == 255:
+                    count += 255
+                    at += 1
+                count += more
+                at += 1
+            if at + count > end:
+                raise DamagedFileError("LZ4 image is cut off")
+            out += block[at : at + count]
+            at += count
+            done += count
+            if done >= size:
+                break
+        distance = block[at] | block[at + 1] << 8
+        at += 2
+        count = (token & 15) + 4
+        if count == 19:
+            while (more := block[at]) == 255:
+                count += 255
+                at += 1
+            count += more
+            at += 1
+        if not 0 < distance <= done:
+            raise DamagedFileError("LZ4 image refers to bytes before its start")
+        if count > size - done:
+            count = size + 1 - done  # one byte too many tells the caller, and more is not worth making
+        start = done - distance
+        if distance >= count:
+            out += out[start : start + count]
+        else:  # the copy overlaps itself: a short pattern, repeated
+            out += (out[start:] * (count // distance + 1))[:count]
+        done += count
+    return out
 
 
 def kernel_names(cubin: bytes) -> frozenset[str]:
