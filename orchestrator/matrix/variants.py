@@ -209,7 +209,8 @@ class _Expansion:
                 origin = layers.origin(self.at, ("exclude", hits[0]))
                 dropped.append(DroppedVariant(id=name, why=self.spec.exclude[hits[0]].why, origin=origin))
                 continue
-            chosen = [layer for layer in self.layers if layer.applies({**cell, "variant": name})]
+            place = {**cell, "variant": name}
+            chosen = [layer for layer in self.layers if layer.applies(place)]
             self.used |= {("overrides", layer.override) for layer in chosen}
             try:
                 variants.append(self._variant(name, cell, chosen))
