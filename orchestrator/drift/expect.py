@@ -21,7 +21,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.cuda.arch import ArchSyntaxError, parse_list
+from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import (
     DialectError,
     parse_cmake,
@@ -344,6 +344,3 @@ class Expectations:
         return ClaimError(
             f"{{{name}}} differs between the variants: {shown}", hint="narrow the claim with when, or name one list"
         )
-
-
-__all__ = ["ArchSyntaxError", "ClaimError", "Expectations", "Expected", "parse_archs", "release_range", "render_archs"]

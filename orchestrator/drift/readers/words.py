@@ -81,9 +81,9 @@ def _expand(variable: Variable, text: str, lookup: Callable[[str], str | None]) 
     return known if not variable.operator else None
 
 
-def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, where: str = "", text: str = "") -> Found:
+def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, where: str = "") -> Found:
     """What a word says, as a place: a plain value, a default that can be fixed, or a value from elsewhere."""
-    text = text or source.text
+    text = source.text
     variables = [part for part in word.parts if not isinstance(part, str)]
     if not variables:
         return source.found(word.text, word.inner_start, word.inner_end, word.style, where=where)
