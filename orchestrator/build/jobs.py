@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import json
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,27 +18,24 @@ from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.file import BakeFile, Extras, Output, render
 from orchestrator.bake.preflight import Bake
 from orchestrator.bake.process import BakeCommand
+from orchestrator.build.fingerprints import STATE, Fingerprints
 from orchestrator.build.report import VariantInfo
 from orchestrator.build.variant import Job
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from orchestrator.build.outcome import Outcome
     from orchestrator.matrix.variants import Plan, Variant
 
     After = Callable[[Variant, Outcome], Outcome]
 
-STATE = ".orchestrate"
-"""Directory beside matrix.yaml for logs, bake files, the journal and what preflight learned."""
-
 _ENVIRONMENT = {
     "BUILDX_METADATA_PROVENANCE": "max",  # the base-image digests that were really used
     "BUILDX_METADATA_WARNINGS": "1",
 }
-_MOST_FILES = 200_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +49,7 @@ class Options:
         extras: What other features add, by variant id.
         after: Looks at a variant that was built (verification, tags); None for nothing.
         run: Name of this run; its logs and bake files lie in a directory of that name.
+        report: File that the run writes beside; it is no input.
     """
 
     docker: tuple[str, ...]
@@ -60,6 +58,7 @@ class Options:
     output: Output = field(default_factory=Output)
     extras: Mapping[str, Extras] | None = None
     after: After | None = None
+    report: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +83,19 @@ def prepare(plan: Plan, options: Options) -> Prepared:
 
     Raises:
         MatrixError: buildx refuses the project's bake files with ours.
+        EnvironmentLacksError: The state directory cannot be written.
     """
     root = plan.matrix.root.absolute()
     state = root / STATE
     run = state / "runs" / options.run
-    run.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):
+    try:
+        run.mkdir(parents=True, exist_ok=True)
         (state / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise EnvironmentLacksError(
+            f"{error.filename or state}: logs and bake files cannot be written: {error.strerror}",
+            hint=f"{state} must be a directory that you may write to",
+        ) from error
     bake = Bake(docker=options.docker, files=tuple(plan.matrix.spec.bake.files), root=root, builder=options.builder)
     revision = _revision(plan)
     extras = options.extras or {}
@@ -100,7 +105,8 @@ def prepare(plan: Plan, options: Options) -> Prepared:
     }
     targets = preflight.resolve(bake, list(files.values()))
     outlines = Outlines(state / "outlines.json")
-    prints = _Fingerprints(root)
+    written = (options.report, options.output.directory, root / plan.matrix.spec.cache.dir)
+    prints = Fingerprints(root, ours=[path for path in written if path is not None])
     jobs = []
     for variant in plan.variants:
         step = _Step(
@@ -155,12 +161,34 @@ class _Step:
         return self.directory / f"{self.variant.id}.log"
 
     def prepare(self) -> BakeCommand:
-        """Preflight, then the command. Raises NotArrivedError where an injected argument is not consumed."""
+        """Preflight, then the command; what goes wrong is written into the log.
+
+        Raises:
+            NotArrivedError: An injected argument is not consumed.
+            MatrixError: The Dockerfile cannot be read.
+            EnvironmentLacksError: A file of the run cannot be written.
+        """
+        try:
+            self._preflight()
+            return self._command()
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise EnvironmentLacksError(f"{where}cannot be written: {error.strerror}") from error
+        except InterruptedRunError:
+            raise
+        except OrchestrateError as error:
+            with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:
+                log.write(f"=== {self.variant.id}: preflight failed\n{error}\n")
+            raise
+
+    def _preflight(self) -> None:
         found = preflight.arrival(self.bake, self.file, self.target, self.outlines)
         injected = {name: value.text for name, value in self.variant.args.items()} | dict(self.extras.args)
         places = {name: value.origin.place for name, value in self.variant.args.items()}
         preflight.check(found, variant=self.variant.id, target=self.variant.target, injected=injected, places=places)
         self.not_checked = "" if found.checked else found.why_not
+
+    def _command(self) -> BakeCommand:
         path = self.directory / f"{self.variant.id}.json"
         path.write_text(self.file.text, encoding="utf-8")
         reads, writes = preflight.local_paths(self.bake.root, self.target)
@@ -188,13 +216,19 @@ class _Step:
             outcome = replace(outcome, notes=(*outcome.notes, note))
         return self.hook(self.variant, outcome) if self.hook is not None else outcome
 
-    def key(self, prints: _Fingerprints) -> str:
-        """Stands for everything that goes into the variant; "" where a remote context cannot be seen."""
+    def key(self, prints: Fingerprints) -> str:
+        """Stands for everything that goes into the variant; "" where a part of it cannot be seen."""
         contexts = [str(self.target.get("context") or "."), *(self.target.get("contexts") or {}).values()]
         parts = [prints.of(context) for context in contexts]
-        if not all(parts):
+        try:
+            text, _ = preflight.dockerfile(self.bake.root, self.target)  # it may lie outside of every context
+        except OrchestrateError:
+            text = None  # said by the preflight
+        if text is None or not all(parts):
             return ""
-        return hashlib.sha256("\n".join([self.file.text, *parts]).encode()).hexdigest()
+        # As buildx resolves it: what is inherited from the project's bake files and the environment is in it.
+        target = json.dumps(self.target, sort_keys=True)
+        return hashlib.sha256("\0".join([self.file.text, target, text, *parts]).encode(errors="replace")).hexdigest()
 
 
 def _swap(new: Path, final: Path) -> None:
@@ -206,7 +240,10 @@ def _swap(new: Path, final: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         if final.exists():
             final.rename(old)
-        new.rename(final)
+        try:
+            new.rename(final)
+        except OSError:
+            old.rename(final)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -215,42 +252,3 @@ def _revision(plan: Plan) -> str:
         return git.fact("git.sha", plan.matrix.root)
     except OrchestrateError:
         return ""
-
-
-class _Fingerprints:
-    """Digests of build contexts by name, size and time of every file; each directory is walked once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._known: dict[str, str] = {}
-
-    def of(self, context: str) -> str:
-        """The fingerprint of a context: "" for one that is remote or too large to walk."""
-        if context.startswith(("docker-image://", "target:", "oci-layout://")):
-            return context  # named by what it is; a tag that moved is the registry's business
-        if "://" in context or context.startswith("git@"):
-            return ""
-        path = (self._root / context).resolve()
-        if str(path) not in self._known:
-            self._known[str(path)] = _walk(path)
-        return self._known[str(path)]
-
-
-def _walk(top: Path) -> str:
-    digest = hashlib.sha256()
-    count = 0
-    for directory, names, files in os.walk(top):
-        names[:] = sorted(name for name in names if name not in {".git", STATE, ".venv", "__pycache__"})
-        for path, stat in _stats(directory, sorted(files)):
-            count += 1
-            if count > _MOST_FILES:
-                return ""
-            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_mode}\n".encode(errors="replace"))
-    return digest.hexdigest()
-
-
-def _stats(directory: str, files: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
-    for name in files:
-        path = f"{directory}/{name}"
-        with contextlib.suppress(OSError):
-            yield path, os.lstat(path)
