@@ -5,16 +5,28 @@ It joins rooms that do not know each other (headers, image, bake); the scheduler
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.bake import preflight
+from orchestrator.bake.events import StepKind
 from orchestrator.bake.file import Extras, repositories
+from orchestrator.bake.progress import Failure
 from orchestrator.build.outcome import ErrorInfo, Outcome, Status
-from orchestrator.errors import EnvironmentLacksError, NetworkError, OrchestrateError, Problem, VerificationError
+from orchestrator.build.retry import Kind, RetryPolicy, attempts, classify
+from orchestrator.build.variant import error_info
+from orchestrator.errors import (
+    EnvironmentLacksError,
+    InterruptedRunError,
+    OrchestrateError,
+    Problem,
+    VerificationError,
+)
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -63,35 +75,51 @@ class AfterBuild:
     Attributes:
         plan: The plan.
         docker: The docker client's argv.
-        verify: Whether to verify.
-        pushed: Whether the image is in a registry, by digest alone.
+        stop: Ends the waiting between two attempts at setting a tag.
+        held: Whether the image is in a registry without its tags.
         loaded: Whether it is in the engine's image store.
         directory: Where OCI archives were written; None for nowhere.
+        policy: How often and how soon a tag is tried again.
     """
 
     plan: Plan
     docker: tuple[str, ...]
-    verify: bool
-    pushed: bool = False
+    stop: threading.Event
+    held: bool = False
     loaded: bool = False
     directory: Path | None = None
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __call__(self, variant: Variant, outcome: Outcome) -> Outcome:
-        """Look at one variant that was built; gives the outcome back, as it is or failed."""
+        """Look at one variant that was built; gives the outcome back, as it is or failed.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+        """
+        if self.held and not outcome.digest:
+            return _failed(outcome, "internal", "buildx told no digest of what it pushed: no tag was moved")
         try:
-            if self.verify:
-                outcome = self._verified(variant, outcome)
-            if self.pushed and outcome.status is Status.BUILT:
-                self._tag(variant, outcome)
-        except NetworkError as error:
-            return _failed(outcome, "network", str(error))
+            checked = self._verified(variant, outcome)
+        except InterruptedRunError:
+            raise
         except OrchestrateError as error:
-            return _failed(outcome, "verification", str(error))
-        return outcome
+            found = error_info(error, "verification")
+            return self._untagged(variant, _failed(outcome, found.class_, found.message))
+        if not self.held:
+            return checked
+        failure = self._tag(variant, checked)
+        return self._untagged(variant, replace(checked, status=Status.FAILED, error=failure)) if failure else checked
+
+    def _untagged(self, variant: Variant, outcome: Outcome) -> Outcome:
+        """The outcome with a note on where the image lies whose tags were not moved."""
+        if not self.held or not variant.tags:
+            return outcome
+        place = f"{repositories(self.plan.image, variant)[0]}@{outcome.digest}"
+        return replace(outcome, notes=(*outcome.notes, f"pushed as {place}; its tags were not moved"))
 
     def _source(self, variant: Variant, outcome: Outcome) -> str:
         """What to verify, as `orchestrate verify` takes it; "" where nothing was kept that could be read."""
-        if self.pushed and outcome.digest:
+        if self.held:
             return f"{repositories(self.plan.image, variant)[0]}@{outcome.digest}"
         if self.directory is not None:
             return str(self.directory / f"{variant.id}.tar")
@@ -120,18 +148,28 @@ class AfterBuild:
             )
         return replace(outcome, notes=(*outcome.notes, *(f"verification: {text}" for text in verdict.warnings)))
 
-    def _tag(self, variant: Variant, outcome: Outcome) -> None:
+    def _tag(self, variant: Variant, outcome: Outcome) -> ErrorInfo | None:
         """Point the variant's tags at the digest: a carbon copy of the index, so that the digest stays the same."""
-        if not variant.tags or not outcome.digest:
-            return
+        if not variant.tags:
+            return None
         for repository in repositories(self.plan.image, variant):
             tags = [tag.text for tag in variant.tags if tag.text.rpartition(":")[0] == repository]
-            words = [word for tag in tags for word in ("--tag", tag)]
-            argv = (*self.docker, "buildx", "imagetools", "create", "--prefer-index=false", *words)
-            done = process.run((*argv, f"{repository}@{outcome.digest}"), timeout=_TAG_TIMEOUT)
+            words = tuple(word for tag in tags for word in ("--tag", tag))
+            create = (*self.docker, "buildx", "imagetools", "create", "--prefer-index=false", *words)
+            source = f"{repository}@{outcome.digest}"
+            done = attempts(
+                partial(_create, (*create, source)),
+                again=lambda done: not done.ok and _kind(done) is Kind.TRANSIENT,
+                policy=self.policy,
+                stop=self.stop,
+                before_wait=lambda *_: None,
+            )
             if not done.ok:
-                last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-                raise NetworkError(f"{variant.id}: built and pushed, but its tags could not be set: {last}")
+                message = f"verified, but its tags could not be set: {preflight.last_error(done.stderr)}"
+                kind = _kind(done)
+                class_ = "network" if kind is Kind.OTHER else kind.error_class
+                return ErrorInfo(class_=class_, message=message, step=f"tag {', '.join(tags)}")
+        return None
 
 
 def isolated(plan: Plan, extras: Mapping[str, Extras], registries: Sequence[str]) -> dict[str, Extras]:
@@ -211,6 +249,16 @@ def _host(reference: str) -> str:
     """The registry of an image reference, "docker.io" where none is written."""
     first = reference.split("/", 1)[0]
     return first if "/" in reference and (set(first) & set(".:") or first == "localhost") else "docker.io"
+
+
+def _create(argv: Sequence[str], _attempt: int) -> process.Completed:
+    return process.run(argv, timeout=_TAG_TIMEOUT)
+
+
+def _kind(done: process.Completed) -> Kind:
+    """What sort of failure a registry's answer is, judged as that of a push."""
+    text = preflight.last_error(done.stderr)
+    return classify(Failure(step="tag", kind=StepKind.EXPORT, message=text, returncode=done.returncode))
 
 
 def _failed(outcome: Outcome, class_: str, message: str) -> Outcome:

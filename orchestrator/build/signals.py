@@ -20,6 +20,25 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
+def interrupting() -> Iterator[None]:
+    """Within it, SIGTERM and SIGHUP do what Ctrl-C does: they raise KeyboardInterrupt in the main thread."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
     """Within it, the first signal sets the event it gives, the second makes the stop immediate.
 

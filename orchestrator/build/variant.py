@@ -158,15 +158,18 @@ def build_variant(
             if outcome.status is not Status.BUILT or job.after is None:
                 return outcome
             return _verified(job.after, outcome, halted=why_halted() if halt.is_set() else "", begun=begun)
-    except OrchestrateError as error:  # docker itself is missing, say
+    except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
         return done(error=error_info(error, "environment"))
     except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
         _log_traceback(state.command.log if state.command else job.log, error)
         return done(error=internal_error(error), last_lines=_traceback(error))
 
 
-def error_info(error: OrchestrateError, otherwise: str) -> ErrorInfo:
+def error_info(error: OrchestrateError | OSError, otherwise: str) -> ErrorInfo:
     """The report's form of an error that was raised: its class, `otherwise` where the type tells nothing."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return ErrorInfo(class_=otherwise, message=f"{where}{error.strerror or error}")
     classes: tuple[tuple[type[OrchestrateError], str], ...] = (
         (NetworkError, "network"),
         (VerificationError, "verification"),
