@@ -5,7 +5,9 @@ It is what cli/build.py calls and knows no option's name; how a run looks is han
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,9 +23,9 @@ from orchestrator.build.journal import Journal
 from orchestrator.build.outcome import ErrorInfo, Outcome, Status, exit_code
 from orchestrator.build.report import report, write_report
 from orchestrator.build.scheduler import build_all
-from orchestrator.build.signals import stop_on_signals
+from orchestrator.build.signals import interrupting, stop_on_signals
 from orchestrator.engine import client, doctor
-from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,12 +71,12 @@ class Result:
     Attributes:
         outcomes: One a variant.
         code: The exit code.
-        logs: Directory of the log files.
+        report: What `--report` holds (docs/build.md).
     """
 
     outcomes: tuple[Outcome, ...]
     code: int
-    logs: Path
+    report: Mapping[str, Any]
 
 
 def build(
@@ -93,28 +95,35 @@ def build(
         warn: Shows a warning that belongs to no variant.
 
     Raises:
-        EnvironmentLacksError: No engine, buildx too old, no room.
+        UsageError: The report cannot be a file at its place.
+        EnvironmentLacksError: No engine, buildx too old, no room, no place for the report.
         MatrixError: buildx refuses the bake files.
     """
     started = datetime.now(UTC)
-    # Before signals are caught: a download is not a child process, and a plain Ctrl-C ends it at once.
-    extras = features.header_extras(plan, fetch=not request.air_gapped)
+    if request.report is not None:
+        _require_writable(request.report)
+    # A download is not a child process: here a signal ends what runs at once.
+    with interrupting():
+        extras = features.header_extras(plan, fetch=not request.air_gapped)
     if request.air_gapped:
         extras = features.isolated(plan, extras, request.registries)
     with stop_on_signals() as stop:
         try:
             with process.stoppable(stop):
-                ready = _prepare(plan, request, extras, run=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
+                ready = _prepare(plan, request, extras, stop=stop, run=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
         except InterruptedRunError:
             outcomes = [_not_started(variant.id) for variant in plan.variants]
-            logs = plan.matrix.root / making.STATE
         else:
-            logs = ready.prepared.logs
-            outcomes = _run(ready, request, stop=stop, reporter=reporter, warn=warn)
+            outcomes = [_with_log(outcome) for outcome in _run(ready, request, stop, reporter=reporter, warn=warn)]
+        content = report(making.infos(plan), outcomes, started=started)
+        code = exit_code(outcomes, interrupted=stop.is_set())
         if request.report is not None:
-            _write(request.report, report(making.infos(plan), outcomes, started=started))
-        interrupted = stop.is_set()
-    return Result(outcomes=tuple(outcomes), code=exit_code(outcomes, interrupted=interrupted), logs=logs)
+            try:
+                write_report(request.report, content)
+            except OSError as error:  # what was built is shown all the same
+                warn(f"{request.report}: the report could not be written: {error.strerror}")
+                code = code or EnvironmentLacksError.exit_code
+    return Result(outcomes=tuple(outcomes), code=code, report=content)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +135,7 @@ class _Ready:
     disk: Path | None
 
 
-def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, run: str) -> _Ready:
+def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, stop: Stop, run: str) -> _Ready:
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     cache = plan.matrix.spec.cache
     writes = cache.backend if cache.write and (request.output.push or cache.backend in {"local", "gha"}) else "off"
@@ -144,8 +153,8 @@ def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, run:
     after = features.AfterBuild(
         plan=plan,
         docker=docker,
-        verify=request.verify,
-        pushed=bool(output.hold),
+        stop=stop,
+        held=bool(output.hold),
         loaded=output.load,
         directory=output.directory,
     )
@@ -156,6 +165,7 @@ def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, run:
         output=output,
         extras=extras,
         after=after if request.verify else None,
+        report=request.report,
     )
     prepared = making.prepare(plan, options)
     if request.air_gapped:
@@ -166,8 +176,8 @@ def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, run:
 def _run(
     ready: _Ready,
     request: Request,
-    *,
     stop: Stop,
+    *,
     reporter: Callable[[list[str]], AbstractContextManager[Reporter]],
     warn: Callable[[str], None],
 ) -> list[Outcome]:
@@ -194,11 +204,25 @@ def _not_started(variant: str) -> Outcome:
     return Outcome(id=variant, status=Status.CANCELLED, error=error)
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def _with_log(outcome: Outcome) -> Outcome:
+    """The outcome, without the name of a log that was never begun."""
+    return outcome if outcome.log is None or outcome.log.exists() else replace(outcome, log=None)
+
+
+def _require_writable(path: Path) -> None:
+    """The report is written after an hour; that it can be is found out before."""
+    if path.is_dir():
+        raise UsageError(f"--report {path}: is a directory", hint=f"--report {path / 'report.json'}")
     try:
-        write_report(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.is_file():
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
     except OSError as error:
-        raise EnvironmentLacksError(f"{path}: the report cannot be written: {error.strerror}") from error
+        raise EnvironmentLacksError(
+            f"--report {path}: the directory {path.parent} cannot be written: {error.strerror}",
+            hint="name a file in a directory that you may write to",
+        ) from error
 
 
 def _make(directory: Path) -> None:
@@ -219,5 +243,6 @@ def _tidy(runs: Path, *, keep: int = 20, older: float = 14 * 86400.0) -> None:
 
     found = sorted((path for path in runs.iterdir() if path.is_dir()), reverse=True)
     for path in found[keep:]:
-        if time.time() - path.stat().st_mtime > older:
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run tidies at the same time
+            if time.time() - path.stat().st_mtime > older:
+                shutil.rmtree(path, ignore_errors=True)

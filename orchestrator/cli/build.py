@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,9 +81,12 @@ def register(app: typer.Typer) -> None:
         from orchestrator.build.run import build as run_build
         from orchestrator.ui import console
         from orchestrator.ui.board import make_reporter
+        from orchestrator.ui.github import append_summary
 
         if push + load + (output is not None) > 1:
             raise UsageError("--push, --load and --output exclude each other", hint="run build once for each")
+        if verify and not (push or load or output):
+            raise UsageError("--verify needs an image to look into", hint="add --push, --load or --output DIR")
         plan = common.open_plan(
             common.Selection(
                 file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis,
@@ -92,16 +97,23 @@ def register(app: typer.Typer) -> None:
         wanted = plan.matrix.spec.verify.after_build if verify is None else verify
         request = Request(
             output=Output(push=push, load=load, directory=output.absolute() if output else None),
-            parallel=jobs, fail_fast=fail_fast, resume=resume, report=report, builder=builder,
+            parallel=jobs, fail_fast=fail_fast, resume=resume, report=report and report.absolute(), builder=builder,
             verify=wanted, air_gapped=air_gapped, registries=tuple(registry or ()),
         )  # fmt: skip
-        result = run_build(
-            plan,
-            request,
-            reporter=make_reporter,
-            warn=lambda text: screen.print(f"warning: {text}", markup=False, soft_wrap=True),
-        )
-        _show(result, format_)
+
+        def warn(text: str) -> None:
+            with contextlib.suppress(OSError):  # nobody reads on: the build goes on
+                screen.print(f"warning: {text}", markup=False, soft_wrap=True)
+
+        result = run_build(plan, request, reporter=make_reporter, warn=warn)
+        trouble = append_summary(result.outcomes, env=os.environ)
+        if trouble:
+            warn(trouble)
+        try:
+            _show(result, format_)
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit):  # the reader (head) went away; rich makes a SystemExit of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(result.code)
 
 
@@ -110,10 +122,6 @@ def _show(result: Result, format_: common.Format) -> None:
     from orchestrator.ui.results import show_results
 
     if format_ is common.Format.JSON:
-        rows = [
-            {"id": outcome.id, "status": outcome.status.value, "digest": outcome.digest, "tags": list(outcome.tags)}
-            for outcome in result.outcomes
-        ]
-        sys.stdout.write(json.dumps({"schema": 1, "variants": rows}, indent=2) + "\n")
+        sys.stdout.write(json.dumps(result.report, indent=2) + "\n")
     else:
         show_results(result.outcomes, console=console.out())

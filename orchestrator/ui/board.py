@@ -6,7 +6,9 @@ decides nothing about the build.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, Step
 from orchestrator.build.outcome import Status
 from orchestrator.build.reporter import Reporter
 from orchestrator.ui.results import STYLES
-from orchestrator.ui.text import clean, duration, short_digest, signs
+from orchestrator.ui.text import clean, duration, short_digest, shorten, signs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +34,11 @@ __all__ = ["GitHubLines", "LiveBoard", "PlainLines", "Reporter", "make_reporter"
 
 # What the builder does for itself is no news; what takes time or belongs to the Dockerfile is.
 _NEWS = frozenset({StepKind.RUN, StepKind.FILE, StepKind.FETCH, StepKind.BASE, StepKind.CACHE_EXPORT, StepKind.EXPORT})
+_NO_NEWS = re.compile(r"^\[[^\]]*\] load (?:\.dockerignore$|metadata for )")
+_OPTIONS = re.compile(r"(?<= RUN )(?:--(?:mount|network|security)=\S+ +)+")
+_RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ')
+_WIDTH = 110  # characters of a step's name in a line; the log holds it whole
+_REASON = 400
 
 
 def make_reporter(
@@ -60,12 +67,14 @@ class PlainLines:
         self._stream = stream
         self._width = max(map(len, variants), default=0)
         self._lock = threading.Lock()
+        self._said: dict[str, set[str]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # the reader went away: no reason to lose the report
+            self._stream.flush()
 
     def started(self, variant: str) -> None:
         """See Reporter."""
@@ -74,29 +83,38 @@ class PlainLines:
     def attempt(self, variant: str, number: int, of: int) -> None:
         """See Reporter."""
         if number > 1:
+            self._said.pop(variant, None)
             self._say(variant, f"attempt {number} of {of}")
 
     def event(self, variant: str, event: Event) -> None:
         """See Reporter."""
         match event:
-            case StepStarted(kind=kind, name=name) if kind in _NEWS:
-                self._say(variant, name)
-            case StepDone(kind=kind, cached=True, name=name) if kind in _NEWS:
-                self._say(variant, f"cached: {name}")
-            case StepDone(kind=kind, seconds=seconds, name=name) if kind in _NEWS and seconds >= 1:
-                self._say(variant, f"done in {duration(seconds)}: {name}")
+            case StepStarted(kind=kind, name=name) if _is_news(kind, name):
+                self._say_once(variant, brief(name))
+            case StepDone(kind=kind, cached=True, name=name) if _is_news(kind, name):
+                self._say_once(variant, f"cached: {brief(name)}")
+            case StepDone(kind=kind, seconds=seconds, name=name) if _is_news(kind, name) and seconds >= 1:
+                self._say(variant, f"done in {duration(seconds)}: {brief(name)}")
             case StepFailed(kind=kind, name=name, error=error) if kind is not StepKind.CACHE_IMPORT:
-                self._say(variant, f"error: {name}: {' '.join(error.split())}")
+                reason = _RUN_ENDED.sub("", " ".join(error.split()))
+                self._say(variant, f"error: {brief(name)}: {shorten(reason, _REASON, '...')}")
             case _:
                 pass
 
     def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
         """See Reporter."""
-        self._say(variant, f"attempt {number} of {of} failed, next in {seconds:.1f}s: {reason}")
+        why = shorten(reason, _REASON, "...")
+        self._say(variant, f"attempt {number} of {of} failed, next in {seconds:.1f}s: {why}")
 
     def finished(self, outcome: Outcome) -> None:
         """See Reporter."""
         self._say(outcome.id, end_line(outcome))
+
+    def _say_once(self, variant: str, text: str) -> None:
+        said = self._said.setdefault(variant, set())  # a variant's events come from one thread
+        if text not in said:
+            said.add(text)
+            self._say(variant, text)
 
     def _say(self, variant: str, text: str) -> None:
         self._write(f"{variant.ljust(self._width)}  {clean(text)}")
@@ -174,7 +192,8 @@ class LiveBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError, ValueError):  # the terminal went away: no reason to lose the report
+            self._live.stop()
 
     def started(self, variant: str) -> None:
         """See Reporter."""
@@ -194,7 +213,7 @@ class LiveBoard:
             row = self._rows[variant]
             match event:
                 case StepStarted(name=name, steps=steps):
-                    row.step, row.steps = name, steps
+                    row.step, row.steps = _OPTIONS.sub("", name), steps
                 case StepDone(steps=steps) | StepFailed(steps=steps):
                     row.steps = steps
                 case StepStatus(what=what, done=False, current=current, total=total) if total > 0:
@@ -262,6 +281,15 @@ class LiveBoard:
         return Text(frames[int(time.monotonic() * 8) % len(frames)], style="cyan")
 
 
+def brief(name: str) -> str:
+    """A step's name for a line: without the options in front of a RUN's command, and not over 110 characters."""
+    return shorten(_OPTIONS.sub("", name), _WIDTH, "...")
+
+
+def _is_news(kind: StepKind, name: str) -> bool:
+    return kind in _NEWS and not _NO_NEWS.match(name)
+
+
 def end_line(outcome: Outcome) -> str:
     """How a variant ended, in one line."""
     parts = [outcome.status.value]
@@ -269,7 +297,8 @@ def end_line(outcome: Outcome) -> str:
         parts.append(outcome.digest)
     if outcome.error is not None:
         reason = outcome.error.message.split("\n", 1)[0]
-        parts.append(f"({outcome.error.class_}) {f'{outcome.error.step}: ' if outcome.error.step else ''}{reason}")
+        step = f"{brief(outcome.error.step)}: " if outcome.error.step else ""
+        parts.append(f"({outcome.error.class_}) {step}{shorten(reason, _REASON, '...')}")
     if outcome.attempts:
         steps = f", {outcome.steps.cached}/{outcome.steps.total} steps cached" if outcome.steps.total else ""
         many = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""

@@ -41,7 +41,7 @@ def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
         for line in plain_results(outcomes):
             console.print(Text(line), soft_wrap=True)
     for outcome in outcomes:
-        for line in failure_lines(outcome):
+        for line in (*references(outcome), *failure_lines(outcome)):
             console.print(Text(line), soft_wrap=True)
         for note in outcome.notes:
             console.print(Text(f"{outcome.id}: note: {clean(note)}"), soft_wrap=True)
@@ -66,7 +66,7 @@ def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
             Text(f"{sign} {outcome.status.value}", style=STYLES[outcome.status]),
             short_digest(outcome.digest),
             duration(outcome.seconds),
-            _cached(outcome),
+            cached_steps(outcome),
             str(outcome.attempts),
         )
     return table
@@ -81,13 +81,20 @@ def plain_results(outcomes: Sequence[Outcome]) -> list[str]:
             outcome.status.value,
             outcome.digest or "-",
             duration(outcome.seconds),
-            _cached(outcome),
+            cached_steps(outcome),
             str(outcome.attempts),
         )
         for outcome in outcomes
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def references(outcome: Outcome) -> list[str]:
+    """What to pull, a line for each tag of a variant that is there; the digest whole."""
+    if outcome.status not in (Status.BUILT, Status.SKIPPED) or outcome.digest is None:
+        return []
+    return [f"{outcome.id}: {tag}@{outcome.digest}" for tag in outcome.tags]
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
@@ -112,6 +119,7 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to build"
 
 
-def _cached(outcome: Outcome) -> str:
+def cached_steps(outcome: Outcome) -> str:
+    """`5/12`, or "-" where no step was seen."""
     steps = outcome.steps
     return f"{steps.cached}/{steps.total}" if steps.total else "-"
