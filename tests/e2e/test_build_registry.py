@@ -1,0 +1,95 @@
+"""`orchestrate build` with the installed command: registries that fail, and tags that wait for the verification."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.engine import remove_images
+from tests.support.fatbins import library
+from tests.support.faults import Fault
+from tests.support.project import Project, write_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.engine import MakeFaulty, Registry
+
+
+def test_a_registry_that_is_busy_twice(
+    registry: Registry, faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path
+) -> None:
+    base = write_project(tmp_path / "base", tmp_image, base0="RUN echo base")
+    assert base.build("--push").returncode == 0
+    # In each attempt BuildKit asks a registry on this machine twice, as a TLS and as a plain one, and then gives up.
+    proxy = faulty_registry(Fault(path="/manifests/", method="HEAD", status=503, times=4))
+    name = tmp_image.partition("/")[2]
+    project = write_project(tmp_path, tmp_image, app=f"FROM {proxy.address}/{name}:base0-amd64\nRUN echo fine")
+    done = project.build("--push")
+    assert done.returncode == 0, done.stdout
+    found = project.reported()["app"]
+    assert (found["status"], found["attempts"], found["error"]) == ("built", 3, None)
+    assert found["digest"] == registry.digest(name, "app-amd64")
+    assert "attempt 1 of 3 failed, next in " in done.stderr
+    assert "503 Service Unavailable" in done.stderr
+
+
+def test_a_registry_that_lets_nobody_in(faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path) -> None:
+    proxy = faulty_registry(Fault(path="/", status=401, times=-1))
+    image = f"{proxy.address}/{tmp_image.partition('/')[2]}"
+    project = write_project(tmp_path, image, app="RUN echo fine")
+    try:
+        done = project.build("--push")
+    finally:
+        remove_images(image)
+    assert done.returncode == 1
+    found = project.reported()["app"]
+    assert (found["status"], found["attempts"], found["error"]["class"]) == ("failed", 1, "auth")
+    assert "\n" not in found["error"]["message"]
+    assert "401 Unauthorized" in found["error"]["message"]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("app-cu130-amd64: failed (auth)")]
+    assert "401 Unauthorized" in line
+
+
+def with_kernels(folder: Path, image: str, *archs: str) -> Project:
+    project = write_project(folder, image, app="COPY libaxpy.so /opt/axpy/libaxpy.so")
+    (project.root / "libaxpy.so").write_bytes(library([archs]))
+    return project
+
+
+def test_a_tag_moves_only_when_the_kernels_are_there(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    name = tmp_image.partition("/")[2]
+    project = with_kernels(tmp_path / "without", tmp_image, "80", "90")
+    done = project.build("--push", "--verify")
+    assert done.returncode == 4, done.stdout + done.stderr
+    found = project.reported()["app"]
+    assert (found["status"], found["error"]["class"]) == ("failed", "verification")
+    assert "11.0" in found["error"]["message"]
+    assert found["digest"].startswith("sha256:")
+    assert f"pushed as {tmp_image}@{found['digest']}; its tags were not moved" in found["notes"]
+    assert registry.tags(name) == ["unverified-app-cu130-amd64"]
+
+    project = with_kernels(tmp_path / "with", tmp_image, "80", "90", "110")
+    done = project.build("--push", "--verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = project.reported()["app"]
+    assert registry.digest(name, "app-amd64") == found["digest"] != ""
+
+
+def test_a_tag_that_cannot_be_set_is_tried_again_and_then_told(
+    faulty_registry: MakeFaulty, registry: Registry, tmp_image: str, tmp_path: Path
+) -> None:
+    name = tmp_image.partition("/")[2]
+    refused = Fault(path="/manifests/app-amd64", method="PUT", status=403, times=-1)
+    proxy = faulty_registry(Fault(path="/manifests/app-amd64", method="PUT", status=503, times=1), refused)
+    image = f"{proxy.address}/{name}"
+    project = with_kernels(tmp_path, image, "80", "90", "110")
+    try:
+        done = project.build("--push", "--verify")
+    finally:
+        remove_images(image)
+    found = project.reported()["app"]
+    assert done.returncode == 1, done.stdout
+    assert (found["status"], found["error"]["class"]) == ("failed", "auth")
+    assert "verified, but its tags could not be set" in found["error"]["message"]
+    assert proxy.count(method="PUT", path="/manifests/app-amd64", status=503) == 1
+    assert registry.tags(name) == ["unverified-app-cu130-amd64"]
