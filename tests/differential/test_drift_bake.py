@@ -18,6 +18,8 @@ from tests.unit.drift.matrices import matrix
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("engine")  # it brings the docker command
+
 WORDS = (
     "8.0 9.0",
     "12.0+PTX",
