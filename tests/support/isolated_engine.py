@@ -1,0 +1,73 @@
+"""A Docker engine of its own in a network namespace that has loopback and nothing else: a machine behind an air gap."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """The engine: its address, and how to run a command on its side of the gap."""
+
+    host: str
+
+    def run(self, *argv: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """A command that reaches this engine and no network at all."""
+        environment = {**os.environ, "DOCKER_HOST": self.host, **(env or {})}
+        return subprocess.run(
+            ["unshare", "-n", *argv], cwd=cwd, env=environment, capture_output=True, text=True, timeout=400,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def isolated_engine() -> Iterator[Isolated]:
+    """Start an engine; it and all its data are gone afterwards."""
+    root = Path(tempfile.mkdtemp(prefix="orchestrate-isolated-"))
+    socket = root / "docker.sock"
+    (root / "daemon.json").write_text('{"features": {"containerd-snapshotter": true}}')
+    script = (
+        "ip link set lo up; exec dockerd --bridge none --iptables=false --ip6tables=false"
+        f" --config-file {root}/daemon.json --data-root {root}/data --exec-root {root}/exec"
+        f" --pidfile {root}/docker.pid --host unix://{socket}"
+    )
+    path = os.environ["PATH"] + os.pathsep + "/usr/sbin:/sbin"
+    with (root / "log").open("w") as log:
+        child = subprocess.Popen(
+            ["unshare", "-n", "sh", "-c", script], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            env={**os.environ, "PATH": path}, start_new_session=True,
+        )  # fmt: skip
+    try:
+        host = f"unix://{socket}"
+        deadline = time.monotonic() + _START_SECONDS
+        while subprocess.run(["docker", "--host", host, "version"], capture_output=True).returncode:
+            assert child.poll() is None, (root / "log").read_text()[-2000:]
+            assert time.monotonic() < deadline, (root / "log").read_text()[-2000:]
+            time.sleep(0.2)
+        yield Isolated(host=host)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            place = line.split()[1]
+            if place.startswith(f"{root}/"):
+                subprocess.run(["umount", "--lazy", place], capture_output=True)
+        shutil.rmtree(root, ignore_errors=True)
