@@ -48,7 +48,8 @@ class LayerScan:
         releases: Path of a ptxas or nvcc -> its release, "13.0.88".
         plain: Paths of all other files, which matter by hiding what lies below them.
         links: Path -> target of a symlink, as written.
-        below: Path -> path of a hard link whose target lies in a lower layer.
+        below: Path -> path of a hard link whose target lies in a lower layer (containerd's overlay snapshotter does not
+            unpack such a layer, other drivers do).
         directories: Paths.
         whiteouts: Paths that disappear, with everything below them, from lower layers.
         opaque: Directories of which nothing remains from lower layers.
@@ -272,20 +273,18 @@ def merge(layers: Iterable[LayerScan]) -> Files:
 
 def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str, str]:
     """The other paths by which symlinks to files and directories lead to files with device code."""
-    libraries = [path for path, value in code.items() if not value.bare]
+    libraries = {path for path, value in code.items() if not value.bare}
+    real = {link: resolve(link, links) for link in sorted(links)}
+    found = {link: path for link, path in real.items() if path in libraries}
     folders: dict[str, list[str]] = {}
-    for path in libraries:
+    for path in (*sorted(libraries), *found):
         for parent in _parents(path):
             folders.setdefault(parent, []).append(path)
-    known = set(libraries)
-    found: dict[str, str] = {}
-    for link in sorted(links):
-        real = resolve(link, links)
-        if real in known:
-            found[link] = real
-        for path in folders.get(real, ()):
+    direct = dict(found)
+    for link, folder in real.items():
+        for path in folders.get(folder, ()):
             if len(found) < MAX_ALIASES:
-                found.setdefault(link + path[len(real) :], path)
+                found.setdefault(link + path[len(folder) :], direct.get(path, path))
     return found
 
 

@@ -56,8 +56,12 @@ class Reference:
     def base(self) -> str:
         """The address of the repository's API."""
         host = "registry-1.docker.io" if self.host == _DOCKER_HUB else self.host
-        plain = re.fullmatch(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?", self.host)
-        return f"{'http' if plain else 'https'}://{host}/v2/{self.name}"
+        return f"{'http' if self.local else 'https'}://{host}/v2/{self.name}"
+
+    @property
+    def local(self) -> bool:
+        """Whether the registry is on this machine, where docker too speaks plain HTTP and asks no proxy."""
+        return bool(re.fullmatch(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?", self.host))
 
 
 def parse_reference(text: str) -> Reference:
@@ -86,7 +90,7 @@ class Registry:
 
         self.reference = reference
         self._authorization = ""
-        self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=True)
+        self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=True, trust_env=not reference.local)
 
     def close(self) -> None:
         """Close its connections."""
@@ -169,7 +173,7 @@ class Registry:
             NetworkError: All attempts failed, or the registry refused.
         """
         import httpx
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
         class TransientError(Exception):
             """Worth another attempt."""
@@ -205,7 +209,7 @@ class Registry:
 
         retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.2, max=10),
+            wait=wait_exponential(multiplier=0.2, max=10) + wait_random(0, 0.3),
             retry=retry_if_exception_type((TransientError, httpx.TransportError)),
             reraise=True,
         )

@@ -112,6 +112,7 @@ def test_symlinks_lead_to_libraries() -> None:
     assert files.aliases == {
         "usr/lib/real.so": "usr/lib/real.so.2",
         "lib/real.so.2": "usr/lib/real.so.2",
+        "lib/real.so": "usr/lib/real.so.2",
         "opt/abs.so": "usr/lib/real.so.2",
         "opt/up.so": "usr/lib/real.so.2",
     }
