@@ -4,8 +4,9 @@
 
 Needs nvcc and, unless it only predicts, a GPU; Python alone otherwise. Each program is built, read back with
 `orchestrator.image` (each translation unit for itself), judged with `orchestrator.cuda.coverage`, and then each of its
-kernels is launched in a process of its own, once with lazy and once with eager loading. What came out on a machine
-with an H200 is kept in recorded.json, and tests/unit/image/test_gpu_record.py replays it.
+kernels is launched in a process of its own, once with lazy and once with eager loading. A container that several units
+share (`-rdc`) is served when each of them runs. What came out on a machine with an H200 is kept in recorded.json, and
+tests/unit/image/test_gpu_record.py replays it.
 """
 
 from __future__ import annotations
@@ -124,11 +125,8 @@ def programs() -> tuple[Program, ...]:
         Program(name="p80 of a newer toolkit", units=(gencode("p80"),), ptx_version="9.4"),
         Program(name="90 p80 of a newer toolkit", units=(gencode("90 p80"),), ptx_version="9.4"),
         Program(name="90 | p80 of a newer toolkit", units=(gencode("90"), gencode("p80")), ptx_version="9.4"),
+        Program(name="80, an empty 90 from the linker", units=(gencode("80"),), link=gencode("80 90")),
         *(device_linked(words, link) for words, link in linked),
-        Program(
-            name="rdc lto80, linked for 80",
-            units=("-rdc=true -gencode arch=compute_80,code=lto_80",), link="-dlto -arch=sm_80",
-        ),
     )  # fmt: skip
 
 
@@ -244,31 +242,37 @@ def predict(
 def examine(program: Program, path: Path, machine: dict[str, Any], *, launch: bool) -> dict[str, Any]:
     """One program's part of the record."""
     executable, relocatable = containers_of(path)
-    expected = 1 if program.link else len(program.units)  # one link on the device's side makes one container of all
-    if len(executable) != expected:
-        raise SystemExit(f"{program.name}: {expected} containers expected, found {len(executable)}")
+    units = list(range(len(program.units)))
+    shares = [units] if program.link else [[unit] for unit in units]  # a link on the device's side makes one container
+    if len(executable) != len(shares):
+        raise SystemExit(f"{program.name}: {len(shares)} containers expected, found {len(executable)}")
     isa = (machine["driver_ptx_isa"][0], machine["driver_ptx_isa"][1])
-    units = []
-    for unit in range(len(program.units)):
-        images = executable[0 if program.link else unit]
+    rows = []
+    for images, share in zip(executable, shares, strict=True):
         how, said = predict(images, relocatable, machine["cc"], isa)
         row: dict[str, Any] = {"images": [written(image) for image in images], "how": how.value, "predicted": said}
         if launch:
-            row["seen"] = {mode.lower(): run(path, unit, mode) for mode in ("LAZY", "EAGER")}
-            row["agree"] = set(row["seen"].values()) == {said}
-        units.append(row)
+            row["kernels"] = [{mode.lower(): run(path, unit, mode) for mode in ("LAZY", "EAGER")} for unit in share]
+            row["agree"] = outcome(row["kernels"]) == said
+        rows.append(row)
     whole = read_file(path.read_bytes())
     folded = {how.value: count for how, count in how_served(whole, machine["cc"]).items()} if whole else {}
-    counted = Counter(row["how"] for row in units[: len(executable)])
-    if folded != counted:
-        raise SystemExit(f"{program.name}: verify would say {folded}, container by container it is {counted}")
+    if folded != Counter(row["how"] for row in rows):
+        raise SystemExit(
+            f"{program.name}: the whole file is {folded}, its containers are {[row['how'] for row in rows]}"
+        )
     return {
         "name": program.name,
         "nvcc": list(program.units),
         "link": program.link,
         "relocatable": [[written(image) for image in images] for images in relocatable],
-        "units": units,
+        "containers": rows,
     }
+
+
+def outcome(kernels: list[dict[str, str]]) -> str:
+    """What became of a container: "ok" when each of its kernels ran, lazy and eager, else the errors that were seen."""
+    return " ".join(sorted({seen for kernel in kernels for seen in kernel.values()} - {RAN})) or RAN
 
 
 def written(image: Image) -> list[Any]:
@@ -321,10 +325,9 @@ def main(arguments: list[str]) -> int:
             built = list(pool.map(build, programs(), places))
         for program, path in zip(programs(), built, strict=True):
             row = examine(program, path, machine, launch=launch)
-            for unit in row["units"]:
-                seen = unit.get("seen", {})
-                verdict = "" if not launch else "agree" if unit["agree"] else "WRONG"
-                line = f"{row['name']:<36} {unit['how']:<10} {unit['predicted']:<34} {seen} {verdict}"
+            for one in row["containers"]:
+                seen = f"{outcome(one['kernels']):<34} {'agree' if one['agree'] else 'WRONG'}" if launch else ""
+                line = f"{row['name']:<42} {one['how']:<10} {one['predicted']:<34} {seen}"
                 print(line, file=sys.stderr, flush=True)
             rows.append(row)
     text = json.dumps({"schema": 1, "machine": machine, "programs": rows}, indent=1) + "\n"
@@ -332,7 +335,7 @@ def main(arguments: list[str]) -> int:
         options.out.write_text(text)
     else:
         sys.stdout.write(text)
-    return 0 if all(unit.get("agree", True) for row in rows for unit in row["units"]) else 1
+    return 0 if all(one.get("agree", True) for row in rows for one in row["containers"]) else 1
 
 
 if __name__ == "__main__":
