@@ -73,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: Arguments without the program's name; by default the process's own.
     """
+    # Looking for pydantic plugins reads the metadata of every installed package; this program has none to offer them.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 

@@ -77,7 +77,10 @@ def _print(plan: Plan, format_: PlanFormat) -> None:
 
     match format_:
         case PlanFormat.TABLE:
-            plan_view.show(plan, console.out())
+            if sys.stdout.isatty():
+                plan_view.show(plan, console.out())
+            else:
+                sys.stdout.write(plan_view.plain(plan))
         case PlanFormat.JSON:
             sys.stdout.write(json.dumps(plan_view.as_json(plan), indent=2) + "\n")
         case PlanFormat.GITHUB:

@@ -24,33 +24,54 @@ GITHUB_JOBS = 256  # a matrix of more jobs is refused by GitHub Actions
 GITHUB_BYTES = 1_000_000  # an output of more than 1 MB is refused
 
 
+COLUMNS = ("variant", "CUDA", "platform", "architectures", "dropped")
+
+
 def show(plan: Plan, screen: Console) -> None:
-    """Print the variants, then what is dropped and why."""
+    """Print the variants on a terminal, then what is dropped and why."""
     from rich.table import Table
 
-    count = len(plan.variants)
-    screen.print(f"{plan.image}: {count} variant{'s' if count != 1 else ''}", markup=False)
+    screen.print(_heading(plan), markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("variant", "CUDA", "platform", "architectures", "dropped"):
+    for name in COLUMNS:
         table.add_column(name, overflow="fold", no_wrap=name in {"variant", "CUDA", "platform"})
     for variant in plan.variants:
-        table.add_row(
-            variant.id,
-            variant.cuda_version,
-            variant.platform,
-            words(variant.archs.effective),
-            words(item.arch for item in variant.archs.dropped),
-        )
+        table.add_row(*_cells(variant))
     screen.print(table)
-    if plan.dropped:
-        screen.print("\n[bold]not built[/bold]")
-        for row in plan.dropped:
-            screen.print(f"  {row.id}: {row.why} ({row.origin.place})", markup=False, soft_wrap=True)
-    for title, lines in (("architectures dropped", _dropped(plan)), ("notes", _notes(plan))):
-        if lines:
-            screen.print(f"\n[bold]{title}[/bold]")
-            for line in lines:
-                screen.print(f"  {line}", markup=False, soft_wrap=True)
+    for title, lines in _dropped_sections(plan):
+        screen.print(f"\n[bold]{title}[/bold]")
+        for line in lines:
+            screen.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def plain(plan: Plan) -> str:
+    """The same for a file or a pipe: nothing is fitted to a width, and rich is not imported (a tenth of the run)."""
+    rows = [COLUMNS, *(_cells(variant) for variant in plan.variants)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = [_heading(plan)]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for title, found in _dropped_sections(plan):
+        lines += ["", title, *(f"  {line}" for line in found)]
+    return "\n".join(lines) + "\n"
+
+
+def _heading(plan: Plan) -> str:
+    count = len(plan.variants)
+    return f"{plan.image}: {count} variant{'s' if count != 1 else ''}"
+
+
+def _cells(variant: Variant) -> tuple[str, ...]:
+    effective, dropped = variant.archs.effective, variant.archs.dropped
+    return (variant.id, variant.cuda_version, variant.platform, words(effective), words(item.arch for item in dropped))
+
+
+def _dropped_sections(plan: Plan) -> list[tuple[str, list[str]]]:
+    sections = [
+        ("not built", [f"{row.id}: {row.why} ({row.origin.place})" for row in plan.dropped]),
+        ("architectures dropped", _dropped(plan)),
+        ("notes", _notes(plan)),
+    ]
+    return [(title, lines) for title, lines in sections if lines]
 
 
 def words(archs: Iterable[Arch]) -> str:
@@ -72,7 +93,7 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as `--format json` prints it; stable, versioned, documented in docs/plan.md."""
+    """The plan as `--format json` prints it; stable, versioned, documented in docs/build.md."""
     return {
         "schema": SCHEMA,
         "matrix": {"file": plan.matrix.positions.file, "digest": plan.matrix.digest},
