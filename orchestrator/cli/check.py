@@ -66,6 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _check(matrix: Matrix, format_: CheckFormat) -> None:
+    from orchestrator.build.guard import headers
     from orchestrator.drift.check import check
     from orchestrator.drift.evaluate import Buildx
 
@@ -73,10 +74,13 @@ def _check(matrix: Matrix, format_: CheckFormat) -> None:
     _print(matrix, report, format_)
     if not matrix.spec.claims:
         sys.stderr.write("the matrix has no claims: `orchestrate check --find` proposes some\n")
-    if not report.clean:
+    carried = headers(matrix)
+    if not report.clean or carried:
         fixable = sum(one.edit is not None for one in report.disagreements)
         hint = f"`orchestrate check --fix` repairs {fixable} of them" if fixable else ""
-        raise DriftError(_contradict(report), hint=hint)
+        told = [_contradict(report)] if not report.clean else []
+        told += ["the FlashInfer headers would not arrive, or not be proven"] if carried else []
+        raise DriftError("; ".join(told), problems=carried, hint=hint)
 
 
 def _fix(matrix: Matrix, format_: CheckFormat, *, write: bool) -> None:
