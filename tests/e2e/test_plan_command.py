@@ -1,0 +1,284 @@
+"""`orchestrate plan` as it is installed: its formats, its errors, and what becomes of pipes, disks and terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine import call
+from tests.unit.matrix.support import EXAMPLE, SMALL
+
+COMMAND = Path(sys.executable).parent / "orchestrate"
+HEAVY = ("python_on_whales", "httpx", "zstandard", "dockerfile_parse", "tenacity", "hypothesis", "asyncio")
+
+
+def orchestrate(root: Path, *words: str | bytes, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *words], cwd=root, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+        env={**os.environ, **env},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with the matrix of the design, and one directory below it."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "matrix.yaml").write_text(EXAMPLE)
+    (root / "below").mkdir()
+    for line in ("init -q", "add -A", "commit -q -m one", "tag v1", "checkout -q -b a/b"):
+        call("git", "-C", root, "-c", "user.name=t", "-c", "user.email=t@example.org", *line.split())
+    return root
+
+
+# -- cost -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plan", "--help"], ["plan"], ["plan", "--format", "json"], ["--version"]], ids=" ".join
+)
+def test_what_is_dear_is_not_imported(project: Path, words: list[str]) -> None:
+    code = (
+        "import json, sys\n"
+        "from orchestrator.cli.app import run\n"
+        f"code = run({words!r})\n"
+        f"print(json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
+    assert done.stdout
+
+
+# -- formats ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_git_facts_are_those_of_the_checkout(project: Path) -> None:
+    head = call("git", "-C", project, "rev-parse", "HEAD").stdout.strip()
+    done = orchestrate(
+        project, "plan", "--format", "json", "--arg", "S={git.sha}", "--arg", "K={git.short}",
+        "--arg", "B={git.branch}", "--arg", "T={git.tag}", "--variant", "openai-cu130-amd64-python3-12",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    plan = json.loads(done.stdout)
+    assert plan["schema"] == 1
+    args = plan["variants"][0]["args"]
+    assert (args["S"], args["K"], args["B"], args["T"]) == (head, head[:12], "a-b", "v1")
+    assert plan["variants"][0]["tags"] == [f"ghcr.io/acme/vllm-openai:{head}-py3.12-x86_64"]
+
+
+def test_git_facts_from_the_environment_win(project: Path) -> None:
+    words = ("plan", "--format", "json", "--arg", "B={git.branch}")
+    done = orchestrate(project, *words, ORCHESTRATE_GIT_SHA="abc", ORCHESTRATE_GIT_BRANCH="x/y")
+    plan = json.loads(done.stdout)
+    assert plan["variants"][0]["args"]["B"] == "x-y"
+    assert plan["variants"][0]["tags"][0].endswith(":abc-py3.12-x86_64-cu129")
+
+
+def test_without_a_checkout_a_git_placeholder_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(EXAMPLE)
+    done = orchestrate(tmp_path, "plan")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "error: {git.sha} has no value: . is no git checkout with a commit",
+        "next: run inside a checkout, or set ORCHESTRATE_GIT_SHA",
+    ]
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    assert orchestrate(tmp_path, "plan").returncode == 0  # who uses no such placeholder needs no git
+
+
+def test_github_reads_one_line(project: Path) -> None:
+    done = orchestrate(project, "plan", "--format", "github", "--cuda", "13.0", "--axis", "python=3.13")
+    assert done.stdout.count("\n") == 1
+    include = json.loads(done.stdout)["include"]
+    assert [row["variant"] for row in include] == [
+        "openai-cu130-amd64-python3-13", "openai-cu130-arm64-python3-13", "openai-ubuntu2404-cu130-amd64-python3-13",
+        "openai-ubuntu2404-cu130-arm64-python3-13",
+    ]  # fmt: skip
+    assert {row["runner"] for row in include} == {"ubuntu-24.04", "ubuntu-24.04-arm"}
+
+
+def test_explain_names_file_and_command_line(project: Path) -> None:
+    done = orchestrate(
+        project, "plan", "--explain", "openai-cu130-arm64-python3-12", "--arg", "max_jobs=2", "-f", "matrix.yaml"
+    )
+    assert "  max_jobs = 2    command line" in done.stdout.splitlines()
+    assert "variants.args.CUDA_VERSION (matrix.yaml:25:19)" in done.stdout
+    gone = orchestrate(project, "plan", "--explain", "openai-cu129-arm64-python3-12")
+    assert gone.returncode == 0
+    assert gone.stdout == (
+        "openai-cu129-arm64-python3-12 is not built: no GB10 support below 13.0    exclude[0] (matrix.yaml:34:5)\n"
+    )
+    wrong = orchestrate(project, "plan", "--explain", "openai-cu130-arm64")
+    assert wrong.returncode == 2
+    assert "did you mean openai-cu130-arm64-python3-1" in wrong.stderr
+
+
+BAKE = """\
+target "app" {
+  dockerfile-inline = "FROM scratch\\nCOPY matrix.yaml /x\\nARG A\\nARG B\\nLABEL built=$${A}\\n"
+}
+"""
+
+
+def test_bake_files_run_by_hand_as_printed(tmp_path: Path, engine: str, tmp_image: str) -> None:
+    text = (
+        SMALL.replace("  tags:", "  args: {A: '${x} %{y}', B: '{archs.torch}'}\n  tags:") + 'cache: {backend: "off"}\n'
+    )
+    (tmp_path / "matrix.yaml").write_text(text)
+    (tmp_path / "bake.hcl").write_text(BAKE)
+    done = orchestrate(tmp_path, "plan", "--format", "bake", "--image", tmp_image)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "variants.json").write_text(done.stdout)
+    note, *commands = done.stderr.splitlines()
+    assert note == "# save the above as variants.json, then in .:"
+    assert commands == ["docker buildx bake -f bake.hcl -f variants.json app-cu130-amd64"]
+    words = shlex.split(commands[0])
+    resolved = subprocess.run([*words, "--print"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    target = json.loads(resolved.stdout)["target"]["app-cu130-amd64"]
+    assert target["args"] == {"A": "$${x} %%{y}", "B": "8.0 9.0"}
+    assert target["platforms"] == ["linux/amd64"]
+    built = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    shown = call(
+        "docker", "buildx", "imagetools", "inspect", "--format", "{{json .Image}}", f"{tmp_image}:app-cu130-amd64"
+    )
+    image = json.loads(shown.stdout)
+    labels = (image.get("linux/amd64") or image)["config"]["Labels"]
+    assert labels["built"] == "${x} %{y}"
+    assert labels["com.orchestrate.archs"] == "8.0 9.0"
+
+
+def test_kernels_without_a_filter_say_what_is_missing(project: Path) -> None:
+    done = orchestrate(project, "plan", "--kernels")
+    assert done.returncode == 2
+    assert "--kernels needs `filter:` in the matrix" in done.stderr
+
+
+# -- places and errors ------------------------------------------------------------------------------------------------
+
+
+def test_the_matrix_is_found_from_elsewhere(project: Path, tmp_path: Path) -> None:
+    here = orchestrate(project, "plan").stdout
+    assert here.startswith("ghcr.io/acme/vllm-openai: 12 variants\n")
+    assert orchestrate(tmp_path, "plan", "-C", str(project)).stdout == here.replace(
+        "(matrix.yaml", f"({project}/matrix.yaml"
+    )
+    below = orchestrate(project / "below", "plan", "--file", "../matrix.yaml")
+    assert below.stdout == here.replace("(matrix.yaml", "(../matrix.yaml")
+    assert orchestrate(tmp_path, "plan", "-C", str(project / "below"), "-f", "../matrix.yaml").returncode == 0
+    assert orchestrate(tmp_path, "plan", "-C", str(tmp_path), "-f", f"{project}/matrix.yaml").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("plan", "-C", "/nonexistent"), "error: /nonexistent/matrix.yaml: no such file"),
+        (("plan", "-f", "below"), "error: below: cannot be read: Is a directory"),
+        (("plan", "-f", "matrix.yaml/x"), "error: matrix.yaml/x: cannot be read: Not a directory"),
+        (("plan", "-f", "x" * 5000), "cannot be read: File name too long"),
+        (("plan", "--cuda", "13.1"), "error: --cuda 13.1: not in matrix.yaml; did you mean 13.0?"),
+        (("plan", "--arg", "X"), "error: --arg X: expected NAME=VALUE"),
+        (("plan", "--format", "yaml"), "'yaml' is not one of 'table', 'json', 'github', 'bake'"),
+        (("plan", "more"), "error: Got unexpected extra argument"),
+        (("plna",), "error: No such command 'plna'."),
+        (("plan", "--cdua", "13.0"), "error: No such option"),
+        (("plan", "--archs", "hopper"), "error: --archs: 'hopper': names mean different architectures"),
+    ],
+)
+def test_wrong_words_end_with_two(project: Path, words: tuple[str, ...], message: str) -> None:
+    done = orchestrate(project, *words)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert message in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_word_that_is_no_utf8(project: Path) -> None:
+    done = orchestrate(project, "plan", "--arg", b"X=\xff")
+    assert (done.returncode, done.stderr) == (2, "error: X=\\udcff: not UTF-8\n")
+
+
+def test_all_problems_of_a_file_and_their_annotations(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(
+        SMALL.replace("8.0 9.0", "8.0 sm_90").replace("version: 13.0.2", "version: 99")
+    )
+    done = orchestrate(tmp_path, "plan", GITHUB_ACTIONS="true")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: matrix.yaml: 2 problems\nmatrix.yaml:4:23: arch list all: 'sm_90'")
+    assert [line.partition("::")[2].partition("::")[0] for line in done.stdout.splitlines()] == [
+        "error file=matrix.yaml,line=4,col=23",
+        "error file=matrix.yaml,line=6,col=21",
+    ]
+
+
+def test_without_words_the_help_is_shown(project: Path) -> None:
+    done = orchestrate(project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Exit codes:" in done.stdout
+    assert "\n    orchestrate plan  " in done.stdout
+
+
+def test_the_schema_is_the_committed_one(project: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    assert orchestrate(project, "schema").stdout == (root / "matrix.schema.json").read_text()
+    names = orchestrate(project, "schema", "--placeholders").stdout
+    assert re.search(r"^\{archs\.torch\} +effective archs", names, re.MULTILINE)
+
+
+# -- pipes, disks, terminals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["plan", "plan --format json", "plan --format bake", "schema", "--help"])
+def test_a_reader_that_goes_away_is_no_error(project: Path, words: str) -> None:
+    script = f'set -o pipefail; {COMMAND} {words} | true; echo "${{PIPESTATUS[0]}}"'
+    for _ in range(2):
+        done = subprocess.run(["bash", "-c", script], cwd=project, capture_output=True, text=True, timeout=60)
+        assert done.stdout == "0\n"
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["plan", "plan --format json", "--help"])
+def test_a_full_disk_is_told(project: Path, words: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND} {words} > /dev/full"], cwd=project, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (5, "error: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "words", [("plan", "--format", "json"), ("plan", "--explain", "app-cu130-amd64"), ("plan",)], ids=" ".join
+)
+def test_a_terminal_without_the_characters(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "matrix.yaml").write_text(SMALL.replace("  tags:", "  args: {A: grün → 🎉}\n  tags:"))
+    done = orchestrate(tmp_path, *words, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    if "json" in words:
+        assert json.loads(done.stdout)["variants"][0]["args"]["A"] == "grün → 🎉"
+    if "--explain" in words:
+        assert "A = gr\\xfcn \\u2192 \\U0001f389" in done.stdout
+
+
+def test_colours_are_for_terminals(project: Path) -> None:
+    words = ("plan", "--explain", "openai-cu130-amd64-python3-12")
+    assert "\x1b" not in orchestrate(project, *words, TERM="xterm").stdout
+    assert "\x1b[1m" in orchestrate(project, *words, FORCE_COLOR="1", TERM="xterm").stdout
+    assert "\x1b[3" not in orchestrate(project, *words, FORCE_COLOR="1", NO_COLOR="1", TERM="xterm").stdout
+
+
+def test_a_plan_of_thousands_ends_soon_and_in_order(tmp_path: Path) -> None:
+    from tests.unit.matrix.test_variants import large
+
+    (tmp_path / "matrix.yaml").write_text(large(5000))
+    done = orchestrate(tmp_path, "plan", "--format", "json")
+    assert [v["axes"]["n"] for v in json.loads(done.stdout)["variants"]] == [f"v{n}" for n in range(5000)]
