@@ -20,7 +20,7 @@ from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, Step
 from orchestrator.build.outcome import Status
 from orchestrator.build.reporter import Reporter
 from orchestrator.ui.results import STYLES
-from orchestrator.ui.text import clean, duration, short_digest, shorten, signs
+from orchestrator.ui.text import clean, duration, middle, short_digest, shorten, signs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +39,7 @@ _OPTIONS = re.compile(r"(?<= RUN )(?:--(?:mount|network|security)=\S+ +)+")
 _RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ')
 _WIDTH = 110  # characters of a step's name in a line; the log holds it whole
 _REASON = 400
+_NARROW = 70  # columns of a terminal, below which the board leaves the counts of steps out
 
 
 def make_reporter(
@@ -252,15 +253,16 @@ class LiveBoard:
             if len(rows) > room:
                 rows = sorted(rows, key=_urgency)[: room - 1]
             for variant, row in rows:
-                table.add_row(*self._cells(variant, row))
+                table.add_row(*self._cells(variant, row, width=self._console.width))
             hidden = len(self._rows) - len(rows)
         if hidden:
             table.add_row("", Text(f"{self._signs.ellipsis} and {hidden} more"), "", "", "")
         return table
 
-    def _cells(self, variant: str, row: _Row) -> tuple[RenderableType, ...]:
+    def _cells(self, variant: str, row: _Row, *, width: int) -> tuple[RenderableType, ...]:
         from rich.text import Text
 
+        name = middle(variant, max(16, width // 2), self._signs.ellipsis)
         if row.status is not None:
             mark: RenderableType = Text(getattr(self._signs, row.status.value), style=STYLES[row.status])
             elapsed = row.ended
@@ -268,11 +270,12 @@ class LiveBoard:
         elif row.began is not None:
             mark, elapsed, step = self._spin(), time.monotonic() - row.began, row.step
         else:
-            return (Text(self._signs.waiting, style="dim"), Text(variant, style="dim"), "", "", "")
+            return (Text(self._signs.waiting, style="dim"), Text(name, style="dim"), "", "", "")
         if row.attempt > 1:
             step = f"(attempt {row.attempt}/{row.of}) {step}"
-        counts = f"{row.steps.done}/{row.steps.total} {row.steps.cached} cached" if row.steps.total else ""
-        return (mark, Text(variant), Text(clean(step)), Text(counts), Text(duration(elapsed)))
+        counted = row.steps.total and width >= _NARROW
+        counts = f"{row.steps.done}/{row.steps.total} {row.steps.cached} cached" if counted else ""
+        return (mark, Text(name), Text(clean(step)), Text(counts), Text(duration(elapsed)))
 
     def _spin(self) -> RenderableType:
         from rich.text import Text

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.build.outcome import Status
-from orchestrator.ui.results import SHOWN_LINES, cached_steps, summary
+from orchestrator.ui.results import SHOWN_LINES, cached_steps, references, summary
 from orchestrator.ui.text import UNICODE, clean, duration, shorten
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         *(_row(outcome) for outcome in outcomes),
         "",
     ]
-    tags = [f"- {_code(f'{tag}@{outcome.digest}')}" for outcome in outcomes if _there(outcome) for tag in outcome.tags]
+    tags = [f"- {_code(reference)}" for reference in references(outcomes)]
     text = "\n".join([*lines, *tags, ""] if tags else lines) + "\n"
     for outcome in outcomes:
         more = _failure(outcome)
@@ -65,10 +65,6 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
             return f"{text}…\n"
         text += more
     return text
-
-
-def _there(outcome: Outcome) -> bool:
-    return outcome.status in (Status.BUILT, Status.SKIPPED) and outcome.digest is not None
 
 
 def _row(outcome: Outcome) -> str:

@@ -34,17 +34,26 @@ def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
 
     if not outcomes:
         return
-    if console.is_terminal:
-        console.print(results_table(outcomes, console=console))
+    table = results_table(outcomes, console=console) if console.is_terminal else None
+    lines: list[str] = []
+    if table is not None and _width(table, console) <= console.width:
+        console.print(table)
     else:
         # In a file or a pipe nothing is fitted to a width: every line whole, so that grep finds all of it.
-        for line in plain_results(outcomes):
-            console.print(Text(line), soft_wrap=True)
-    for outcome in outcomes:
-        for line in (*references(outcome), *failure_lines(outcome)):
-            console.print(Text(line), soft_wrap=True)
-        for note in outcome.notes:
-            console.print(Text(f"{outcome.id}: note: {clean(note)}"), soft_wrap=True)
+        lines = plain_results(outcomes, short=console.is_terminal)
+    lines += references(outcomes)
+    lines += [f"{outcome.id}: note: {clean(note)}" for outcome in outcomes for note in outcome.notes]
+    # What went wrong stands last, next to the prompt.
+    lines += [line for outcome in outcomes for line in failure_lines(outcome)]
+    if len(outcomes) > 1:
+        lines.append(summary(outcomes))
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _width(table: Table, console: Console) -> int:
+    """Columns that the table wants."""
+    return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
 def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
@@ -56,7 +65,7 @@ def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
     shown = signs(console.file)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("variant", "status", "digest"):
-        table.add_column(name, no_wrap=name != "variant", overflow="fold")
+        table.add_column(name, no_wrap=True)
     for name in ("time", "cached", "attempts"):
         table.add_column(name, justify="right", no_wrap=True)
     for outcome in outcomes:
@@ -72,14 +81,14 @@ def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
     return table
 
 
-def plain_results(outcomes: Sequence[Outcome]) -> list[str]:
-    """The table as lines with aligned columns, digests whole."""
+def plain_results(outcomes: Sequence[Outcome], *, short: bool = False) -> list[str]:
+    """The table as lines with aligned columns, digests whole unless `short`."""
     rows = [("variant", "status", "digest", "time", "cached", "attempts")]
     rows += [
         (
             outcome.id,
             outcome.status.value,
-            outcome.digest or "-",
+            (short_digest(outcome.digest) if short else outcome.digest) or "-",
             duration(outcome.seconds),
             cached_steps(outcome),
             str(outcome.attempts),
@@ -90,11 +99,10 @@ def plain_results(outcomes: Sequence[Outcome]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def references(outcome: Outcome) -> list[str]:
-    """What to pull, a line for each tag of a variant that is there; the digest whole."""
-    if outcome.status not in (Status.BUILT, Status.SKIPPED) or outcome.digest is None:
-        return []
-    return [f"{outcome.id}: {tag}@{outcome.digest}" for tag in outcome.tags]
+def references(outcomes: Sequence[Outcome]) -> list[str]:
+    """What to pull: a line for each tag of the variants that are there, the digest whole."""
+    there = [outcome for outcome in outcomes if outcome.status in (Status.BUILT, Status.SKIPPED) and outcome.digest]
+    return [f"{tag}@{outcome.digest}" for outcome in there for tag in outcome.tags]
 
 
 def failure_lines(outcome: Outcome) -> list[str]:

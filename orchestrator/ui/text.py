@@ -68,6 +68,14 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+def middle(text: str, width: int, ellipsis: str) -> str:
+    """At most `width` characters, a piece of the middle left out: of variants' names both ends tell them apart."""
+    if len(text) <= width:
+        return text
+    kept = max(2, width - len(ellipsis))
+    return f"{text[: kept // 2]}{ellipsis}{text[len(text) - (kept - kept // 2) :]}"
+
+
 def shorten(text: str, width: int, ellipsis: str) -> str:
     """At most `width` characters, the end left out."""
     return text if len(text) <= width else text[: max(0, width - len(ellipsis))] + ellipsis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 from typing import TYPE_CHECKING
@@ -149,8 +150,53 @@ def test_an_annotation_is_one_line_whatever_it_says() -> None:
     assert "::error title=b%2Cc%3Ad failed (run)::100%25%0A::error::two" in stream.getvalue().splitlines()
 
 
-def shown(board: LiveBoard, *, height: int = 10) -> list[str]:
-    console = Console(width=100, height=height, file=Stream(), color_system=None, force_terminal=True)
+def step(name: str, kind: StepKind = StepKind.RUN, *, cached: bool = False, seconds: float = 0) -> StepDone:
+    return StepDone(number=1, name=name, kind=kind, seconds=seconds, cached=cached, steps=Steps())
+
+
+def test_a_step_is_named_once_an_attempt_and_not_over_110_characters() -> None:
+    stream = Stream()
+    lines = PlainLines(["a", "b"], stream=stream)
+    long = f"[b 1/1] RUN --mount=type=cache,target=/c --network=none make {'x' * 600}"
+    short = f"[b 1/1] RUN make {'x' * 600}"[:107] + "..."
+    for variant in ("a", "b"):
+        lines.event(variant, started("[context x] load .dockerignore", StepKind.BASE))
+        lines.event(variant, started("[context x] load metadata for docker.io/library/x", StepKind.BASE))
+        lines.event(variant, started(long))
+        lines.event(variant, started(long))
+    lines.event("a", step(long, seconds=2))
+    error = f'process "/bin/sh -c make {"x" * 600}" did not complete successfully: exit code: 2'
+    lines.event("a", StepFailed(number=1, name=long, kind=StepKind.RUN, seconds=0, error=error, steps=Steps()))
+    lines.attempt("a", 2, 3)
+    lines.event("a", started(long))
+    lines.waiting("a", 2, 3, 1, "r" * 1000)
+    assert stream.getvalue().splitlines() == [
+        f"a  {short}",
+        f"b  {short}",
+        f"a  done in 2.0s: {short}",
+        f"a  error: {short}: exit code: 2",
+        "a  attempt 2 of 3",
+        f"a  {short}",
+        f"a  attempt 2 of 3 failed, next in 1.0s: {'r' * 397}...",
+    ]
+
+
+def test_a_reader_that_went_away_does_not_end_the_run() -> None:
+    class Leaving(Stream):
+        gone = False
+
+        def flush(self) -> None:
+            if self.gone:
+                raise OSError(errno.EIO, "Input/output error")
+
+    for kind, tty in ((PlainLines, False), (LiveBoard, True)):
+        stream = Leaving(tty=tty)
+        with kind(["a"], stream=stream):
+            stream.gone = True
+
+
+def shown(board: LiveBoard, *, height: int = 10, width: int = 100) -> list[str]:
+    console = Console(width=width, height=height, file=Stream(), color_system=None, force_terminal=True)
     with console.capture() as capture:
         console.print(board.render())
     return [line.rstrip() for line in capture.get().splitlines()]
@@ -186,6 +232,14 @@ def test_when_not_all_fit_those_that_run_stay() -> None:
     assert len(lines) <= 9
     assert [line.split()[1] for line in lines[:3]] == ["v30", "v31", "v21"]
     assert lines[-1].strip() == "… and 33 more"
+
+
+def test_on_a_narrow_terminal_both_ends_of_a_name_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    board = LiveBoard(["a-rather-long-name-of-a-service-cu130-amd64"], stream=Stream(tty=True))
+    board.finished(built("a-rather-long-name-of-a-service-cu130-amd64"))
+    (row,) = shown(board, width=50)
+    assert re.fullmatch(r"✓ a-rather-lon…-cu130-amd64 sha256:a+ +4\.2s", row)
 
 
 def test_without_unicode_the_board_is_ascii() -> None:

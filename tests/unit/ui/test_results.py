@@ -19,6 +19,7 @@ BUILT = Outcome(
     id="openai-cu130-amd64",
     status=Status.BUILT,
     digest=DIGEST,
+    tags=("ghcr.io/acme/app:cu130",),
     attempts=3,
     seconds=125.5,
     steps=Steps(total=12, cached=5, done=12),
@@ -47,11 +48,13 @@ def printed(*, terminal: bool, width: int = 100) -> list[str]:
 
 
 AFTER = [
+    f"ghcr.io/acme/app:cu130@{DIGEST}",
     "openai-cu130-amd64: note: no cache at r:c yet",
     "openai-cu129-amd64: failed (run) at [build 3/4] RUN make [all]: exit code: 2",
     *(f"  | line {number} " for number in range(40 - SHOWN_LINES, 40)),
     "  log: state/openai-cu129-amd64.log",
     "c: cancelled (interrupted): stopped by a signal",
+    "1 built, 1 failed, 1 cancelled",
 ]
 
 
@@ -73,6 +76,12 @@ def test_on_a_terminal_it_is_a_table() -> None:
         ["+" if cell == "✓" else cell for cell in row] for row in rows
     ]
     assert [line.rstrip() for line in AFTER] == lines[-len(AFTER) :]
+
+
+def test_on_a_narrow_terminal_no_name_and_no_digest_is_cut() -> None:
+    lines = printed(terminal=True, width=60)
+    assert "openai-cu130-amd64  built      sha256:aaaaaaaaaaaa  2m05s  5/12    3" in lines
+    assert lines[-len(AFTER) :] == [line.rstrip() for line in AFTER]
 
 
 def test_nothing_of_nothing() -> None:
