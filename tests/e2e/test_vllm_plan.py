@@ -1,0 +1,87 @@
+"""Preflight of vLLM 0.20.0's unmodified tree: every argument of the eight images arrives, with no network at all."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.bake import preflight
+from orchestrator.bake.file import Output, render
+from orchestrator.bake.preflight import Arrival, Bake, NotArrivedError
+from orchestrator.matrix import load, variants
+from orchestrator.matrix.layers import CommandLine
+from tests.support.artifacts import download
+from tests.support.engine import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# What vLLM's Dockerfile calls its base images: nothing of the kind can be reached here.
+BASES = ("BUILD_BASE_IMAGE", "FINAL_BASE_IMAGE", "CUDA_VERSION", "UBUNTU_VERSION")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("vllm")
+    (root / "docker").mkdir()
+    with tarfile.open(download("vllm==0.20.0", sdist=True)) as archive:
+        for name in ("docker/Dockerfile", "docker/docker-bake.hcl"):
+            stream = archive.extractfile(f"vllm-0.20.0/{name}")
+            assert stream is not None
+            (root / name).write_bytes(stream.read())
+    (root / "matrix.yaml").write_bytes((ROOT / "examples/vllm/matrix.yaml").read_bytes())
+    return root
+
+
+def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[variants.Variant, Arrival]]:
+    """Variant and what its target consumes, for all eight."""
+    plan = variants.plan(load.load(root / "matrix.yaml"), given=CommandLine(args=args), fact=lambda _name: "0" * 40)
+    bake = Bake(docker=("docker",), files=("docker/docker-bake.hcl",), root=root)
+    files = [render(plan, variant, output=Output(push=True)) for variant in plan.variants]
+    targets = preflight.resolve(bake, files)
+    return {
+        variant.id: (variant, preflight.arrival(bake, file, targets[variant.id]))
+        for variant, file in zip(plan.variants, files, strict=True)
+    }
+
+
+def judge(variant: variants.Variant, found: Arrival) -> None:
+    injected = {name: value.text for name, value in variant.args.items()}
+    places = {name: value.origin.place for name, value in variant.args.items()}
+    preflight.check(found, variant=variant.id, target=variant.target, injected=injected, places=places)
+
+
+def test_every_argument_of_the_eight_images_arrives(tree: Path, engine: str) -> None:
+    found = arrivals(tree, {})
+    assert len(found) == 8
+    for name, (variant, arrival) in found.items():
+        assert arrival.checked, (name, arrival.why_not)
+        assert arrival.consumed is not None
+        judge(variant, arrival)
+        # among what is consumed are the base images, and what the matrix leaves to the Dockerfile
+        assert set(BASES) <= set(arrival.consumed), name
+        assert arrival.consumed["torch_cuda_arch_list"] == " ".join(map(str, variant.archs.effective))
+        assert "RUN_WHEEL_CHECK" in arrival.consumed
+        assert "FLASHINFER_AOT_COMPILE" not in arrival.consumed
+    bases = {name: arrival.consumed["BUILD_BASE_IMAGE"] for name, (_, arrival) in found.items() if arrival.consumed}
+    assert bases["openai-ubuntu2404-cu130-arm64"] == "nvidia/cuda:13.0.2-devel-ubuntu24.04"
+    assert bases["openai-cu129-amd64"] == "nvidia/cuda:12.9.1-devel-ubuntu22.04"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("TORCH_CUDA_ARCH_LIST", "did you mean torch_cuda_arch_list?"),
+        ("FLASHINFER_AOT_COMPILE", "did you mean FLASHINFER_VERSION?"),
+    ],
+)
+def test_an_argument_that_no_stage_consumes_is_refused(tree: Path, engine: str, name: str, nearest: str) -> None:
+    variant, arrival = arrivals(tree, {name: "9.0"})["openai-cu130-arm64"]
+    with pytest.raises(NotArrivedError) as caught:
+        judge(variant, arrival)
+    (problem,) = caught.value.problems
+    assert problem.what == f"openai-cu130-arm64: target openai does not consume {name}"
+    assert problem.hint == nearest
