@@ -1,0 +1,94 @@
+"""Everything a build would fetch is named before it starts, with what prepares it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.headers.airgap import Need, missing, needs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PINNED = "debian@sha256:" + "1" * 64
+
+
+def found(root: Path, text: str = "FROM scratch\n", present: tuple[str, ...] = (), **more: Any) -> list[Need]:
+    target = {"context": ".", "network": "none", **more.pop("target", {})}
+    return list(needs(target, text, root=root, image_present=lambda name: name in present, **more))
+
+
+def uncovered(root: Path, text: str = "FROM scratch\n", **more: Any) -> list[str]:
+    return [f"{need.kind}: {need.name}" for need in missing(found(root, text, **more))]
+
+
+def test_a_build_that_needs_nothing_from_outside(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    text = "FROM base AS a\nRUN make\nFROM a\nCOPY --from=a /x /y\n"
+    target = {"contexts": {"base": "oci-layout://base"}, "cache-from": ["type=local,src=x"]}
+    assert uncovered(tmp_path, text, target=target) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "named"),
+    [
+        ("# syntax=docker/dockerfile:1\nFROM scratch\n", {}, "frontend: docker/dockerfile:1"),
+        ("FROM scratch\n", {"args": {"BUILDKIT_SYNTAX": "x/y:1"}}, "frontend: x/y:1"),
+        ("FROM debian:12\n", {}, "base image: debian:12"),
+        ("ARG B=debian:12\nFROM ${B}\n", {"args": {"B": "ubuntu:24.04"}}, "base image: ubuntu:24.04"),
+        ("FROM scratch\nCOPY --from=busybox /x /y\n", {}, "base image: busybox"),
+        ("FROM scratch\nRUN --mount=type=bind,from=tools,target=/t make\n", {}, "base image: tools"),
+        ("FROM scratch\nADD https://host/x /x\n", {}, "remote file: https://host/x"),
+        ("FROM scratch\nADD git@host:x.git /x\n", {}, "remote file: git@host:x.git"),
+        ("FROM x\n", {"contexts": {"x": "docker-image://alpine"}}, "base image: alpine"),
+        ("FROM scratch\n", {"context": "https://github.com/a/b.git"}, "context: https://github.com/a/b.git"),
+        ("FROM scratch\n", {"contexts": {"x": "nowhere"}}, "context: nowhere"),
+        ("FROM scratch\n", {"cache-from": ["type=registry,ref=ghcr.io/a/b"]}, "cache: ghcr.io/a/b"),
+        ("FROM scratch\n", {"cache-to": [{"type": "gha"}]}, "cache: gha"),
+        ("FROM scratch\nRUN make\n", {"network": None}, "network step: make"),
+        ("FROM scratch\nRUN --network=host make\n", {}, "network step: RUN --network=host"),
+    ],
+)
+def test_each_thing_from_outside_is_named_once(tmp_path: Path, text: str, target: dict[str, Any], named: str) -> None:
+    listed = missing(found(tmp_path, text, target=target))
+    assert [f"{need.kind}: {need.name}" for need in listed] == [named]
+    assert listed[0].cure
+    assert listed[0].place
+
+
+def test_only_what_the_target_is_made_of_counts(tmp_path: Path) -> None:
+    text = "FROM debian:12 AS unused\nFROM scratch AS used\nRUN make\n"
+    assert uncovered(tmp_path, text, target={"target": "used"}) == []
+    assert uncovered(tmp_path, text, target={"target": "unused"}) == ["base image: debian:12"]
+    replaced = "FROM debian:12 AS ctx\nFROM scratch\nCOPY --from=ctx /x /y\n"
+    (tmp_path / "d").mkdir()
+    assert uncovered(tmp_path, replaced, target={"contexts": {"ctx": "d"}}) == []
+
+
+def test_images_in_the_store_and_in_allowed_registries(tmp_path: Path) -> None:
+    assert uncovered(tmp_path, f"FROM {PINNED}\n", present=(PINNED,)) == []
+    (tagged, *_) = [
+        need for need in found(tmp_path, "FROM debian:12\n", present=("debian:12",)) if need.kind == "base image"
+    ]
+    assert tagged.covered
+    assert "pin it" in tagged.cure
+    near = "registry.lan:5000/debian"
+    assert uncovered(tmp_path, f"FROM {near}@sha256:{'1' * 64}\n", registries=("registry.lan:5000",)) == []
+    assert uncovered(tmp_path, f"FROM {near}:12\n", registries=("registry.lan:5000",)) == [f"base image: {near}:12"]
+    cache = {"cache-from": ["type=registry,ref=registry.lan:5000/cache"]}
+    assert uncovered(tmp_path, target=cache, registries=("registry.lan:5000",)) == []
+
+
+def test_an_install_is_a_suspicion_not_a_refusal(tmp_path: Path) -> None:
+    listed = found(tmp_path, "FROM scratch\nRUN pip install x\nRUN pip install --no-index y\n")
+    (doubt,) = [need for need in listed if not need.covered]
+    assert not doubt.certain
+    assert doubt.place == "Dockerfile:2"
+    assert missing(listed) == ()
+
+
+def test_the_bundle(tmp_path: Path) -> None:
+    assert uncovered(tmp_path, bundle_wanted=True) == ["bundle: FlashInfer headers"]
+    assert uncovered(tmp_path, bundle_wanted=True, bundle="sha256:x") == []
+    assert all(need.kind != "bundle" for need in found(tmp_path))
