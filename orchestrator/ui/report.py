@@ -1,11 +1,12 @@
 """A verdict as one HTML page that needs nothing else: the table, what is missing, and what each architecture costs.
 
-It knows verdicts and shows them; it decides nothing. Everything that comes from an image is a stranger's text and is
-escaped.
+It knows verdicts and shows them; it decides nothing. Everything that comes from an image is a stranger's text: it is
+escaped, and characters that cannot be seen are spelled out. No meaning is carried by colour alone.
 """
 
 from __future__ import annotations
 
+import re
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -17,10 +18,20 @@ from orchestrator.image.verify import bytes_by_arch, sorted_profiles
 from orchestrator.ui.kernel_table import WORDS, level, size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from orchestrator.image.kernels import Cell, Library
     from orchestrator.image.verify import Verdict
 
 _MAX_PROFILES = 18
+_MEANING = {
+    "all": "every translation unit by machine code",
+    "part": "some translation units by machine code",
+    "ptx": "by PTX alone, compiled by the driver at first use",
+    "none": "nothing",
+    "damage": "cannot be read",
+}
+_SAYS = {Status.FAIL: "fails", Status.WARN: "look at this", Status.EXCEPTED: "accepted"}
 
 
 def page(verdict: Verdict) -> str:
@@ -30,81 +41,204 @@ def page(verdict: Verdict) -> str:
         verdict: What it shows.
     """
     template = Template(files("orchestrator.ui").joinpath("report.html").read_text(encoding="utf-8"))
-    scanned = verdict.scanned
-    promise = " ".join(str(arch) for arch in verdict.promised)
-    about = [scanned.platform, scanned.digest, f"promised: {promise} (from {verdict.promised_by})" if promise else ""]
-    text = "holds what was promised" if verdict.ok else "does not hold what was promised"
+    kind, sign, text = _outcome(verdict)
+    name = verdict.scanned.source.rstrip("/").rpartition("/")[2] or verdict.scanned.source
     return template.substitute(
-        title=escape(f"{scanned.source}: kernels"),
-        source=escape(scanned.source),
-        verdict_class=("ok" if verdict.ok else "fail") if promise else "ptx",
-        verdict_text=text if promise else "nothing was promised",
-        about=escape(" · ".join(filter(None, about))),
-        problems=_list("", [str(problem) for problem in verdict.problems]),
+        title=_text(f"{name}: kernels"),
+        heading=_text(name),
+        verdict_class=kind,
+        verdict_sign=sign,
+        verdict_text=_text(text),
+        about=_about(verdict),
+        problems=_problems(verdict),
         table=_table(verdict),
-        bars=_bars(verdict),
-        profiles="".join(_profiles(library) for library in verdict.table if library.required),
-        notes=_list("Also found", _notes(verdict)),
+        legend=_legend(),
+        bytes=_bytes(verdict),
+        libraries=_libraries(verdict),
+        toolchains=_toolchains(verdict),
+        notes=_notes(verdict),
     )
 
 
-def _list(title: str, lines: list[str]) -> str:
-    if not lines:
+def _text(text: str) -> str:
+    """A stranger's text for HTML; what prints nothing or turns the line around is written as its code."""
+    shown = "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text)
+    return escape(shown)
+
+
+def _outcome(verdict: Verdict) -> tuple[str, str, str]:
+    """The class, the sign and the words of the whole."""
+    if not verdict.promised:
+        return "ptx", "?", "Nothing was promised, so nothing was judged"
+    if verdict.ok:
+        return "ok", "✓", "Holds GPU code for everything that was promised"
+    count = len(verdict.problems)
+    return "fail", "✗", f"Does not hold what was promised: {count} problem{'s' if count != 1 else ''}"
+
+
+def _about(verdict: Verdict) -> str:
+    scanned = verdict.scanned
+    promise = " ".join(str(arch) for arch in verdict.promised)
+    rows = {
+        "source": scanned.source,
+        "digest": scanned.digest,
+        "platform": scanned.platform,
+        "promised": f"{promise} (from {verdict.promised_by})" if promise else "",
+    }
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{_text(value)}</dd>' for name, value in rows.items() if value)}</dl>"
+
+
+def _problems(verdict: Verdict) -> str:
+    if not verdict.problems:
         return ""
-    heading = f"<h2>{escape(title)}</h2>" if title else ""
-    return f"{heading}<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    items = "".join(
+        f'<li><strong>{_text(one.file)}</strong><p>{_text(one.what)}</p><p class="soft">{_text(one.hint)}</p></li>'
+        for one in verdict.problems
+    )
+    return f'<h2>What is missing</h2><ul class="problems" id="problems">{items}</ul>'
 
 
 def _table(verdict: Verdict) -> str:
-    heads = "".join(
-        f"<th>{escape(cc)}<small>{escape(', '.join(device_names(cc)[:1]))}</small></th>" for cc in verdict.ccs
+    heads = "".join(_head(cc, verdict) for cc in verdict.ccs)
+    required = [library for library in verdict.table if library.required]
+    others = [library for library in verdict.table if not library.required]
+    width = len(verdict.ccs) + 2
+    rows = "".join(map(_row, required))
+    if required and others:
+        rows += f'<tr class="group"><th colspan="{width}">also there, not required to serve every GPU</th></tr>'
+    rows += "".join(map(_row, others))
+    return (
+        "<caption>Translation units served by machine code, + those served by PTX alone, / all that hold kernels"
+        '</caption><thead><tr><th scope="col">library</th><th scope="col">size</th>'
+        f"{heads}</tr></thead><tbody>{rows}</tbody>"
     )
-    rows = "".join(_row(library) for library in verdict.table)
-    return f"<thead><tr><th>library</th><th>size</th>{heads}</tr></thead><tbody>{rows}</tbody>"
+
+
+def _head(cc: str, verdict: Verdict) -> str:
+    """A column's head: the compute capability, its best known GPU, and whether the required libraries serve it."""
+    cells = [cell for library in verdict.table if library.required for cell in library.cells if cell.cc == cc]
+    states = {cell.status for cell in cells}
+    pill = ""
+    for status, kind, text in (
+        (Status.FAIL, "fail", "✗ fails"), (Status.WARN, "warn", "! look"), (Status.EXCEPTED, "excepted", "accepted"),
+        (Status.OK, "ok", "✓ served"),
+    ):  # fmt: skip
+        if status in states:
+            pill = f'<span class="pill {kind}">{text}</span>'
+            break
+    names = device_names(cc)
+    title = f' title="{_text(", ".join(names))}"' if names else ""
+    return f'<th scope="col"{title}>{_text(cc)}<small>{_text(names[0] if names else "")}</small>{pill}</th>'
 
 
 def _row(library: Library) -> str:
     cells = "".join(_cell(cell, library) for cell in library.cells)
     kind = "" if library.required else ' class="other"'
-    return f"<tr{kind}><td>{escape(library.path)}</td><td>{size_text(library.code.size)}</td>{cells}</tr>"
+    size = f'<td class="number" title="{library.code.size:,} bytes">{size_text(library.code.size)}</td>'
+    return f'<tr{kind}><th scope="row">{_text(library.path)}</th>{size}{cells}</tr>'
 
 
 def _cell(cell: Cell, library: Library) -> str:
     sign = level(cell, damaged=bool(library.code.damage))
-    looks = {Status.OK: {"all": "ok"}.get(sign, "part"), Status.INFO: {"all": "ok"}.get(sign, sign)}
-    ways = ", ".join(f"{how.value} {count}" for how, count in cell.how.items())
-    text = f"{WORDS[sign]} {cell.direct}{f'+{cell.ptx}' if cell.ptx else ''}/{cell.total}"
-    return f'<td class="{looks.get(cell.status, cell.status.value)}" title="{escape(cell.why or ways)}">{text}</td>'
+    looks = cell.status.value
+    if cell.status in {Status.OK, Status.INFO}:
+        looks = "" if cell.status is Status.INFO else "ok" if sign == "all" else "part"
+    count = f"{cell.direct}{f'+{cell.ptx}' if cell.ptx else ''}/{cell.total}" if sign not in ("none", "damage") else ""
+    more = cell.why or ", ".join(f"{number} {how.value}" for how, number in cell.how.items())
+    says = f"<small>{_SAYS[cell.status]}</small>" if cell.status in _SAYS else ""
+    return (
+        f'<td class="{looks}" title="{_text(more)}"><span aria-hidden="true">{WORDS[sign]}</span>'
+        f'<span class="hidden">{_MEANING[sign]}</span> {count}{says}</td>'
+    )
 
 
-def _bars(verdict: Verdict) -> str:
+def _legend() -> str:
+    items = "".join(f'<li><span aria-hidden="true">{WORDS[sign]}</span> {text}</li>' for sign, text in _MEANING.items())
+    return f'<ul class="legend">{items}</ul>'
+
+
+def _bytes(verdict: Verdict) -> str:
     total = bytes_by_arch(verdict.table)
-    most = max(total.values(), default=1) or 1
-    rows = sorted(total.items(), key=lambda one: -one[1])
+    if not total:
+        return "<tbody><tr><td>no device code</td></tr></tbody>"
+    whole = sum(total.values())
+    head = '<th scope="col">architecture</th><th scope="col" colspan="3">as stored in all libraries above</th>'
+    return (
+        f"<thead><tr>{head}<th></th></tr></thead><tbody>{_bars(total)}</tbody>"
+        f'<tfoot><tr><th scope="row">all</th><td class="number">{size_text(whole)}</td>'
+        f'<td class="number soft">{whole:,} bytes</td><td></td><td></td></tr></tfoot>'
+    )
+
+
+def _bars(sizes: Mapping[str, int]) -> str:
+    most = max(sizes.values(), default=1) or 1
+    whole = sum(sizes.values()) or 1
     return "".join(
-        f"<tr><td>{escape(tag)}</td><td>{size_text(size)}</td>"
-        f'<td style="text-align:left"><span class="bar" style="width:{size / most * 30:.2f}rem"></span></td></tr>'
-        for tag, size in rows
+        f'<tr><th scope="row">{_text(_arch(tag))}</th><td class="number">{size_text(size)}</td>'
+        f'<td class="number soft">{size:,} bytes</td><td class="number soft">{size / whole:.1%}</td>'
+        f'<td class="room"><span class="bar{" jit" if tag.startswith("p") else ""}" style="width:{size / most:.2%}">'
+        "</span></td></tr>"
+        for tag, size in sorted(sizes.items(), key=lambda one: -one[1])
     )
 
 
-def _profiles(library: Library) -> str:
+def _arch(tag: str) -> str:
+    """A tag in nvcc's words: 90a is sm_90a, p80 is PTX."""
+    match = re.fullmatch(r"([a-z]*)(\d+[af]?)", tag)
+    if not match:
+        return tag
+    return {"": f"sm_{match[2]}", "p": f"PTX compute_{match[2]}", "lto": f"LTO lto_{match[2]}"}.get(match[1], tag)
+
+
+def _libraries(verdict: Verdict) -> str:
+    """What each required library is made of; open where something is missing."""
+    parts = "".join(_library(library) for library in verdict.table if library.required and library.code.profiles)
+    return f"<h2>What the required libraries are made of</h2>{parts}" if parts else ""
+
+
+def _library(library: Library) -> str:
     rows = sorted_profiles(library.code.profiles)
-    if not rows:
-        return ""
-    items = "".join(
-        f"<li>{count} &times; <code>{escape(' '.join(tags))}</code></li>" for tags, count in rows[:_MAX_PROFILES]
+    units = "".join(
+        f'<tr><td class="number">{count} &times;</td><td><code>{_text(" ".join(tags))}</code></td></tr>'
+        for tags, count in rows[:_MAX_PROFILES]
     )
-    more = f"<li>and {len(rows) - _MAX_PROFILES} more</li>" if len(rows) > _MAX_PROFILES else ""
-    return f"<h2>What the translation units of {escape(library.path)} hold</h2><ul>{items}{more}</ul>"
+    if len(rows) > _MAX_PROFILES:
+        units += f"<tr><td></td><td>and {len(rows) - _MAX_PROFILES} other sets</td></tr>"
+    failed = any(cell.status is Status.FAIL for cell in library.cells)
+    count = library.code.containers
+    return (
+        f"<details{' open' if failed else ''}><summary>{_text(library.path)} "
+        f'<span class="soft">{count} translation unit{"s" if count != 1 else ""}, {size_text(library.code.size)}</span>'
+        f'</summary><div class="two"><div><h3>sets of architectures, p is PTX</h3><table>{units}</table></div>'
+        f'<div><h3>bytes</h3><table class="bars">{_bars(library.code.stored)}</table></div></div></details>'
+    )
 
 
-def _notes(verdict: Verdict) -> list[str]:
-    lines = list(verdict.warnings)
+def _toolchains(verdict: Verdict) -> str:
+    if not verdict.compilers:
+        return ""
+    rows = ""
+    for one in verdict.compilers:
+        reach = f"✗ cannot target {' '.join(one.cannot)}" if one.cannot else "✓" if verdict.promised else ""
+        rows += (
+            f'<tr><th scope="row"><code>{_text(one.path)}</code></th><td>CUDA {_text(one.release)}</td>'
+            f"<td>{_text(reach)}</td></tr>"
+        )
+    return f'<h2>Compilers in it</h2><table id="compilers" class="bars">{rows}</table>'
+
+
+def _notes(verdict: Verdict) -> str:
+    known = {f"{one.path} is of CUDA {one.release}" for one in verdict.compilers}
+    lines = [line for line in verdict.warnings if not any(line.startswith(text) for text in known)]
+    lines += [
+        f"{library.path}: {cell.cc} is accepted: {cell.why}"
+        for library in verdict.table
+        for cell in library.cells
+        if cell.status is Status.EXCEPTED
+    ]
     if verdict.later:
         names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
-        lines.append(f"compiles on the GPU's host, so nothing here shows what it reaches: {names}")
-    lines += [f"{one.path} is of CUDA {one.release}" for one in verdict.compilers if not one.cannot]
+        lines.append(f"Compiles on the GPU's host, so nothing here shows what it reaches: {names}")
     lines += [
         f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that serve nobody"
         for one in verdict.duplicates
@@ -113,4 +247,9 @@ def _notes(verdict: Verdict) -> list[str]:
         f"{place}: {sum(counts.values())} cubins: {' '.join(f'{tag}:{count}' for tag, count in counts.items())}"
         for place, counts in verdict.cubins.items()
     ]
-    return lines
+    return _list("Also found", lines)
+
+
+def _list(title: str, lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    return f'<h2>{title}</h2><ul class="notes">{items}</ul>' if items else ""
