@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
+from orchestrator.cuda.arch import Arch
 from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
+from orchestrator.cuda.devices import device_names
+from orchestrator.cuda.toolkit import toolkits
 from orchestrator.image.policy import Requirement, default_required, matches
 
 if TYPE_CHECKING:
@@ -168,7 +171,34 @@ def _cells(
 ) -> tuple[Cell, ...]:
     counts = {cc: how_served(code, cc, strict_tegra=policy.strict_tegra) for cc in ccs}
     best = max((_reached(how) for how in counts.values()), default=0)
-    return tuple(_cell(code, paths, cc, counts[cc], best, rules, policy) for cc in ccs)
+    whole = _served_whole(code, counts, policy) if rules else ()
+    return tuple(_cell(code, paths, cc, counts[cc], _Library(best=best, whole=whole), rules, policy) for cc in ccs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Library:
+    """What the cells of one library are measured by.
+
+    Attributes:
+        best: Containers that serve the best served promised device.
+        whole: Devices that every container serves, where these are most; else () and nothing can be expected.
+    """
+
+    best: int
+    whole: tuple[str, ...]
+
+
+def _served_whole(code: FileCode, counts: Mapping[str, Mapping[How, int]], policy: Policy) -> tuple[str, ...]:
+    """The devices that all containers serve, if the library is of the kind that serves every device as a whole.
+
+    In vLLM's libraries no device is served by every container, so nothing can be concluded from one that is not. In
+    most others (xgboost, cupy, a project of one's own) a container without code for one device is a forgotten flag.
+    """
+    if len(counts) < 2:  # asked of one device: its like are all others that the library serves
+        counts = {cc: how_served(code, cc, strict_tegra=policy.strict_tegra) for cc in known_ccs()}
+    reached = [cc for cc, how in counts.items() if _reached(how)]
+    whole = tuple(cc for cc in reached if _reached(counts[cc]) == code.containers)
+    return whole if 2 * len(whole) >= len(reached) else ()
 
 
 def how_served(code: FileCode, cc: str, *, strict_tegra: bool = True) -> dict[How, int]:
@@ -196,16 +226,23 @@ def _cell(
     paths: Sequence[str],
     cc: str,
     how: Mapping[How, int],
-    best: int,
+    library: _Library,
     rules: Sequence[Requirement],
     policy: Policy,
 ) -> Cell:
-    score = _reached(how) / best if best else 0.0
+    score = _reached(how) / library.best if library.best else 0.0
     demands = [rule for rule in rules if rule.ccs is None or _same(cc, rule.ccs)]
     status, why = Status.INFO, ""
     if demands:
         ptx = policy.allow_ptx or any(rule.ptx for rule in demands)
         status, why = _status(code, how, score, policy, ptx=ptx)
+        if (
+            status in (Status.OK, Status.WARN)
+            and policy.fail_below
+            and library.whole
+            and _reached(how) < sum(how.values())
+        ):
+            status, why = Status.FAIL, _hole(how, library.whole)
         if status is Status.FAIL:
             for known in policy.exceptions:
                 if matches(known.glob, paths) and _same(cc, known.ccs):
@@ -235,6 +272,21 @@ def _status(code: FileCode, how: Mapping[How, int], score: float, policy: Policy
     if score < policy.warn_below:
         return Status.WARN, f"only {share} serve it, {score:.0%} of what the best served device gets"
     return Status.OK, ""
+
+
+def _hole(how: Mapping[How, int], whole: Sequence[str]) -> str:
+    total = sum(how.values())
+    lacking = total - _reached(how)
+    return (
+        f"{lacking} of {total} translation units hold{'s' if lacking == 1 else ''} nothing for it, "
+        f"while all of them serve {' '.join(whole)}"
+    )
+
+
+def known_ccs() -> tuple[str, ...]:
+    """The compute capabilities that the newest toolkit compiles for and that some GPU is known to have."""
+    plain = sorted(Arch(sm // 10, sm % 10) for sm, suffix in toolkits()[-1].targets if not suffix)
+    return tuple(arch.cc for arch in plain if device_names(arch.cc))
 
 
 def _nothing(how: Mapping[How, int], total: int) -> str:

@@ -8,13 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_arch, parse_list
-from orchestrator.cuda.coverage import serve
-from orchestrator.cuda.devices import device_names
-from orchestrator.cuda.toolkit import toolkits
+from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.errors import Problem, UsageError
-from orchestrator.image import findings, kernels
-from orchestrator.image.kernels import Status
+from orchestrator.image import explain, findings, kernels
 from orchestrator.image.layers import Files, merge
 from orchestrator.image.parallel import scan_layers
 from orchestrator.image.policy import Policy
@@ -24,14 +20,14 @@ from orchestrator.image.store import LayerStore, default_directory
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from orchestrator.cuda.arch import Arch
     from orchestrator.image.findings import Compiler, Duplicate
-    from orchestrator.image.kernels import Cell, Library
+    from orchestrator.image.kernels import Library
     from orchestrator.image.parallel import Step
 
 SCHEMA = 1
 LABEL_ARCHS = "com.orchestrate.archs"
 LABELS = {"cuda": "com.orchestrate.cuda", "matrix": "com.orchestrate.matrix", "variant": "com.orchestrate.variant"}
-NO_KERNEL = "no kernel image is available for execution on the device"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +104,7 @@ class Verdict:
     @property
     def ccs(self) -> tuple[str, ...]:
         """The compute capabilities of the table's columns: the promised ones, or all that are known."""
-        return tuple(dict.fromkeys(arch.cc for arch in self.promised)) or known_ccs()
+        return tuple(dict.fromkeys(arch.cc for arch in self.promised)) or kernels.known_ccs()
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as `--format json` prints it; stable, versioned, documented in docs/verify.md."""
@@ -255,14 +251,14 @@ def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promi
         promised_by: Where the promise stands.
     """
     ccs = tuple(dict.fromkeys(arch.cc for arch in promised))
-    table, unmet = kernels.judge(scanned.files, ccs or known_ccs(), policy, judging=bool(promised))
+    table, unmet = kernels.judge(scanned.files, ccs or kernels.known_ccs(), policy, judging=bool(promised))
     problems: list[Problem] = []
     if promised:
         problems += [Problem(file=glob, what="no library with device code matches this requirement") for glob in unmet]
         if not any(library.required for library in table) and not unmet:
             problems.append(Problem(file=scanned.source, what="it holds no library with device code"))
-        problems += [problem for library in table if library.required for problem in _problems(library)]
-    holes = [_holes(library, ccs) for library in table if library.required and promised]
+        problems += [problem for library in table if library.required for problem in explain.problems(library)]
+    holes = [explain.holes(library, ccs) for library in table if library.required and promised]
     problems += [problem for found, _ in holes for problem in found]
     compilers = findings.compilers(scanned.files, promised)
     return Verdict(
@@ -271,135 +267,12 @@ def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promi
         promised_by=promised_by,
         table=table,
         problems=tuple(problems),
-        warnings=(*_warnings(scanned, table, promised, compilers), *(note for _, notes in holes for note in notes)),
+        warnings=(
+            *explain.warnings(scanned.files, scanned.environment, table, promised, compilers),
+            *(note for _, notes in holes for note in notes),
+        ),
         compilers=compilers,
         later=scanned.files.compile_later,
         duplicates=findings.duplicates(scanned.files),
         cubins=findings.bare_cubins(scanned.files),
     )
-
-
-def devices_of(cc: str) -> str:
-    """`11.0 (Jetson Thor, Jetson T5000)`; the bare number where no GPU is known."""
-    names = device_names(cc)
-    return f"{cc} ({', '.join(names[:3])})" if names else cc
-
-
-def _problems(library: Library) -> list[Problem]:
-    failed = [cell for cell in library.cells if cell.status is Status.FAIL]
-    if library.code.damage and failed:
-        return [Problem(file=library.path, what=failed[0].why)]
-    return [
-        Problem(
-            file=library.path,
-            what=f"{devices_of(cell.cc)} is not served: {cell.why}",
-            hint=_consequence(cell),
-        )
-        for cell in failed
-    ]
-
-
-def _consequence(cell: Cell) -> str:
-    """What a user of that GPU will meet."""
-    if not cell.ptx:
-        return f"there it fails with '{NO_KERNEL}'"
-    needs = f"a driver that knows PTX {cell.isa[0]}.{cell.isa[1]}" if cell.isa else "a new enough driver"
-    if cell.ptx == cell.total:
-        return f"there it runs only by compiling PTX at first use, with {needs}; --allow-ptx accepts that"
-    return f"there all other kernels fail with '{NO_KERNEL}', those with PTX are compiled at first use, with {needs}"
-
-
-def _holes(library: Library, ccs: Sequence[str]) -> tuple[list[Problem], list[str]]:
-    """Deep mode: what one translation unit holds for some promised devices and lacks for another.
-
-    Guards in the source leave such differences in every real library: kernels that begin with 8.0, variants for old
-    devices alone. So it is a problem only where most devices have the kernel and an older one does: nobody writes a
-    guard that takes a kernel from 11.0 and leaves it to 10.0 and 12.0.
-    """
-    missing: dict[tuple[str, str], list[str]] = {}
-    guarded: dict[tuple[str, str], int] = {}
-    for hole in library.code.holes:
-        present = kernels.images_of(hole.present, library.code.isa)
-        absent = kernels.images_of(hole.absent, library.code.isa)
-        have = [cc for cc in ccs if serve(present, cc).direct]
-        lack = [cc for cc in ccs if cc not in have and serve(absent, cc).direct]
-        if not have or not lack:
-            continue
-        where = " ".join(have)
-        for cc in lack:
-            if len(have) > len(lack) and min(map(_number, have)) < _number(cc):
-                missing.setdefault((cc, where), []).append(hole.kernel)
-        if min(map(_number, have)) > max(map(_number, lack)) or len(have) <= len(lack):
-            guarded[(where, " ".join(lack))] = guarded.get((where, " ".join(lack)), 0) + 1
-    problems = [
-        Problem(
-            file=library.path,
-            what=(
-                f"{_kernels(len(names))} missing for {devices_of(cc)}, though the same translation units hold "
-                f"{'it' if len(names) == 1 else 'them'} for {where}: {_shortened(names)}"
-            ),
-        )
-        for (cc, where), names in missing.items()
-    ]
-    notes = [
-        f"{library.path}: {_kernels(count)} for {where} and not for {lack}, in the same translation units"
-        for (where, lack), count in guarded.items()
-    ]
-    return problems, notes
-
-
-def _kernels(count: int) -> str:
-    return f"{count} kernel{'s' if count != 1 else ''}"
-
-
-def _number(cc: str) -> int:
-    return parse_arch(cc).sm
-
-
-def _shortened(names: Sequence[str]) -> str:
-    shown = ", ".join(name if len(name) <= 80 else f"{name[:77]}..." for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
-
-
-def _warnings(
-    scanned: Scanned, table: Sequence[Library], promised: Sequence[Arch], compilers: Sequence[Compiler]
-) -> list[str]:
-    found = [
-        f"{library.path}: {devices_of(cell.cc)}: {cell.why}"
-        for library in table
-        for cell in library.cells
-        if cell.status is Status.WARN
-    ]
-    found += [
-        f"{library.path}: not read: {library.code.damage}"
-        for library in table
-        if library.code.damage and not library.required
-    ]
-    found += _ptx_promises([library for library in table if library.required], promised)
-    found += [
-        f"{one.path} is of CUDA {one.release}, which cannot target {' '.join(one.cannot)}"
-        for one in compilers
-        if one.cannot
-    ]
-    problem = findings.environment_problem(scanned.environment, scanned.files)
-    return [*found, problem] if problem else found
-
-
-def _ptx_promises(libraries: Sequence[Library], promised: Sequence[Arch]) -> list[str]:
-    """`12.0+PTX` promises PTX as well: whether it is there is said, not judged (vLLM's own CMake drops it)."""
-    found = []
-    for arch in promised:
-        tag = f"p{arch.sm}{arch.suffix}"
-        lacking = [one.path for one in libraries if not any(tag in tags for tags in one.code.profiles)]
-        if arch.ptx and lacking:
-            found.append(
-                f"{arch} was promised, but no translation unit of {', '.join(lacking)} holds PTX of it: "
-                f"GPUs of later generations are not served by it"
-            )
-    return found
-
-
-def known_ccs() -> tuple[str, ...]:
-    """The compute capabilities that the newest toolkit compiles for and that some GPU is known to have."""
-    plain = sorted(Arch(sm // 10, sm % 10) for sm, suffix in toolkits()[-1].targets if not suffix)
-    return tuple(arch.cc for arch in plain if device_names(arch.cc))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.image.explain import devices_of
 from orchestrator.image.kernels import Status
-from orchestrator.image.verify import bytes_by_arch, devices_of, sorted_profiles
+from orchestrator.image.verify import bytes_by_arch, sorted_profiles
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -72,11 +72,23 @@ def test_a_union_over_the_image_would_have_passed() -> None:
 
 
 def test_shares_warn_and_fail() -> None:
-    profiles = {"80 90": 4, "90": 12, "75 90": 2}
+    profiles = {"80 90": 4, "90": 11, "75 90": 2, "100a": 1}
     assert statuses(profiles, "7.5 8.0 9.0") == {"7.5": Status.FAIL, "8.0": Status.FAIL, "9.0": Status.OK}
     loose = Policy(fail_below=0.1, warn_below=0.3)
     assert statuses(profiles, "7.5 8.0 9.0", loose) == {"7.5": Status.WARN, "8.0": Status.WARN, "9.0": Status.OK}
     assert statuses(profiles, "8.0", loose) == {"8.0": Status.OK}, "the share is of the best promised device"
+
+
+def test_one_translation_unit_without_a_device_that_all_others_serve() -> None:
+    """A flag forgotten for one source file: half of the containers serve 11.0, and no ratio would say a word."""
+    forgotten = {"80 90 110": 1, "80 90": 1}
+    assert statuses(forgotten, "8.0 9.0 11.0") == {"8.0": Status.OK, "9.0": Status.OK, "11.0": Status.FAIL}
+    assert statuses(forgotten, "9.0 11.0") == {"9.0": Status.OK, "11.0": Status.FAIL}
+    assert statuses(forgotten, "11.0") == {"11.0": Status.FAIL}
+    assert statuses({"80 90 110": 9, "80 90 p80": 1}, "8.0 11.0") == {"8.0": Status.OK, "11.0": Status.OK}
+    assert statuses(forgotten, "8.0 9.0 11.0", Policy(fail_below=0, warn_below=0))["11.0"] is Status.OK
+    (library,), _ = judge(Files(code={VLLM: code(forgotten)}), ("8.0", "9.0", "11.0"), Policy())
+    assert library.cells[2].why == "1 of 2 translation units holds nothing for it, while all of them serve 8.0 9.0"
 
 
 def test_what_ptx_is_good_for() -> None:

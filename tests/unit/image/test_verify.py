@@ -13,9 +13,10 @@ from orchestrator.errors import UsageError, VerificationError
 from orchestrator.image import findings
 from orchestrator.image.code import FileCode
 from orchestrator.image.compare import compare
+from orchestrator.image.kernels import known_ccs
 from orchestrator.image.layers import Copy, Files
 from orchestrator.image.policy import Policy, Requirement
-from orchestrator.image.verify import Scanned, known_ccs, scan_source, verify_image
+from orchestrator.image.verify import Scanned, scan_source, verify_image
 from tests.support import fatbins
 
 if TYPE_CHECKING:
@@ -117,6 +118,14 @@ def test_deep_mode_fails_where_counts_are_equal(tmp_path: Path) -> None:
     assert "for 9.0 10.0: gdn" in problem.what
     assert verify_image(str(tmp_path), parse_list("9.0 10.0"), deep=True).ok
     assert verify_image(str(tmp_path), parse_list("11.0"), deep=True).ok, "nobody else was promised the kernel either"
+
+
+def test_a_unit_that_serves_all_but_one_is_told(tmp_path: Path) -> None:
+    special = ["100f", "90a", "80 p80", "120f", "90a 100f"]  # of the kind where nothing is served by every unit
+    tree(tmp_path, **{"lib.so": library(*special, "80 86 89 90a 100f 110f 120f", "87 80", "110f 100f")})
+    result = verify_image(str(tmp_path), parse_list("8.0 8.7 8.9 9.0 10.0 11.0 12.0"), Policy(fail_below=0.01))
+    assert [text for text in result.warnings if "but 8.7 (Jetson AGX Orin" in text]
+    assert not [text for text in result.warnings if "every promised device but 8.0" in text]
 
 
 def test_deep_mode_takes_guards_for_guards(tmp_path: Path) -> None:
