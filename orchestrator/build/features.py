@@ -5,6 +5,7 @@ It joins rooms that do not know each other (headers, image, bake); the scheduler
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,21 +28,23 @@ from orchestrator.errors import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.headers.lock import Lock
     from orchestrator.matrix.variants import Plan, Variant
 
 _TAG_TIMEOUT = 300.0
+_TELL_EVERY = 5.0  # seconds between two words on a fetch
 
 
-def header_extras(plan: Plan, *, fetch: bool) -> dict[str, Extras]:
+def header_extras(plan: Plan, *, fetch: bool, tell: Callable[[str], None]) -> dict[str, Extras]:
     """The named context and arguments of the FlashInfer bundle, for the variants that carry it.
 
     Args:
         plan: The plan.
         fetch: Whether files that the store lacks may be fetched.
+        tell: Told every few seconds how far the fetch is; not at all if nothing is missing.
 
     Raises:
         UsageError, VerificationError, DriftError, NetworkError: The bundle cannot be had; before any build starts.
@@ -59,13 +62,26 @@ def header_extras(plan: Plan, *, fetch: bool) -> dict[str, Extras]:
 
     def obtain(lock: Lock) -> None:
         named = [str(root / item) if (root / item).exists() else item for item in spec.mirrors]
-        work.obtain_lock(lock, store, sources.chain(named))
+        work.obtain_lock(lock, store, sources.chain(named), progress=_Told(tell))
 
     found = injection(spec, store, directory=root, obtain=obtain if fetch else None)
     if found is None:
         return {}
     extras = Extras(args=found.args, contexts={found.context_name: str(found.context_dir.absolute())})
     return dict.fromkeys(carriers, extras)
+
+
+class _Told:
+    """Progress of a fetch as a sentence now and then."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int, received: int) -> None:
+        if time.monotonic() >= self._next or done == total:
+            self._next = time.monotonic() + _TELL_EVERY
+            self._tell(f"FlashInfer headers: {done} of {total} files fetched, {received / 1e6:.1f} MB")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

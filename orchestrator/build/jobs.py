@@ -118,6 +118,7 @@ def prepare(plan: Plan, options: Options) -> Prepared:
                 id=variant.id,
                 prepare=step.prepare,
                 after=step.after,
+                then="verifying" if options.after is not None else "",
                 key=step.key(prints),
                 tags=tuple(tag.text for tag in variant.tags) if options.output.push or options.output.load else (),
                 log=step.log,

@@ -85,6 +85,7 @@ def build(
     *,
     reporter: Callable[[list[str]], AbstractContextManager[Reporter]],
     warn: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> Result:
     """Build the variants of a plan.
 
@@ -93,6 +94,7 @@ def build(
         request: How.
         reporter: Makes the reporter for these variants.
         warn: Shows a warning that belongs to no variant.
+        tell: Shows what goes on before the first variant starts, where it takes long.
 
     Raises:
         UsageError: The report cannot be a file at its place.
@@ -104,7 +106,7 @@ def build(
         _require_writable(request.report)
     # A download is not a child process: here a signal ends what runs at once.
     with interrupting():
-        extras = features.header_extras(plan, fetch=not request.air_gapped)
+        extras = features.header_extras(plan, fetch=not request.air_gapped, tell=tell)
     if request.air_gapped:
         extras = features.isolated(plan, extras, request.registries)
     with stop_on_signals() as stop:
@@ -229,7 +231,9 @@ def _make(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentLacksError(f"{directory}: cannot be made: {error.strerror}") from error
+        raise EnvironmentLacksError(
+            f"--output {directory}: is no directory and cannot be one: {error.strerror}"
+        ) from error
 
 
 def _engine_disk(engine: doctor.Engine) -> Path | None:

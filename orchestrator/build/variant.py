@@ -9,9 +9,10 @@ import contextlib
 import time
 import traceback
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.bake.events import StepKind
+from orchestrator.bake.events import StepKind, StepStarted
 from orchestrator.build.outcome import ErrorInfo, Outcome, Status
 from orchestrator.build.retry import Kind, RetryPolicy, attempts, classify
 from orchestrator.engine.client import PRUNE
@@ -63,6 +64,7 @@ class Job:
         id: The variant.
         prepare: Does the preflight and gives the command. An OrchestrateError fails the variant alone.
         after: Looks at what was built and gives the outcome back, as it is or failed (verification).
+        then: What `after` does, in a word for whoever watches; "" if it takes no time worth a word.
         key: Stands for all inputs, for `--resume`; "" where they are not known.
         tags: References it will get, shown also if it never comes that far.
         log: Its log file, if known before `prepare`.
@@ -71,6 +73,7 @@ class Job:
     id: str
     prepare: Callable[[], BakeCommand]
     after: Callable[[Outcome], Outcome] | None = None
+    then: str = ""
     key: str = ""
     tags: tuple[str, ...] = ()
     log: Path | None = None
@@ -157,7 +160,8 @@ def build_variant(
             outcome = done(**_ending(tried, state.command, halted=why_halted() if halt.is_set() else ""))
             if outcome.status is not Status.BUILT or job.after is None:
                 return outcome
-            return _verified(job.after, outcome, halted=why_halted() if halt.is_set() else "", begun=begun)
+            after = partial(_after, job.after, job.then, reporter)
+            return _verified(after, outcome, halted=why_halted() if halt.is_set() else "", begun=begun)
     except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
         return done(error=error_info(error, "environment"))
     except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
@@ -203,6 +207,13 @@ def _ending(tried: _Tried, command: BakeCommand | None, *, halted: str) -> dict[
     kind = classify(result.failure)
     error = ErrorInfo(class_=kind.error_class, message=result.failure.message, step=result.failure.step)
     return {**fields, "status": Status.FAILED, "error": error, "last_lines": result.last_lines}
+
+
+def _after(after: Callable[[Outcome], Outcome], then: str, reporter: Reporter, outcome: Outcome) -> Outcome:
+    if then:
+        step = StepStarted(number=0, name=then, kind=StepKind.EXPORT, steps=outcome.steps)
+        reporter.event(outcome.id, step)
+    return after(outcome)
 
 
 def _verified(after: Callable[[Outcome], Outcome], outcome: Outcome, *, halted: str, begun: float) -> Outcome:

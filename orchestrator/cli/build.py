@@ -79,7 +79,6 @@ def register(app: typer.Typer) -> None:
         from orchestrator.bake.file import Output
         from orchestrator.build.run import Request
         from orchestrator.build.run import build as run_build
-        from orchestrator.ui import console
         from orchestrator.ui.board import make_reporter
         from orchestrator.ui.github import append_summary
 
@@ -87,13 +86,14 @@ def register(app: typer.Typer) -> None:
             raise UsageError("--push, --load and --output exclude each other", hint="run build once for each")
         if verify and not (push or load or output):
             raise UsageError("--verify needs an image to look into", hint="add --push, --load or --output DIR")
+        if registry and not air_gapped:
+            raise UsageError("--registry names what --air-gapped may reach", hint="add --air-gapped, or leave it out")
         plan = common.open_plan(
             common.Selection(
                 file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis,
                 variant=variant, args=arg, archs=archs, image=image,
             )
         )  # fmt: skip
-        screen = console.err()
         wanted = plan.matrix.spec.verify.after_build if verify is None else verify
         request = Request(
             output=Output(push=push, load=load, directory=output.absolute() if output else None),
@@ -101,11 +101,15 @@ def register(app: typer.Typer) -> None:
             verify=wanted, air_gapped=air_gapped, registries=tuple(registry or ()),
         )  # fmt: skip
 
-        def warn(text: str) -> None:
+        def tell(text: str) -> None:
             with contextlib.suppress(OSError):  # nobody reads on: the build goes on
-                screen.print(f"warning: {text}", markup=False, soft_wrap=True)
+                sys.stderr.write(f"{text}\n")
+                sys.stderr.flush()
 
-        result = run_build(plan, request, reporter=make_reporter, warn=warn)
+        def warn(text: str) -> None:
+            tell(f"warning: {text}")
+
+        result = run_build(plan, request, reporter=make_reporter, warn=warn, tell=tell)
         trouble = append_summary(result.outcomes, env=os.environ)
         if trouble:
             warn(trouble)

@@ -73,6 +73,7 @@ def test_a_tag_moves_only_when_the_kernels_are_there(registry: Registry, tmp_ima
     assert done.returncode == 0, done.stdout + done.stderr
     found = project.reported()["app"]
     assert registry.digest(name, "app-amd64") == found["digest"] != ""
+    assert done.stderr.splitlines()[-2] == "app-cu130-amd64  verifying"
 
 
 def test_a_tag_that_cannot_be_set_is_tried_again_and_then_told(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestrator import process
+from orchestrator.build import features
 from orchestrator.build.features import AfterBuild
 from orchestrator.build.outcome import Outcome, Status
 from orchestrator.build.retry import RetryPolicy
@@ -138,3 +140,17 @@ def test_a_tag_that_cannot_be_set(
     assert outcome.error.message == f"verified, but its tags could not be set: {said[-1].removeprefix('ERROR: ')}"
     assert outcome.error.step == "tag registry.lan/app:x"
     assert outcome.notes == (f"pushed as registry.lan/app@{DIGEST}; its tags were not moved",)
+
+
+def test_a_fetch_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    said: list[str] = []
+    told = features._Told(said.append)
+    told(1, 9, 500_000)
+    told(2, 9, 600_000)
+    now += 5
+    told(3, 9, 700_000)
+    told(9, 9, 1_000_000)
+    assert [text.split()[2] for text in said] == ["1", "3", "9"]
+    assert said[-1] == "FlashInfer headers: 9 of 9 files fetched, 1.0 MB"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.bake import preflight
 from orchestrator.bake.file import Output
 from orchestrator.build import jobs, run
 from orchestrator.build.outcome import Outcome, Status
+from orchestrator.build.signals import interrupting
 from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.matrix import git, load
 from orchestrator.matrix.variants import Plan
@@ -149,3 +151,20 @@ def test_a_local_cache_is_swapped_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
     jobs._swap(new, final)  # nothing was written this time
     assert final.is_dir()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_before_the_first_variant_every_signal_is_an_interruption(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interrupting():
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_what_was_told_to_be_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupting():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

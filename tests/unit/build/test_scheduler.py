@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -193,6 +194,14 @@ def test_the_hook_afterwards_sees_the_outcome_and_may_fail_it() -> None:
     assert (first.status, first.error.class_, first.digest) == (Status.FAILED, "verification", DIGEST)
     assert second.error is not None
     assert second.error.class_ == "run"
+
+
+def test_a_hook_that_takes_time_is_told() -> None:
+    heard = Heard()
+    run(replace(job("a", after=lambda outcome: outcome), then="verifying"), reporter=heard)
+    run(job("b", after=lambda outcome: outcome), reporter=heard)
+    events = [said for said in heard.said if said[0] == "event"]
+    assert [(variant, event.name) for _, variant, event in events] == [("a", "verifying")]
 
 
 def test_a_fault_in_the_hook_keeps_the_digest() -> None:
