@@ -1,4 +1,4 @@
-"""What the project's CMake will make of a list: the lines of `plan --explain`, and `plan --kernels` without its needs."""
+"""What the project's own CMake will make of a list: lines of `plan --explain`, and `plan --kernels`."""
 
 from __future__ import annotations
 

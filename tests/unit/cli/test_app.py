@@ -1,0 +1,121 @@
+"""How the command line ends: one message and one exit code for every kind of error."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.cli import app
+from orchestrator.errors import (
+    BuildError,
+    DriftError,
+    EnvironmentLacksError,
+    MatrixError,
+    NetworkError,
+    OrchestrateError,
+    Problem,
+    UsageError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def create() -> object:
+        def call(**_: object) -> None:
+            raise error
+
+        return call
+
+    monkeypatch.setattr(app, "create", create)
+    monkeypatch.setattr(app, "_silence_stdout", lambda: None)  # it would close pytest's own
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BuildError("one"), 1, "error: one\n"),
+        (MatrixError("two", hint="do x"), 2, "error: two\nnext: do x\n"),
+        (UsageError("two"), 2, "error: two\n"),
+        (DriftError("", problems=[Problem(what="a", file="f", line=1)]), 3, "f:1: a\n"),
+        (VerificationError("four"), 4, "error: four\n"),
+        (EnvironmentLacksError("five"), 5, "error: five\n"),
+        (NetworkError("six"), 6, "error: six\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), 5, "error: /x: No space left on device\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/y"), 5, "error: /y: Permission denied\n"),
+        (BrokenPipeError(), 0, ""),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_becomes_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    failing(monkeypatch, error)
+    assert app.run(["plan"]) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_a_mistake_of_ours_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyError("ours"))
+    with pytest.raises(KeyError):
+        app.run(["plan"])
+
+
+def test_markup_in_messages_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(monkeypatch, UsageError("[bold]x[/bold] [/y]", hint="[z]", problems=[Problem(what="[red]p")]))
+    app.run(["plan"])
+    assert capsys.readouterr().err == "error: [bold]x[/bold] [/y]\n[red]p\nnext: [z]\n"
+
+
+def test_annotations_for_github_are_escaped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    app.show(MatrixError("m", problems=[Problem(what="50% of\na", file="m.yaml", line=2, column=3), Problem(what="b")]))
+    assert capsys.readouterr().out == "::error file=m.yaml,line=2,col=3::50%25 of%0Aa\n::error ::b\n"
+
+
+def test_every_command_explains_itself_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    import typer.main
+
+    group = typer.main.get_command(app.create())
+    names = sorted(group.commands)  # type: ignore[attr-defined]  # typer gives a group
+    assert {"plan", "build", "schema", "doctor", "check"} <= set(names)
+    for name in names:
+        assert app.run([name, "--help"]) == 0
+        said = capsys.readouterr().out
+        assert "Examples:" in said, name
+        assert f"orchestrate {name}" in said, name
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from orchestrator import __version__
+
+    assert app.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"orchestrate {__version__}\n"
+
+
+def test_a_plan_without_git_starts_no_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.unit.matrix.support import SMALL
+
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    assert app.run(["plan", "-C", str(tmp_path), "--arg", "A=1"]) == 0
+    assert capsys.readouterr().out.startswith("acme/app: 1 variant\n")
+
+
+def test_options_of_a_selection_are_checked_before_anything_else(tmp_path: Path) -> None:
+    from orchestrator.cli.common import Selection, open_plan
+    from tests.unit.matrix.support import SMALL
+
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    for args, axis, message in ((["A"], [], "--arg A: expected"), (["=x"], [], "--arg =x"), ([], ["a"], "--axis a: ")):
+        with pytest.raises(OrchestrateError, match=message):
+            open_plan(Selection(directory=tmp_path, args=args, axis=axis))
+    plan = open_plan(Selection(directory=tmp_path, args=["A=b=c"], cuda=["13.0.2"], image="x/y"))
+    assert plan.variants[0].args["A"].text == "b=c"
+    assert plan.image == "x/y"
