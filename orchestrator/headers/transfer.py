@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _RETRIED = frozenset({403, 408, 421, 423, 425, 429})  # 403: the artifact server answers it in bursts (flashinfer#3164)
 _LONGEST_ASKED = 3600.0
+_CHUNK = 1024 * 1024
+_WORTH_RESUMING = 256 * 1024  # bytes; a smaller file is fetched again sooner than its beginning is looked after
 
 
 def client(options: Options) -> httpx.Client:
@@ -136,14 +138,19 @@ def download(
                 raise RetryLaterError(f"{source.name}: answered with another range than was asked for")
             _remember(partial, source, answer)
             page = _is_page(answer)
-            _receive(answer, partial, offset, item, options, tally, deadline, source)
+            actual = _receive(answer, partial, offset, item, options, tally, deadline, source)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise UnreachableError(f"{source.name}: {_reason(error)}") from error
     except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
         raise RefusedError(f"cannot be asked: {_reason(error)}") from error
     except httpx.TransportError as error:
         raise RetryLaterError(f"{source.name}: {_reason(error)}") from error
-    _settle(partial, item, store, tally, page=page)
+    if actual != item.sha256:
+        _forget(partial)
+        raise WrongBytesError(_PAGE if page else f"wrong bytes (sha256 {actual[:12]}…, pinned {item.sha256[:12]}…)")
+    store.adopt(partial, item.sha256)
+    _validator_file(partial).unlink(missing_ok=True)
+    tally.add(fetched=1)
 
 
 def _judge(answer: httpx.Response, source: HttpSource, partial: Path) -> None:
@@ -170,7 +177,8 @@ def _receive(
     tally: Tally,
     deadline: float,
     source: HttpSource,
-) -> None:
+) -> str:
+    """Write the body behind what is there already; gives the sha256 of the whole file."""
     limit = item.size if item.size is not None else options.limit
     declared = answer.headers.get("Content-Length", "")
     if declared.isdigit() and offset + int(declared) > limit:
@@ -178,9 +186,10 @@ def _receive(
         raise RefusedError(
             f"would send {offset + int(declared)} bytes, at most {limit} are expected" + _page_hint(answer)
         )
-    started, received = time.monotonic(), 0
+    started, received, digest = time.monotonic(), 0, hashlib.sha256()
     with partial.open("r+b" if offset else "wb") as sink:
-        sink.seek(offset)
+        while sink.tell() < offset:
+            digest.update(sink.read(min(_CHUNK, offset - sink.tell())))
         sink.truncate()
         for chunk in answer.iter_raw():
             received += len(chunk)
@@ -190,6 +199,7 @@ def _receive(
                 _forget(partial)
                 raise RefusedError(f"sends more than {limit} bytes")
             sink.write(chunk)
+            digest.update(chunk)
             now = time.monotonic()
             if now > deadline:
                 raise RetryLaterError(f"{source.name}: still sending when the time was over")
@@ -201,20 +211,7 @@ def _receive(
             _forget(partial)
             raise WrongBytesError(_PAGE if _is_page(answer) else f"has {total} bytes, {item.size} are expected")
         raise RetryLaterError(f"{source.name}: ended after {total} of {item.size} bytes")
-
-
-def _settle(partial: Path, item: Wanted, store: Store, tally: Tally, *, page: bool) -> None:
-    with partial.open("rb") as stream:
-        actual = hashlib.file_digest(stream, "sha256").hexdigest()
-    if actual == item.sha256:
-        store.adopt(partial, item.sha256)
-        _validator_file(partial).unlink(missing_ok=True)
-        tally.add(fetched=1)
-        return
-    _forget(partial)
-    if page:
-        raise WrongBytesError(_PAGE)
-    raise WrongBytesError(f"wrong bytes (sha256 {actual[:12]}…, pinned {item.sha256[:12]}…)")
+    return digest.hexdigest()
 
 
 _PAGE = "answered with an HTML page instead of the file: a captive portal or a proxy's login page?"
@@ -234,7 +231,7 @@ def _validator_file(partial: Path) -> Path:
 
 
 def _beginning(partial: Path, source: HttpSource, item: Wanted) -> _Beginning:
-    """What can be resumed: only from the same source, and only with a validator that it gave."""
+    """What can be resumed: only from the same source, and only with a validator that it gave for this very part."""
     nothing = _Beginning(size=0, validator="")
     try:
         size = partial.stat().st_size
@@ -248,9 +245,17 @@ def _beginning(partial: Path, source: HttpSource, item: Wanted) -> _Beginning:
 
 
 def _remember(partial: Path, source: HttpSource, answer: httpx.Response) -> None:
+    if _length(answer) < _WORTH_RESUMING and answer.status_code == httpx.codes.OK:
+        _validator_file(partial).unlink(missing_ok=True)
+        return
     tag = answer.headers.get("ETag", "")
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
     _validator_file(partial).write_text(json.dumps({"source": source.name, "validator": validator}), encoding="utf-8")
+
+
+def _length(answer: httpx.Response) -> int:
+    declared: str = answer.headers.get("Content-Length", "")
+    return int(declared) if declared.isdigit() else 0
 
 
 def _forget(partial: Path) -> None:

@@ -85,8 +85,6 @@ def assert_store_is_right(store: Store, files: Mapping[str, bytes], *, complete:
         pytest.param([Page()], id="a page once"),
         pytest.param([Slow(0.01)], id="slow body"),
         pytest.param([Endless()], id="a body without an end"),
-        pytest.param([Reset(20_000), WrongRange()], id="another range than asked for"),
-        pytest.param([Reset(20_000), Status(416)], id="416 to a resume"),
         pytest.param([Status(408), Truncate(0), Wrong(), Reset(1)], id="all of it"),
     ],
 )
@@ -211,6 +209,20 @@ def test_a_resume_asks_for_the_rest_alone(tmp_path: Path) -> None:
         start = int(second.range[6:].rstrip("-"))
         assert 0 < start <= 2_000_000
         assert mirror.sent <= 2_000_000 + len(data) - start
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [WrongRange(), Status(416), Wrong(), Page(), Truncate(0), Reset(10)],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_a_resume_that_goes_wrong_begins_again(tmp_path: Path, fault: Fault) -> None:
+    files = {"aa/big.h": random.Random(1).randbytes(600_000)}
+    store = Store(tmp_path / "store")
+    with HostileMirror(files, faults=[Reset(500_000), fault]) as mirror:
+        fetch(wanted_of(files), [source_of(mirror.url)], store, options=QUICK)
+        assert mirror.requests[1].range
+    assert_store_is_right(store, files, complete=True)
 
 
 @pytest.mark.parametrize("kind", ["no ranges", "no validators"])

@@ -180,7 +180,9 @@ DRIVER = textwrap.dedent('''
                     break
         return verdicts
 
+    started = time.monotonic()
     results = [judge(every=True)]
+    seconds = time.monotonic() - started
     for change in plan["changes"]:
         path = root / change["path"]
         before = path.read_bytes()
@@ -200,7 +202,8 @@ DRIVER = textwrap.dedent('''
             "bmm", root / "flashinfer/trtllm/batched_gemm/trtllmGen_bmm_export", f"{pin}/include/trtllmGen_bmm_export",
             pin, get_cubin(f"{pin}/checksums.txt", artifacts.CheckSumHash.TRTLLM_GEN_BMM),
         )
-    print(json.dumps({"cubin_dir": str(root), "imported": imported, "results": results, "listed": listed}))
+    told = {"cubin_dir": str(root), "imported": imported, "results": results, "listed": listed, "seconds": seconds}
+    print(json.dumps(told))
 ''')
 
 
