@@ -39,7 +39,7 @@ def open_source(name: str, store: LayerStore, *, platform: str = "", deep: bool 
     path = Path(name)
     with contextlib.ExitStack() as stack:
         if name.startswith((ENGINE, REGISTRY)) or not path.exists():
-            if not name.startswith((ENGINE, REGISTRY)) and name.startswith(("/", "./", "../", "~")):
+            if _means_a_file(name):
                 raise UsageError(f"{name}: no such file or directory")
             yield _image(name, store, stack, platform=platform, deep=deep)
         else:
@@ -49,6 +49,11 @@ def open_source(name: str, store: LayerStore, *, platform: str = "", deep: bool 
                 if error.errno in (errno.EACCES, errno.EPERM):
                     raise EnvironmentLacksError(f"{name}: {error.strerror}") from error
                 raise
+
+
+def _means_a_file(name: str) -> bool:
+    """Whether a name that does not exist was meant as a path: nobody wants it looked up in a registry."""
+    return name.startswith(("/", "./", "../", "~")) or name.endswith((".whl", ".so", ".tar", ".gz", ".zst", ".a", ".o"))
 
 
 def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool) -> Contents:
