@@ -48,11 +48,6 @@ PLACEHOLDERS: dict[str, str] = {
 }
 """Every placeholder and what it stands for; an axis adds `{axis}` and `{axis.field}`."""
 
-NEEDS_VARIANT = frozenset({"arch_list", "variant.id"}) | {
-    name for name in PLACEHOLDERS if name.split(".")[0] in {"cuda", "platform", "target", "archs"}
-}
-"""Placeholders that have no value before a variant is known."""
-
 
 @dataclass(frozen=True, slots=True)
 class Template:

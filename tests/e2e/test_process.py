@@ -97,6 +97,7 @@ def test_ctrl_c_in_the_middle_ends_the_whole_family(tmp_path: Path) -> None:
     ours = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     try:
         found = numbers(note)
+        time.sleep(0.3)  # the children may run before their parent has heard that they started
         ours.send_signal(signal.SIGINT)
         _, said = ours.communicate(timeout=20)
     finally:
