@@ -297,6 +297,42 @@ def test_a_broken_environment_is_named(
     assert "hunter2secret" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody knows, with its key."""
+    root = tmp_path_factory.mktemp("tls")
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mirror"]
+    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(argv, cwd=root, check=True, capture_output=True)
+    (root / "both.pem").write_text((root / "key.pem").read_text() + (root / "cert.pem").read_text())
+    return root / "both.pem"
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", ""])
+@pytest.mark.parametrize("redirected", [False, True], ids=["https", "redirected to https"])
+def test_certificates_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: Path, variable: str, *, redirected: bool
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, str(certificate.with_name("cert.pem")))
+    files = some_files(2)
+    store = Store(tmp_path / "store")
+    options = Options(**{**_fields(QUICK), "window": 1})
+    with HostileMirror(files, certificate=certificate) as secure:
+        there: dict[str, list[Fault]] = {path: [Redirect(secure.url + path)] * 50 for path in files}
+        with HostileMirror({}, by_path=there) as plain:
+            source = source_of(plain.url if redirected else secure.url)
+            if variable:
+                fetch(wanted_of(files), [source], store, options=options)
+                assert_store_is_right(store, files, complete=True)
+            else:
+                with pytest.raises(NetworkError, match="certificate verify failed"):
+                    fetch(wanted_of(files), [source], store, options=options)
+                assert not list(store.blobs())
+
+
 def test_an_interrupt_ends_at_once(tmp_path: Path) -> None:
     files = some_files(2)
     with HostileMirror(files, faults=[Status(503)] * 999) as mirror:

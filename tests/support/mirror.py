@@ -10,6 +10,7 @@ a network in the process: sockets on the loopback interface carry every byte.
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class HostileMirror:
         ranges: Whether Range is understood.
         validators: Whether an ETag is sent.
         latency: Seconds before every answer.
+        certificate: PEM file with key and certificate; the mirror then speaks https.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class HostileMirror:
         ranges: bool = True,
         validators: bool = True,
         latency: float = 0.0,
+        certificate: Path | None = None,
     ) -> None:
         self.files = files
         self.faults = tuple(faults)
@@ -133,11 +137,17 @@ class HostileMirror:
         self.seen: dict[str, int] = defaultdict(int)
         self.closing = threading.Event()
         self._server = _Server(self)
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}/"
 
     def next_fault(self, path: str) -> Fault:
         with self.guard:
