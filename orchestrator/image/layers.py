@@ -7,6 +7,7 @@ over a directory, a directory over a link). This module must not know where laye
 
 from __future__ import annotations
 
+import bisect
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from orchestrator.image.tar import Member, Type, members
 from orchestrator.image.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.image.unpack import Raw
@@ -27,6 +28,7 @@ SCANNER = 1
 """Version of what a scan says; part of the key under which scans are kept."""
 
 MAX_ALIASES = 10_000  # links to directories multiply
+MAX_STEPS = 20_000_000  # a few seconds; an image of 50,000 links takes under a million
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
@@ -274,12 +276,14 @@ def merge(layers: Iterable[LayerScan]) -> Files:
 def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str, str]:
     """The other paths by which symlinks to files and directories lead to files with device code."""
     libraries = {path for path, value in code.items() if not value.bare}
-    real = {link: resolve(link, links) for link in sorted(links)}
+    follow = _Links(links)
+    real = {link: follow.resolve(link) for link in sorted(links)} if libraries else {}
     found = {link: path for link, path in real.items() if path in libraries}
-    folders: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {folder: [] for folder in real.values()}
     for path in (*sorted(libraries), *found):
         for parent in _parents(path):
-            folders.setdefault(parent, []).append(path)
+            if parent in folders:
+                folders[parent].append(path)
     direct = dict(found)
     for link, folder in real.items():
         for path in folders.get(folder, ()):
@@ -293,8 +297,8 @@ def _apply(layer: LayerScan, index: int, view: dict[str, tuple[str, Any, int]], 
     linked = {path: view.get(target) for path, target in layer.below.items()}
     files = layer.code.keys() | layer.releases.keys() | layer.links.keys() | layer.plain | layer.below.keys()
     gone = layer.whiteouts | files  # a file over a directory hides all that lay in it
-    implied = {parent for path in (*files, *layer.directories) for parent in _parents(path)} | layer.directories
-    for path in [path for path in view if _hidden(path, gone, layer.opaque, implied)]:
+    placed = sorted(files | layer.directories)
+    for path in [path for path in view if _hidden(path, gone, layer, placed)]:
         kind, value, origin = view.pop(path)
         if kind == "code":
             hidden.append(Copy(path=path, layer=origin, size=value.size))
@@ -313,39 +317,56 @@ def _parents(path: str) -> Iterator[str]:
         at = path.rfind("/")
 
 
-def _hidden(path: str, gone: set[str], opaque: set[str], implied: set[str]) -> bool:
-    """Whether a lower file disappears: it or a directory above it is gone, or became a directory."""
-    if path in gone or path in implied:
+def _hidden(path: str, gone: set[str], layer: LayerScan, placed: Sequence[str]) -> bool:
+    """Whether a lower file disappears: it or a directory above it is gone, or it became a directory."""
+    if path in gone or path in layer.directories or "" in layer.opaque:
         return True
-    return any(parent in gone or parent in opaque for parent in _parents(path)) or "" in opaque
+    after = bisect.bisect_left(placed, f"{path}/")  # the first path below it, if there is one
+    if after < len(placed) and placed[after].startswith(f"{path}/"):
+        return True
+    return any(parent in gone or parent in layer.opaque for parent in _parents(path))
+
+
+class _Links:
+    """Follows symlinks below the image's root, as often as it is asked and not for ever.
+
+    Args:
+        links: Path -> target of each symlink, as written; absolute targets start at the image's root.
+        steps: Path components to look at in all; links made to lead in circles would take hours.
+    """
+
+    def __init__(self, links: Mapping[str, str], steps: int = MAX_STEPS) -> None:
+        self._links = links
+        self._steps = steps
+
+    def resolve(self, path: str) -> str:
+        """A path that is no symlink; "" for a loop, or when all steps are used up."""
+        for _ in range(40):  # what Linux follows at most
+            done: list[str] = []
+            rest = path.split("/")[::-1]
+            self._steps -= len(rest)
+            if self._steps < 0:
+                return ""
+            target = None
+            while rest and target is None:
+                part = rest.pop()
+                if part == "..":
+                    del done[-1:]
+                elif part not in ("", "."):
+                    done.append(part)
+                    target = self._links.get("/".join(done))
+            if target is None:
+                return "/".join(done)
+            base = [] if target.startswith("/") else done[:-1]
+            path = "/".join([*base, target, *reversed(rest)])
+        return ""
 
 
 def resolve(path: str, links: Mapping[str, str]) -> str:
-    """Where a path leads when every symlink on the way is followed below the image's root.
+    """Where a path leads when every symlink on the way is followed below the image's root; "" for a loop.
 
     Args:
         path: Normalised.
-        links: Path -> target of each symlink, as written; absolute targets start at the image's root.
-
-    Returns:
-        A path that is no symlink; "" for a loop.
+        links: Path -> target of each symlink, as written.
     """
-    for _ in range(40):  # what Linux follows at most
-        done: list[str] = []
-        rest = path.split("/")
-        moved = False
-        while rest:
-            part = rest.pop(0)
-            if part == "..":
-                del done[-1:]
-            elif part not in ("", "."):
-                done.append(part)
-                target = links.get("/".join(done))
-                if target is not None:
-                    base = [] if target.startswith("/") else done[:-1]
-                    path = "/".join([*base, target, *rest])
-                    moved = True
-                    break
-        if not moved:
-            return "/".join(done)
-    return ""
+    return _Links(links).resolve(path)

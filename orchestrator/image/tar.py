@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 MAX_META = 1 << 20  # bytes of one pax header or long name; PATH_MAX is 4096
+MAX_PATH = 4096  # PATH_MAX of Linux: what is longer no runtime could unpack
 _ZERO = bytes(BLOCK)
 
 
@@ -126,6 +127,8 @@ def members(reader: Reader) -> Iterator[Member]:
         end = reader.offset + -(-size // BLOCK) * BLOCK
         target = values.get("linkpath") or _text(block[157:257])
         path = values.get("GNU.sparse.name") or values.get("path") or _name(block)
+        if max(len(path), len(target)) > MAX_PATH:
+            raise DamagedArchiveError(f"tar: a path of {max(len(path), len(target))} characters")
         yield Member(normalise(path), kind, size, normalise(target) if kind is Type.HARD_LINK else target)
         if reader.offset > end:
             raise AssertionError("a reader went past its member")
