@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.errors import MatrixError, OrchestrateError
+from orchestrator.errors import EnvironmentLacksError, MatrixError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,24 +30,35 @@ def fact(name: str, root: Path) -> str:
         root: The directory of matrix.yaml.
 
     Raises:
-        MatrixError: There is no checkout, no commit or no such tag.
+        MatrixError: There is no checkout, no commit, no branch or no such tag.
     """
     wanted = name.removeprefix("git.")
     base = "sha" if wanted == "short" else wanted
     variable = f"ORCHESTRATE_GIT_{base.upper()}"
-    value = os.environ.get(variable, "").strip() or _ask(base, root)
+    value, why = os.environ.get(variable, "").strip(), ""
     if not value:
-        raise MatrixError(
-            f"{{{name}}} has no value: {root} is no git checkout"
-            + (" with a tag on its commit" if base == "tag" else " with a commit"),
-            hint=f"run inside a checkout, or set {variable}",
-        )
+        value, why = _ask(base, root)
+    if not value:
+        raise MatrixError(f"{{{name}}} has no value: {why}", hint=f"run inside a checkout, or set {variable}")
     return value[:12] if wanted == "short" else value.replace("/", "-") if wanted == "branch" else value
 
 
-def _ask(base: str, root: Path) -> str:
+def _ask(base: str, root: Path) -> tuple[str, str]:
+    """The value, or "" and the reason."""
     try:
-        done = process.run(("git", *_COMMANDS[base]), cwd=root, timeout=30, env={"GIT_OPTIONAL_LOCKS": "0"})
-    except OrchestrateError:
-        return ""
-    return done.stdout.strip() if done.ok else ""
+        done = process.run(
+            ("git", *_COMMANDS[base]), cwd=root, timeout=30, env={"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+        )
+    except EnvironmentLacksError as error:
+        return "", str(error)
+    value = done.stdout.strip()
+    if done.ok and base == "branch" and value == "HEAD":
+        return "", f"the checkout in {root} is on no branch (detached)"
+    if done.ok:
+        return value, ""
+    said = next((line.removeprefix("fatal: ") for line in done.stderr.splitlines() if line.startswith("fatal: ")), "")
+    if base == "tag" and said.startswith(("no tag", "No names")):
+        return "", f"no tag points at the commit that is checked out in {root}"
+    if not said or said.startswith(("not a git repository", "ambiguous argument")):
+        return "", f"{root} is no git checkout with a commit"
+    return "", f"git says: {said}"

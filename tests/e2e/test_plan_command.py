@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,34 @@ def test_without_a_checkout_a_git_placeholder_says_what_to_do(tmp_path: Path) ->
     ]
     (tmp_path / "matrix.yaml").write_text(SMALL)
     assert orchestrate(tmp_path, "plan").returncode == 0  # who uses no such placeholder needs no git
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "prepare", "env", "why"),
+    [
+        ("git.tag", "tag -d v1", {}, "no tag points at the commit that is checked out in ."),
+        ("git.tag", "tag -d v1\ntag far HEAD~", {}, "no tag points at the commit that is checked out in ."),
+        ("git.branch", "checkout -q --detach", {}, "the checkout in . is on no branch (detached)"),
+        ("git.sha", "checkout -q --orphan new", {}, ". is no git checkout with a commit"),
+        ("git.sha", "", {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}, "git says: detected dubious ownership in repository"),
+        ("git.sha", "", {"PATH": "/nonexistent"}, "git is not installed or not on PATH"),
+    ],
+)
+def test_a_fact_that_git_does_not_know_says_why(
+    project: Path, tmp_path: Path, placeholder: str, prepare: str, env: dict[str, str], why: str
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(project, root)
+    commit = ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", "two"]
+    for words in (commit, *(line.split() for line in prepare.splitlines())):
+        call("git", "-C", root, *words)
+    (root / "matrix.yaml").write_text(SMALL)
+    done = orchestrate(root, "plan", "--arg", f"A={{{placeholder}}}", **env)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {{{placeholder}}} has no value: {why}")
+    variable = f"ORCHESTRATE_GIT_{placeholder.removeprefix('git.').upper()}"
+    assert done.stderr.splitlines()[-1] == f"next: run inside a checkout, or set {variable}"
+    assert orchestrate(root, "plan", "--arg", f"A={{{placeholder}}}", **env, **{variable: "x"}).returncode == 0
 
 
 def test_github_reads_one_line(project: Path) -> None:
