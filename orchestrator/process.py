@@ -81,6 +81,12 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
         _stop.reset(token)
 
 
+def asked_to_stop() -> bool:
+    """Whether this thread is within `stoppable` and its event is set: for work that is no child of `run`."""
+    stop = _stop.get()
+    return stop is not None and stop.is_set()
+
+
 def run(
     argv: Sequence[str],
     *,

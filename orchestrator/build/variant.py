@@ -161,7 +161,7 @@ def build_variant(
             if outcome.status is not Status.BUILT or job.after is None:
                 return outcome
             after = partial(_after, job.after, job.then, reporter)
-            return _verified(after, outcome, halted=why_halted() if halt.is_set() else "", begun=begun)
+            return _verified(after, outcome, halt=halt, why_halted=why_halted, begun=begun)
     except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
         return done(error=error_info(error, "environment"))
     except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
@@ -216,21 +216,32 @@ def _after(after: Callable[[Outcome], Outcome], then: str, reporter: Reporter, o
     return after(outcome)
 
 
-def _verified(after: Callable[[Outcome], Outcome], outcome: Outcome, *, halted: str, begun: float) -> Outcome:
-    if halted:
-        note = f"built as {outcome.digest}, but not verified"
-        error = ErrorInfo(class_="interrupted", message=halted)
-        return replace(outcome, status=Status.CANCELLED, error=error, notes=(*outcome.notes, note))
+def _verified(
+    after: Callable[[Outcome], Outcome],
+    outcome: Outcome,
+    *,
+    halt: Stop,
+    why_halted: Callable[[], str],
+    begun: float,
+) -> Outcome:
+    if halt.is_set():
+        return _unverified(outcome, why_halted())
     try:
         outcome = after(outcome)
-    except InterruptedRunError as error:
-        outcome = replace(outcome, status=Status.CANCELLED, error=error_info(error, "interrupted"))
+    except InterruptedRunError:
+        outcome = _unverified(outcome, why_halted())
     except OrchestrateError as error:
         outcome = replace(outcome, status=Status.FAILED, error=error_info(error, "verification"))
     except Exception as error:  # noqa: BLE001 - as in build_variant; the digest is kept
         _log_traceback(outcome.log, error)
         outcome = replace(outcome, status=Status.FAILED, error=internal_error(error), last_lines=_traceback(error))
     return replace(outcome, seconds=time.monotonic() - begun)
+
+
+def _unverified(outcome: Outcome, why: str) -> Outcome:
+    note = f"built as {outcome.digest}, but not verified"
+    error = ErrorInfo(class_="interrupted", message=why or "stopped")
+    return replace(outcome, status=Status.CANCELLED, error=error, notes=(*outcome.notes, note))
 
 
 def _reason(tried: _Tried) -> str:

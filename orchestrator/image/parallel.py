@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.errors import VerificationError
+from orchestrator.errors import InterruptedRunError, VerificationError
 from orchestrator.image.layers import LayerScan
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.image.store import LayerStore
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_POLL = 0.1  # seconds between looks at the wish to stop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +90,7 @@ def scan_layers(
     Raises:
         VerificationError: A layer is damaged.
         NetworkError: A layer could not be fetched.
+        InterruptedRunError: A stop was asked for (`process.stoppable`).
     """
     tell = progress or (lambda _: None)
     scans: dict[int, LayerScan] = {}
@@ -116,6 +118,9 @@ def scan_layers(
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
     try:
         for future in [pool.submit(work, index) for index in missing]:
+            while not wait([future], timeout=_POLL).done:
+                if process.asked_to_stop():
+                    raise InterruptedRunError("stopped")
             future.result()
     finally:
         crew.stop()

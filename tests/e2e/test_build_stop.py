@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+    from tests.support.engine import Registry
+
 NOWHERE = "127.0.0.1:5000/unused"
 
 
@@ -94,6 +96,23 @@ def test_a_second_signal_does_not_wait(engine: str, tmp_path: Path) -> None:
     assert seconds < 5  # a client that does not listen is given ten
     assert project.processes() == []
     assert project.reported()["app"]["status"] == "cancelled"
+
+
+def test_a_signal_during_the_verification(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, tmp_image, app="RUN echo fine")
+    run = project.start("--push", "--verify", env=client(tmp_path, "save", "exec sleep 200"))
+    try:
+        wait_for(tmp_path / "docker.called", run)
+        seconds, said = signalled(run, signal.SIGTERM)
+    finally:
+        run.kill()
+        run.wait()
+    assert run.returncode == 130, said
+    assert seconds < 5
+    assert project.processes() == []
+    found = project.reported()["app"]
+    assert (found["status"], found["error"]["message"]) == ("cancelled", "stopped by a signal")
+    assert registry.tags(tmp_image.partition("/")[2]) == ["unverified-app-cu130-amd64"]
 
 
 def test_the_first_failure_cancels_the_others(engine: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A stop during a preflight: what it runs is ended with it."""
+"""A stop during a preflight or a verification: what runs for it is ended with it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import contextlib
 import time
 import uuid
 from pathlib import Path
+from typing import IO
+
+import pytest
 
 from orchestrator.bake.process import BakeCommand, Stop
 from orchestrator.build.outcome import Status
 from orchestrator.build.reporter import Silent
 from orchestrator.build.scheduler import Job, build_all
-from orchestrator.process import run
+from orchestrator.errors import InterruptedRunError
+from orchestrator.image.parallel import Layer, scan_layers
+from orchestrator.image.store import LayerStore
+from orchestrator.process import run, stoppable
 
 MARK = "ORCHESTRATE_TEST_MARK"
 
@@ -39,4 +45,23 @@ def test_a_stop_ends_what_a_preflight_runs() -> None:
     assert outcome.status is Status.CANCELLED
     assert outcome.error is not None
     assert outcome.error.message == "stopped by a signal"
+    assert not marked(mark)
+
+
+def test_a_stop_ends_the_reading_of_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark, stop = uuid.uuid4().hex, Stop()
+    monkeypatch.setenv(MARK, mark)
+
+    def feed(stream: IO[bytes]) -> None:
+        for _ in range(200):
+            stop.set()
+            stream.write(bytes(1 << 16))
+            stream.flush()
+            time.sleep(0.05)
+
+    layer = Layer(digest="sha256:" + "0" * 64, size=1 << 40, path=None, offset=0, feed=feed)
+    started = time.monotonic()
+    with stoppable(stop), pytest.raises(InterruptedRunError):
+        scan_layers([layer], LayerStore(tmp_path))
+    assert time.monotonic() - started < 10
     assert not marked(mark)

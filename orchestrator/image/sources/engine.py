@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import select
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.engine.client import docker, docker_command
-from orchestrator.errors import EnvironmentLacksError, OrchestrateError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.image.sources.oci import open_layout
 from orchestrator.image.sources.spool import spool
 from orchestrator.image.unpack import CHUNK
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from typing import IO
 
     from orchestrator.image.sources.base import Contents
+
+_POLL = 0.1  # seconds between looks at the wish to stop
 
 
 def has_image(reference: str) -> bool:
@@ -43,6 +47,7 @@ def open_saved(reference: str, directory: Path, known: Callable[[str], bool], *,
     Raises:
         EnvironmentLacksError: No engine, no such image, or no space.
         BrokenImageError: What came is no whole image.
+        InterruptedRunError: A stop was asked for.
     """
     wanted = platform or _platform(reference)
     argv = [*docker_command(), "save", *(["--platform", platform] if platform else []), "--", reference]
@@ -55,6 +60,8 @@ def open_saved(reference: str, directory: Path, known: Callable[[str], bool], *,
     try:
         try:
             files, _ = spool(_chunks(child.stdout), directory, known, reference)
+        except InterruptedRunError:
+            raise
         except OrchestrateError as error:
             _refuse(child, watcher, complaint, reference, error)
             raise
@@ -69,8 +76,16 @@ def open_saved(reference: str, directory: Path, known: Callable[[str], bool], *,
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
+    """What a pipe brings, until a stop is asked for: an engine may take minutes to say its first word."""
+    while True:
+        ready, _, _ = select.select([stream], [], [], _POLL)
+        if process.asked_to_stop():
+            raise InterruptedRunError("stopped")
+        if ready:
+            chunk = os.read(stream.fileno(), CHUNK)
+            if not chunk:
+                return
+            yield chunk
 
 
 def _refuse(
