@@ -9,8 +9,8 @@ sm_89 there?".
 Sources: Blackwell Compatibility Guide (cubin: same major, same or higher minor; PTX: same or later); CUDA Programming
 Guide 3.1.2 and 6.1.2 (no binary compatibility from or to Tegra) and its table "Family-Specific Compatibility" (the same
 as what ptxas 12.9.86 and 13.5.37 accept for `.target sm_Nf`); NVCC guide 6.6.2 (linking at load time). Measured on
-hardware of 9.0: native, arch, PTX and none; the others are documented only. This module must not know how images are
-read.
+hardware of 9.0 (tests/gpu): native, arch, PTX, linking at load time and none; the others are documented only. This
+module must not know how images are read.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class How(Enum):
     PTX = "ptx"
     """PTX that the driver compiles at first use, if the driver knows its ISA."""
     RELINK = "relink"
-    """Only by linking relocatable code when the program loads; documented, never seen run: counts as not served."""
+    """Only by linking relocatable code when the program loads. An H200 does it, driver 580; whether each driver does is
+    not known, so it counts as not served. That driver links objects one by one: where one of several cannot be linked,
+    only the kernels of that one fail, and the whole is called NONE."""
     NONE = "none"
     """Launching a kernel of it gives cudaErrorNoKernelImageForDevice."""
 
