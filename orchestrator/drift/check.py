@@ -15,7 +15,7 @@ from orchestrator.drift.readers import regex
 from orchestrator.drift.readers.tree import split_pointer
 from orchestrator.drift.text import Style, write
 from orchestrator.drift.words import difference
-from orchestrator.matrix import load
+from orchestrator.matrix.positions import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,7 +140,7 @@ def check(
             continue
         found += _checked(index, claim, expected, files, tally)
     if problems:
-        raise load.invalid(matrix.positions.file, problems)
+        raise invalid(matrix.positions.file, problems)
     unique = dict.fromkeys(sorted(found, key=lambda one: (one.file, one.line, one.column, one.claim)))
     names = tuple(sorted(tally.files))
     return Report(disagreements=tuple(unique), claims=len(matrix.spec.claims), files=names, places=tally.places)

@@ -16,7 +16,7 @@ from orchestrator.matrix import rules, template
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from orchestrator.matrix.load import Path_, Positions
+    from orchestrator.matrix.positions import Path_, Positions
     from orchestrator.matrix.schema import MatrixFile, Override, Variants
 
 

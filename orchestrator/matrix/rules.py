@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator.cuda.arch import Arch
-    from orchestrator.matrix.load import Path_, Positions
+    from orchestrator.matrix.positions import Path_, Positions
     from orchestrator.matrix.schema import ArchRule, MatrixFile
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # bake target names: [a-zA-Z0-9_-]+, and no option in disguise

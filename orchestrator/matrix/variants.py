@@ -18,14 +18,16 @@ from orchestrator.cuda.dialects import DialectError
 from orchestrator.cuda.select import Selection, select
 from orchestrator.cuda.toolkit import Toolkit, UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, UsageError
-from orchestrator.matrix import git, layers, load, rules, template
+from orchestrator.matrix import git, layers, rules, template
 from orchestrator.matrix.layers import CommandLine, Layer, Origin, Value
+from orchestrator.matrix.positions import invalid
 from orchestrator.matrix.values import VariantValues, blank_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from orchestrator.matrix.load import Matrix, Path_
+    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.positions import Path_
     from orchestrator.matrix.schema import Attest, Exclude, MatrixFile, Override
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -170,7 +172,7 @@ class _Expansion:
             self._nothing_compiles(variants)
         self._duplicates(variants)
         if self.problems:
-            raise load.invalid(self.at.file, self.problems)
+            raise invalid(self.at.file, self.problems)
         return Plan(
             matrix=self.matrix,
             image=self.given.image or self.spec.image,

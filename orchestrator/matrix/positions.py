@@ -1,0 +1,106 @@
+"""Where everything stands in a matrix.yaml, and the error that lists its problems by place.
+
+It knows lines and columns; it must not know YAML or what values mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import MatrixError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Path_ = tuple[str | int, ...]
+"""Where in the file a value stands: keys and list indexes from the top."""
+
+_MAX_SHOWN = 400  # characters of one part of a message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Positions:
+    """Line and column (1-based) of every key and value of one YAML file.
+
+    Attributes:
+        file: The file's name as the user gave it.
+        keys: Position of the key that leads to a path.
+        values: Position of the value at a path.
+        source: The file's text.
+        spans: Start and end of the scalar at a path, quotes included, as offsets in `source`.
+    """
+
+    file: str
+    keys: Mapping[Path_, tuple[int, int]]
+    values: Mapping[Path_, tuple[int, int]]
+    source: str = ""
+    spans: Mapping[Path_, tuple[int, int]] = field(default_factory=dict)
+
+    def at(self, path: Path_, *, key: bool = False) -> tuple[int, int]:
+        """Position of the value (or key) at `path`, or of its nearest ancestor that stands in the file."""
+        while True:
+            for table in (self.keys, self.values) if key else (self.values, self.keys):
+                if path in table:
+                    return table[path]
+            if not path:
+                return (1, 1)
+            path = path[:-1]
+
+    def place(self, path: Path_) -> str:
+        """The place as `matrix.yaml:14:9`."""
+        line, column = self.at(path)
+        return f"{self.file}:{line}:{column}"
+
+    def problem(
+        self,
+        path: Path_,
+        what: str,
+        *,
+        key: bool = False,
+        part: tuple[str, int] = ("", 0),
+        expected: str = "",
+        found: str = "",
+        hint: str = "",
+    ) -> Problem:
+        """A problem at `path`, or at a part of the scalar there: (a piece of its text, how many such stand before)."""
+        line, column = self._inside(path, *part) or self.at(path, key=key)
+        return Problem(file=self.file, line=line, column=column, what=what, expected=expected, found=found, hint=hint)
+
+    def _inside(self, path: Path_, piece: str, before: int) -> tuple[int, int] | None:
+        """Where a piece stands in the file: quotes, escapes and folded lines make it another place than in the text."""
+        if not piece or path not in self.spans:
+            return None
+        start, end = self.spans[path]
+        for _ in range(before + 1):
+            start = self.source.find(piece, start, end) + 1
+            if not start:
+                return None  # written with escapes
+        return line_and_column(self.source[: start - 1])
+
+
+def line_and_column(before: str) -> tuple[int, int]:
+    """Line and column (1-based) of the character after a text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def invalid(shown: str, problems: Iterable[Problem]) -> MatrixError:
+    """The error for a file with problems, sorted by position."""
+    ordered = sorted({_readable(problem) for problem in problems}, key=lambda p: (p.line, p.column, p.what))
+    count = f"{len(ordered)} problem{'s' if len(ordered) != 1 else ''}"
+    return MatrixError(f"{shown}: {count}", problems=ordered)
+
+
+def _readable(problem: Problem) -> Problem:
+    """The problem on one line: what a file holds may be long, or end lines and move a terminal's cursor."""
+    return replace(
+        problem, what=_clean(problem.what), expected=_clean(problem.expected), found=_clean(problem.found),
+        hint=_clean(problem.hint),
+    )  # fmt: skip
+
+
+def _clean(text: str) -> str:
+    text = text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
