@@ -45,7 +45,7 @@ class LayerStore:
             return None
         try:
             return LayerScan.from_json(json.loads(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def has(self, digest: str, *, deep: bool = False) -> bool:

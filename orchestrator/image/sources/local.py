@@ -107,7 +107,7 @@ def open_wheel(path: Path, *, deep: bool = False) -> Contents:
 
 
 def _bound(infos: list[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse a bomb: deflate cannot grow data more than 1032-fold, so a zip file that claims more holds bytes twice."""
+    """Refuse a bomb by what its directory claims: it is bounded as a layer is."""
     size = path.stat().st_size
     claimed = sum(info.file_size for info in infos)
     if claimed > max(ALWAYS_ALLOWED, MAX_GROWTH * size):

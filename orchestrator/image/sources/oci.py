@@ -121,7 +121,7 @@ def open_layout(files: Mapping[str, Range], name: str, *, platform: str = "") ->
         if "index.json" in files:
             return _from_index(files, name, platform)
         return _from_docker_manifest(files, name)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
         raise BrokenImageError(f"{name}: its manifests are damaged: {error!r}") from error
 
 

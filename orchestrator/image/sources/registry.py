@@ -126,7 +126,7 @@ class Registry:
             raise BrokenImageError(f"{self.reference.name}: {path} has the digest {found}")
         try:
             return json.loads(body), found
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BrokenImageError(f"{self.reference.name}: {path} is no JSON") from error
 
     def feed(self, digest: str, size: int, sink: IO[bytes]) -> None:
@@ -322,7 +322,7 @@ def open_image(text: str, *, platform: str = "") -> tuple[Contents, Registry]:
     registry = Registry(reference)
     try:
         return _contents(registry, text, platform), registry
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         registry.close()
         raise BrokenImageError(f"{text}: its manifests are damaged: {error!r}") from error
     except BaseException:
