@@ -103,10 +103,11 @@ def _table(verdict: Verdict) -> str:
     required = [library for library in verdict.table if library.required]
     others = [library for library in verdict.table if not library.required]
     width = len(verdict.ccs) + 2
-    rows = "".join(map(_row, required))
+    judged = bool(verdict.promised)
+    rows = "".join(_row(library, judged=judged) for library in required)
     if required and others:
         rows += f'<tr class="group"><th colspan="{width}">also there, not required to serve every GPU</th></tr>'
-    rows += "".join(map(_row, others))
+    rows += "".join(_row(library, judged=judged) for library in others)
     return (
         "<caption>Translation units served by machine code, + those served by PTX alone, / all that hold kernels"
         '</caption><thead><tr><th scope="col">library</th><th scope="col">size</th>'
@@ -131,18 +132,18 @@ def _head(cc: str, verdict: Verdict) -> str:
     return f'<th scope="col"{title}>{_text(cc)}<small>{_text(names[0] if names else "")}</small>{pill}</th>'
 
 
-def _row(library: Library) -> str:
-    cells = "".join(_cell(cell, library) for cell in library.cells)
-    kind = "" if library.required else ' class="other"'
+def _row(library: Library, *, judged: bool) -> str:
+    cells = "".join(_cell(cell, library, judged=judged) for cell in library.cells)
+    kind = ' class="other"' if judged and not library.required else ""
     size = f'<td class="number" title="{library.code.size:,} bytes">{size_text(library.code.size)}</td>'
     return f'<tr{kind}><th scope="row">{_text(library.path)}</th>{size}{cells}</tr>'
 
 
-def _cell(cell: Cell, library: Library) -> str:
+def _cell(cell: Cell, library: Library, *, judged: bool) -> str:
     sign = level(cell, damaged=bool(library.code.damage))
     looks = cell.status.value
-    if cell.status in {Status.OK, Status.INFO}:
-        looks = "" if cell.status is Status.INFO else "ok" if sign == "all" else "part"
+    if cell.status is Status.OK or not judged:
+        looks = {"all": "ok", "part": "part", "ptx": "part" if judged else "ptx"}.get(sign, "")
     count = f"{cell.direct}{f'+{cell.ptx}' if cell.ptx else ''}/{cell.total}" if sign not in ("none", "damage") else ""
     more = cell.why or ", ".join(f"{number} {how.value}" for how, number in cell.how.items())
     says = f"<small>{_SAYS[cell.status]}</small>" if cell.status in _SAYS else ""
