@@ -89,7 +89,7 @@ class LayerScan:
         data: dict[str, Any] = {"code": {path: code.to_json() for path, code in self.code.items()}}
         data |= {name: getattr(self, name) for name in ("releases", "links", "below")}
         for name in ("plain", "directories", "whiteouts", "opaque"):
-            data[name] = "\0".join(sorted(getattr(self, name)))
+            data[name] = "".join(f"{path}\0" for path in sorted(getattr(self, name)))  # "" is a path: the root
         return data
 
     @classmethod
@@ -98,7 +98,7 @@ class LayerScan:
         values: dict[str, Any] = {"code": {path: FileCode.from_json(code) for path, code in data["code"].items()}}
         values |= {name: dict(data[name]) for name in ("releases", "links", "below")}
         for name in ("plain", "directories", "whiteouts", "opaque"):
-            values[name] = set(data[name].split("\0")) if data[name] else set()
+            values[name] = set(data[name].split("\0")[:-1])
         return cls(**values)
 
 

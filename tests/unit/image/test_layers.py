@@ -79,6 +79,13 @@ def test_what_a_second_layer_leaves(upper: dict[str, Content], expected: dict[st
     assert seen(LOWER, upper) == {**expected, "keep.so": "80"}
 
 
+def test_an_opaque_root_survives_being_kept() -> None:
+    """Found by fuzzing: the root's path is empty, and a list of it alone looked like no list."""
+    scan = scanned({"./": None, ".wh..wh..opq": b""})
+    assert (scan.directories, scan.opaque) == ({""}, {""})
+    assert LayerScan.from_json(scan.to_json()) == scan
+
+
 def test_an_opaque_root_hides_everything() -> None:
     assert seen(LOWER, {".wh..wh..opq": b"", "new.so": B}) == {"new.so": "90"}
 
