@@ -100,6 +100,13 @@ def test_a_plan_without_losses_has_no_empty_sections() -> None:
     ]
 
 
+def test_a_pipe_reads_what_a_terminal_shows() -> None:
+    for text in (EXAMPLE, SMALL, SMALL.replace("8.0 9.0", "8.0 8.0 9.0")):
+        plan = planned(text)
+        shown = [line.rstrip() for line in text_of(plan).splitlines()]
+        assert [line.rstrip() for line in plan_view.plain(plan).splitlines()] == shown
+
+
 def test_notes_are_shown_once() -> None:
     text = SMALL.replace("8.0 9.0", "8.0 8.0 9.0 9.0+PTX")
     lines = text_of(planned(text)).splitlines()
