@@ -41,14 +41,14 @@ def imports(path: Path) -> set[str]:
 
 
 def test_rooms_import_only_rooms_below() -> None:
-    wrong = []
-    for path in ROOT.rglob("*.py"):
-        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if room == "__init__":
-            continue
-        for other in imports(path):
-            if other != room and LEVEL[other] >= LEVEL[room]:
-                wrong.append(f"{path.relative_to(ROOT)} imports {other}")
+    rooms = {path: path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {other}"
+        for path, room in rooms.items()
+        if room != "__init__"
+        for other in imports(path)
+        if other != room and LEVEL[other] >= LEVEL[room]
+    ]
     assert not wrong, "\n".join(wrong)
 
 
