@@ -294,9 +294,7 @@ def _nothing(how: Mapping[How, int], total: int) -> str:
     if count := how.get(How.PTX, 0):
         return f"no machine code in any of {units}, {count} of them only by PTX"
     if how.get(How.RELINK):
-        return (
-            f"no machine code in any of {units}; only linking at load time could serve it, which nobody has seen work"
-        )
+        return f"no machine code in any of {units}; only the driver's linking at load time could serve it"
     return f"no machine code and no PTX in any of {units}"
 
 

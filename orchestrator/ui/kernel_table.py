@@ -59,9 +59,8 @@ def show(verdict: Verdict, screen: Console) -> None:
     if required or others:
         screen.print(_table(verdict, required + others[:MAX_OTHERS], signs))
         screen.print(
-            f"{signs['all']} all translation units by machine code   {signs['part']} some of them   "
-            f"{signs['ptx']} by PTX alone (compiled at first use)   {signs['none']} none   "
-            "(served+PTX of all; dim: not required)",
+            f"{signs['all']} all translation units by machine code   {signs['part']} so many of them, + by PTX   "
+            f"{signs['ptx']} so many by PTX alone (compiled at first use)   {signs['none']} none   dim: not required",
             style="dim",
             markup=False,
         )
@@ -97,12 +96,14 @@ def _table(verdict: Verdict, libraries: list[Library], signs: dict[str, str]) ->
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("library", overflow="fold", min_width=24)
     table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("units", justify="right", no_wrap=True)
     for cc in verdict.ccs:
         table.add_column(cc, justify="right", no_wrap=True)
     for library in libraries:
         style = "" if library.required else "dim"
         cells = [_cell(cell, library, signs) for cell in library.cells]
-        table.add_row(Text(library.path, style=style), Text(size_text(library.code.size), style=style), *cells)
+        size, units = size_text(library.code.size), str(library.code.containers)
+        table.add_row(Text(library.path, style=style), Text(size, style=style), Text(units, style=style), *cells)
     return table
 
 
@@ -110,11 +111,8 @@ def _cell(cell: Cell, library: Library, signs: dict[str, str]) -> Text:
     from rich.text import Text
 
     sign = level(cell, damaged=bool(library.code.damage))
-    if sign in ("none", "damage"):
-        text = signs[sign]
-    else:
-        text = f"{signs[sign]} {cell.direct}{f'+{cell.ptx}' if cell.ptx else ''}/{cell.total}"
-    return Text(text, style=_STYLES[cell.status])
+    count = {"part": f" {cell.direct}{f'+{cell.ptx}' if cell.ptx else ''}", "ptx": f" {cell.ptx}"}.get(sign, "")
+    return Text(signs[sign] + count, style=_STYLES[cell.status])
 
 
 def _profiles(library: Library, screen: Console) -> None:
