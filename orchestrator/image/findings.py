@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import ArchSyntaxError
 from orchestrator.cuda.dialects import DialectError, parse_torch
-from orchestrator.cuda.toolkit import UnknownToolkitError, other_name, toolkit_for
+from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,8 @@ def compilers(files: Files, promised: Sequence[Arch]) -> tuple[Compiler, ...]:
     found = []
     for path, release in files.releases.items():
         toolkit = _toolkit(release)
-        cannot = [str(arch.plain()) for arch in promised if toolkit and not _can(toolkit, arch)]
+        # By the name as promised: Triton calls its ptxas 12.9 with sm_110a, which that knows as sm_101a (vLLM #34470).
+        cannot = [str(arch.plain()) for arch in promised if toolkit and not toolkit.supports(arch.plain())]
         found.append(Compiler(path=path, release=release, cannot=tuple(dict.fromkeys(cannot))))
     return tuple(found)
 
@@ -67,12 +68,6 @@ def _toolkit(release: str) -> Toolkit | None:
         return toolkit_for(release)
     except UnknownToolkitError:  # newer than the table: nothing can be said
         return None
-
-
-def _can(toolkit: Toolkit, arch: Arch) -> bool:
-    plain = arch.plain()
-    other = other_name(plain)
-    return toolkit.supports(plain) or (other is not None and toolkit.supports(other))
 
 
 def duplicates(files: Files) -> tuple[Duplicate, ...]:

@@ -192,7 +192,7 @@ def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
 def test_compilers_that_cannot_target_the_promise() -> None:
     files = Files(code={}, releases={"usr/bin/ptxas": "12.9.86", "usr/bin/nvcc": "13.0.88", "x/ptxas": "99.1.0"})
     found = {one.path: one.cannot for one in findings.compilers(files, parse_list("9.0a 10.3 11.0 10.7"))}
-    assert found == {"usr/bin/ptxas": ("10.7",), "usr/bin/nvcc": ("10.7",), "x/ptxas": ()}
+    assert found == {"usr/bin/ptxas": ("11.0", "10.7"), "usr/bin/nvcc": ("10.7",), "x/ptxas": ()}
     older = Files(code={}, releases={"ptxas": "12.6.85"})
     assert findings.compilers(older, parse_list("9.0 11.0"))[0].cannot == ("11.0",)
 
