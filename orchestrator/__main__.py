@@ -1,0 +1,20 @@
+"""Where `orchestrate` and `python -m orchestrator` begin: a Ctrl-C while modules are still being read ends quietly too."""
+
+from __future__ import annotations
+
+import sys
+
+_INTERRUPTED = 130  # as errors.InterruptedRunError, which may not have been read yet
+
+
+def main() -> None:
+    """Run the command line; see `orchestrator.cli.app.main`."""
+    try:
+        from orchestrator.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    run()
+
+
+if __name__ == "__main__":
+    main()
