@@ -26,7 +26,9 @@ design (`_vllm_fa3_C` is 9.0a alone, `_vllm_fa2_C` reaches 9.0 and later by PTX)
 _OTHERS = re.compile(
     r"(?:^|/)(?:nvidia|torch|torchvision|torchaudio|triton|pytorch_triton|tilelang|cupy|cupy_backends|cupyx|jaxlib|"
     r"flashinfer|flashinfer_cubin|flashinfer_jit_cache|deep_gemm|xformers|bitsandbytes|nvshmem)/"
-    r"|^usr/local/cuda|(?:^|/)lib(?:cu|npp|nv|nccl|nvshmem)[a-z0-9_-]*\.(?:so|a)"
+    r"|^usr/local/cuda|(?:^|/)lib(?:cublas|cudart|cudnn|cufft|cufile|cupti|curand|cusolver|cusparse|cutensor|cutlass|nccl|"
+    r"npp|nvcomp|nvinfer|nvjitlink|nvjpeg|nvonnx|nvrtc|nvshmem)[^/]*$",
+    re.IGNORECASE,
 )
 
 

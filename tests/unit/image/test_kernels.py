@@ -170,7 +170,7 @@ def test_globs(glob: str, path: str, expected: bool) -> None:
 def test_what_counts_where_nobody_said() -> None:
     site = "usr/lib/python3/dist-packages"
     theirs = [f"{site}/torch/lib/libtorch_cuda.so", "usr/local/cuda-13.0/lib64/libcublas.so.13", "usr/lib/libnccl.so.2"]
-    own = [f"{site}/axpy/libaxpy.so"]
+    own = [f"{site}/axpy/libaxpy.so", "opt/libcustom_ops.so", "opt/libnvector.so"]
     vllm = [f"{site}/vllm/_C_stable_libtorch.abi3.so", f"{site}/vllm/_moe_C.abi3.so"]
     assert default_required([*theirs, *own]) == tuple(own)
     assert default_required(theirs) == tuple(theirs)
