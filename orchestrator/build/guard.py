@@ -26,7 +26,8 @@ def headers(matrix: Matrix, *, docker: tuple[str, ...] = ("docker",)) -> tuple[P
     """What is wrong with the way the matrix' targets carry FlashInfer's headers.
 
     Args:
-        matrix: A loaded matrix. Without `headers:` in it, or with policy `off`, only steps that do harm are found.
+        matrix: A loaded matrix. Without `headers:` in it, or with policy `off`, nothing is promised and so nothing is
+            guarded: how FlashInfer gets its headers is then not ours to say, and buildx need not be there.
         docker: The docker client's argv.
 
     Returns:
@@ -37,9 +38,10 @@ def headers(matrix: Matrix, *, docker: tuple[str, ...] = ("docker",)) -> tuple[P
         UsageError: `headers.version_from` cannot be followed.
     """
     spec = matrix.spec.headers
-    wanted = spec is not None and spec.policy != "off"
-    targets = tuple(spec.targets) if spec is not None and spec.targets is not None else tuple(matrix.spec.bake.targets)
-    version = inject.wanted_version(spec, matrix.root) if spec is not None and wanted else ""
+    if spec is None or spec.policy == "off":
+        return ()
+    targets = tuple(matrix.spec.bake.targets) if spec.targets is None else tuple(spec.targets)
+    version = inject.wanted_version(spec, matrix.root)
     problems: dict[tuple[str, int, str], Problem] = {}
     for target, resolved in _resolved(matrix, docker).items():
         text, _ = preflight.dockerfile(matrix.root, resolved)
@@ -52,9 +54,9 @@ def headers(matrix: Matrix, *, docker: tuple[str, ...] = ("docker",)) -> tuple[P
             name=name,
             version=version,
             targets=(str(resolved.get("target") or ""),),
-            context=spec.context if spec is not None else "flashinfer-headers",
-            digest_arg=spec.digest_arg if spec is not None else "FLASHINFER_BUNDLE_DIGEST",
-            required=wanted and target in targets,
+            context=spec.context,
+            digest_arg=spec.digest_arg,
+            required=target in targets,
         )
         problems |= {(problem.file, problem.line, problem.what): problem for problem in found}
     return tuple(problems[key] for key in sorted(problems))
