@@ -116,8 +116,6 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
         with archive.open("rb") as raw:
             packed = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG).stream_reader(raw)
             lock = _unpack(_Limited(packed, _LOCK_LIMIT), folder, str(archive))
-            if raw.read(1):
-                raise VerificationError(f"{archive}: data follows the archive")
         if expected and locks.bundle_digest(lock) != expected:
             raise VerificationError(f"{archive}: bundle {locks.bundle_digest(lock)}, the lock file says {expected}")
         for file in lock.files:

@@ -61,7 +61,7 @@ def test_only_what_the_target_is_made_of_counts(tmp_path: Path) -> None:
     text = "FROM debian:12 AS unused\nFROM scratch AS used\nRUN make\n"
     assert uncovered(tmp_path, text, target={"target": "used"}) == []
     assert uncovered(tmp_path, text, target={"target": "unused"}) == ["base image: debian:12"]
-    replaced = "FROM debian:12 AS ctx\nFROM scratch\nCOPY --from=ctx /x /y\n"
+    replaced = "FROM debian:12 AS below\nFROM below AS ctx\nFROM scratch\nCOPY --from=ctx /x /y\n"
     (tmp_path / "d").mkdir()
     assert uncovered(tmp_path, replaced, target={"contexts": {"ctx": "d"}}) == []
 

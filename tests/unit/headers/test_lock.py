@@ -159,6 +159,18 @@ def test_names_that_some_file_system_takes_for_one_are_found(paths: list[str], f
     assert (locks.collision(paths) is not None) is found
 
 
+def test_a_lock_whose_files_would_be_one_on_some_disk_is_refused(tmp_path: Path, store: Store) -> None:
+    lock = samples.bundle(tmp_path, store)
+    twin = dataclasses.replace(lock.headers[0], path=lock.headers[0].path.replace("Meta", "META"))
+    both = dataclasses.replace(lock, files=tuple(sorted((*lock.files, twin), key=lambda file: file.path)))
+    with pytest.raises(VerificationError, match="would lie at one place"):
+        locks.sums(both)
+    for name in ("SHA256SUMS", "flashinfer.lock.json", "sha256sums"):
+        own = dataclasses.replace(lock.headers[0], path=name)
+        with pytest.raises(VerificationError, match="would lie at one place"):
+            locks.sums(dataclasses.replace(lock, files=(*lock.files, own)))
+
+
 def test_a_manifest_is_read_as_sha256sum_would() -> None:
     text = f"{'1' * 64}  K.cubin\n\n{'2' * 64} *include/A.h\n".encode()
     assert locks.parse_manifest(PIN, text) == {"abc/x/K.cubin": "1" * 64, "abc/x/include/A.h": "2" * 64}

@@ -66,6 +66,7 @@ def test_names_that_nobody_knew_are_read_too(tmp_path: Path) -> None:
         ("class ArtifactPath", "class Elsewhere", "no class ArtifactPath"),
         (samples.BMM + "/", "/etc/passwd/../x", "plain relative path"),
         (samples.BMM + "/", "", "plain relative path"),
+        (samples.BMM + "/", "a;b c/", "plain relative path"),
         ('"' + "1" * 64, '"' + "1" * 63, "64 hex digits"),
         ("@dataclass", "@@", "is not Python"),
     ],
