@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from orchestrator.cli import common
-from orchestrator.errors import DriftError, UsageError, VerificationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from orchestrator.headers.lock import Lock
-    from orchestrator.headers.request import Options
-    from orchestrator.headers.sources import Source
-    from orchestrator.headers.store import Store
-    from orchestrator.matrix.schema import HeadersSpec
+from orchestrator.cli import header_options as shared
+from orchestrator.errors import DriftError, VerificationError
+from orchestrator.ui.transfers import TransferProgress
 
 _HELP = """FlashInfer's TRTLLM headers for images that run without a network.
 
@@ -61,59 +51,6 @@ _EXAMPLES = {
     ),
 }
 
-LockOption = Annotated[
-    Path | None, typer.Option("--lock", help="Lock file; headers.lock of the matrix by default.", metavar="FILE")
-]
-StoreOption = Annotated[
-    Path | None,
-    typer.Option("--store", envvar="ORCHESTRATE_HEADERS_STORE", help="Where the files are kept.", metavar="DIR"),
-]
-MirrorOption = Annotated[
-    list[str] | None,
-    typer.Option("--mirror", help="URL, directory or flashinfer-cubin wheel; repeatable, in order.", metavar="PLACE"),
-]
-JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Downloads at the same time.")]
-WindowOption = Annotated[float, typer.Option("--window", min=1, help="Seconds after which retrying ends.")]
-FormatOption = Annotated[common.Format, typer.Option("--format", help="How to print it.")]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Given:
-    """What matrix.yaml and the options say together."""
-
-    root: Path
-    spec: HeadersSpec | None
-    lock: Path
-    store: Store
-    mirrors: tuple[str, ...]
-
-    def sources(self) -> tuple[Source, ...]:
-        from orchestrator.headers import sources
-
-        return sources.chain(self.mirrors)
-
-
-def _given(
-    file: Path, directory: Path | None, lock: Path | None, store: Path | None, mirrors: Sequence[str] | None
-) -> _Given:
-    from orchestrator.headers import store as stores
-
-    path = directory / file if directory is not None else file
-    root, spec = path.parent, None
-    if path.exists():
-        matrix = common.open_matrix(file, directory)
-        root, spec = matrix.root, matrix.spec.headers
-    elif file != Path("matrix.yaml"):
-        raise UsageError(f"{path}: no such file")
-    named = [str(root / item) if (root / item).exists() else item for item in (spec.mirrors if spec else ())]
-    return _Given(
-        root=root,
-        spec=spec,
-        lock=lock or root / (spec.lock if spec else "flashinfer.lock.json"),
-        store=stores.Store(store or stores.default_root()),
-        mirrors=(*(mirrors or ()), *named),
-    )
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -139,9 +76,9 @@ def _lock(
     *,
     file: common.File = Path("matrix.yaml"),
     directory: common.Directory = None,
-    lock: LockOption = None,
-    store: StoreOption = None,
-    mirror: MirrorOption = None,
+    lock: shared.LockOption = None,
+    store: shared.StoreOption = None,
+    mirror: shared.MirrorOption = None,
     flashinfer: Annotated[str, typer.Option("--flashinfer", help="Version; the matrix's by default.")] = "",
     source: Annotated[
         Path | None,
@@ -153,47 +90,48 @@ def _lock(
     ] = None,
     layout: Annotated[str, typer.Option("--layout", help="Generation, for a version newer than this program.")] = "",
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 3 if the lock is stale.")] = False,
-    jobs: JobsOption = 8,
-    window: WindowOption = 300,
-    format_: FormatOption = common.Format.TABLE,
+    jobs: shared.JobsOption = 8,
+    window: shared.WindowOption = 300,
+    format_: shared.FormatOption = common.Format.TABLE,
 ) -> None:
     """Write the lock file: every file of the bundle with its sha256, and the bundle digest.
 
     The pins are read from FlashInfer's own source, by parsing. Nothing of it is imported or run.
     """
-    from orchestrator.headers import bundle, inject, work
-    from orchestrator.headers import lock as locks
+    from orchestrator.headers import bundle, inject, staleness, work
 
-    given = _given(file, directory, lock, store, mirror)
+    given = shared.given(file, directory, lock, store, mirror)
     wanted = flashinfer or (inject.wanted_version(given.spec, given.root) if given.spec else "")
     known = work.read_pins(source, wanted, given.store)
     if check:
-        result = locks.compare(bundle.read_lock(given.lock), known, where=str(given.lock))
+        result = staleness.compare(bundle.read_lock(given.lock), known, where=str(given.lock))
         if result.state != "fresh":
             raise DriftError("the FlashInfer lock is stale", problems=result.problems, hint="orchestrate headers lock")
-        _say(f"{given.lock}: fresh for FlashInfer {known.version}")
+        shared.say(f"{given.lock}: fresh for FlashInfer {known.version}")
         return
     chosen = tier or (given.spec.tier if given.spec else "headers")
-    with _Progress("lock") as progress:
+    with TransferProgress("lock") as progress:
         made, report = work.make_lock(
             known, given.store, given.sources(), tier=chosen, sm=sm or (), layout_name=layout,
-            options=_options(jobs, window), progress=progress,
+            options=shared.options(jobs, window), progress=progress,
         )  # fmt: skip
     changed = bundle.write_lock(made, given.lock)
-    _say(f"{given.lock}: {'written' if changed else 'unchanged'} ({report.fetched} fetched, {report.present} present)")
-    _show_lock(made, format_)
+    shared.say(
+        f"{given.lock}: {'written' if changed else 'unchanged'} ({report.fetched} fetched, {report.present} present)"
+    )
+    shared.show_lock(made, format_)
 
 
 def _fetch(
     *,
     file: common.File = Path("matrix.yaml"),
     directory: common.Directory = None,
-    lock: LockOption = None,
-    store: StoreOption = None,
-    mirror: MirrorOption = None,
-    jobs: JobsOption = 8,
-    window: WindowOption = 300,
-    format_: FormatOption = common.Format.TABLE,
+    lock: shared.LockOption = None,
+    store: shared.StoreOption = None,
+    mirror: shared.MirrorOption = None,
+    jobs: shared.JobsOption = 8,
+    window: shared.WindowOption = 300,
+    format_: shared.FormatOption = common.Format.TABLE,
 ) -> None:
     """Bring every file of the lock into the store. What is there already costs no request.
 
@@ -202,14 +140,14 @@ def _fetch(
     """
     from orchestrator.headers import bundle, work
 
-    given = _given(file, directory, lock, store, mirror)
+    given = shared.given(file, directory, lock, store, mirror)
     wanted = bundle.read_lock(given.lock)
-    with _Progress("fetch") as progress:
+    with TransferProgress("fetch") as progress:
         report = work.obtain_lock(
-            wanted, given.store, given.sources(), options=_options(jobs, window), progress=progress
+            wanted, given.store, given.sources(), options=shared.options(jobs, window), progress=progress
         )
     if format_ is common.Format.JSON:
-        _json(
+        shared.write_json(
             {"fetched": report.fetched, "bytes": report.bytes, "present": report.present, "requests": report.requests}
         )
         return
@@ -225,22 +163,22 @@ def _verify(
     ] = None,
     file: common.File = Path("matrix.yaml"),
     directory: common.Directory = None,
-    lock: LockOption = None,
-    store: StoreOption = None,
-    mirror: MirrorOption = None,
+    lock: shared.LockOption = None,
+    store: shared.StoreOption = None,
+    mirror: shared.MirrorOption = None,
     image: Annotated[
         str, typer.Option("--image", help="A built image to verify instead, without running it.", metavar="REF")
     ] = "",
     platform: Annotated[str, typer.Option("--platform", help="Which one of an index.", metavar="PLATFORM")] = "",
     repair: Annotated[bool, typer.Option("--repair", help="Remove damaged files and fetch them again.")] = False,
-    jobs: JobsOption = 8,
-    window: WindowOption = 300,
+    jobs: shared.JobsOption = 8,
+    window: shared.WindowOption = 300,
 ) -> None:
     """Read every file of the bundle and compare it with the lock; exit 4 if one is missing or damaged."""
     from orchestrator.errors import Problem
     from orchestrator.headers import bundle, work
 
-    given = _given(file, directory, lock, store, mirror)
+    given = shared.given(file, directory, lock, store, mirror)
     if image:
         _verify_image(image, platform, given.lock)
         return
@@ -253,10 +191,12 @@ def _verify(
         return
     bad = work.verify_store(wanted, given.store, repair=repair)
     if bad and repair:
-        with _Progress("repair") as progress:
-            work.obtain_lock(wanted, given.store, given.sources(), options=_options(jobs, window), progress=progress)
+        with TransferProgress("repair") as progress:
+            work.obtain_lock(
+                wanted, given.store, given.sources(), options=shared.options(jobs, window), progress=progress
+            )
         bad_after = work.verify_store(wanted, given.store, repair=False)
-        _say(f"{len(bad) - len(bad_after)} files repaired")
+        shared.say(f"{len(bad) - len(bad_after)} files repaired")
         bad = bad_after
     if bad:
         found = [Problem(file=path, what=f"is {what} in the store") for path, what in bad.items()]
@@ -275,7 +215,7 @@ def _verify_image(image: str, platform: str, lock: Path) -> None:
     expected = locks.bundle_digest(bundle.read_lock(lock)) if lock.exists() else ""
     carried = verify_bundle(image, platform=platform, expected=expected)
     for warning in carried.warnings:
-        _say(f"warning: {warning}")
+        shared.say(f"warning: {warning}")
     if carried.problems or carried.lock is None:
         raise VerificationError(f"{image} does not hold its FlashInfer bundle", problems=carried.problems[:20])
     headers = len(carried.lock.headers)
@@ -290,8 +230,8 @@ def _export(
     ] = None,
     file: common.File = Path("matrix.yaml"),
     directory: common.Directory = None,
-    lock: LockOption = None,
-    store: StoreOption = None,
+    lock: shared.LockOption = None,
+    store: shared.StoreOption = None,
 ) -> None:
     """Write the bundle as one file that crosses an air gap, or as the directory that a build takes as a context.
 
@@ -299,7 +239,7 @@ def _export(
     """
     from orchestrator.headers import archive, bundle, work
 
-    given = _given(file, directory, lock, store, ())
+    given = shared.given(file, directory, lock, store, ())
     wanted = bundle.read_lock(given.lock)
     work.require_complete(wanted, given.store)
     target = output or Path(f"flashinfer-headers-{wanted.version}.tar.zst")
@@ -315,9 +255,9 @@ def _import(
     source: Annotated[Path, typer.Argument(help="A file of `headers export`.", metavar="FILE")],
     file: common.File = Path("matrix.yaml"),
     directory: common.Directory = None,
-    lock: LockOption = None,
-    store: StoreOption = None,
-    format_: FormatOption = common.Format.TABLE,
+    lock: shared.LockOption = None,
+    store: shared.StoreOption = None,
+    format_: shared.FormatOption = common.Format.TABLE,
 ) -> None:
     """Take a bundle from a file: all of it is verified before anything of it is visible. Needs no network.
 
@@ -326,11 +266,11 @@ def _import(
     from orchestrator.headers import archive, bundle
     from orchestrator.headers import lock as locks
 
-    given = _given(file, directory, lock, store, ())
+    given = shared.given(file, directory, lock, store, ())
     there = bundle.read_lock(given.lock) if given.lock.exists() else None
     expected = locks.bundle_digest(there) if there else ""
     loaded = archive.load(source, given.store, given.lock if there is None else None, expected=expected)
-    _show_lock(loaded, format_)
+    shared.show_lock(loaded, format_)
 
 
 def _serve(
@@ -339,16 +279,16 @@ def _serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     file: common.File = Path("matrix.yaml"),
     directory: common.Directory = None,
-    lock: LockOption = None,
-    store: StoreOption = None,
+    lock: shared.LockOption = None,
+    store: shared.StoreOption = None,
 ) -> None:
     """Serve the bundle as a mirror that FlashInfer itself can use, until interrupted."""
     from orchestrator.headers import bundle, serve, work
 
-    given = _given(file, directory, lock, store, ())
+    given = shared.given(file, directory, lock, store, ())
     wanted = bundle.read_lock(given.lock)
     work.require_complete(wanted, given.store)
-    with serve.Mirror(wanted, given.store, host=host, port=port, log=_say) as server:
+    with serve.Mirror(wanted, given.store, host=host, port=port, log=shared.say) as server:
         print(f"FLASHINFER_CUBINS_REPOSITORY={server.url}", flush=True)
         server.serve_forever()
 
@@ -360,12 +300,12 @@ def _gc(
     lock: Annotated[
         list[Path] | None, typer.Option("--lock", help="Locks whose files stay; repeatable.", metavar="FILE")
     ] = None,
-    store: StoreOption = None,
+    store: shared.StoreOption = None,
 ) -> None:
     """Remove what no named lock needs from the store, and what killed downloads left behind more than a day ago."""
     from orchestrator.headers import bundle
 
-    given = _given(file, directory, None, store, ())
+    given = shared.given(file, directory, None, store, ())
     kept = [bundle.read_lock(path) for path in lock or [given.lock]]
     swept = given.store.collect(item.sha256 for one in kept for item in one.files)
     print(f"{swept.files} files removed, {swept.bytes:,} bytes")
@@ -380,99 +320,20 @@ def _status(
     target: common.TargetOption = None,
     axis: common.AxisOption = None,
     variant: common.VariantOption = None,
-    store: StoreOption = None,
-    format_: FormatOption = common.Format.TABLE,
+    store: shared.StoreOption = None,
+    format_: shared.FormatOption = common.Format.TABLE,
 ) -> None:
     """Show for every variant whether its image will work offline, and why not."""
     from dataclasses import asdict
 
     from orchestrator.headers import status
 
-    given = _given(file, directory, None, store, ())
+    given = shared.given(file, directory, None, store, ())
     selection = common.Selection(
         file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis, variant=variant
     )
     rows = status.of(common.open_plan(selection), given.store)
     if format_ is common.Format.JSON:
-        _json({"variants": [asdict(row) for row in rows]})
+        shared.write_json({"variants": [asdict(row) for row in rows]})
         return
-    _table(("variant", "offline", "why"), [(row.variant, row.offline, "\n".join(row.why)) for row in rows])
-
-
-def _options(jobs: int, window: float) -> Options:
-    from orchestrator.headers.request import Options
-
-    return Options(jobs=jobs, window=window)
-
-
-def _show_lock(lock: Lock, format_: common.Format) -> None:
-    from orchestrator.headers import lock as locks
-
-    if format_ is common.Format.JSON:
-        _json(json.loads(locks.dumps(lock)))
-        return
-    headers = lock.headers
-    print(f"FlashInfer {lock.version}, layout {lock.layout}, tier {lock.tier}")
-    print(f"{len(headers)} headers, {sum(file.size for file in headers):,} bytes; {len(lock.files)} files in all")
-    print(f"bundle {locks.bundle_digest(lock)}")
-    for line in lock.not_covered:
-        print(f"not covered: {line}")
-
-
-def _json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps({"schema": 1, **value}, indent=2) + "\n")
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.table import Table
-
-    from orchestrator.ui import console
-
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.out().print(table)
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then in a log; on standard error in either case."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._bar: Any = None
-        self._last = 0.0
-
-    def __enter__(self) -> Callable[[int, int, int], None]:
-        if sys.stderr.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-            from orchestrator.ui import console
-
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[size]}"),
-                console=console.err(), transient=True,
-            )  # fmt: skip
-            self._bar.start()
-        return self._report
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _report(self, done: int, total: int, received: int) -> None:
-        import time
-
-        size = f"{received / 1e6:,.1f} MB"
-        if self._bar is not None:
-            if not self._bar.tasks:
-                self._bar.add_task(self.what, total=total, size=size)
-            self._bar.update(self._bar.tasks[0].id, completed=done, total=total, size=size)
-        elif done == total or time.monotonic() - self._last > 5:  # seconds between two lines of a log
-            self._last = time.monotonic()
-            _say(f"{self.what}: {done} of {total} files, {size}")
+    shared.show_table(("variant", "offline", "why"), [(row.variant, row.offline, "\n".join(row.why)) for row in rows])

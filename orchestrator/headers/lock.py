@@ -15,14 +15,12 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import Problem, UsageError, VerificationError
+from orchestrator.errors import UsageError, VerificationError
 from orchestrator.headers import layout as layouts
 from orchestrator.headers.pins import Pin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from orchestrator.headers.pins import Pins
+    from collections.abc import Iterable
 
 SCHEMA = 1
 DEFAULT_NAME = "flashinfer.lock.json"
@@ -332,76 +330,3 @@ def _sha(item: Any) -> str:
     if not _HEX64.fullmatch(value):
         raise ValueError("a sha256 is not 64 hex digits")
     return value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Staleness:
-    """What a lock lacks for a FlashInfer version.
-
-    Attributes:
-        state: `fresh`, `refresh` (another version, the same pins: the files are right) or `stale`.
-        problems: One for every pin that moved, came or went.
-    """
-
-    state: str
-    problems: tuple[Problem, ...]
-
-
-def compare(lock: Lock, pins: Pins, *, where: str = DEFAULT_NAME) -> Staleness:
-    """Whether a lock still serves the FlashInfer that a build will install.
-
-    Args:
-        lock: What was locked.
-        pins: The pins of the version that the build will install.
-        where: The lock's name in messages.
-    """
-    have = {item.pin.attr: item.pin for item in lock.pins}
-    want = {pin.attr: pin for pin in pins.pins}
-    hint = f"orchestrate headers lock --flashinfer {pins.version}"
-    problems = []
-    for attr in sorted(have.keys() | want.keys()):
-        old, new = have.get(attr), want.get(attr)
-        if old is None or new is None:
-            what = f"pin {attr} {'is new in' if old is None else 'is gone from'} FlashInfer {pins.version}"
-            problems.append(Problem(file=where, what=what, hint=hint))
-        elif (old.path, old.sha256) != (new.path, new.sha256):
-            what = f"pin {attr} moved with FlashInfer {pins.version}"
-            expected = f"{new.path} ({new.sha256[:12]})"
-            problems.append(
-                Problem(file=where, what=what, expected=expected, found=f"{old.path} ({old.sha256[:12]})", hint=hint)
-            )
-    wanted_layout = layouts.of(pins.version).name
-    if wanted_layout != lock.layout and not _same_place(wanted_layout, lock.layout):
-        what = f"FlashInfer {pins.version} looks for the files elsewhere"
-        problems.append(Problem(file=where, what=what, expected=wanted_layout, found=lock.layout, hint=hint))
-    if problems:
-        return Staleness(state="stale", problems=tuple(problems))
-    if lock.version != pins.version:
-        what = f"made for FlashInfer {lock.version}, the build installs {pins.version}; the files are the same"
-        return Staleness(state="refresh", problems=(Problem(file=where, what=what, hint=hint),))
-    return Staleness(state="fresh", problems=())
-
-
-def _same_place(one: str, other: str) -> bool:
-    return layouts.named(one).flat == layouts.named(other).flat
-
-
-def matches_sm(path: str, sm: Sequence[str]) -> bool:
-    """Whether an artifact may run on one of the compute capabilities.
-
-    Args:
-        path: Its name carries `sm100f`, `Sm103a` or nothing; without a name for it, it is taken.
-        sm: Compute capabilities, `10.3`; empty means all.
-    """
-    named = re.findall(r"[sS]m(\d{2,3})([af]?)(?![0-9a-z])", path.rsplit("/", 1)[-1])
-    if not sm or not named:
-        return True
-    number, suffix = named[-1]
-    for item in sm:
-        major, _, minor = item.partition(".")
-        if suffix == "a" and number == f"{major}{minor}":
-            return True
-        # a family or plain name runs on its own minor and every later one of the same major
-        if suffix != "a" and number[:-1] == major and int(number[-1]) <= int(minor or "0"):
-            return True
-    return False

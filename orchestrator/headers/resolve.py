@@ -7,6 +7,7 @@ release. This module chooses and records; bringing the bytes is the fetcher's bu
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
@@ -94,7 +95,28 @@ def _check(tier: str, sm: Sequence[str]) -> None:
 
 
 def _chosen(path: str, tier: str, sm: Sequence[str]) -> bool:
-    return path.endswith(".h") or (tier == "cubins" and locks.matches_sm(path, sm))
+    return path.endswith(".h") or (tier == "cubins" and matches_sm(path, sm))
+
+
+def matches_sm(path: str, sm: Sequence[str]) -> bool:
+    """Whether an artifact may run on one of the compute capabilities.
+
+    Args:
+        path: Its name carries `sm100f`, `Sm103a` or nothing; without a name for it, it is taken.
+        sm: Compute capabilities, `10.3`; empty means all.
+    """
+    named = re.findall(r"[sS]m(\d{2,3})([af]?)(?![0-9a-z])", path.rsplit("/", 1)[-1])
+    if not sm or not named:
+        return True
+    number, suffix = named[-1]
+    for item in sm:
+        major, _, minor = item.partition(".")
+        if suffix == "a" and number == f"{major}{minor}":
+            return True
+        # a family or plain name runs on its own minor and every later one of the same major
+        if suffix != "a" and number[:-1] == major and int(number[-1]) <= int(minor or "0"):
+            return True
+    return False
 
 
 def _not_covered(pins: Pins, tier: str, sm: Sequence[str], absent: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from orchestrator import process
 from orchestrator.errors import NetworkError, UsageError, VerificationError
 from orchestrator.headers import fetch, layout, pins, resolve
-from orchestrator.headers import lock as locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,8 +155,3 @@ def require_complete(lock: Lock, store: Store) -> None:
             f"{len(missing)} of {len(lock.files)} files are not in the store {store.root}",
             hint="orchestrate headers fetch",
         )
-
-
-def staleness(lock: Lock, known: Pins, *, where: str) -> locks.Staleness:
-    """As `lock.compare`; here so that the command line needs one import."""
-    return locks.compare(lock, known, where=where)

@@ -20,6 +20,7 @@ from orchestrator.errors import VerificationError
 from orchestrator.headers import archive, bundle, layout, pins, sources, work
 from orchestrator.headers import lock as locks
 from orchestrator.headers.serve import Mirror
+from orchestrator.headers.staleness import compare
 from orchestrator.headers.store import Store
 from tests.support import flashinfer
 
@@ -183,7 +184,7 @@ def test_a_stale_bundle_is_rejected_by_both(shared: Store, tmp_path: Path) -> No
     theirs = flashinfer.run("0.6.17", tree, tmp_path)["results"][0]
     assert theirs["gen_trtllm_gen_fused_moe_sm100_module"]
     assert theirs["gen_trtllm_gen_fmha_module"] == ""  # 0.6.12 to 0.6.17 share this pin
-    ours = locks.compare(lock, pins.read(flashinfer.wheel("0.6.17")))
+    ours = compare(lock, pins.read(flashinfer.wheel("0.6.17")))
     assert ours.state == "stale"
     moved = {problem.what.split()[1] for problem in ours.problems if "moved" in problem.what}
     assert moved == {"TRTLLM_GEN_BMM"}

@@ -15,6 +15,7 @@ from orchestrator.errors import UsageError, VerificationError
 from orchestrator.headers import lock as locks
 from orchestrator.headers import resolve
 from orchestrator.headers.pins import Pin
+from orchestrator.headers.staleness import compare
 from orchestrator.headers.store import Store
 from tests.unit.headers import samples
 
@@ -81,7 +82,7 @@ def test_the_cubins_tier_takes_all_or_what_a_gpu_can_run(tmp_path: Path, store: 
     ],
 )  # fmt: skip
 def test_sm_filter(name: str, sm: list[str], taken: bool) -> None:
-    assert locks.matches_sm(f"pin/{name}", sm) is taken
+    assert resolve.matches_sm(f"pin/{name}", sm) is taken
 
 
 @pytest.mark.parametrize(
@@ -227,24 +228,24 @@ def test_no_json_makes_a_traceback(value: object) -> None:
 def test_staleness(tmp_path: Path, store: Store) -> None:
     lock = samples.bundle(tmp_path, store)
     pins = samples.known(tmp_path)
-    assert locks.compare(lock, pins).state == "fresh"
-    assert locks.compare(lock, dataclasses.replace(pins, version="0.6.14")).state == "refresh"
+    assert compare(lock, pins).state == "fresh"
+    assert compare(lock, dataclasses.replace(pins, version="0.6.14")).state == "refresh"
     moved = dataclasses.replace(pins.pins[1], path="new/place", sha256="3" * 64)
-    stale = locks.compare(lock, dataclasses.replace(pins, pins=(pins.pins[0], moved, *pins.pins[2:])), where="l.json")
+    stale = compare(lock, dataclasses.replace(pins, pins=(pins.pins[0], moved, *pins.pins[2:])), where="l.json")
     assert stale.state == "stale"
     (problem,) = stale.problems
     assert "TRTLLM_GEN_BMM moved" in problem.what
     assert samples.BMM in problem.found
     assert "new/place" in problem.expected
-    gone = locks.compare(lock, dataclasses.replace(pins, pins=pins.pins[1:]))
+    gone = compare(lock, dataclasses.replace(pins, pins=pins.pins[1:]))
     assert "DEEPGEMM is gone" in gone.problems[0].what
     new = dataclasses.replace(pins.pins[0], attr="ZZZ")
-    assert "ZZZ is new" in locks.compare(lock, dataclasses.replace(pins, pins=(*pins.pins, new))).problems[0].what
+    assert "ZZZ is new" in compare(lock, dataclasses.replace(pins, pins=(*pins.pins, new))).problems[0].what
 
 
 def test_a_version_with_another_place_for_the_same_files_is_stale(tmp_path: Path, store: Store) -> None:
     lock = samples.bundle(tmp_path, store, version="0.6.6")
-    problems = locks.compare(lock, samples.known(tmp_path, "0.6.13")).problems
+    problems = compare(lock, samples.known(tmp_path, "0.6.13")).problems
     assert any("looks for the files elsewhere" in problem.what for problem in problems)
 
 

@@ -1,0 +1,69 @@
+"""Staleness: does a lock still serve the FlashInfer that a build will install?
+
+Nearly every release moves a pin; some post-releases move none, and their bundle is the same. Pure: values in and out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import Problem
+from orchestrator.headers import layout as layouts
+from orchestrator.headers import lock as locks
+
+if TYPE_CHECKING:
+    from orchestrator.headers.lock import Lock
+    from orchestrator.headers.pins import Pins
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Staleness:
+    """What a lock lacks for a FlashInfer version.
+
+    Attributes:
+        state: `fresh`, `refresh` (another version, the same pins: the files are right) or `stale`.
+        problems: One for every pin that moved, came or went.
+    """
+
+    state: str
+    problems: tuple[Problem, ...]
+
+
+def compare(lock: Lock, pins: Pins, *, where: str = locks.DEFAULT_NAME) -> Staleness:
+    """Whether a lock still serves the FlashInfer that a build will install.
+
+    Args:
+        lock: What was locked.
+        pins: The pins of the version that the build will install.
+        where: The lock's name in messages.
+    """
+    have = {item.pin.attr: item.pin for item in lock.pins}
+    want = {pin.attr: pin for pin in pins.pins}
+    hint = f"orchestrate headers lock --flashinfer {pins.version}"
+    problems = []
+    for attr in sorted(have.keys() | want.keys()):
+        old, new = have.get(attr), want.get(attr)
+        if old is None or new is None:
+            what = f"pin {attr} {'is new in' if old is None else 'is gone from'} FlashInfer {pins.version}"
+            problems.append(Problem(file=where, what=what, hint=hint))
+        elif (old.path, old.sha256) != (new.path, new.sha256):
+            what = f"pin {attr} moved with FlashInfer {pins.version}"
+            expected = f"{new.path} ({new.sha256[:12]})"
+            problems.append(
+                Problem(file=where, what=what, expected=expected, found=f"{old.path} ({old.sha256[:12]})", hint=hint)
+            )
+    wanted_layout = layouts.of(pins.version).name
+    if wanted_layout != lock.layout and not _same_place(wanted_layout, lock.layout):
+        what = f"FlashInfer {pins.version} looks for the files elsewhere"
+        problems.append(Problem(file=where, what=what, expected=wanted_layout, found=lock.layout, hint=hint))
+    if problems:
+        return Staleness(state="stale", problems=tuple(problems))
+    if lock.version != pins.version:
+        what = f"made for FlashInfer {lock.version}, the build installs {pins.version}; the files are the same"
+        return Staleness(state="refresh", problems=(Problem(file=where, what=what, hint=hint),))
+    return Staleness(state="fresh", problems=())
+
+
+def _same_place(one: str, other: str) -> bool:
+    return layouts.named(one).flat == layouts.named(other).flat

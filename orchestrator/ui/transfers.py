@@ -1,0 +1,52 @@
+"""Progress of many downloads: a bar on a terminal, lines in a log. It must not know what is downloaded."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class TransferProgress:
+    """A bar on a terminal, a line now and then in a log; on standard error in either case.
+
+    Args:
+        what: The word before the numbers.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._bar: Any = None
+        self._last = 0.0
+
+    def __enter__(self) -> Callable[[int, int, int], None]:
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            from orchestrator.ui import console
+
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[size]}"),
+                console=console.err(), transient=True,
+            )  # fmt: skip
+            self._bar.start()
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _report(self, done: int, total: int, received: int) -> None:
+        size = f"{received / 1e6:,.1f} MB"
+        if self._bar is not None:
+            if not self._bar.tasks:
+                self._bar.add_task(self.what, total=total, size=size)
+            self._bar.update(self._bar.tasks[0].id, completed=done, total=total, size=size)
+        elif done == total or time.monotonic() - self._last > _SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            sys.stderr.write(f"{self.what}: {done} of {total} files, {size}\n")
