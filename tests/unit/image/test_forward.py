@@ -34,6 +34,16 @@ def test_find_is_bytes_find_whatever_the_chunks(text: str, step: int, limit: int
         assert stream.read(100) == data[limit:]
 
 
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_key_across_the_border_of_chunks_is_found(step: int) -> None:
+    for before in range(9):
+        stream = forward(b"x" * before + b"abca" + b"y" * 9, step)
+        assert stream.find(KEY, before + 13)
+        assert stream.offset == before
+        assert stream.read(4) == b"abca"
+        assert not forward(b"x" * before + b"abca", step).find(KEY, before + 3)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 9), st.data())
 def test_a_tap_keeps_its_range_however_it_passes(data: bytes, step: int, draw: st.DataObject) -> None:

@@ -86,6 +86,8 @@ def test_one_translation_unit_without_a_device_that_all_others_serve() -> None:
     assert statuses(forgotten, "9.0 11.0") == {"9.0": Status.OK, "11.0": Status.FAIL}
     assert statuses(forgotten, "11.0") == {"11.0": Status.FAIL}
     assert statuses({"80 90 110": 9, "80 90 p80": 1}, "8.0 11.0") == {"8.0": Status.OK, "11.0": Status.OK}
+    special = {"80 90 100": 5, "80": 1}
+    assert set(statuses(special, "8.0 9.0 10.0").values()) == {Status.OK}, "one unit for the oldest is no pattern"
     assert statuses(forgotten, "8.0 9.0 11.0", Policy(fail_below=0, warn_below=0))["11.0"] is Status.OK
     (library,), _ = judge(Files(code={VLLM: code(forgotten)}), ("8.0", "9.0", "11.0"), Policy())
     assert library.cells[2].why == "1 of 2 translation units holds nothing for it, while all of them serve 8.0 9.0"

@@ -123,6 +123,15 @@ def test_damage_is_an_error(change: str) -> None:
         read(broken(change))
 
 
+def test_a_path_is_no_longer_than_a_kernel_would_take() -> None:
+    for style in STYLES[1:]:
+        assert read(fatbins.layer({"y" * 4096: b""}, style=style))
+        with pytest.raises(DamagedArchiveError, match="4097 characters"):
+            read(fatbins.layer({"y" * 4097: b""}, style=style))
+        with pytest.raises(DamagedArchiveError, match="4097 characters"):
+            read(fatbins.layer({"x": ("link", "y" * 4097)}, style=style))
+
+
 def test_a_name_cannot_take_all_memory() -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = b"L", 1 << 40
