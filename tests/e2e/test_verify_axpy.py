@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,8 +26,9 @@ def toolkit()"""
 
 def orchestrate(root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *map(str, words)], cwd=root, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL
-    )
+        [COMMAND, *map(str, words)], cwd=root, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+        env={**os.environ, "XDG_CACHE_HOME": str(root / ".cache")},
+    )  # fmt: skip
 
 
 def built(project: Axpy, image: str, archs: str) -> str:
