@@ -139,23 +139,31 @@ def _silence_stdout() -> None:
 
 
 def show(error: OrchestrateError) -> None:
-    """Print an error: what happened, each problem on its line, then the next step."""
+    """Print an error: what happened, each problem on its line, then the next step.
+
+    Names in it may be a stranger's (files of an image): nothing of them reaches the terminal as a control sequence.
+    """
     from rich.text import Text
 
     from orchestrator.ui import console
 
     screen = console.err()
-    prefix = Text("error: ", style="bold red")
     if error.message:
-        screen.print(prefix + Text(error.message, style=""), soft_wrap=True)
+        screen.print(Text("error: ", style="bold red") + Text(_harmless(error.message), style=""), soft_wrap=True)
     for problem in error.problems:
-        screen.print(Text(str(problem)), soft_wrap=True)
+        screen.print(Text(_harmless(str(problem))), soft_wrap=True)
     if error.hint:
-        screen.print(Text("next: ", style="bold") + Text(error.hint, style=""), soft_wrap=True)
+        screen.print(Text("next: ", style="bold") + Text(_harmless(error.hint), style=""), soft_wrap=True)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for problem in error.problems:
             place = f"file={problem.file},line={problem.line},col={problem.column}" if problem.file else ""
             sys.stdout.write(f"::error {place}::{_escaped(problem.what)}\n")
+
+
+def _harmless(text: str) -> str:
+    from orchestrator.ui.text import clean
+
+    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def _escaped(text: str) -> str:

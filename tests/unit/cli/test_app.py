@@ -119,3 +119,11 @@ def test_options_of_a_selection_are_checked_before_anything_else(tmp_path: Path)
     plan = open_plan(Selection(directory=tmp_path, args=["A=b=c"], cuda=["13.0.2"], image="x/y"))
     assert plan.variants[0].args["A"].text == "b=c"
     assert plan.image == "x/y"
+
+
+def test_names_of_strangers_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    app.show(UsageError("no \x1b[2Jfile\x9b1A", problems=[Problem(what="a\x1b]0;title\x07b")], hint="do\x1b[31m this"))
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
+    assert "no file" in shown
