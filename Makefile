@@ -39,7 +39,7 @@ types: setup ## mypy --strict on everything
 	@$(PYTHON_IN) -m mypy
 
 unit: setup ## the tests that need nothing
-	@$(PYTHON_IN) -m pytest -q tests/unit
+	@$(PYTHON_IN) -m pytest -q -n $(WORKERS) tests/unit
 
 slow: setup engine ## the tests that need an engine
 	@eval "$$(scripts/engine env)"; $(SLOW) tests/engine tests/e2e tests/differential
