@@ -84,6 +84,14 @@ class _Told:
             self._tell(f"FlashInfer headers: {done} of {total} files fetched, {received / 1e6:.1f} MB")
 
 
+def bundles(plan: Plan, extras: Mapping[str, Extras]) -> dict[str, str]:
+    """The digest of the FlashInfer bundle that each variant was given, for the variants that were given one."""
+    spec = plan.matrix.spec.headers
+    if spec is None:
+        return {}
+    return {id_: found.args[spec.digest_arg] for id_, found in extras.items() if spec.digest_arg in found.args}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AfterBuild:
     """The hook of the scheduler: verify what was pushed by digest, and only then give it its tags.
@@ -95,6 +103,7 @@ class AfterBuild:
         held: Whether the image is in a registry without its tags.
         loaded: Whether it is in the engine's image store.
         directory: Where OCI archives were written; None for nowhere.
+        bundles: Variant id -> digest of the FlashInfer bundle that its image must hold.
         policy: How often and how soon a tag is tried again.
     """
 
@@ -104,6 +113,7 @@ class AfterBuild:
     held: bool = False
     loaded: bool = False
     directory: Path | None = None
+    bundles: Mapping[str, str] = field(default_factory=dict)
     policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __call__(self, variant: Variant, outcome: Outcome) -> Outcome:
@@ -162,7 +172,23 @@ class AfterBuild:
                 problems=verdict.problems,
                 hint=f"orchestrate verify {source}",
             )
-        return replace(outcome, notes=(*outcome.notes, *(f"verification: {text}" for text in verdict.warnings)))
+        warnings = (*verdict.warnings, *self._carried(variant, source))
+        return replace(outcome, notes=(*outcome.notes, *(f"verification: {text}" for text in warnings)))
+
+    def _carried(self, variant: Variant, source: str) -> tuple[str, ...]:
+        """Prove the FlashInfer bundle in all layers together: a step after its own may have removed a header."""
+        expected = self.bundles.get(variant.id, "")
+        if not expected:
+            return ()
+        from orchestrator.image.bundle import verify_bundle
+
+        carried = verify_bundle(source, platform=variant.platform, expected=expected)
+        if carried.problems:
+            hint = f"orchestrate headers verify --image {source}"
+            raise VerificationError(
+                "the image does not hold its FlashInfer headers", problems=carried.problems, hint=hint
+            )
+        return carried.warnings
 
     def _tag(self, variant: Variant, outcome: Outcome) -> ErrorInfo | None:
         """Point the variant's tags at the digest: a carbon copy of the index, so that the digest stays the same."""

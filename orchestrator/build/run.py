@@ -159,6 +159,7 @@ def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, stop
         held=bool(output.hold),
         loaded=output.load,
         directory=output.directory,
+        bundles=features.bundles(plan, extras),
     )
     options = making.Options(
         docker=docker,

@@ -11,7 +11,7 @@ import hashlib
 import re
 import tempfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import Problem, UsageError, VerificationError
 from orchestrator.headers import layout
@@ -131,12 +131,25 @@ def _add_layer(view: View, layer: Layer) -> None:
     if layer.path is not None:
         with layer.path.open("rb") as stream:
             stream.seek(layer.offset)
-            _read(view, unpacked(stream, layer.size))
+            _read(view, unpacked(_Window(stream, layer.size), layer.size))
     elif layer.feed is not None:
         with tempfile.TemporaryFile() as spool:
             layer.feed(spool)
             spool.seek(0)
             _read(view, unpacked(spool, layer.size))
+
+
+class _Window:
+    """The next bytes of a stream, and no more: in an archive the next blob begins behind a layer."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self._stream = stream
+        self._left = size
+
+    def read(self, count: int, /) -> bytes:
+        data = self._stream.read(min(count, self._left))
+        self._left -= len(data)
+        return data
 
 
 def _read(view: View, chunks: Iterator[bytes]) -> None:

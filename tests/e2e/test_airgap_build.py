@@ -194,6 +194,24 @@ def test_a_base_image_that_is_not_there_is_named_with_its_cure(
     assert "started" not in done.stderr
 
 
+def test_a_later_step_of_the_build_itself_is_caught_before_anything_is_tagged(
+    apart: Isolated, built: str, project: Axpy, store: Store, tmp_path: Path
+) -> None:
+    """The proof inside the build holds for its own layer; the step after it removes a header, verification sees it."""
+    root = tmp_path / "examples" / "axpy"
+    shutil.copytree(project.root, root, symlinks=True)
+    shutil.copytree(project.root.parent.parent / "docker", tmp_path / "docker")
+    dockerfile = tmp_path / "docker" / "Dockerfile"
+    added = f"FROM runtime-headers AS shipped\nRUN --network=none rm /opt/flashinfer/cubins/*/*/{ENUMS}\n"
+    dockerfile.write_text(f"{dockerfile.read_text()}\n{added}")
+    bake = root / "docker-bake.hcl"
+    bake.write_text(bake.read_text().replace('"runtime-headers"', '"shipped"'))
+    words = ("build", "--cuda", "13.0", "--air-gapped", "--output", "out", "--image", IMAGE, "--verify")
+    done = orchestrate(apart, root, store, *words)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "the image does not hold its FlashInfer headers" in done.stdout + done.stderr
+
+
 def test_a_later_layer_that_deletes_a_header_is_caught_after_the_build(
     apart: Isolated, built: str, project: Axpy, store: Store, tmp_path: Path
 ) -> None:
