@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 NAMES_NEAR_TABLE = 65_536
 """Bytes on either side of the section table that are kept: the section names lay there in all libraries measured."""
 
+MAX_KEPT = 4 * 1024 * 1024
+"""Bytes of small cubins that are kept of one container until it ends; a container has a dozen of at most 16 KiB."""
+
 MAX_BARE = 64 * 1024 * 1024
 """A cubin that stands alone is kept whole to read its notes; the largest of flashinfer-cubin has under 2 MB."""
 
@@ -195,16 +198,25 @@ def _container(stream: Forward, start: int, size: int, folder: Folder) -> _Met:
     end = offset + CONTAINER_BYTES + length
     images: list[DeviceImage] = []
     opened: dict[int, frozenset[str] | None] = {}
+    kept: dict[int, bytes] = {}
+    room_to_keep = MAX_KEPT
     while (at := stream.offset - start) < end:
         image = read_entry(stream.peek(min(ENTRY_BYTES, end - at)), at, end - at)
         stream.skip(image.payload - at)
         images.append(image)
-        if folder.wants(image):
-            opened[image.payload] = code.names_in(stream.exactly(image.stored), image, deep=folder.deep)
+        if folder.deep and folder.wants(image):
+            stored = stream.exactly(image.stored)
+            opened |= code.open_cubins([image], lambda _, stored=stored: stored, folder)  # type: ignore[misc]  # bound now
+        elif folder.wants(image) and image.stored <= room_to_keep:
+            room_to_keep -= image.stored
+            kept[image.payload] = stream.exactly(image.stored)
         else:
             stream.skip(image.stored)
         if len(images) > MAX_IMAGES:
             raise DamagedFileError(f"fatbin container at {offset} holds over {MAX_IMAGES} images")
+    if not folder.deep:
+        small = [image for image in images if image.payload in kept]
+        opened = code.open_cubins(small, lambda image: kept[image.payload], folder)
     ahead = stream.peek(min(MAX_GAP - 1, size - end))  # the section may end before these bytes do: _assign judges
     zeros = len(ahead) - len(ahead.lstrip(b"\0"))
     stream.skip(zeros)

@@ -27,7 +27,8 @@ from typing import Any, Final
 
 from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.toolkit import toolkit_for
-from orchestrator.image.code import Folder, names_in, read_file
+from orchestrator.image import cubin
+from orchestrator.image.code import Folder, read_file
 from orchestrator.image.elf import Window, read_sections
 from orchestrator.image.fatbin import EXECUTABLE, RELOCATABLE, Container, Kind, read_containers
 from orchestrator.image.kernels import how_served, images_of
@@ -209,7 +210,8 @@ def containers_of(program: Path) -> tuple[list[list[Image]], list[list[Image]]]:
 def _is_empty(image: Any, source: Window) -> bool:
     if not Folder().wants(image):
         return False
-    return not names_in(source.read_at(image.payload, image.stored), image, deep=False)
+    stored = source.read_at(image.payload, image.stored)
+    return cubin.is_empty(cubin.unpack(stored, image.compression, image.size))
 
 
 def _has_kernels(container: Container, found: list[Image]) -> bool:

@@ -33,7 +33,8 @@ def elf(sections: Mapping[str, bytes], *, machine: int = 62, abi: tuple[int, int
         body += bytes(-(64 + len(body)) % 16)
         content = names if name == ".shstrtab" else payload
         kind = 7 if name.startswith(".note") else 3 if name == ".shstrtab" else 1
-        rows.append(struct.pack("<IIQQQQIIQQ", at, kind, 0, 0, 64 + len(body), len(content), 0, 0, 16, 0))
+        flags_of = 6 if name.startswith(".text") else 0  # SHF_ALLOC | SHF_EXECINSTR
+        rows.append(struct.pack("<IIQQQQIIQQ", at, kind, flags_of, 0, 64 + len(body), len(content), 0, 0, 16, 0))
         body += content
     body += bytes(-(64 + len(body)) % 16)
     head = struct.pack(
