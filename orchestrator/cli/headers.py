@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from orchestrator.cli import common
 from orchestrator.cli import header_options as shared
 from orchestrator.errors import DriftError, VerificationError
 from orchestrator.ui.transfers import TransferProgress
+
+if TYPE_CHECKING:
+    from orchestrator.headers.pins import Pins
 
 _HELP = """FlashInfer's TRTLLM headers for images that run without a network.
 
@@ -23,6 +26,7 @@ _EXAMPLES = {
         "orchestrate headers lock --flashinfer 0.6.13",
         "orchestrate headers lock --from flashinfer_python-0.6.13-py3-none-any.whl",
         "orchestrate headers lock --check",
+        "orchestrate headers lock --check --from-image ghcr.io/acme/vllm-openai:cu130",
     ),
     "fetch": (
         "orchestrate headers fetch",
@@ -84,6 +88,9 @@ def _lock(
         Path | None,
         typer.Option("--from", help="flashinfer-python wheel or package; pip downloads it otherwise.", metavar="PATH"),
     ] = None,
+    image: Annotated[
+        str, typer.Option("--from-image", help="Image that has FlashInfer installed; it is not run.", metavar="REF")
+    ] = "",
     tier: Annotated[str, typer.Option("--tier", help="headers, or cubins for the kernels too.")] = "",
     sm: Annotated[
         list[str] | None, typer.Option("--sm", help="Compute capability (10.3) to narrow cubins to; repeatable.")
@@ -102,7 +109,7 @@ def _lock(
 
     given = shared.given(file, directory, lock, store, mirror)
     wanted = flashinfer or (inject.wanted_version(given.spec, given.root) if given.spec else "")
-    known = work.read_pins(source, wanted, given.store)
+    known = _image_pins(image) if image else work.read_pins(source, wanted, given.store)
     if check:
         result = staleness.compare(bundle.read_lock(given.lock), known, where=str(given.lock))
         if result.state != "fresh":
@@ -120,6 +127,12 @@ def _lock(
         f"{given.lock}: {'written' if changed else 'unchanged'} ({report.fetched} fetched, {report.present} present)"
     )
     shared.show_lock(made, format_)
+
+
+def _image_pins(image: str) -> Pins:
+    from orchestrator.image.bundle import image_pins
+
+    return image_pins(image)
 
 
 def _fetch(

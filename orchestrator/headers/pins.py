@@ -101,6 +101,20 @@ def read(source: Path) -> Pins:
     )
 
 
+def read_text(where: str, text: Callable[[str], str | None], *, version: str = "") -> Pins:
+    """The pins of a package whose files somebody else has read (the layers of an image).
+
+    Args:
+        where: What is read, for messages.
+        text: Gives a file's text by its name in the wheel (`flashinfer/artifacts.py`), None where it is not there.
+        version: The version that the package's metadata says, "" for what its own source says.
+
+    Raises:
+        UsageError: As `read`.
+    """
+    return _parse(where, text, version=version, wheel_sha256="")
+
+
 def _from_wheel(wheel: Path) -> Pins:
     try:
         with wheel.open("rb") as stream:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import Problem, UsageError, VerificationError
-from orchestrator.headers import layout
+from orchestrator.headers import layout, pins
 from orchestrator.headers import lock as locks
 from orchestrator.image.forward import CutOffError, Forward
 from orchestrator.image.layers import resolve
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.headers.lock import Lock
+    from orchestrator.headers.pins import Pins
     from orchestrator.image.parallel import Layer
     from orchestrator.image.tar import Member
 
@@ -34,6 +35,9 @@ CUBIN_DIR = "FLASHINFER_CUBIN_DIR"
 NO_DOWNLOAD = "FLASHINFER_NO_DOWNLOAD"
 _ARTIFACT = re.compile(r"(?:^|/)[0-9a-f]{40}/.+|(?:^|/)trtllmGen_bmm_export/.+")
 _TEXT = re.compile(rf"(?:^|/)(?:{re.escape(locks.SUMS_NAME)}|{re.escape(locks.DEFAULT_NAME)})$")
+_SOURCE = re.compile(
+    r"^(.+)/(flashinfer/(?:artifacts\.py|deep_gemm\.py|_build_meta\.py|data/csrc/cudnn_sdpa_kernel_launcher\.cu))$"
+)
 _PACKAGE = re.compile(r"^(.+)/flashinfer_cubin/__init__\.py$")
 _INSTALLED = re.compile(r"/flashinfer_python-([^/]+)\.dist-info/METADATA$")
 _TEXT_LIMIT = 64 * 1024 * 1024
@@ -192,12 +196,12 @@ def _add(view: View, member: Member, reader: Forward, added: set[str]) -> None:
 
 
 def _wanted(path: str) -> bool:
-    return any(pattern.search(path) for pattern in (_ARTIFACT, _TEXT, _PACKAGE, _INSTALLED))
+    return any(pattern.search(path) for pattern in (_ARTIFACT, _TEXT, _SOURCE, _PACKAGE, _INSTALLED))
 
 
 def _node(member: Member, reader: Forward) -> Node:
     digest, kept, left = hashlib.sha256(), [], member.size
-    keep = _TEXT.search(member.path) is not None and member.size <= _TEXT_LIMIT
+    keep = member.size <= _TEXT_LIMIT and any(pattern.search(member.path) for pattern in (_TEXT, _SOURCE))
     while left:
         chunk = reader.exactly(min(left, _CHUNK))
         left -= len(chunk)
@@ -206,6 +210,32 @@ def _node(member: Member, reader: Forward) -> Node:
             kept.append(chunk)
     text = b"".join(kept).decode("utf-8", errors="replace")
     return Node(sha256=digest.hexdigest(), size=member.size, text=text)
+
+
+def image_pins(source: str, *, platform: str = "") -> Pins:
+    """The pins of the FlashInfer that an image has installed, read from its layers.
+
+    Args:
+        source: An image, as `orchestrate verify` takes it.
+        platform: Which one of several, "linux/arm64".
+
+    Raises:
+        UsageError: It has none, or two.
+        OrchestrateError: It cannot be read.
+    """
+    view = read_view(source, platform=platform)
+    found = [match for path in view.files if (match := _SOURCE.match(path)) and match[2].endswith("artifacts.py")]
+    if len(found) != 1:
+        places = ", ".join(sorted(f"/{match[1]}" for match in found))
+        raise UsageError(f"{source} has {f'FlashInfer in {places}' if found else 'no FlashInfer installed'}")
+    site = found[0][1]
+    versions = [match[1] for path in view.files if path.startswith(site) and (match := _INSTALLED.search(f"/{path}"))]
+
+    def text(name: str) -> str | None:
+        node = view.at(f"{site}/{name}")
+        return None if node is None else node.text
+
+    return pins.read_text(source, text, version=versions[0] if versions else "")
 
 
 def judge(view: View, source: str, *, expected: str = "") -> Carried:

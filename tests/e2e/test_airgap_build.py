@@ -194,6 +194,22 @@ def test_a_base_image_that_is_not_there_is_named_with_its_cure(
     assert "started" not in done.stderr
 
 
+@pytest.mark.parametrize(("version", "code"), [("0.6.13", 0), ("0.6.17", 3)])
+def test_a_lock_is_compared_with_the_flashinfer_of_an_image(
+    apart: Isolated, project: Axpy, store: Store, tmp_path: Path, version: str, code: int
+) -> None:
+    shutil.copytree(flashinfer.unpack(version), tmp_path / "site")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY site /opt/venv/lib/python3.12/site-packages/\n")
+    image = f"{IMAGE}:flashinfer-{version}"
+    done = docker(apart, tmp_path, "buildx", "build", "--tag", image, ".")
+    assert done.returncode == 0, done.stderr
+    done = orchestrate(apart, project.root, store, "headers", "lock", "--check", "--from-image", image)
+    assert done.returncode == code, done.stderr
+    assert (
+        "fresh for FlashInfer 0.6.13" if code == 0 else "pin TRTLLM_GEN_BMM moved with FlashInfer 0.6.17"
+    ) in done.stderr
+
+
 def test_a_later_step_of_the_build_itself_is_caught_before_anything_is_tagged(
     apart: Isolated, built: str, project: Axpy, store: Store, tmp_path: Path
 ) -> None:

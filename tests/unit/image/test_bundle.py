@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.errors import UsageError
 from orchestrator.headers import lock as locks
 from orchestrator.headers.store import Store
 from orchestrator.image import bundle
@@ -143,6 +145,30 @@ def test_another_version_another_bundle_and_a_promise_too_much(lock: Lock, store
     assert whats(seen(base, expected="sha256:" + "0" * 64)) == ["another bundle than the build was given"]
     (problem,) = seen(base, environment={**ENVIRONMENT, "FLASHINFER_NO_DOWNLOAD": "1"}).problems
     assert "does not hold every cubin" in problem.what
+
+
+def test_the_pins_of_an_installed_flashinfer(tmp_path: Path) -> None:
+    site = "/opt/venv/lib/python3.12/site-packages"
+    old: Members = {f"{site}/{name}": text.encode() for name, text in samples.source("0.6.12").items()}
+    new: Members = {f"{site}/{name}": text.encode() for name, text in samples.source("0.6.13").items()}
+    removed: Members = {f"{site}/.wh.flashinfer_python-0.6.12.dist-info": b""}
+    archive = tmp_path / "root.tar"  # one file system, as `docker export` writes it
+    archive.write_bytes(layer({**new, "/etc/os-release": b"x"}))
+    found = bundle.image_pins(str(archive))
+    assert found == replace(samples.known(tmp_path), wheel_sha256="")
+
+    view = bundle.View(environment={})
+    for files in (old, removed, new):
+        bundle._read(view, iter([layer(files)]))
+    assert bundle._versions(view) == ["0.6.13"]
+
+    archive.write_bytes(layer({"/etc/os-release": b"x"}))
+    with pytest.raises(UsageError, match="no FlashInfer installed"):
+        bundle.image_pins(str(archive))
+    twice = {f"/usr/lib/python3/dist-packages/{name}": text.encode() for name, text in samples.source().items()}
+    archive.write_bytes(layer({**new, **twice}))
+    with pytest.raises(UsageError, match="FlashInfer in /opt/venv"):
+        bundle.image_pins(str(archive))
 
 
 def test_an_image_without_any(lock: Lock, store: Store) -> None:
