@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -120,6 +122,25 @@ def test_a_stale_lock_says_which_pins_moved(place: Place) -> None:
     stale = place.headers("lock", "--check", "--from", "next.whl", code=3)
     assert "pin TRTLLM_GEN_BMM moved with FlashInfer 0.6.14" in stale.stderr
     assert "TRTLLM_GEN_GEMM" not in stale.stderr
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_in_a_log(place: Place) -> None:
+    in_a_log = place.lock().stderr
+    assert "lock: 4 of 4 files" in in_a_log
+    assert "\x1b" not in in_a_log
+    ours, theirs = pty.openpty()
+    argv = [COMMAND, "headers", "fetch", "--mirror", "mirror", "--store", "second"]
+    environment = {**place.environment, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(argv, cwd=place.root, env=environment, stdout=subprocess.PIPE, stderr=theirs) as running:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # a terminal whose other end is closed
+            while chunk := os.read(ours, 4096):
+                seen += chunk
+    os.close(ours)
+    assert running.returncode == 0
+    assert b"9/9" in seen
+    assert b"fetch: 9 of 9" not in seen
 
 
 def test_serve_and_gc(place: Place) -> None:
