@@ -157,16 +157,24 @@ class Forward:
             if found:
                 self._pass(found.start() - self._pos)
                 return True
-            keep = key.length - 1  # a key may lie across the border of two chunks
+            keep = key.length - 1
             if reach - self._pos > keep:
                 self._pass(reach - self._pos - keep)
-            border = self.peek(min(key.length + keep, end - self.offset))
-            if len(border) < key.length:
-                self.skip(end - self.offset)
+            if reach < len(self._chunk):  # the limit lies in this chunk: no whole key is left before it
+                self._pass(end - self.offset)
                 return False
-            found = key.pattern.search(border)
-            if found:
-                self._pass(found.start())
-                return True
-            self._pass(min(keep, len(border)))
+            self._cross_border(key)
         return False
+
+    def _cross_border(self, key: Key) -> None:
+        """Go to the next chunk, joined to this one only if a key lies across their border: joining copies both."""
+        tail = self._chunk[self._pos :]
+        following = next(self._chunks, b"")
+        joined = len(following) < key.length or key.pattern.search(tail + following[: key.length - 1])
+        if not joined:
+            self._pass(len(tail))
+        elif not following:
+            self._pass(len(tail))  # the end of the stream, which the next read notices
+            return
+        self._chunk = tail + following if joined else following
+        self._pos = 0
