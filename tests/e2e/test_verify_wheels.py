@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from tests.support.artifacts import unpacked
 from tests.support.wheels import wheel
 
 COMMAND = Path(sys.executable).parent / "orchestrate"
@@ -145,7 +146,7 @@ def test_a_device_is_asked_by_any_name() -> None:
 
 
 def test_two_releases_side_by_side() -> None:
-    old, new = (wheel("vllm==0.33.0", machine).file for machine in ("x86_64", "aarch64"))
+    old, new = (unpacked(wheel("vllm==0.33.0", machine).file) for machine in ("x86_64", "aarch64"))
     done = verify("--compare", old, new, "--format", "json")
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
