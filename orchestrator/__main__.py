@@ -1,4 +1,4 @@
-"""Where `orchestrate` and `python -m orchestrator` begin: a Ctrl-C while modules are still being read ends quietly too."""
+"""Where `orchestrate` and `python -m orchestrator` begin: Ctrl-C while modules are being read ends quietly too."""
 
 from __future__ import annotations
 

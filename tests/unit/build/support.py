@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DIGEST = "sha256:" + "a" * 64
 
 
-def command(variant: str, folder: Path = Path("/nowhere")) -> BakeCommand:
+def command(variant: str, folder: Path = Path("/dev/null/nowhere")) -> BakeCommand:  # nothing can be written there
     return BakeCommand(
         id=variant,
         argv=("docker", "buildx", "bake"),
