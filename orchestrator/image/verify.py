@@ -115,7 +115,7 @@ class Verdict:
             "platform": self.scanned.platform,
             "promise": {"archs": [str(arch) for arch in self.promised], "from": self.promised_by},
             "labels": {name: self.scanned.labels.get(label, "") for name, label in LABELS.items()},
-            "ok": self.ok,
+            "ok": self.ok if self.promised else None,
             "problems": [
                 {"file": problem.file, "what": problem.what, "hint": problem.hint} for problem in self.problems
             ],
