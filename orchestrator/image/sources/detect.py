@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import EnvironmentLacksError, UsageError
+from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError
 from orchestrator.image.sources.base import Contents
 from orchestrator.image.store import default_directory
 
@@ -65,7 +65,13 @@ def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platfor
         return engine.open_saved(
             reference, _scratch(stack), lambda digest: store.has(digest, deep=deep), platform=platform
         )
-    contents, connection = registry.open_image(reference, platform=platform)
+    try:
+        contents, connection = registry.open_image(reference, platform=platform)
+    except NetworkError as error:
+        if name.startswith(REGISTRY) or error.hint:
+            raise
+        hint = f"no file and no image of the local engine has this name, so {reference} was looked for in its registry"
+        raise NetworkError(error.message, hint=hint) from error
     stack.callback(connection.close)
     return contents
 
