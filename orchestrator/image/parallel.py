@@ -192,14 +192,17 @@ def _answer(child: subprocess.Popen[bytes], layer: Layer, reading: Callable[[int
     ]
     for thread in threads:
         thread.start()
-    if layer.feed is not None and child.stdin is not None:
-        try:
-            layer.feed(child.stdin)
-            child.stdin.close()
-        except BrokenPipeError:  # the worker has seen enough to refuse the layer, and says why
-            pass
-    for thread in threads:
-        thread.join()
+    try:
+        if layer.feed is not None and child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # the worker has seen enough to refuse the layer, and says why
+                layer.feed(child.stdin)
+                child.stdin.close()
+    except BaseException:
+        process.kill_group(child, signal.SIGKILL)  # the threads must have read to the end before the pipes are closed
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
     child.wait()
     try:
         answer = json.loads(b"".join(output))
