@@ -69,6 +69,7 @@ def open_saved(reference: str, directory: Path, known: Callable[[str], bool], *,
     finally:
         process.kill_group(child, signal.SIGKILL)
         child.wait()
+        watcher.join()  # at its end, now that docker is gone: a pipe is not closed under its reader
         for pipe in (child.stdout, child.stderr):
             with contextlib.suppress(OSError):
                 pipe.close()
