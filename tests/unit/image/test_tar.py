@@ -109,15 +109,17 @@ def broken(change: str) -> bytes:
         del data[512 + 1024 :]
     elif change == "size":
         data[124:136] = b"zzzzzzzzzzz\0"
+    elif change == "signed":  # found by fuzzing
+        data[124:136] = b"-0000000640\0"
     elif change == "negative":
         data[124:136] = b"\xff" * 12
-    if change in ("size", "negative"):
+    if change in ("size", "signed", "negative"):
         data[148:156] = b" " * 8
         data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
     return bytes(data)
 
 
-@pytest.mark.parametrize("change", ["checksum", "cut", "no end", "size", "negative"])
+@pytest.mark.parametrize("change", ["checksum", "cut", "no end", "size", "signed", "negative"])
 def test_damage_is_an_error(change: str) -> None:
     with pytest.raises((DamagedArchiveError, CutOffError)):
         read(broken(change))
