@@ -191,12 +191,9 @@ def _number(field: bytes) -> int:
             raise DamagedArchiveError("tar: a negative number")
         return value
     digits = field.split(b"\0", 1)[0].strip()
-    try:
-        if digits and not digits.isdigit():  # int() would take a sign, and underscores
-            raise ValueError(digits)
-        return int(digits, 8) if digits else 0
-    except ValueError as error:
-        raise DamagedArchiveError(f"tar: {digits!r} is no number") from error
+    if digits.strip(b"01234567"):  # int() would take a sign, and underscores
+        raise DamagedArchiveError(f"tar: {digits!r} is no number")
+    return int(digits, 8) if digits else 0
 
 
 def _decimal(text: str) -> int:
