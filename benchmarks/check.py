@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from orchestrator.drift.check import check
 from orchestrator.drift.find import find
 from orchestrator.matrix.load import load
-from tests.support.artifacts import download
+from tests.support.artifacts import download, extract_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(download("vllm==0.20.0", sdist=True)) as archive:
-            archive.extractall(folder, filter="data")
+            extract_all(archive, Path(folder))
         tree = Path(folder, "vllm-0.20.0")
         shutil.copy(MATRIX, tree / "matrix.yaml")
         matrix = load(tree / "matrix.yaml")

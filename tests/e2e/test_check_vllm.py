@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.support.artifacts import download
+from tests.support.artifacts import download, extract_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def orchestrate(*words: str | Path, code: int) -> subprocess.CompletedProcess[st
 
 def extract(version: str, root: Path) -> Path:
     with tarfile.open(download(f"vllm=={version}", sdist=True)) as archive:
-        archive.extractall(root, filter="data")
+        extract_all(archive, root)
     tree = root / f"vllm-{version}"
     shutil.copy(CLAIMS / f"matrix-{version}.yaml", tree / "matrix.yaml")
     return tree

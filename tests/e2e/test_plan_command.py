@@ -97,6 +97,10 @@ def test_without_a_checkout_a_git_placeholder_says_what_to_do(tmp_path: Path) ->
     assert orchestrate(tmp_path, "plan").returncode == 0  # who uses no such placeholder needs no git
 
 
+# A machine whose own configuration trusts every directory must not hide what git says elsewhere.
+SOMEBODY_ELSES = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+
 @pytest.mark.parametrize(
     ("placeholder", "prepare", "env", "why"),
     [
@@ -104,7 +108,7 @@ def test_without_a_checkout_a_git_placeholder_says_what_to_do(tmp_path: Path) ->
         ("git.tag", "tag -d v1\ntag far HEAD~", {}, "no tag points at the commit that is checked out in ."),
         ("git.branch", "checkout -q --detach", {}, "the checkout in . is on no branch (detached)"),
         ("git.sha", "checkout -q --orphan new", {}, ". is no git checkout with a commit"),
-        ("git.sha", "", {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}, "git says: detected dubious ownership in repository"),
+        ("git.sha", "", SOMEBODY_ELSES, "git says: detected dubious ownership in repository"),
         ("git.sha", "", {"PATH": "/nonexistent"}, "git is not installed or not on PATH"),
     ],
 )
