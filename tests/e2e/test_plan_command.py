@@ -17,7 +17,7 @@ from tests.support.engine import call
 from tests.unit.matrix.support import EXAMPLE, SMALL
 
 COMMAND = Path(sys.executable).parent / "orchestrate"
-HEAVY = ("python_on_whales", "httpx", "zstandard", "dockerfile_parse", "tenacity", "hypothesis", "asyncio")
+HEAVY = ("python_on_whales", "httpx", "zstandard", "tenacity", "hypothesis", "asyncio")
 
 
 def orchestrate(root: Path, *words: str | bytes, **env: str) -> subprocess.CompletedProcess[str]:

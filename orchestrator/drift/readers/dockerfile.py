@@ -1,8 +1,8 @@
 """ARG and ENV of a Dockerfile: every occurrence, in every stage, with the exact characters of each value.
 
-Our own small reader, because a fix needs spans that dockerfile-parse does not give; the differential tests hold the two
-beside each other. It knows instructions, stages, line continuations, here-documents and the scope of variables; it must
-not know which ARG matters.
+Our own small reader, because a fix needs spans that dockerfile-parse does not give; the differential tests hold it
+beside BuildKit's own. It knows instructions, stages, line continuations, here-documents and the scope of variables; it
+must not know which ARG matters.
 """
 
 from __future__ import annotations
