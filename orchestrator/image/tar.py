@@ -172,6 +172,8 @@ def _pax(data: bytes) -> dict[str, str]:
             raise DamagedArchiveError("tar: pax record without a value")
         name = _decode(key)
         if name in ("path", "linkpath", "size") or name.startswith("GNU.sparse."):
+            if b"\0" in value:  # no file system has such a name, and Go's reader (containerd's) refuses it too
+                raise DamagedArchiveError("tar: a pax record holds a zero byte")
             values[name] = _decode(value)
         at += int(digits)
     return values

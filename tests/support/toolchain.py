@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import zstandard
+from filelock import FileLock
 
-from tests.support.artifacts import download, unpacked
+from tests.support.artifacts import cache_dir, download, unpacked
 from tests.support.engine import ROOT, Registry, call
 
 if TYPE_CHECKING:
@@ -34,8 +35,18 @@ EFFECTIVE = {"12.4": "7.5 8.0 8.6 8.9 9.0", "13.0": "7.5 8.0 8.6 8.9 9.0 10.0 11
 
 def toolkit(release: str, directory: Path) -> Path:
     """A CUDA toolkit in `directory`: its bin/nvcc runs. Releases: 12.4 and 13.0."""
+    _host_compiler()
     call(ROOT / "scripts" / "toolchain", release, directory, timeout=600)
     return directory
+
+
+def _host_compiler() -> None:
+    """nvcc calls g++ even for its device half; a machine with Python, git and make alone has none."""
+    if shutil.which("g++") is None:
+        with FileLock(cache_dir() / "apt.lock"):
+            if shutil.which("g++") is None:
+                call("apt-get", "update", "-q", timeout=300)
+                call("apt-get", "install", "-q", "-y", "--no-install-recommends", "g++", timeout=600)
 
 
 def base(destination: Path) -> Path:

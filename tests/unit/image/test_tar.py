@@ -154,3 +154,15 @@ def test_fuzzed_archives_give_members_or_errors(flips: list[tuple[int, int]], re
                 data[at + 148 : at + 156] = f"{sum(data[at : at + 512]):06o}\0 ".encode()
     with contextlib.suppress(DamagedArchiveError, CutOffError):
         read(bytes(data))
+
+
+@pytest.mark.parametrize("key", ["path", "linkpath"])
+def test_a_name_holds_no_zero_byte(key: str) -> None:
+    """Found by fuzzing: such a name came back as two when a kept scan was read."""
+    entry = tarfile.TarInfo("a")
+    entry.pax_headers = {key: "usr/a\0b"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(entry)
+    with pytest.raises(DamagedArchiveError, match="zero byte"):
+        read(buffer.getvalue())
