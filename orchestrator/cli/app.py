@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import sys
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from orchestrator.cli import build, check, common, doctor, headers, init, plan, schema, verify
+from orchestrator.cli import common
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+COMMANDS = ("plan", "build", "check", "init", "headers", "verify", "doctor", "schema")
+"""In the order of the help text. Each is the module of its name in this room, which has a `register`."""
 
 _HELP = (
     "Build CUDA container images for every GPU that a project promises.\n\n"
@@ -36,8 +40,13 @@ _EPILOG = common.examples(
 )
 
 
-def create() -> typer.Typer:
-    """The application with all its commands."""
+def create(only: str = "") -> typer.Typer:
+    """The application.
+
+    Args:
+        only: The command that will be called: the others' options need not be put together then, which takes longer
+            than many a command. "" for all of them, as help texts and shell completion want it.
+    """
     app = typer.Typer(
         name="orchestrate",
         help=_HELP,
@@ -55,8 +64,8 @@ def create() -> typer.Typer:
     ) -> None:
         del version
 
-    for module in (plan, build, check, init, headers, verify, doctor, schema):
-        module.register(app)
+    for name in [only] if only in COMMANDS else COMMANDS:
+        importlib.import_module(f"orchestrator.cli.{name}").register(app)
     return app
 
 
@@ -86,7 +95,8 @@ def run(argv: list[str]) -> int:
     _never_fail_to_encode()
     try:
         _refuse_bytes(argv)
-        result = create()(args=argv or ["--help"], prog_name="orchestrate", standalone_mode=False)
+        application = create(argv[0] if argv else "")
+        result = application(args=argv or ["--help"], prog_name="orchestrate", standalone_mode=False)
         sys.stdout.flush()  # a full disk or a reader that went away shows here, not at the interpreter's end
     except OrchestrateError as error:
         show(error)

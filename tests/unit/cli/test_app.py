@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def create() -> object:
+    def create(only: str) -> object:
         def call(**_: object) -> None:
             raise error
 
@@ -91,6 +91,21 @@ def test_every_command_explains_itself_with_examples(capsys: pytest.CaptureFixtu
         said = capsys.readouterr().out
         assert "Examples:" in said, name
         assert f"orchestrate {name}" in said, name
+
+
+@pytest.mark.parametrize("name", [*app.COMMANDS, "", "--help", "plna"])
+def test_the_called_command_alone_is_put_together(name: str) -> None:
+    import typer.main
+
+    def commands(only: str) -> list[str]:
+        return sorted(typer.main.get_command(app.create(only)).commands)  # type: ignore[attr-defined]  # typer gives a group
+
+    assert commands(name) == ([name] if name in app.COMMANDS else sorted(app.COMMANDS))
+
+
+def test_a_command_that_does_not_exist_is_met_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["plna"]) == 2
+    assert "plan" in capsys.readouterr().err
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
