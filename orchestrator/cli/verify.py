@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ from orchestrator.cli import common
 from orchestrator.errors import UsageError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Self
 
     from orchestrator.cuda.arch import Arch
     from orchestrator.image.parallel import Step
@@ -124,27 +126,50 @@ class _Judging:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[Step], None] | None]:
-    """A progress bar over the bytes of all layers, where somebody looks."""
-    from orchestrator.ui import console
-
-    screen = console.err()
-    if not screen.is_terminal:
+    """A progress bar over the bytes of all layers, where somebody looks and a layer must be read."""
+    if not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    with Progress(
-        TextColumn("reading layers"), BarColumn(), DownloadColumn(), console=screen, transient=True
-    ) as progress:
-        task = progress.add_task("layers", total=0)
+    with contextlib.ExitStack() as stack:
         layers: dict[int, Step] = {}
+        bars: list[_Bar] = []
+        lock = threading.Lock()
 
         def tell(step: Step) -> None:
-            layers[step.index] = step
-            known = list(layers.values())
-            progress.update(task, total=sum(one.size for one in known), completed=sum(one.read for one in known))
+            with lock:
+                layers[step.index] = step
+                if not step.cached and not bars:  # rich takes longer to load than kept scans take to read
+                    bars.append(stack.enter_context(_Bar()))
+                for bar in bars:
+                    bar.show(layers.values())
 
         yield tell
+
+
+class _Bar:
+    """The progress bar itself; shown while entered."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        from orchestrator.ui import console
+
+        columns = TextColumn("reading layers"), BarColumn(), DownloadColumn()
+        self._progress = Progress(*columns, console=console.err(), transient=True)
+        self._task = self._progress.add_task("layers", total=0)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, steps: Iterable[Step]) -> None:
+        known = list(steps)
+        self._progress.update(
+            self._task, total=sum(one.size for one in known), completed=sum(one.read for one in known)
+        )
 
 
 def _explicit_promise(archs: str, device: str, given: common.Selection) -> tuple[tuple[Arch, ...], str, Policy | None]:
@@ -239,8 +264,6 @@ def _policy(scanned: Scanned, policy: Policy | None, given: common.Selection, ju
 
 
 def _show(result: Verdict, judging: _Judging) -> None:
-    from orchestrator.ui import console, kernel_table
-
     if judging.html is not None:
         from orchestrator.ui import report
 
@@ -251,6 +274,8 @@ def _show(result: Verdict, judging: _Judging) -> None:
     if judging.format is common.Format.JSON:
         sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
     else:
+        from orchestrator.ui import console, kernel_table
+
         kernel_table.show(result, console.out())
 
 

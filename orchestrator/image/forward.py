@@ -6,30 +6,16 @@ It must not know what the bytes mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator
+
+    from orchestrator.image.needle import Needle
 
 
 class CutOffError(Exception):
     """The stream ended in the middle of something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Bytes to search for.
-
-    Attributes:
-        pattern: Matches exactly these bytes. A compiled pattern finds the fatbin key in machine code 2.6 times as fast
-            as `bytes.find` does (2.4 against 0.9 GB/s, CPython 3.11).
-        length: How many they are.
-    """
-
-    pattern: re.Pattern[bytes]
-    length: int
 
 
 class Tap:
@@ -139,7 +125,7 @@ class Forward:
             self._pos = 0
         return self._chunk[self._pos : self._pos + count]
 
-    def find(self, key: Key, limit: int) -> bool:
+    def find(self, key: Needle, limit: int) -> bool:
         """Move to the next occurrence of `key` that lies whole within `limit` bytes.
 
         Returns:
@@ -153,9 +139,9 @@ class Forward:
             if not self._more():
                 raise CutOffError(f"the stream ends {end - self.offset} bytes early")
             reach = min(len(self._chunk), self._pos + end - self.offset)
-            found = key.pattern.search(self._chunk, self._pos, reach)
-            if found:
-                self._pass(found.start() - self._pos)
+            found = key.find(self._chunk, self._pos, reach)
+            if found >= 0:
+                self._pass(found - self._pos)
                 return True
             keep = key.length - 1
             if reach - self._pos > keep:
@@ -166,11 +152,12 @@ class Forward:
             self._cross_border(key)
         return False
 
-    def _cross_border(self, key: Key) -> None:
+    def _cross_border(self, key: Needle) -> None:
         """Go to the next chunk, joined to this one only if a key lies across their border: joining copies both."""
         tail = self._chunk[self._pos :]
         following = next(self._chunks, b"")
-        joined = len(following) < key.length or key.pattern.search(tail + following[: key.length - 1])
+        border = tail + following[: key.length - 1]
+        joined = len(following) < key.length or key.find(border, 0, len(border)) >= 0
         if not joined:
             self._pass(len(tail))
         elif not following:

@@ -39,6 +39,7 @@ _COMPILES_LATER = re.compile(
     r"(?:^|/)((?:pytorch_)?triton|tilelang|deep_gemm|flashinfer_python)-([^/-]+)\.dist-info/METADATA$"
     r"|(?:^|/)third_party/(deep_gemm)/[^/]+\.so$"
 )
+_COMPILES_LATER_ENDS = ("/METADATA", ".so")  # asked first: an image holds tens of thousands of paths
 
 
 @dataclass(kw_only=True, slots=True)
@@ -261,7 +262,7 @@ def merge(layers: Iterable[LayerScan]) -> Files:
     links = {path: value for path, (kind, value, _) in view.items() if kind == "link"}
     later = {}
     for path, (kind, _, _) in view.items():
-        found = _COMPILES_LATER.search(path) if kind in ("plain", "code") else None
+        found = _compiles_later(path) if kind in ("plain", "code") else None
         if found:
             later[found[1] or found[3]] = found[2] or ""
     return Files(
@@ -305,8 +306,12 @@ def _apply(layer: LayerScan, index: int, view: dict[str, tuple[str, Any, int]], 
     view.update({path: ("code", code, index) for path, code in layer.code.items()})
     view.update({path: ("release", release, index) for path, release in layer.releases.items()})
     view.update({path: ("link", target, index) for path, target in layer.links.items()})
-    view.update({path: ("plain", None, index) for path in layer.plain if _COMPILES_LATER.search(path)})
+    view.update({path: ("plain", None, index) for path in layer.plain if _compiles_later(path)})
     view.update({path: node for path, node in linked.items() if node is not None})
+
+
+def _compiles_later(path: str) -> re.Match[str] | None:
+    return _COMPILES_LATER.search(path) if path.endswith(_COMPILES_LATER_ENDS) else None
 
 
 def _parents(path: str) -> Iterator[str]:

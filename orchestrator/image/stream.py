@@ -7,7 +7,6 @@ lay where it counts. This module must not know where a stream comes from.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,8 @@ from orchestrator.image.fatbin import (
     container_size,
     read_entry,
 )
-from orchestrator.image.forward import Key, Tap
+from orchestrator.image.forward import Tap
+from orchestrator.image.needle import Needle
 
 if TYPE_CHECKING:
     from orchestrator.image.code import FileCode, Folder
@@ -52,7 +52,7 @@ MAX_BARE = 64 * 1024 * 1024
 """A cubin that stands alone is kept whole to read its notes; the largest of flashinfer-cubin has under 2 MB."""
 
 
-_KEY = Key(re.compile(re.escape(KEY)), len(KEY))
+_KEY = Needle(KEY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ def _zstd(source: _Head) -> Iterator[bytes]:
         raise DamagedLayerError(f"the zstd stream is damaged: {error}") from error
 
 
-def ahead(chunks: Iterator[bytes], depth: int = 8) -> Generator[bytes]:
+def ahead(chunks: Iterator[bytes], depth: int = 4) -> Generator[bytes]:
     """The same chunks, made by a thread: unpacking lets go of the interpreter, so it runs beside the search.
 
     Args:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.image.forward import CutOffError, Forward, Key, Tap
+from orchestrator.image.forward import CutOffError, Forward, Tap
+from orchestrator.image.needle import Needle
 
-KEY = Key(re.compile(re.escape(b"abca")), 4)
+KEY = Needle(b"abca")
 
 
 def forward(data: bytes, step: int) -> Forward:
