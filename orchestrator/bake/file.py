@@ -47,12 +47,14 @@ class Extras:
     Attributes:
         args: Build arguments.
         contexts: Named contexts.
+        labels: Labels of the image; the matrix's own win.
         network: "none" takes the network from every RUN; "" leaves it.
         no_cache: True leaves every cache reference out (an air-gapped build reaches nothing).
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
     no_cache: bool = False
 
@@ -131,7 +133,7 @@ def render(
         "inherits": [variant.target],
         "description": f"{variant.target} for CUDA {variant.cuda_version} on {variant.platform}",
         "args": args,
-        "labels": labels(plan, variant, revision),
+        "labels": {**extras.labels, **labels(plan, variant, revision)},
         "platforms": [variant.platform],
         # lists replace what the user's target says, empty ones as well (measured, buildx 0.29.1)
         "tags": _tags(plan.image, variant, output),

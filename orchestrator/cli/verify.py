@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from orchestrator.cuda.arch import Arch
     from orchestrator.image.parallel import Step
     from orchestrator.image.policy import Policy
-    from orchestrator.image.verify import Scanned, Verdict
+    from orchestrator.image.scanned import Scanned
+    from orchestrator.image.verify import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -103,8 +104,8 @@ class _Reader:
 
     def read(self, source: str) -> Scanned:
         """Read one source, with progress on standard error."""
+        from orchestrator.image.scanned import scan_source
         from orchestrator.image.store import LayerStore, default_directory
-        from orchestrator.image.verify import scan_source
 
         store = LayerStore(default_directory() if self.keep else None)
         with _progress() as progress:
@@ -225,7 +226,7 @@ def _verify(
         promised, promised_by = scanned.promised, "the image's labels"
     result = verdict(scanned, promised, _policy(scanned, policy, given, judging), promised_by=promised_by)
     _show(result, judging)
-    if not promised:
+    if not promised and result.ok:
         _unjudged(scanned)
     if not result.ok:
         missing = sorted({problem.file for problem in result.problems})

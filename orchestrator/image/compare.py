@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.image.code import FileCode
-    from orchestrator.image.verify import Scanned
+    from orchestrator.image.scanned import Scanned
 
 SCHEMA = 1
 

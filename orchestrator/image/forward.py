@@ -6,7 +6,7 @@ It must not know what the bytes mean.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 class CutOffError(Exception):
     """The stream ended in the middle of something."""
+
+
+class Digest(Protocol):
+    """What hashlib gives."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Take in some bytes."""
 
 
 class Tap:
@@ -44,18 +51,23 @@ class Forward:
         offset: Bytes consumed so far.
     """
 
-    __slots__ = ("_chunk", "_chunks", "_pos", "_tap", "offset")
+    __slots__ = ("_chunk", "_chunks", "_digest", "_pos", "_tap", "offset")
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._chunk = b""
         self._pos = 0
         self._tap: Tap | None = None
+        self._digest: Digest | None = None
         self.offset = 0
 
     def tap(self, tap: Tap | None) -> None:
         """Keep the bytes of `tap` that pass from now on; None stops it."""
         self._tap = tap
+
+    def digest(self, digest: Digest | None) -> None:
+        """Feed a digest with every byte that passes from now on; None stops it."""
+        self._digest = digest
 
     def _more(self) -> bool:
         """Make sure that a byte is at hand; False at the end of the stream."""
@@ -74,6 +86,8 @@ class Forward:
             first = self._pos + max(0, tap.start - self.offset)
             last = self._pos + min(count, tap.end - self.offset)
             tap.data += self._chunk[first:last]
+        if self._digest is not None:
+            self._digest.update(memoryview(self._chunk)[self._pos : self._pos + count])
         self._pos += count
         self.offset += count
 

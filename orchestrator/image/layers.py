@@ -2,7 +2,7 @@
 
 A layer is scanned once, into a value small enough to keep for ever under the layer's digest. Merging follows the OCI
 image specification (whiteouts, opaque directories) and what containerd and BuildKit do with the rest (links, a file
-over a directory, a directory over a link). This module must not know where layers come from nor what is promised.
+over a directory, a directory over a link). This module must not know how a layer is read nor what is promised.
 """
 
 from __future__ import annotations
@@ -12,27 +12,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.image.artifacts import ENTER, Access, Artifact
 from orchestrator.image.code import FileCode
-from orchestrator.image.forward import CutOffError, Forward
-from orchestrator.image.stream import scan
-from orchestrator.image.tar import Member, Type, members
-from orchestrator.image.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from orchestrator.image.unpack import Raw
-
-SCANNER = 1
+SCANNER = 2
 """Version of what a scan says; part of the key under which scans are kept."""
 
 MAX_ALIASES = 10_000  # links to directories multiply
 MAX_STEPS = 20_000_000  # a few seconds; an image of 50,000 links takes under a million
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
-_COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
-_RELEASE = re.compile(rb"Cuda compilation tools, release \d+\.\d+, V(\d+\.\d+\.\d+)[^\d]")
 # Packages that compile on the device's host: no fatbin shows what they can reach (Triton 3.9.0, TileLang 0.1.15 and
 # vLLM's deep_gemm hold no container).
 _COMPILES_LATER = re.compile(
@@ -56,6 +46,8 @@ class LayerScan:
         directories: Paths.
         whiteouts: Paths that disappear, with everything below them, from lower layers.
         opaque: Directories of which nothing remains from lower layers.
+        artifacts: Path -> file of FlashInfer; it is among `code` or `plain` too.
+        closed: Directories that not everybody may enter.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -66,29 +58,40 @@ class LayerScan:
     directories: set[str] = field(default_factory=set)
     whiteouts: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    closed: dict[str, Access] = field(default_factory=dict)
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""
-        for names in (self.code, self.releases, self.links, self.below):
+        for names in (self.code, self.releases, self.links, self.below, self.artifacts, self.closed):
             names.pop(path, None)
         self.plain.discard(path)
         self.directories.discard(path)
 
     def hard_link(self, path: str, target: str) -> None:
         """Put at `path` what stands at `target` in this layer, or note that it comes from below."""
-        for names in (self.code, self.releases, self.links):
-            if target in names:
-                names[path] = names[target]  # type: ignore[assignment]  # each from and to the same one
-                return
-        if target in self.plain:
+        here = target in self.plain
+        if here:
             self.plain.add(path)
-        else:
+        for names in (self.code, self.releases, self.links, self.artifacts):
+            if target in names:
+                here = True
+                names[path] = names[target]  # type: ignore[assignment]  # each from and to the same one
+        if not here:
             self.below[path] = self.below.get(target, target)
+
+    def restrict(self, path: str, access: Access) -> None:
+        """Note who may enter a directory."""
+        self.closed.pop(path, None)
+        if not access.mode & ENTER:
+            self.closed[path] = access
 
     def to_json(self) -> dict[str, Any]:
         """A value for `json.dumps`; `from_json` reads it. Long lists of paths are one text each, which loads faster."""
         data: dict[str, Any] = {"code": {path: code.to_json() for path, code in self.code.items()}}
         data |= {name: getattr(self, name) for name in ("releases", "links", "below")}
+        data["artifacts"] = {path: one.to_json() for path, one in self.artifacts.items()}
+        data["closed"] = {path: list(access) for path, access in self.closed.items()}
         for name in ("plain", "directories", "whiteouts", "opaque"):
             data[name] = "".join(f"{path}\0" for path in sorted(getattr(self, name)))  # "" is a path: the root
         return data
@@ -100,118 +103,9 @@ class LayerScan:
         values |= {name: dict(data[name]) for name in ("releases", "links", "below")}
         for name in ("plain", "directories", "whiteouts", "opaque"):
             values[name] = set(data[name].split("\0")[:-1])
+        values["artifacts"] = {path: Artifact.from_json(one) for path, one in data["artifacts"].items()}
+        values["closed"] = {path: Access(*access) for path, access in data["closed"].items()}
         return cls(**values)
-
-
-def scan_layer(raw: Raw, declared: int, *, deep: bool = False, limit: int | None = None) -> LayerScan:
-    """Read a layer once, forward, in constant memory.
-
-    Args:
-        raw: The layer's bytes as stored: a tar archive, plain or compressed.
-        declared: How many they are, in bytes.
-        deep: Open every cubin for the names of its kernels.
-        limit: Unpacked bytes at most; see `unpack.unpacked`.
-
-    Raises:
-        DamagedLayerError: It does not unpack, or ends early.
-        DamagedArchiveError: It is no tar archive.
-    """
-    chunks = ahead(unpacked(raw, declared, limit=limit))
-    try:
-        reader = Forward(chunks)
-        result = LayerScan()
-        for member in members(reader):
-            add_member(result, member, reader, deep=deep)
-        for _ in chunks:  # to the end: only then has the checksum of the compression been looked at
-            pass
-    except CutOffError as error:
-        raise DamagedLayerError(f"the layer is cut off: {error}") from error
-    finally:
-        chunks.close()
-    return result
-
-
-def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool = False) -> None:
-    """Note one member of a layer.
-
-    Args:
-        result: What is known of the layer so far.
-        member: The member; the reader stands at its payload.
-        reader: The archive.
-        deep: Open every cubin for the names of its kernels.
-    """
-    folder, _, name = member.path.rpartition("/")
-    if name.startswith(_WHITEOUT):
-        if name == _OPAQUE:
-            result.opaque.add(folder)
-        elif not name.startswith(".wh..wh."):  # the rest of AUFS' names mean nothing to anybody else
-            result.whiteouts.add(f"{folder}/{name[4:]}" if folder else name[4:])
-        return
-    if member.type is Type.DIRECTORY:
-        if member.path not in result.directories:
-            result.forget(member.path)
-        result.directories.add(member.path)
-        return
-    result.forget(member.path)
-    if member.type is Type.SYMLINK:
-        result.links[member.path] = member.target
-    elif member.type is Type.HARD_LINK:
-        result.hard_link(member.path, member.target)
-    elif member.type is Type.SPARSE and ".so" in name:
-        result.code[member.path] = FileCode(size=member.size, damage="stored as a sparse file, which is not read")
-    elif member.type is Type.FILE and member.size:
-        _add_file(result, member.path, reader, member.size, deep=deep)
-    else:
-        result.plain.add(member.path)
-
-
-def _add_file(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> None:
-    if _COMPILER.search(path) and reader.peek(min(4, size)) == b"\x7fELF":
-        release = find_release(_pieces(reader, size))
-        if release:
-            result.releases[path] = release
-            return
-    elif code := scan(reader, size, deep=deep):
-        result.code[path] = code
-        return
-    result.plain.add(path)
-
-
-def _pieces(reader: Forward, size: int) -> Iterator[bytes]:
-    while size:
-        step = min(size, 1 << 20)
-        yield reader.exactly(step)
-        size -= step
-
-
-def release_of(path: str, file: Path) -> str:
-    """The release of a ptxas or nvcc that lies in a directory tree, "" for any other file.
-
-    Args:
-        path: In the image.
-        file: Where its bytes are.
-    """
-    if not _COMPILER.search(path):
-        return ""
-    with file.open("rb") as stream:
-        if stream.read(4) != b"\x7fELF":
-            return ""
-        return find_release(iter(lambda: stream.read(1 << 20), b""))
-
-
-def find_release(pieces: Iterable[bytes]) -> str:
-    """The release of a ptxas or nvcc, "13.0.88", by the text that every one of them holds; "" when it is not there.
-
-    Args:
-        pieces: The file's bytes; consumed to the end.
-    """
-    found, tail = "", b""
-    for piece in pieces:
-        match = None if found else _RELEASE.search(tail + piece)
-        if match:
-            found = match[1].decode()
-        tail = piece[-64:]
-    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,6 +133,10 @@ class Files:
         releases: Path of a ptxas or nvcc -> its release.
         compile_later: Packages that compile on the device's host: name -> version, "" where unknown.
         hidden: Copies that a higher layer replaced or removed: they cost their size and serve nobody.
+        links: Path -> target of every symlink, as written.
+        artifacts: Path -> file of FlashInfer.
+        closed: Directories that not everybody may enter.
+        repeated: Bytes of files of FlashInfer that a higher layer holds once more.
     """
 
     code: Mapping[str, FileCode]
@@ -246,6 +144,10 @@ class Files:
     releases: Mapping[str, str] = field(default_factory=dict)
     compile_later: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[Copy, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    closed: Mapping[str, Access] = field(default_factory=dict)
+    repeated: int = 0
 
 
 def merge(layers: Iterable[LayerScan]) -> Files:
@@ -254,23 +156,27 @@ def merge(layers: Iterable[LayerScan]) -> Files:
     Args:
         layers: The lowest first.
     """
-    view: dict[str, tuple[str, Any, int]] = {}
-    hidden: list[Copy] = []
+    view = _View()
     for index, layer in enumerate(layers):
-        _apply(layer, index, view, hidden)
-    code = {path: value for path, (kind, value, _) in view.items() if kind == "code"}
-    links = {path: value for path, (kind, value, _) in view.items() if kind == "link"}
+        view.apply(layer, index)
+    nodes = view.nodes
+    code = {path: value for path, (kind, value, _) in nodes.items() if kind == "code"}
+    links = {path: value for path, (kind, value, _) in nodes.items() if kind == "link"}
     later = {}
-    for path, (kind, _, _) in view.items():
+    for path, (kind, _, _) in nodes.items():
         found = _compiles_later(path) if kind in ("plain", "code") else None
         if found:
             later[found[1] or found[3]] = found[2] or ""
     return Files(
         code=dict(sorted(code.items())),
         aliases=_aliases(code, links),
-        releases={path: value for path, (kind, value, _) in sorted(view.items()) if kind == "release"},
+        releases={path: value for path, (kind, value, _) in sorted(nodes.items()) if kind == "release"},
         compile_later=dict(sorted(later.items())),
-        hidden=tuple(hidden),
+        hidden=tuple(view.hidden),
+        links=links,
+        artifacts=view.artifacts,
+        closed=view.closed,
+        repeated=view.repeated,
     )
 
 
@@ -282,7 +188,7 @@ def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str
     found = {link: path for link, path in real.items() if path in libraries}
     folders: dict[str, list[str]] = {folder: [] for folder in real.values()}
     for path in (*sorted(libraries), *found):
-        for parent in _parents(path):
+        for parent in parents(path):
             if parent in folders:
                 folders[parent].append(path)
     direct = dict(found)
@@ -293,43 +199,83 @@ def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str
     return found
 
 
-def _apply(layer: LayerScan, index: int, view: dict[str, tuple[str, Any, int]], hidden: list[Copy]) -> None:
-    """One layer over what lies below. Of files without code only the few that a report names are kept in `view`."""
-    linked = {path: view.get(target) for path, target in layer.below.items()}
-    files = layer.code.keys() | layer.releases.keys() | layer.links.keys() | layer.plain | layer.below.keys()
-    gone = layer.whiteouts | files  # a file over a directory hides all that lay in it
-    placed = sorted(files | layer.directories)
-    for path in [path for path in view if _hidden(path, gone, layer, placed)]:
-        kind, value, origin = view.pop(path)
-        if kind == "code":
-            hidden.append(Copy(path=path, layer=origin, size=value.size))
-    view.update({path: ("code", code, index) for path, code in layer.code.items()})
-    view.update({path: ("release", release, index) for path, release in layer.releases.items()})
-    view.update({path: ("link", target, index) for path, target in layer.links.items()})
-    view.update({path: ("plain", None, index) for path in layer.plain if _compiles_later(path)})
-    view.update({path: node for path, node in linked.items() if node is not None})
+class _View:
+    """What the layers applied so far leave to see.
+
+    Attributes:
+        nodes: Path -> kind, value and layer. Of files without code only the few that a report names are kept.
+        hidden: As in `Files`, and so are the others.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, tuple[str, Any, int]] = {}
+        self.hidden: list[Copy] = []
+        self.artifacts: dict[str, Artifact] = {}
+        self.closed: dict[str, Access] = {}
+        self.repeated = 0
+
+    def apply(self, layer: LayerScan, index: int) -> None:
+        """Lay one layer over what lies below."""
+        nodes, artifacts = self.nodes, self.artifacts
+        linked = {path: nodes.get(target) for path, target in layer.below.items()}
+        linked_artifacts = {path: artifacts.get(target) for path, target in layer.below.items()}
+        hides = _Hiding(layer)
+        for path in [path for path in nodes if hides.file(path)]:
+            kind, value, origin = nodes.pop(path)
+            if kind == "code":
+                self.hidden.append(Copy(path=path, layer=origin, size=value.size))
+        for path in [path for path in artifacts if hides.file(path)]:
+            gone = artifacts.pop(path)
+            self.repeated += gone.size if path in layer.artifacts else 0
+        for path in [path for path in self.closed if path in layer.directories or hides.directory(path)]:
+            del self.closed[path]
+        nodes.update({path: ("code", code, index) for path, code in layer.code.items()})
+        nodes.update({path: ("release", release, index) for path, release in layer.releases.items()})
+        nodes.update({path: ("link", target, index) for path, target in layer.links.items()})
+        nodes.update({path: ("plain", None, index) for path in layer.plain if _compiles_later(path)})
+        nodes.update({path: node for path, node in linked.items() if node is not None})
+        artifacts.update(layer.artifacts)
+        artifacts.update({path: one for path, one in linked_artifacts.items() if one is not None})
+        self.closed.update(layer.closed)
+
+
+class _Hiding:
+    """What of the lower layers one layer hides."""
+
+    def __init__(self, layer: LayerScan) -> None:
+        files = layer.code.keys() | layer.releases.keys() | layer.links.keys() | layer.plain | layer.below.keys()
+        self._layer = layer
+        self._gone = layer.whiteouts | files  # a file over a directory hides all that lay in it
+        self._placed = sorted(files | layer.directories)
+
+    def file(self, path: str) -> bool:
+        """Whether a file disappears: it or a directory above it is gone, or it became a directory."""
+        if path in self._layer.directories:
+            return True
+        after = bisect.bisect_left(self._placed, f"{path}/")  # the first path below it, if there is one
+        if after < len(self._placed) and self._placed[after].startswith(f"{path}/"):
+            return True
+        return self.directory(path)
+
+    def directory(self, path: str) -> bool:
+        """Whether a directory disappears: it or one above it is gone."""
+        gone, opaque = self._gone, self._layer.opaque
+        if path in gone or "" in opaque:
+            return True
+        return any(parent in gone or parent in opaque for parent in parents(path))
 
 
 def _compiles_later(path: str) -> re.Match[str] | None:
     return _COMPILES_LATER.search(path) if path.endswith(_COMPILES_LATER_ENDS) else None
 
 
-def _parents(path: str) -> Iterator[str]:
+def parents(path: str) -> Iterator[str]:
+    """The directories above a path, the nearest first, without the root."""
     at = path.rfind("/")
     while at > 0:
         path = path[:at]
         yield path
         at = path.rfind("/")
-
-
-def _hidden(path: str, gone: set[str], layer: LayerScan, placed: Sequence[str]) -> bool:
-    """Whether a lower file disappears: it or a directory above it is gone, or it became a directory."""
-    if path in gone or path in layer.directories or "" in layer.opaque:
-        return True
-    after = bisect.bisect_left(placed, f"{path}/")  # the first path below it, if there is one
-    if after < len(placed) and placed[after].startswith(f"{path}/"):
-        return True
-    return any(parent in gone or parent in layer.opaque for parent in _parents(path))
 
 
 class _Links:

@@ -1,20 +1,22 @@
 """Members of a tar archive, read forward once: what image layers are made of.
 
-ustar, GNU long names and pax (path, linkpath, size); 2.4 times as fast as `tarfile` in stream mode on a layer of 20,000
-members. It must not know what the members hold. Layers come from strangers: sizes are checked, names are bounded, and
-no member can lead outside the image's root.
+ustar, GNU long names and pax (path, linkpath, size, uid, gid); 2.4 times as fast as `tarfile` in stream mode on a
+layer of 20,000 members. It must not know what the members hold. Layers come from strangers: sizes are checked, names
+are bounded, and no member can lead outside the image's root.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from orchestrator.errors import VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 BLOCK = 512
 MAX_META = 1 << 20  # bytes of one pax header or long name; PATH_MAX is 4096
@@ -67,12 +69,18 @@ class Member:
         type: What it is.
         size: Payload in bytes.
         target: Of a symlink: as written. Of a hard link: normalised path.
+        mode: Permission bits.
+        uid: Owner.
+        gid: Group.
     """
 
     path: str
     type: Type
     size: int
     target: str
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
 
 
 def normalise(name: str) -> str:
@@ -129,10 +137,28 @@ def members(reader: Reader) -> Iterator[Member]:
         path = values.get("GNU.sparse.name") or values.get("path") or _name(block)
         if max(len(path), len(target)) > MAX_PATH:
             raise DamagedArchiveError(f"tar: a path of {max(len(path), len(target))} characters")
-        yield Member(normalise(path), kind, size, normalise(target) if kind is Type.HARD_LINK else target)
+        target = normalise(target) if kind is Type.HARD_LINK else target
+        yield Member(normalise(path), kind, size, target, *_access(block, values))
         if reader.offset > end:
             raise AssertionError("a reader went past its member")
         reader.skip(end - reader.offset)
+
+
+def _access(block: bytes, values: dict[str, str]) -> tuple[int, int, int]:
+    """Permission bits, owner and group; what is no number belongs to nobody, and no archive is refused for it."""
+    uid, gid = values.get("uid"), values.get("gid")
+    return (
+        _perhaps(_number, block[100:108]) & 0o7777,
+        _perhaps(_number, block[108:116]) if uid is None else _perhaps(_decimal, uid),
+        _perhaps(_number, block[116:124]) if gid is None else _perhaps(_decimal, gid),
+    )
+
+
+def _perhaps(parse: Callable[[T], int], text: T) -> int:
+    try:
+        return parse(text)
+    except DamagedArchiveError:
+        return -1
 
 
 def _payload(reader: Reader, size: int) -> bytes:
@@ -171,7 +197,7 @@ def _pax(data: bytes) -> dict[str, str]:
         if not equals:
             raise DamagedArchiveError("tar: pax record without a value")
         name = _decode(key)
-        if name in ("path", "linkpath", "size") or name.startswith("GNU.sparse."):
+        if name in ("path", "linkpath", "size", "uid", "gid") or name.startswith("GNU.sparse."):
             if b"\0" in value:  # no file system has such a name, and Go's reader (containerd's) refuses it too
                 raise DamagedArchiveError("tar: a pax record holds a zero byte")
             values[name] = _decode(value)

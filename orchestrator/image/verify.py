@@ -5,67 +5,27 @@ One call reads the source, judges it and says what else is worth knowing. How it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cuda.arch import ArchSyntaxError, parse_list
-from orchestrator.errors import Problem, UsageError
-from orchestrator.image import explain, findings, kernels
-from orchestrator.image.layers import Files, merge
-from orchestrator.image.parallel import scan_layers
+from orchestrator.errors import Problem
+from orchestrator.image import artifacts, explain, findings, kernels
 from orchestrator.image.policy import Policy
-from orchestrator.image.sources.detect import open_source
-from orchestrator.image.store import LayerStore, default_directory
+from orchestrator.image.scanned import LABEL_FLASHINFER, scan_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from orchestrator.cuda.arch import Arch
+    from orchestrator.image.bundle import Carried
     from orchestrator.image.findings import Compiler, Duplicate
     from orchestrator.image.kernels import Library
     from orchestrator.image.parallel import Step
+    from orchestrator.image.scanned import Scanned
+    from orchestrator.image.store import LayerStore
 
 SCHEMA = 1
-LABEL_ARCHS = "com.orchestrate.archs"
 LABELS = {"cuda": "com.orchestrate.cuda", "matrix": "com.orchestrate.matrix", "variant": "com.orchestrate.variant"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scanned:
-    """A source that was read, not judged yet.
-
-    Attributes:
-        source: As the user called it.
-        digest: `sha256:…` of the manifest, "" where there is none.
-        platform: "linux/arm64", "" where unknown.
-        labels: Of the image.
-        environment: Of the image.
-        files: What the runtime sees.
-        image: Whether it is an image, and no wheel, directory or file.
-    """
-
-    source: str
-    digest: str = ""
-    platform: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Files = field(default_factory=lambda: Files(code={}))
-    image: bool = False
-
-    @property
-    def promised(self) -> tuple[Arch, ...]:
-        """What the image's own labels promise, () for nothing.
-
-        Raises:
-            UsageError: The label is there and does not parse.
-        """
-        text = self.labels.get(LABEL_ARCHS, "")
-        if not text:
-            return ()
-        try:
-            return parse_list(text)
-        except ArchSyntaxError as error:
-            raise UsageError(f"{self.source}: its label {LABEL_ARCHS} is no list of architectures: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,12 +37,13 @@ class Verdict:
         promised: Architectures, as promised; () when nothing was promised and so nothing was judged.
         promised_by: Where the promise stands: "labels", "--archs", a variant's id.
         table: The libraries, required ones first, each with a cell for each promised device.
-        problems: Why it does not pass.
+        problems: Why it does not pass, that of `headers` last.
         warnings: What should be looked at and does not fail it.
         compilers: Every ptxas and nvcc in the image.
         later: Packages that compile on the device's host: name -> version.
         duplicates: Copies of device code that serve nobody.
         cubins: Package -> tag -> number of bare cubin files.
+        headers: The FlashInfer bundle, None in what is not bound to hold one.
     """
 
     scanned: Scanned
@@ -95,6 +56,7 @@ class Verdict:
     later: Mapping[str, str]
     duplicates: tuple[Duplicate, ...]
     cubins: Mapping[str, Mapping[str, int]]
+    headers: Carried | None = None
 
     @property
     def ok(self) -> bool:
@@ -115,7 +77,7 @@ class Verdict:
             "platform": self.scanned.platform,
             "promise": {"archs": [str(arch) for arch in self.promised], "from": self.promised_by},
             "labels": {name: self.scanned.labels.get(label, "") for name, label in LABELS.items()},
-            "ok": self.ok if self.promised else None,
+            "ok": self.ok if self.promised or not self.ok else None,
             "problems": [
                 {"file": problem.file, "what": problem.what, "hint": problem.hint} for problem in self.problems
             ],
@@ -127,10 +89,23 @@ class Verdict:
                 {"path": one.path, "release": one.release, "cannot": list(one.cannot)} for one in self.compilers
             ],
             "compile_later": dict(self.later),
+            "headers": _headers_json(self.headers),
             "duplicates": [
                 {"path": one.path, "others": list(one.others), "wasted": one.wasted} for one in self.duplicates
             ],
         }
+
+
+def _headers_json(headers: Carried | None) -> dict[str, Any] | None:
+    if headers is None:
+        return None
+    lock = headers.lock
+    return {
+        "ok": not headers.problems,
+        "directory": headers.directory,
+        "flashinfer": lock.version if lock else "",
+        "files": len(lock.files) if lock else 0,
+    }
 
 
 def _library(library: Library) -> dict[str, Any]:
@@ -171,45 +146,6 @@ def bytes_by_arch(table: Sequence[Library]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def scan_source(
-    source: str,
-    *,
-    platform: str = "",
-    deep: bool = False,
-    store: LayerStore | None = None,
-    workers: int | None = None,
-    progress: Callable[[Step], None] | None = None,
-) -> Scanned:
-    """Read an image, wheel, directory or file.
-
-    Args:
-        source: As for `sources.detect.open_source`.
-        platform: Which one of several, "linux/arm64".
-        deep: Open every cubin for the names of its kernels.
-        store: Where scans of layers are kept; by default in the user's cache directory.
-        workers: Processes at once; by default as many as there are cores.
-        progress: Called from several threads while layers are read.
-
-    Raises:
-        OrchestrateError: It cannot be read; the subclass says why.
-    """
-    kept = store or LayerStore(default_directory())
-    with open_source(source, kept, platform=platform, deep=deep) as contents:
-        own = contents.files
-        layers = (
-            scan_layers(contents.layers, kept, deep=deep, workers=workers, progress=progress) if own is None else (own,)
-        )
-    return Scanned(
-        source=source,
-        digest=contents.digest,
-        platform=contents.platform,
-        labels=contents.labels,
-        environment=contents.environment,
-        files=merge(layers),
-        image=own is None,
-    )
-
-
 def verify_image(
     source: str,
     promised: Sequence[Arch] = (),
@@ -218,6 +154,7 @@ def verify_image(
     promised_by: str = "",
     platform: str = "",
     deep: bool = False,
+    bundle: str = "",
     store: LayerStore | None = None,
     progress: Callable[[Step], None] | None = None,
 ) -> Verdict:
@@ -230,6 +167,7 @@ def verify_image(
         promised_by: Where the promise stands.
         platform: Which one of several, "linux/arm64".
         deep: Compare kernel by kernel inside each translation unit.
+        bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
         store: See `scan_source`.
         progress: See `scan_source`.
 
@@ -238,10 +176,13 @@ def verify_image(
     """
     scanned = scan_source(source, platform=platform, deep=deep, store=store, progress=progress)
     given = tuple(promised) or scanned.promised
-    return verdict(scanned, given, policy or Policy(), promised_by=promised_by or ("labels" if given else ""))
+    by = promised_by or ("labels" if given else "")
+    return verdict(scanned, given, policy or Policy(), promised_by=by, bundle=bundle)
 
 
-def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promised_by: str = "") -> Verdict:
+def verdict(
+    scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promised_by: str = "", bundle: str = ""
+) -> Verdict:
     """Judge what was read.
 
     Args:
@@ -249,6 +190,7 @@ def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promi
         promised: What it must hold; empty judges nothing and shows every known device.
         policy: What counts.
         promised_by: Where the promise stands.
+        bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
     """
     ccs = tuple(dict.fromkeys(arch.cc for arch in promised))
     table, unmet = kernels.judge(scanned.files, ccs or kernels.known_ccs(), policy, judging=bool(promised))
@@ -261,18 +203,31 @@ def verdict(scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promi
     holes = [explain.holes(library, ccs) for library in table if library.required and promised]
     problems += [problem for found, _ in holes for problem in found]
     compilers = findings.compilers(scanned.files, promised)
+    headers = _headers(scanned, bundle)
     return Verdict(
         scanned=scanned,
         promised=tuple(promised),
         promised_by=promised_by,
         table=table,
-        problems=tuple(problems),
+        problems=(*problems, *(headers.problems if headers else ())),
         warnings=(
             *explain.warnings(scanned.files, scanned.environment, table, promised, compilers),
             *(note for _, notes in holes for note in notes),
+            *(headers.warnings if headers else ()),
         ),
         compilers=compilers,
         later=scanned.files.compile_later,
         duplicates=findings.duplicates(scanned.files),
         cubins=findings.bare_cubins(scanned.files),
+        headers=headers,
     )
+
+
+def _headers(scanned: Scanned, expected: str) -> Carried | None:
+    """The bundle, looked for only where there may be one: most images need not load what knows FlashInfer."""
+    locked = any(path.endswith(artifacts.LOCK_NAME) for path in scanned.files.artifacts)
+    if not scanned.image or not (expected or scanned.labels.get(LABEL_FLASHINFER) or locked):
+        return None
+    from orchestrator.image.bundle import carried
+
+    return carried(scanned, expected=expected)

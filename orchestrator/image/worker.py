@@ -13,7 +13,7 @@ import time
 from typing import IO
 
 from orchestrator.errors import OrchestrateError
-from orchestrator.image.layers import scan_layer
+from orchestrator.image.scan import scan_layer
 
 _REPORT_EVERY = 0.2  # seconds
 _SWITCH = 0.0005  # seconds: the unpacking thread waits for the searching one less than a chunk takes

@@ -68,7 +68,7 @@ def _text(text: str) -> str:
 
 def _outcome(verdict: Verdict) -> tuple[str, str, str]:
     """The class, the sign and the words of the whole."""
-    if not verdict.promised:
+    if not verdict.promised and verdict.ok:
         return "ptx", "?", "Nothing was promised, so nothing was judged"
     if verdict.ok:
         return "ok", "✓", "Holds GPU code for everything that was promised"
@@ -240,6 +240,8 @@ def _notes(verdict: Verdict) -> str:
     if verdict.later:
         names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
         lines.append(f"Compiles on the GPU's host, so nothing here shows what it reaches: {names}")
+    if verdict.headers and verdict.headers.summary:
+        lines.append(verdict.headers.summary)
     lines += [
         f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that serve nobody"
         for one in verdict.duplicates

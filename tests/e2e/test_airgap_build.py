@@ -238,6 +238,12 @@ def test_a_later_layer_that_deletes_a_header_is_caught_after_the_build(
     done = orchestrate(apart, project.root, store, "headers", "verify", "--image", broken)
     assert done.returncode == 4
     assert f"{ENUMS}: is missing: a later layer removed it" in done.stderr
+    done = orchestrate(apart, project.root, store, "verify", broken)
+    assert done.returncode == 4, "the same pass that proves the kernels proves the headers"
+    assert f"{ENUMS}: is missing: a later layer removed it" in done.stderr
+    done = orchestrate(apart, project.root, store, "verify", built)
+    assert done.returncode == 0, done.stderr
+    assert "34 headers are whole and readable in /opt/flashinfer/cubins" in done.stdout
     script = "cd $FLASHINFER_CUBIN_DIR && sha256sum --check --quiet SHA256SUMS"
     ran = docker(apart, tmp_path, "run", "--rm", "--network", "none", broken, "sh", "-c", script)
     assert ran.returncode != 0

@@ -14,8 +14,9 @@ import pytest
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.image.policy import Policy
+from orchestrator.image.scanned import scan_source
 from orchestrator.image.store import LayerStore
-from orchestrator.image.verify import scan_source, verdict
+from orchestrator.image.verify import verdict
 from tests.support import fatbins
 from tests.support.engine import call, remove_images
 from tests.support.layouts import Layout
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orchestrator.image.verify import Scanned
+    from orchestrator.image.scanned import Scanned
 
 NOTHING = LayerStore(None)
 A, B = fatbins.library([["80", "90"], ["80", "p80"]]), fatbins.library([["110"]])

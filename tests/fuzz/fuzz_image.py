@@ -21,7 +21,8 @@ with atheris.instrument_imports(include=["orchestrator.image", "orchestrator.cud
     from orchestrator.image.elf import DamagedFileError
     from orchestrator.image.forward import Forward
     from orchestrator.image.kernels import how_served
-    from orchestrator.image.layers import LayerScan, merge, scan_layer
+    from orchestrator.image.layers import LayerScan, merge
+    from orchestrator.image.scan import scan_layer
     from orchestrator.image.stream import scan
     from orchestrator.image.tar import DamagedArchiveError
     from orchestrator.image.unpack import DamagedLayerError

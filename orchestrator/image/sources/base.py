@@ -28,6 +28,7 @@ class Contents:
         platform: "linux/arm64", "" where unknown.
         labels: Of the image's configuration.
         environment: Name -> value of the image's configuration.
+        user: Of the image's configuration: "", "1000", "1000:0", "app".
         layers: The lowest first.
         files: What the source read by itself, where there are no layers (a wheel, a directory, a single file).
     """
@@ -37,12 +38,13 @@ class Contents:
     platform: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
     layers: tuple[Layer, ...] = ()
     files: LayerScan | None = None
 
 
 def configured(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Platform, labels and environment of an image's configuration, as keyword arguments for `Contents`."""
+    """Platform, labels, environment and user of an image's configuration, as keyword arguments for `Contents`."""
     inner = config.get("config") or {}
     pairs = [str(item).partition("=") for item in inner.get("Env") or []]
     system, machine, variant = (config.get(name) or "" for name in ("os", "architecture", "variant"))
@@ -50,6 +52,7 @@ def configured(config: Mapping[str, Any]) -> dict[str, Any]:
         "platform": platform_text(system, machine, variant),
         "labels": {str(key): str(value) for key, value in (inner.get("Labels") or {}).items()},
         "environment": {name: value for name, _, value in pairs},
+        "user": str(inner.get("User") or ""),
     }
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
-from orchestrator.image import code, layers
+from orchestrator.image import code, scan
 from orchestrator.image.elf import MAGIC as ELF
 from orchestrator.image.fatbin import KEY
 from orchestrator.image.forward import CutOffError, Forward
+from orchestrator.image.layers import LayerScan
 from orchestrator.image.sources.base import Contents
 from orchestrator.image.tar import Member, Type, normalise
 from orchestrator.image.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
@@ -29,7 +30,7 @@ def open_directory(path: Path, *, deep: bool = False) -> Contents:
         path: The directory: an unpacked image, or any tree.
         deep: Open every cubin for the names of its kernels.
     """
-    result = layers.LayerScan()
+    result = LayerScan()
     for folder, _, names in os.walk(path, followlinks=False):
         for name in names:
             _add(result, Path(folder) / name, path, deep=deep)
@@ -46,7 +47,7 @@ def open_file(path: Path, *, deep: bool = False) -> Contents:
         path: The file.
         deep: Open every cubin for the names of its kernels.
     """
-    result = layers.LayerScan()
+    result = LayerScan()
     found = _read(path, deep=deep)
     if found is None:
         result.plain.add(path.name)
@@ -55,12 +56,12 @@ def open_file(path: Path, *, deep: bool = False) -> Contents:
     return Contents(name=str(path), files=result)
 
 
-def _add(result: layers.LayerScan, file: Path, root: Path, *, deep: bool) -> None:
+def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
     name = file.relative_to(root).as_posix()
     if file.is_symlink() or not file.is_file():
         return
     try:
-        release = layers.release_of(name, file)
+        release = scan.release_of(name, file)
         found = None if release else _read(file, deep=deep)
     except PermissionError as error:
         raise EnvironmentLacksError(f"{file}: {error.strerror}") from error
@@ -93,7 +94,7 @@ def open_wheel(path: Path, *, deep: bool = False) -> Contents:
     Raises:
         VerificationError: It is damaged, or claims to unpack to more than its size could hold.
     """
-    result = layers.LayerScan()
+    result = LayerScan()
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -114,13 +115,13 @@ def _bound(infos: list[zipfile.ZipInfo], path: Path) -> None:
         raise VerificationError(f"{path}: the zip file of {size} bytes claims to hold {claimed}")
 
 
-def _add_member(result: layers.LayerScan, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, deep: bool) -> None:
+def _add_member(result: LayerScan, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, deep: bool) -> None:
     name = normalise(info.filename)
     with archive.open(info) as stream:
         chunks = ahead(_chunks(stream)) if info.file_size > 4 * CHUNK else _chunks(stream)
         reader = Forward(chunks)
         member = Member(name, Type.FILE, info.file_size, "")
-        layers.add_member(result, member, reader, deep=deep)
+        scan.add_member(result, member, reader, deep=deep)
         for _ in chunks:  # to the end, where the checksum is compared
             pass
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestrator.errors import UsageError
 from orchestrator.headers import lock as locks
 from orchestrator.headers.store import Store
-from orchestrator.image import bundle
+from orchestrator.image import artifacts, bundle
+from orchestrator.image.layers import LayerScan, merge
+from orchestrator.image.policy import Policy
+from orchestrator.image.scan import scan_layer
+from orchestrator.image.scanned import LABEL_FLASHINFER, Scanned
+from orchestrator.image.verify import verdict
 from tests.unit.headers import samples
 
 if TYPE_CHECKING:
@@ -50,11 +56,12 @@ def placed(lock: Lock, store: Store, root: str = DIRECTORY) -> Members:
     return files
 
 
-def layer(files: Members) -> bytes:
+def layer(files: Members, *, modes: Mapping[str, int] | None = None) -> bytes:
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as tar:
         for path, content in files.items():
             info = tarfile.TarInfo(path.strip("/"))
+            info.mode = (modes or {}).get(path, 0o755 if content is None else 0o644)
             if content is None:
                 info.type = tarfile.DIRTYPE
             elif isinstance(content, str):
@@ -65,11 +72,15 @@ def layer(files: Members) -> bytes:
     return raw.getvalue()
 
 
+def scanned(*layers: bytes, environment: Mapping[str, str] | None = None, **words: Any) -> Scanned:
+    scans = [scan_layer(io.BytesIO(data), len(data)) for data in layers]
+    kept = [LayerScan.from_json(json.loads(json.dumps(scan.to_json()))) for scan in scans]
+    known = ENVIRONMENT if environment is None else environment
+    return Scanned(source="image", environment=known, files=merge(kept), image=True, **words)
+
+
 def seen(*layers: Members, environment: Mapping[str, str] | None = None, expected: str = "") -> bundle.Carried:
-    view = bundle.View(environment=ENVIRONMENT if environment is None else environment)
-    for files in layers:
-        bundle._read(view, iter([layer(files)]))
-    return bundle.judge(view, "image", expected=expected)
+    return bundle.judge(scanned(*map(layer, layers), environment=environment), expected=expected)
 
 
 def whats(found: bundle.Carried) -> list[str]:
@@ -152,23 +163,14 @@ def test_the_pins_of_an_installed_flashinfer(tmp_path: Path) -> None:
     old: Members = {f"{site}/{name}": text.encode() for name, text in samples.source("0.6.12").items()}
     new: Members = {f"{site}/{name}": text.encode() for name, text in samples.source("0.6.13").items()}
     removed: Members = {f"{site}/.wh.flashinfer_python-0.6.12.dist-info": b""}
-    archive = tmp_path / "root.tar"  # one file system, as `docker export` writes it
-    archive.write_bytes(layer({**new, "/etc/os-release": b"x"}))
-    found = bundle.image_pins(str(archive))
-    assert found == replace(samples.known(tmp_path), wheel_sha256="")
-
-    view = bundle.View(environment={})
-    for files in (old, removed, new):
-        bundle._read(view, iter([layer(files)]))
-    assert bundle._versions(view) == ["0.6.13"]
-
-    archive.write_bytes(layer({"/etc/os-release": b"x"}))
+    expected = replace(samples.known(tmp_path), wheel_sha256="")
+    assert bundle.pins_of(scanned(layer({**new, "/etc/os-release": b"x"}))) == expected
+    assert bundle.pins_of(scanned(*map(layer, (old, removed, new)))) == expected
     with pytest.raises(UsageError, match="no FlashInfer installed"):
-        bundle.image_pins(str(archive))
+        bundle.pins_of(scanned(layer({"/etc/os-release": b"x"})))
     twice = {f"/usr/lib/python3/dist-packages/{name}": text.encode() for name, text in samples.source().items()}
-    archive.write_bytes(layer({**new, **twice}))
     with pytest.raises(UsageError, match="FlashInfer in /opt/venv"):
-        bundle.image_pins(str(archive))
+        bundle.pins_of(scanned(layer({**new, **twice})))
 
 
 def test_an_image_without_any(lock: Lock, store: Store) -> None:
@@ -176,3 +178,65 @@ def test_an_image_without_any(lock: Lock, store: Store) -> None:
     assert "no FlashInfer bundle" in whats(seen({"/x": b"y"}))[0]
     damaged = {**placed(lock, store), f"{DIRECTORY}/flashinfer.lock.json": b"{"}
     assert "not a FlashInfer lock file" in whats(seen(damaged))[0]
+
+
+def test_what_a_user_of_the_image_may_not_read_is_named(lock: Lock, store: Store) -> None:
+    files: Members = {DIRECTORY: None, **placed(lock, store)}
+    secret = f"{DIRECTORY}/{locks.tree(lock)[0].path}"
+    image = layer(files, modes={secret: 0o640})
+    for user in ("1000", "1000:1000", "app"):
+        (problem,) = bundle.judge(scanned(image, user=user)).problems
+        assert (problem.file, problem.what) == (secret, f"user {user} of the image may not read it")
+    for user in ("", "0", "root", "0:1000", "1000:0"):
+        found = bundle.judge(scanned(image, user=user))
+        assert found.problems == ()
+        assert found.warnings == (f"{secret}: only some users may read it; under another one FlashInfer would fail",)
+    closed = layer(files, modes={DIRECTORY: 0o750})
+    (problem,) = bundle.judge(scanned(closed, user="1000")).problems
+    assert (problem.file, problem.what) == (DIRECTORY, "user 1000 of the image may not enter it")
+    opened = layer({DIRECTORY: None})
+    assert bundle.judge(scanned(closed, opened, user="1000")).problems == ()
+    assert bundle.judge(scanned(layer(files), user="1000")).warnings == ()
+
+
+def test_an_image_is_bound_by_its_label_and_by_its_lock(lock: Lock, store: Store) -> None:
+    whole, bare = layer(placed(lock, store)), layer({"/etc/passwd": b"x"})
+    elsewhere = layer({"/src/flashinfer.lock.json": locks.dumps(lock).encode()})
+    label = {LABEL_FLASHINFER: locks.bundle_digest(lock)}
+
+    def judged(image: Scanned, bound: str = "") -> tuple[bool, ...]:
+        result = verdict(image, (), Policy(), bundle=bound)
+        return () if result.headers is None else (not result.headers.problems, result.ok)
+
+    assert judged(scanned(whole)) == (True, True)
+    assert judged(scanned(whole, labels=label)) == (True, True)
+    assert judged(scanned(bare)) == ()
+    assert judged(scanned(elsewhere)) == (), "a lock that was copied with the sources binds nobody"
+    assert judged(scanned(bare, labels=label)) == (False, False)
+    assert judged(scanned(bare), bound=label[LABEL_FLASHINFER]) == (False, False)
+    assert judged(scanned(whole, labels={LABEL_FLASHINFER: "sha256:" + "0" * 64})) == (False, False)
+    taken = layer({f"{DIRECTORY}/.wh.flashinfer.lock.json": b""})
+    assert judged(scanned(whole, taken, labels=label)) == (False, False)
+    value = verdict(scanned(whole), (), Policy()).to_json()["headers"]
+    assert value == {"ok": True, "directory": DIRECTORY, "flashinfer": lock.version, "files": len(lock.files)}
+    assert verdict(scanned(bare), (), Policy()).to_json()["headers"] is None
+
+
+def test_every_placed_file_is_noted_by_a_scan(lock: Lock) -> None:
+    assert artifacts.LOCK_NAME == locks.DEFAULT_NAME
+    assert all(artifacts.wanted(f"opt/cubins/{entry.path}") for entry in locks.tree(lock))
+    assert not artifacts.wanted("usr/lib/python3/dist-packages/flashinfer/jit.py")
+
+
+def test_hard_links_to_headers_are_headers(lock: Lock, store: Store) -> None:
+    entry = locks.tree(lock)[0]
+    path, spare = f"{DIRECTORY}/{entry.path}", f"/opt/spare/{entry.path}"
+    files = placed(lock, store)
+    moved = {spare if name == path else name: content for name, content in files.items()}
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        link = tarfile.TarInfo(path.strip("/"))
+        link.type, link.linkname = tarfile.LNKTYPE, spare.strip("/")
+        tar.addfile(link)
+    assert whats(seen(moved)) == ["is missing: a later layer removed it, or it never was there"]
+    assert bundle.judge(scanned(layer(moved), raw.getvalue())).problems == ()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,3 +72,22 @@ def test_what_ends_early_says_so() -> None:
         forward(b"abc", 2).exactly(4)
     assert forward(b"abc", 2).read(4) == b"abc"
     assert forward(b"abc", 2).peek(4) == b"abc"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=80), st.integers(1, 9), st.lists(st.tuples(st.sampled_from("rspf"), st.integers(0, 9))))
+def test_a_digest_sees_every_byte_that_passes_once(data: bytes, step: int, moves: list[tuple[str, int]]) -> None:
+    stream = forward(data + b"abca" * 40, step)
+    stream.skip(min(3, len(data)))
+    before, digest = stream.offset, hashlib.sha256()
+    stream.digest(digest)
+    with contextlib.suppress(CutOffError):
+        for kind, count in moves:
+            if kind == "f":
+                stream.find(KEY, count)
+            else:
+                {"r": stream.read, "s": stream.skip, "p": stream.peek}[kind](count)
+    stream.digest(None)
+    end = stream.offset
+    stream.read(1)
+    assert digest.digest() == hashlib.sha256((data + b"abca" * 40)[before:end]).digest()

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.image.layers import LayerScan, find_release, merge, resolve, scan_layer
+from orchestrator.image.layers import LayerScan, merge, resolve
+from orchestrator.image.scan import find_release, scan_layer
 from orchestrator.image.tar import DamagedArchiveError
 from orchestrator.image.unpack import DamagedLayerError
 from tests.support import fatbins

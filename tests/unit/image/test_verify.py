@@ -16,7 +16,8 @@ from orchestrator.image.compare import compare
 from orchestrator.image.kernels import known_ccs
 from orchestrator.image.layers import Copy, Files
 from orchestrator.image.policy import Policy, Requirement
-from orchestrator.image.verify import Scanned, scan_source, verify_image
+from orchestrator.image.scanned import Scanned, scan_source
+from orchestrator.image.verify import verify_image
 from tests.support import fatbins
 
 if TYPE_CHECKING:

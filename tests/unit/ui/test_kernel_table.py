@@ -8,7 +8,8 @@ from rich.console import Console
 from orchestrator.cuda.arch import parse_list
 from orchestrator.image.compare import compare
 from orchestrator.image.policy import Policy
-from orchestrator.image.verify import scan_source, verdict
+from orchestrator.image.scanned import scan_source
+from orchestrator.image.verify import verdict
 from orchestrator.ui import kernel_table
 from tests.support import fatbins
 
