@@ -16,13 +16,14 @@ from pathlib import Path
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # installed for fuzzing alone
 
 with atheris.instrument_imports(include=["orchestrator.image", "orchestrator.cuda"]):
-    from orchestrator.image import cubin
+    from orchestrator.image import bundle, cubin
     from orchestrator.image.code import FileCode, read_file
     from orchestrator.image.elf import DamagedFileError
     from orchestrator.image.forward import Forward
     from orchestrator.image.kernels import how_served
     from orchestrator.image.layers import LayerScan, merge
     from orchestrator.image.scan import scan_layer
+    from orchestrator.image.scanned import Scanned
     from orchestrator.image.stream import scan
     from orchestrator.image.tar import DamagedArchiveError
     from orchestrator.image.unpack import DamagedLayerError
@@ -64,7 +65,7 @@ def unpacking(data: bytes) -> None:
 
 
 def layer(data: bytes) -> None:
-    """Two layers out of one input, packed or not, one over the other."""
+    """Two layers out of one input, packed or not, one over the other, and what FlashInfer would find there."""
     half = len(data) // 2 // 512 * 512
     scans: list[LayerScan] = []
     for part in (data[:half], data[half:]):
@@ -75,8 +76,9 @@ def layer(data: bytes) -> None:
                 if LayerScan.from_json(json.loads(json.dumps(found.to_json()))) != found:
                     raise AssertionError("JSON changed it")
                 scans.append(found)
-    merge(scans)
-    merge(reversed(scans))
+    for files in (merge(scans), merge(reversed(scans))):
+        for place in ("/c", "/d/.."):
+            bundle.judge(Scanned(source="x", environment={bundle.CUBIN_DIR: place}, files=files, user="7:8"))
 
 
 def _checksums(part: bytes) -> bytes:
@@ -105,6 +107,8 @@ SEEDS = {
     "layer": [
         fatbins.layer({"usr": None, "usr/a.so": fatbins.library([["80"]]), "b": ("link", "usr/a.so")})
         + fatbins.layer({"usr/.wh.a.so": b"", "c/.wh..wh..opq": b"", "d": ("hard", "usr/a.so"), "e" * 120: "x"}),
+        fatbins.layer({"c/" + "0" * 40 + "/h": "x", "c/flashinfer.lock.json": '{"schema": 1}', "c": None})
+        + fatbins.layer({"c/flashinfer.lock.json": ("hard", "c/" + "0" * 40 + "/h"), "d": ("link", "c")}),
         fatbins.layer({"l" * 300: b"x", "ptxas": b"\x7fELF"}, style=1) + fatbins.layer({"usr": "file now"}),
     ],
 }  # fmt: skip

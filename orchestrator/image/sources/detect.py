@@ -84,11 +84,13 @@ def _scratch(stack: contextlib.ExitStack) -> Path:
 
 
 def _local(path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool) -> Contents:
-    from orchestrator.image.sources import local, oci
+    if path.is_dir() and ((path / "oci-layout").is_file() or (path / "index.json").is_file()):
+        from orchestrator.image.sources import oci
+
+        return oci.open_layout(oci.directory_files(path), str(path), platform=platform)
+    from orchestrator.image.sources import local  # loads the scanner, which a layout with kept scans does not need
 
     if path.is_dir():
-        if (path / "oci-layout").is_file() or (path / "index.json").is_file():
-            return oci.open_layout(oci.directory_files(path), str(path), platform=platform)
         return local.open_directory(path, deep=deep)
     with path.open("rb") as stream:
         head = stream.read(512)
