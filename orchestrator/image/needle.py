@@ -57,8 +57,10 @@ def _memmem() -> Callable[[bytes, int, int, bytes], int] | None:
     """The memmem of glibc, which searches twice as fast as a pattern and lets go of the interpreter; None elsewhere."""
     if glibc() < FAST_GLIBC:
         return None
-    import ctypes
-
+    try:
+        import ctypes
+    except ImportError:  # a Python that was built without libffi
+        return None
     search = ctypes.CDLL(None).memmem
     search.restype = ctypes.c_void_p
     search.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]

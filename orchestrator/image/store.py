@@ -7,11 +7,13 @@ not know what a scan is used for.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from orchestrator.image.layers import SCANNER, LayerScan
 
@@ -55,16 +57,43 @@ class LayerStore:
     def put(self, digest: str, scan: LayerScan, *, deep: bool = False) -> None:
         """Keep a scan; a directory that cannot be written to keeps nothing, which is no error."""
         path = self._path(digest, deep=deep)
-        if path is None:
-            return
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-            with os.fdopen(descriptor, "w") as stream:
-                json.dump(scan.to_json(), stream, separators=(",", ":"))
-            Path(name).replace(path)
+        if path is not None:
+            _write(path, scan.to_json())
+
+    def image(self, key: str) -> Any:
+        """What `put_image` kept under this key, None when nothing is kept (or readable)."""
+        path = self._image_path(key)
+        try:
+            return None if path is None else json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def put_image(self, key: str, value: Any) -> None:
+        """Keep what is known of an image before its layers are read.
+
+        Args:
+            key: The image's own id and what was asked of it.
+            value: For JSON.
+        """
+        path = self._image_path(key)
+        if path is not None:
+            _write(path, value)
+
+    def _image_path(self, key: str) -> Path | None:
+        if self._directory is None:
+            return None
+        return self._directory / f"image-{hashlib.sha256(key.encode()).hexdigest()}-v{SCANNER}.json"
 
     def _path(self, digest: str, *, deep: bool) -> Path | None:
         if self._directory is None or not _DIGEST.fullmatch(digest):
             return None
         return self._directory / f"{digest.replace(':', '-')}-v{SCANNER}{'-deep' if deep else ''}.json"
+
+
+def _write(path: Path, value: Any) -> None:
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(value, stream, separators=(",", ":"))
+        Path(name).replace(path)

@@ -15,6 +15,7 @@ import pytest
 from orchestrator.cuda.arch import parse_list
 from orchestrator.image.policy import Policy
 from orchestrator.image.scanned import scan_source
+from orchestrator.image.sources import engine
 from orchestrator.image.store import LayerStore
 from orchestrator.image.verify import verdict
 from tests.support import fatbins
@@ -168,3 +169,30 @@ def test_the_engine_is_asked_only_for_layers_that_are_new(loaded: str, tmp_path:
         path.write_text(json.dumps(value))
     assert first.files.code
     assert scan_source(f"docker-daemon:{loaded}", store=store).files.code == {}
+
+
+def test_an_image_that_is_known_is_not_saved_again(
+    loaded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LayerStore(tmp_path / "store")
+    first = scan_source(loaded, store=store)
+    saved: list[str] = []
+    save = engine._saved
+
+    def watched(reference: str, *words: Any, **more: Any) -> Any:
+        saved.append(reference)
+        return save(reference, *words, **more)
+
+    monkeypatch.setattr(engine, "_saved", watched)
+    assert scan_source(loaded, store=store) == first
+    assert saved == []
+    for path in (tmp_path / "store").glob("sha256-*"):
+        path.unlink()
+        assert scan_source(loaded, store=store) == first, "one layer is read again"
+        assert saved.pop() == loaded
+    for path in (tmp_path / "store").glob("image-*"):
+        path.write_text('{"layers": 3}')
+    assert scan_source(loaded, store=store) == first
+    assert saved == [loaded]
+    assert scan_source(loaded, store=NOTHING) == first
+    assert saved == [loaded, loaded]

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError, VerificationError
+from orchestrator.image.parallel import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orchestrator.image.layers import LayerScan
-    from orchestrator.image.parallel import Layer
 
 
 class BrokenImageError(VerificationError):
@@ -41,6 +41,29 @@ class Contents:
     user: str = ""
     layers: tuple[Layer, ...] = ()
     files: LayerScan | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known without the bytes of any layer, for `json.dumps`; `from_json` reads it."""
+        names = ("digest", "platform", "labels", "environment", "user")
+        layers = [[layer.digest, layer.size] for layer in self.layers]
+        return {name: getattr(self, name) for name in names} | {"layers": layers}
+
+    @classmethod
+    def from_json(cls, name: str, data: Any) -> Contents | None:
+        """What `to_json` wrote, under a name of its own; None for anything else."""
+        try:
+            layers = tuple(Layer(digest=str(digest), size=int(size)) for digest, size in data["layers"])
+            return cls(
+                name=name,
+                digest=str(data["digest"]),
+                platform=str(data["platform"]),
+                labels=dict(data["labels"]),
+                environment=dict(data["environment"]),
+                user=str(data["user"]),
+                layers=layers,
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 def configured(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +62,10 @@ def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platfor
 
     reference = name.removeprefix(ENGINE).removeprefix(REGISTRY)
     registry.parse_reference(reference)
-    if name.startswith(ENGINE) or (not name.startswith(REGISTRY) and engine.has_image(reference)):
-        return engine.open_saved(
-            reference, _scratch(stack), lambda digest: store.has(digest, deep=deep), platform=platform
+    image = None if name.startswith(REGISTRY) else engine.held(reference)
+    if image is not None or name.startswith(ENGINE):  # of one that it does not hold, the engine says why
+        return engine.open_image(
+            reference, image or engine.Held(), store, partial(_scratch, stack), platform=platform, deep=deep
         )
     try:
         contents, connection = registry.open_image(reference, platform=platform)

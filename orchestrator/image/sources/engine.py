@@ -8,11 +8,13 @@ import os
 import select
 import signal
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.engine.client import docker, docker_command
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
+from orchestrator.image.sources.base import Contents
 from orchestrator.image.sources.oci import open_layout
 from orchestrator.image.sources.spool import spool
 from orchestrator.image.unpack import CHUNK
@@ -22,34 +24,83 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from orchestrator.image.sources.base import Contents
+    from orchestrator.image.store import LayerStore
 
 _POLL = 0.1  # seconds between looks at the wish to stop
 
 
-def has_image(reference: str) -> bool:
-    """Whether the engine holds an image; False also where no engine answers."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """An image that the engine holds.
+
+    Attributes:
+        id: `sha256:…`; whatever the engine saves under it is the same next time.
+        platform: That the engine itself would run, for images that hold several; "" where it does not say.
+    """
+
+    id: str = ""
+    platform: str = ""
+
+
+def held(reference: str) -> Held | None:
+    """What the engine says of an image; None where it holds none of this name, and where no engine answers."""
     try:
-        return docker("image", "inspect", "--format", "{{.Id}}", "--", reference).ok
+        answer = docker("image", "inspect", "--format", "{{json .}}", "--", reference)
     except EnvironmentLacksError:
-        return False
+        return None
+    if not answer.ok:
+        return None
+    try:
+        value = json.loads(answer.stdout)
+    except ValueError:
+        return Held()
+    if not isinstance(value, dict):
+        return Held()
+    parts = [value.get("Os"), value.get("Architecture"), value.get("Variant")]
+    platform = "/".join(str(part) for part in parts if part) if value.get("Os") else ""
+    return Held(id=str(value.get("Id") or ""), platform=platform)
 
 
-def open_saved(reference: str, directory: Path, known: Callable[[str], bool], *, platform: str = "") -> Contents:
-    """The image as the engine saves it.
+def open_image(
+    reference: str,
+    image: Held,
+    store: LayerStore,
+    scratch: Callable[[], Path],
+    *,
+    platform: str = "",
+    deep: bool = False,
+) -> Contents:
+    """An image of the engine; it is saved only if anything of it is not known from before.
 
     Args:
         reference: Of the image, as `docker` understands it.
-        directory: Empty, for the layers that are not known.
-        known: Whether a layer need not be kept, by its digest.
+        image: What `held` said of it.
+        store: Where scans of layers are kept.
+        scratch: Makes an empty directory for the layers that are not known.
         platform: Which one of several.
+        deep: Whether the names of kernels are wanted.
 
     Raises:
         EnvironmentLacksError: No engine, no such image, or no space.
         BrokenImageError: What came is no whole image.
         InterruptedRunError: A stop was asked for.
     """
-    wanted = platform or _platform(reference)
+
+    def known(digest: str) -> bool:
+        return store.has(digest, deep=deep)
+
+    key = f"{image.id} {platform} {image.platform}"
+    kept = Contents.from_json(reference, store.image(key)) if image.id else None
+    if kept is not None and all(known(layer.digest) for layer in kept.layers):
+        return kept
+    contents = _saved(reference, scratch(), known, platform=platform, wanted=platform or image.platform)
+    if image.id:
+        store.put_image(key, contents.to_json())
+    return contents
+
+
+def _saved(reference: str, directory: Path, known: Callable[[str], bool], *, platform: str, wanted: str) -> Contents:
+    """The image as the engine saves it; only layers that are not known are kept in the directory."""
     argv = [*docker_command(), "save", *(["--platform", platform] if platform else []), "--", reference]
     child = process.spawn(argv)
     complaint: list[bytes] = []
@@ -100,15 +151,3 @@ def _refuse(
     text = b"".join(complaint).decode("utf-8", "replace").strip()
     if status > 0 and text:
         raise EnvironmentLacksError(f"docker save {reference}: {text.splitlines()[-1]}") from cause
-
-
-def _platform(reference: str) -> str:
-    """The platform that the engine itself would run, for images that hold several; "" where it does not say."""
-    answer = docker("image", "inspect", "--format", "{{json .}}", "--", reference)
-    try:
-        value = json.loads(answer.stdout) if answer.ok else {}
-    except ValueError:
-        return ""
-    if not isinstance(value, dict) or not value.get("Os"):
-        return ""
-    return "/".join(filter(None, [value.get("Os"), value.get("Architecture"), value.get("Variant")]))
