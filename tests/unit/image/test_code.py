@@ -176,3 +176,22 @@ def test_damage_never_crashes_either_reader(data: bytes, flips: list[tuple[int, 
     found, passing = read_file(bytes(damaged)), streamed(bytes(damaged), 333)
     if not (found and found.damage) and not (passing and passing.damage):
         assert passing == found
+
+
+def test_section_names_may_lie_far_before_the_table() -> None:
+    """As BOLT leaves them, which begins a huge page in between (torch 2.15.0 for aarch64: 874,953 bytes)."""
+    data = fatbins.library([["80"], ["90", "110"]])
+    (table,) = struct.unpack_from("<Q", data, 40)
+
+    def with_gap(gap: int) -> bytes:
+        head = data[:40] + struct.pack("<Q", table + gap) + data[48:table]
+        return head + bytes(gap) + data[table:]
+
+    for gap in (0, 874_953, 2 << 20):
+        found = scan(Forward(iter([with_gap(gap)])), len(data) + gap)
+        assert found == read_file(with_gap(gap))
+        assert found is not None
+        assert (found.containers, found.damage) == (2, "")
+    far = scan(Forward(iter([with_gap(5 << 20)])), len(data) + (5 << 20))
+    assert far is not None
+    assert far.damage == "ELF section names are out of reach"
