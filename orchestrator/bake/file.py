@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.cache.refs import CacheEntries, CachePolicy, entries
+from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,12 @@ class BakeFile:
     target: str
     content: Mapping[str, Any]
     cache: CacheEntries
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """The target itself."""
+        definition: Mapping[str, Any] = self.content["target"][self.target]
+        return definition
 
     @property
     def text(self) -> str:

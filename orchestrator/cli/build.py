@@ -15,7 +15,7 @@ from orchestrator.cli import common
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.build.run import Result
+    from orchestrator.runs.run import Result
 
 
 def register(app: typer.Typer) -> None:
@@ -77,8 +77,8 @@ def register(app: typer.Typer) -> None:
         Without --push, --load or --output the result stays in the build cache: a test that everything builds.
         """
         from orchestrator.bake.file import Output
-        from orchestrator.build.run import Request
-        from orchestrator.build.run import build as run_build
+        from orchestrator.runs.run import Request
+        from orchestrator.runs.run import build as run_build
         from orchestrator.ui.board import make_reporter
         from orchestrator.ui.github import append_summary
 

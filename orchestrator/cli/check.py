@@ -15,7 +15,7 @@ from orchestrator.errors import DriftError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.drift.check import Report
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
 
 
 class CheckFormat(StrEnum):
@@ -66,9 +66,9 @@ def register(app: typer.Typer) -> None:
 
 
 def _check(matrix: Matrix, format_: CheckFormat) -> None:
-    from orchestrator.build.guard import headers
     from orchestrator.drift.check import check
     from orchestrator.drift.evaluate import Buildx
+    from orchestrator.drift.guard import headers
 
     report = check(matrix, buildx=Buildx(root=matrix.root))
     _print(matrix, report, format_)

@@ -14,7 +14,7 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
     from orchestrator.matrix.variants import Plan
 
 SELECT = "Which variants"

@@ -130,7 +130,7 @@ def _lock(
 
 
 def _image_pins(image: str) -> Pins:
-    from orchestrator.image.bundle import image_pins
+    from orchestrator.image.verdict.bundle import image_pins
 
     return image_pins(image)
 
@@ -223,7 +223,7 @@ def _verify(
 def _verify_image(image: str, platform: str, lock: Path) -> None:
     from orchestrator.headers import bundle
     from orchestrator.headers import lock as locks
-    from orchestrator.image.bundle import verify_bundle
+    from orchestrator.image.verdict.bundle import verify_bundle
 
     expected = locks.bundle_digest(bundle.read_lock(lock)) if lock.exists() else ""
     carried = verify_bundle(image, platform=platform, expected=expected)

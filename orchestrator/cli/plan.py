@@ -108,8 +108,8 @@ def _bake(plan: Plan) -> None:
 
 
 def _explain(plan: Plan, name: str) -> None:
-    from orchestrator.build.preview import filter_lines
     from orchestrator.ui import console, plan_view
+    from orchestrator.ui.kernel_preview import filter_lines
 
     found = next((variant for variant in plan.variants if variant.id == name), None)
     if found is None:
@@ -123,7 +123,7 @@ def _explain(plan: Plan, name: str) -> None:
 
 
 def _kernels(plan: Plan) -> None:
-    from orchestrator.build.preview import show_kernels
     from orchestrator.ui import console
+    from orchestrator.ui.kernel_preview import show_kernels
 
     show_kernels(plan, console.out())

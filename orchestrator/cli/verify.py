@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from orchestrator.cuda.arch import Arch
-    from orchestrator.image.parallel import Step
-    from orchestrator.image.policy import Policy
-    from orchestrator.image.scanned import Scanned
-    from orchestrator.image.verify import Verdict
+    from orchestrator.image.layers.parallel import Step
+    from orchestrator.image.verdict.policy import Policy
+    from orchestrator.image.verdict.scanned import Scanned
+    from orchestrator.image.verdict.verify import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -104,8 +104,8 @@ class _Reader:
 
     def read(self, source: str) -> Scanned:
         """Read one source, with progress on standard error."""
-        from orchestrator.image.scanned import scan_source
-        from orchestrator.image.store import LayerStore, default_directory
+        from orchestrator.image.layers.store import LayerStore, default_directory
+        from orchestrator.image.verdict.scanned import scan_source
 
         store = LayerStore(default_directory() if self.keep else None)
         with _progress() as progress:
@@ -201,7 +201,7 @@ def _explicit_promise(archs: str, device: str, given: common.Selection) -> tuple
 
 
 def _variant_promise(given: common.Selection) -> tuple[tuple[Arch, ...], str, Policy]:
-    from orchestrator.image.policy import from_spec
+    from orchestrator.image.verdict.policy import from_spec
 
     plan = common.open_plan(given)
     if len(plan.variants) != 1:
@@ -219,7 +219,7 @@ def _verify(
     given: common.Selection,
     judging: _Judging,
 ) -> None:
-    from orchestrator.image.verify import verdict
+    from orchestrator.image.verdict.verify import verdict
 
     promised, promised_by, policy = promise
     if not promised:
@@ -251,8 +251,8 @@ def _policy(scanned: Scanned, policy: Policy | None, given: common.Selection, ju
     """The policy: of the named variant's matrix, of the matrix at hand for an image built from it, else the default."""
     from dataclasses import replace
 
-    from orchestrator.image.policy import Policy, Requirement, from_spec
-    from orchestrator.image.verify import LABELS
+    from orchestrator.image.verdict.policy import Policy, Requirement, from_spec
+    from orchestrator.image.verdict.verify import LABELS
 
     found = policy
     path = given.directory / given.file if given.directory else given.file
@@ -281,7 +281,7 @@ def _show(result: Verdict, judging: _Judging) -> None:
 
 
 def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) -> None:
-    from orchestrator.image.compare import compare
+    from orchestrator.image.verdict.compare import compare
     from orchestrator.ui import console, kernel_table
 
     if len(sources) != 2:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
+from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift.files import UnreadableError, read_text
 from orchestrator.drift.readers import bake
-from orchestrator.drift.text import Style, write
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift import claims as claimed
 from orchestrator.drift.expect import ClaimError, Expectations, parse_archs
 from orchestrator.drift.files import Files, UnreadableError, outside
 from orchestrator.drift.readers import regex
 from orchestrator.drift.readers.tree import split_pointer
-from orchestrator.drift.text import Style, write
 from orchestrator.drift.words import difference
 from orchestrator.matrix.positions import invalid
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from orchestrator.dockerfile.spans import Found
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.expect import Expected
     from orchestrator.drift.files import File
-    from orchestrator.drift.text import Found
     from orchestrator.errors import Problem
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
     from orchestrator.matrix.schema import ClaimSpec
     from orchestrator.matrix.variants import Variant
 

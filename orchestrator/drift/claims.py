@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from orchestrator.drift.readers import bake, data, dockerfile, regex, requirements, shell, tree
-from orchestrator.drift.text import Found, Source
+from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile.spans import Found, Source
+from orchestrator.drift.readers import bake, data, regex, requirements, shell, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

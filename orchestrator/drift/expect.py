@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from orchestrator.cuda.arch import Arch
     from orchestrator.cuda.toolkit import Toolkit
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
     from orchestrator.matrix.schema import ClaimSpec
     from orchestrator.matrix.variants import Variant
 

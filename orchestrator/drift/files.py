@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from orchestrator.drift.readers import data, dockerfile, shell
-from orchestrator.drift.text import Lines
+from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile.spans import Lines
+from orchestrator.drift.readers import data, shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from orchestrator.dockerfile.read import Declaration
     from orchestrator.drift.evaluate import Buildx
-    from orchestrator.drift.readers.dockerfile import Declaration
     from orchestrator.drift.readers.tree import Node
 
 _MAX_BYTES = 20_000_000

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake, render_matrix
 from orchestrator.cuda.toolkit import first_toolkit
+from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.claims import FENCE
 from orchestrator.drift.files import File, UnreadableError, read_text, walk
 from orchestrator.drift.readers import bake, data, requirements, shell
-from orchestrator.drift.text import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from orchestrator.dockerfile.spans import Found
     from orchestrator.drift.readers.tree import Node
-    from orchestrator.drift.text import Found
 
 _MAX_BYTES = 1_000_000
 _DOCKERFILE = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", re.IGNORECASE)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from orchestrator.drift.check import Disagreement, Edit, Report
     from orchestrator.drift.evaluate import Buildx
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
 
 _ROUNDS = 10  # a fix can uncover another, and a refused one is tried without; a real repository needs two
 

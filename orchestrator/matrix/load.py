@@ -7,11 +7,11 @@ and puts pydantic's errors into words.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import MatrixError, did_you_mean
 from orchestrator.matrix.document import compose
+from orchestrator.matrix.model import Matrix
 from orchestrator.matrix.positions import invalid
 
 if TYPE_CHECKING:
@@ -24,25 +24,6 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 1_000_000
 _OPTIONAL = frozenset({"overrides", "exclude", "publish", "cache", "headers", "verify", "claims", "filter"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Matrix:
-    """A matrix.yaml that was read, with what is needed to point into it.
-
-    Attributes:
-        path: The file.
-        root: Its directory: what relative paths in it start from.
-        spec: The validated values.
-        positions: Where each of them stands.
-        digest: `sha256:…` of the file's bytes.
-    """
-
-    path: Path
-    root: Path
-    spec: MatrixFile
-    positions: Positions
-    digest: str
 
 
 def read(path: Path, *, shown: str = "") -> bytes:

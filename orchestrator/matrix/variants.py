@@ -26,7 +26,7 @@ from orchestrator.matrix.values import VariantValues, blank_fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
     from orchestrator.matrix.positions import Path_
     from orchestrator.matrix.schema import Attest, Exclude, MatrixFile, Override
 

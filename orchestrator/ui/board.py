@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TextIO
 
 from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
-from orchestrator.build.outcome import Status
-from orchestrator.build.reporter import Reporter
+from orchestrator.runs.outcome import Status
+from orchestrator.runs.reporter import Reporter
 from orchestrator.ui.results import STYLES
 from orchestrator.ui.text import clean, duration, middle, short_digest, shorten, signs
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.bake.events import Event
-    from orchestrator.build.outcome import Outcome
+    from orchestrator.runs.outcome import Outcome
 
 __all__ = ["GitHubLines", "LiveBoard", "PlainLines", "Reporter", "make_reporter"]
 

@@ -10,14 +10,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.build.outcome import Status
+from orchestrator.runs.outcome import Status
 from orchestrator.ui.results import SHOWN_LINES, cached_steps, references, summary
 from orchestrator.ui.text import UNICODE, clean, duration, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orchestrator.build.outcome import Outcome
+    from orchestrator.runs.outcome import Outcome
 
 VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST = 900_000

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.image.explain import devices_of
-from orchestrator.image.kernels import Status
-from orchestrator.image.verify import bytes_by_arch, sorted_profiles
+from orchestrator.image.verdict.explain import devices_of
+from orchestrator.image.verdict.kernels import Status
+from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from orchestrator.image.compare import Comparison
-    from orchestrator.image.kernels import Cell, Library
-    from orchestrator.image.verify import Verdict
+    from orchestrator.image.verdict.compare import Comparison
+    from orchestrator.image.verdict.kernels import Cell, Library
+    from orchestrator.image.verdict.verify import Verdict
 
 WORDS = {"all": "●", "part": "◐", "ptx": "○", "none": "✗", "damage": "?"}
 ASCII = {"all": "#", "part": "+", "ptx": "o", "none": "x", "damage": "?"}

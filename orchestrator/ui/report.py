@@ -13,15 +13,15 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.devices import device_names
-from orchestrator.image.kernels import Status
-from orchestrator.image.verify import bytes_by_arch, sorted_profiles
+from orchestrator.image.verdict.kernels import Status
+from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
 from orchestrator.ui.kernel_table import WORDS, level, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from orchestrator.image.kernels import Cell, Library
-    from orchestrator.image.verify import Verdict
+    from orchestrator.image.verdict.kernels import Cell, Library
+    from orchestrator.image.verdict.verify import Verdict
 
 _MAX_PROFILES = 18
 _MEANING = {

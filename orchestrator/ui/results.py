@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.build.outcome import Status
+from orchestrator.runs.outcome import Status
 from orchestrator.ui.text import clean, duration, short_digest, shorten, signs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from orchestrator.build.outcome import Outcome
+    from orchestrator.runs.outcome import Outcome
 
 SHOWN_LINES = 15  # of a failed step's output; the whole of it is in the log
 

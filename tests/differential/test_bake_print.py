@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.bake.file import Output, render
-from orchestrator.bake.preflight import Bake, resolve
+from orchestrator.engine.buildx import BakeCall, resolve
 from orchestrator.matrix import load, variants
 from orchestrator.matrix.layers import Origin, Value
 from tests.support.base import write_rootfs
@@ -125,7 +125,9 @@ def printed(root: Path, values: list[str]) -> tuple[list[str], dict[str, str]]:
     """Arguments and labels as buildx understood them."""
     plan = plan_with(root, values)
     file = render(plan, plan.variants[0])
-    target = resolve(Bake(docker=("docker",), files=("docker-bake.hcl",), root=root), [file])[file.target]
+    target = resolve(
+        BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=root), {file.target: file.definition}
+    )[file.target]
     assert target["args"]["THEIRS"] == "kept-evaluated"
     # names are printed without the escapes
     labels = {name: meant(text) for name, text in target["labels"].items() if name.startswith("l")}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.drift.readers import dockerfile
-from orchestrator.drift.text import Lines
+from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile.spans import Lines
 from tests.support.engine import ROOT
 
 if TYPE_CHECKING:

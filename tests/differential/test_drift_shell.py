@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.readers import shell
-from orchestrator.drift.text import Source
 
 if TYPE_CHECKING:
     from pathlib import Path

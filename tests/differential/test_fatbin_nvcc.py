@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.cuda.toolkit import toolkit_for
-from orchestrator.image.code import FileCode, read_file
-from orchestrator.image.fatbin import RELOCATABLE
-from orchestrator.image.forward import Forward
-from orchestrator.image.stream import scan
+from orchestrator.image.code.fatbin import RELOCATABLE
+from orchestrator.image.code.forward import Forward
+from orchestrator.image.code.library import FileCode, read_file
+from orchestrator.image.code.stream import scan
 from tests.support.engine import call
 from tests.support.toolchain import toolkit
 from tests.support.wheels import containers_of, nvidias_answer, our_answer

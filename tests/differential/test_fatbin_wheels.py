@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.image.code import FileCode, read_file
-from orchestrator.image.fatbin import EXECUTABLE, RELOCATABLE
-from orchestrator.image.forward import Forward
-from orchestrator.image.kernels import how_served
-from orchestrator.image.stream import scan
+from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE
+from orchestrator.image.code.forward import Forward
+from orchestrator.image.code.library import FileCode, read_file
+from orchestrator.image.code.stream import scan
+from orchestrator.image.verdict.kernels import how_served
 from tests.support.engine import call
 from tests.support.toolchain import cuobjdump
 from tests.support.wheels import WHEELS, Wheel, containers_of, counts, nvidias_answer, our_answer, wheel

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cuda.cmake import kernel_families
 from orchestrator.cuda.toolkit import toolkit_for
-from orchestrator.drift.readers.cmake import kernel_families
 from tests.support.artifacts import download
 
 COMMAND = Path(sys.executable).parent / "orchestrate"

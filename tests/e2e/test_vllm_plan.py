@@ -9,7 +9,9 @@ import pytest
 
 from orchestrator.bake import preflight
 from orchestrator.bake.file import Output, render
-from orchestrator.bake.preflight import Arrival, Bake, NotArrivedError
+from orchestrator.bake.preflight import Arrival, NotArrivedError
+from orchestrator.engine import buildx
+from orchestrator.engine.buildx import BakeCall
 from orchestrator.matrix import load, variants
 from orchestrator.matrix.layers import CommandLine
 from tests.support.artifacts import download
@@ -39,9 +41,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[variants.Variant, Arrival]]:
     """Variant and what its target consumes, for all eight."""
     plan = variants.plan(load.load(root / "matrix.yaml"), given=CommandLine(args=args), fact=lambda _name: "0" * 40)
-    bake = Bake(docker=("docker",), files=("docker/docker-bake.hcl",), root=root)
+    bake = BakeCall(docker=("docker",), files=("docker/docker-bake.hcl",), root=root)
     files = [render(plan, variant, output=Output(push=True)) for variant in plan.variants]
-    targets = preflight.resolve(bake, files)
+    targets = buildx.resolve(bake, {file.target: file.definition for file in files})
     return {
         variant.id: (variant, preflight.arrival(bake, file, targets[variant.id]))
         for variant, file in zip(plan.variants, files, strict=True)

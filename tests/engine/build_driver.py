@@ -9,10 +9,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.build.outcome import exit_code
-from orchestrator.build.report import VariantInfo, report, write_report
-from orchestrator.build.scheduler import build_all
-from orchestrator.build.signals import stop_on_signals
+from orchestrator.runs.outcome import exit_code
+from orchestrator.runs.report import VariantInfo, report, write_report
+from orchestrator.runs.scheduler import build_all
+from orchestrator.runs.signals import stop_on_signals
 from orchestrator.ui.board import make_reporter
 from tests.engine.test_build_run import job
 

@@ -11,13 +11,13 @@ from typing import IO
 import pytest
 
 from orchestrator.bake.process import BakeCommand, Stop
-from orchestrator.build.outcome import Status
-from orchestrator.build.reporter import Silent
-from orchestrator.build.scheduler import Job, build_all
 from orchestrator.errors import InterruptedRunError
-from orchestrator.image.parallel import Layer, scan_layers
-from orchestrator.image.store import LayerStore
+from orchestrator.image.layers.parallel import Layer, scan_layers
+from orchestrator.image.layers.store import LayerStore
 from orchestrator.process import run, stoppable
+from orchestrator.runs.outcome import Status
+from orchestrator.runs.reporter import Silent
+from orchestrator.runs.scheduler import Job, build_all
 
 MARK = "ORCHESTRATE_TEST_MARK"
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.bake.process import BakeCommand, Stop
-from orchestrator.build.journal import Journal
-from orchestrator.build.outcome import Outcome, Status, exit_code
-from orchestrator.build.reporter import Silent
-from orchestrator.build.retry import RetryPolicy
-from orchestrator.build.scheduler import Job, build_all
+from orchestrator.runs.journal import Journal
+from orchestrator.runs.outcome import Outcome, Status, exit_code
+from orchestrator.runs.reporter import Silent
+from orchestrator.runs.retry import RetryPolicy
+from orchestrator.runs.scheduler import Job, build_all
 from tests.support.base import write_rootfs
 from tests.support.engine import ROOT, remove_images
 from tests.support.faults import Fault

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.cuda.arch import parse_list
-from orchestrator.image.policy import Policy
-from orchestrator.image.scanned import scan_source
+from orchestrator.image.layers.store import LayerStore
 from orchestrator.image.sources import engine
-from orchestrator.image.store import LayerStore
-from orchestrator.image.verify import verdict
+from orchestrator.image.verdict.policy import Policy
+from orchestrator.image.verdict.scanned import scan_source
+from orchestrator.image.verdict.verify import verdict
 from tests.support import fatbins
 from tests.support.engine import call, remove_images
 from tests.support.layouts import Layout
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from orchestrator.image.scanned import Scanned
+    from orchestrator.image.verdict.scanned import Scanned
 
 NOTHING = LayerStore(None)
 A, B = fatbins.library([["80", "90"], ["80", "p80"]]), fatbins.library([["110"]])

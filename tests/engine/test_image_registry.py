@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.errors import NetworkError, UsageError, VerificationError
-from orchestrator.image.scanned import Scanned, scan_source
-from orchestrator.image.store import LayerStore
+from orchestrator.image.layers.store import LayerStore
+from orchestrator.image.verdict.scanned import Scanned, scan_source
 from tests.support import fatbins
 from tests.support.engine import MakeFaulty, Registry, call
 from tests.support.faults import Fault

@@ -11,10 +11,10 @@ import pytest
 
 from orchestrator.bake import preflight
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.bases import EMPTY, without_bases
+from orchestrator.bake.cache import CacheEntries
 from orchestrator.bake.file import BakeFile, escape
-from orchestrator.bake.preflight import Arrival, Bake
-from orchestrator.cache.refs import CacheEntries
+from orchestrator.dockerfile.bases import EMPTY, without_bases
+from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import MatrixError
 from tests.support.engine import call
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from orchestrator.bake.preflight import Arrival
     from tests.support.engine import Registry
 
 
@@ -211,7 +212,7 @@ def judge(folder: Path, args: dict[str, str], *, text: str = DOCKERFILE, **more:
     (folder / "Dockerfile").write_text(text)
     file = BakeFile(target="v", content={}, cache=CacheEntries())
     target = {"context": ".", "dockerfile": "Dockerfile", "args": {k: escape(v) for k, v in args.items()}, **more}
-    bake = Bake(docker=("docker",), files=(), root=folder)
+    bake = BakeCall(docker=("docker",), files=(), root=folder)
     found = preflight.arrival(bake, file, target)
     places = dict.fromkeys(args, "matrix.yaml:21:5")
     preflight.check(found, variant="v", target="openai", injected=args, places=places)
@@ -273,11 +274,11 @@ def test_an_outline_is_asked_for_once(tmp_path: Path) -> None:
     file = BakeFile(target="v", content={}, cache=CacheEntries())
     target = {"context": ".", "args": {"max_jobs": "2"}}
     memory = tmp_path / "state" / "outlines.json"
-    bake = Bake(docker=("docker",), files=(), root=tmp_path)
+    bake = BakeCall(docker=("docker",), files=(), root=tmp_path)
     first = preflight.arrival(bake, file, target, Outlines(memory))
     known = json.loads(memory.read_text())
     assert list(known.values()) == [first.consumed]
-    nobody = Bake(docker=("docker", "--host=tcp://127.0.0.1:1"), files=(), root=tmp_path)
+    nobody = BakeCall(docker=("docker", "--host=tcp://127.0.0.1:1"), files=(), root=tmp_path)
     assert not preflight.arrival(nobody, file, target, Outlines(memory)).checked  # another engine was never asked
     memory.write_text(json.dumps({key: {"from": "memory"} for key in known}))
     assert preflight.arrival(bake, file, target, Outlines(memory)).consumed == {"from": "memory"}

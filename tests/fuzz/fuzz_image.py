@@ -16,17 +16,18 @@ from pathlib import Path
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # installed for fuzzing alone
 
 with atheris.instrument_imports(include=["orchestrator.image", "orchestrator.cuda"]):
-    from orchestrator.image import bundle, cubin
-    from orchestrator.image.code import FileCode, read_file
-    from orchestrator.image.elf import DamagedFileError
-    from orchestrator.image.forward import Forward
-    from orchestrator.image.kernels import how_served
-    from orchestrator.image.layers import LayerScan, merge
-    from orchestrator.image.scan import scan_layer
-    from orchestrator.image.scanned import Scanned
-    from orchestrator.image.stream import scan
-    from orchestrator.image.tar import DamagedArchiveError
-    from orchestrator.image.unpack import DamagedLayerError
+    from orchestrator.image.code import cubin
+    from orchestrator.image.code.elf import DamagedFileError
+    from orchestrator.image.code.forward import Forward
+    from orchestrator.image.code.library import FileCode, read_file
+    from orchestrator.image.code.stream import scan
+    from orchestrator.image.layers.merge import LayerScan, merge
+    from orchestrator.image.layers.scan import scan_layer
+    from orchestrator.image.layers.tar import DamagedArchiveError
+    from orchestrator.image.layers.unpack import DamagedLayerError
+    from orchestrator.image.verdict import bundle
+    from orchestrator.image.verdict.kernels import how_served
+    from orchestrator.image.verdict.scanned import Scanned
 
 from tests.support import fatbins
 
@@ -58,7 +59,7 @@ def unpacking(data: bytes) -> None:
                 raise AssertionError("another size came out")
             cubin.kernel_names(whole)
     with contextlib.suppress(DamagedFileError):
-        from orchestrator.image.elf import Window
+        from orchestrator.image.code.elf import Window
 
         cubin.bare_architecture(Window(data))
         cubin.is_empty(data)

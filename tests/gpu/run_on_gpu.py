@@ -6,7 +6,7 @@ Needs nvcc and, unless it only predicts, a GPU; Python alone otherwise. Each pro
 `orchestrator.image` (each translation unit for itself), judged with `orchestrator.cuda.coverage`, and then each of its
 kernels is launched in a process of its own, once with lazy and once with eager loading. A container that several units
 share (`-rdc`) is served when each of them runs. What came out on a machine with an H200 is kept in recorded.json, and
-tests/unit/image/test_gpu_record.py replays it.
+tests/unit/image/verdict/test_gpu_record.py replays it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any, Final
 
 from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.toolkit import toolkit_for
-from orchestrator.image import cubin
-from orchestrator.image.code import Folder, read_file
-from orchestrator.image.elf import Window, read_sections
-from orchestrator.image.fatbin import EXECUTABLE, RELOCATABLE, Container, Kind, read_containers
-from orchestrator.image.kernels import how_served, images_of
+from orchestrator.image.code import cubin
+from orchestrator.image.code.elf import Window, read_sections
+from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, Container, Kind, read_containers
+from orchestrator.image.code.library import Folder, read_file
+from orchestrator.image.verdict.kernels import how_served, images_of
 
 RAN, NO_IMAGE, TOO_NEW = "ok", "cudaErrorNoKernelImageForDevice", "cudaErrorUnsupportedPtxVersion"
 NOT_LINKED = "cudaErrorSymbolNotFound"  # instead of NO_IMAGE, where relocatable code was there and could not be linked

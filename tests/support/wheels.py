@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.image.elf import Window, read_sections
-from orchestrator.image.fatbin import EXECUTABLE, RELOCATABLE, Container, read_containers
+from orchestrator.image.code.elf import Window, read_sections
+from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, Container, read_containers
 from tests.support.artifacts import download, unpacked
 from tests.support.engine import call
 from tests.support.toolchain import cuobjdump

@@ -1,4 +1,4 @@
-"""The floor plan of docs/architecture.md, held by a test: a room imports only rooms below it."""
+"""The packages of docs/architecture.md, kept by a test: each imports only packages below it, and no circle of files."""
 
 from __future__ import annotations
 
@@ -9,45 +9,91 @@ import orchestrator
 
 ROOT = Path(orchestrator.__file__).parent
 
-# The ground floor first; rooms of one line do not import each other unless listed in ALLOWED.
+# The lowest first; packages of one line do not import each other.
 FLOORS = [
     ["errors", "cuda"],
+    ["files", "redact", "reference"],
     ["process"],
     ["engine"],
+    ["registry"],
+    ["dockerfile"],
     ["matrix"],
     ["headers"],
-    ["drift"],
-    ["cache"],
     ["bake"],
+    ["cache"],
     ["image"],
-    ["build"],
+    ["drift"],
+    ["runs"],
     ["publish"],
     ["ui"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
+# Inside image/: bytes of code, then layers that hold them, then where layers come from, then what they are worth.
+IMAGE = {name: level for level, name in enumerate(["code", "layers", "sources", "verdict"])}
 
-def imports(path: Path) -> set[str]:
-    """The rooms that a module imports, at any depth of the file."""
+MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports, at any depth of it (`orchestrator.matrix.load`), for types as well."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "orchestrator":
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("orchestrator.")}
-    return found - {"__version__"}
+            found |= {alias.name for alias in node.names if alias.name.startswith("orchestrator.")}
+    return found - {"orchestrator"}
 
 
-def test_rooms_import_only_rooms_below() -> None:
-    rooms = {path: path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")}
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_packages_import_only_packages_below() -> None:
     wrong = [
-        f"{path.relative_to(ROOT)} imports {other}"
-        for path, room in rooms.items()
-        if room not in {"__init__", "__main__"}
-        for other in imports(path)
-        if other != room and LEVEL[other] >= LEVEL[room]
+        f"{module} imports {other}"
+        for module, path in MODULES.items()
+        if room(f"{module}.") not in {"", "__init__", "__main__"}
+        for other in imported(path)
+        if room(other) != room(module) and LEVEL[room(other)] >= LEVEL[room(module)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_parts_of_image_import_only_parts_below() -> None:
+    def level(module: str) -> int:
+        return IMAGE.get(module.split(".")[2], -1) if module.startswith("orchestrator.image.") else -1
+
+    wrong = [
+        f"{module} imports {other}"
+        for module, path in MODULES.items()
+        if level(module) >= 0
+        for other in imported(path)
+        if level(other) > level(module)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    after = {module: imported(path) & MODULES.keys() for module, path in MODULES.items()}
+    settled: set[str] = set()
+    while ready := {module for module, others in after.items() if module not in settled and others <= settled}:
+        settled |= ready
+    circle = {module: sorted(after[module] - settled) for module in after.keys() - settled}
+    assert not circle, circle
+
+
+def test_private_names_stay_in_their_file() -> None:
+    wrong = [
+        f"{module} imports {alias.name} of {node.module}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("orchestrator")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
     ]
     assert not wrong, "\n".join(wrong)
 

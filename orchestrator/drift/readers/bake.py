@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.spans import Found, Style
 from orchestrator.drift.readers import hcl, json_
 from orchestrator.drift.readers.hcl import Expression
-from orchestrator.drift.text import Found, Style
 
 if TYPE_CHECKING:
     from orchestrator.drift.readers.tree import Node

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import json_, toml_, tree, yaml_
-from orchestrator.drift.text import Found, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

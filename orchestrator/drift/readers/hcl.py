@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.drift.text import Style
+from orchestrator.dockerfile.spans import Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

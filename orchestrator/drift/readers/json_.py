@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 
+from orchestrator.dockerfile.spans import Style
 from orchestrator.drift.readers.tree import Node
-from orchestrator.drift.text import Style
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BARE = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null|-?Infinity|NaN")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.drift.text import Found, Style
+from orchestrator.dockerfile.spans import Found, Style
 
 
 def read(text: str, pattern: str) -> list[Found]:

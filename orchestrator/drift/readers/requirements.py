@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orchestrator.drift.text import Source, Style
+from orchestrator.dockerfile.spans import Source, Style
 
 if TYPE_CHECKING:
-    from orchestrator.drift.text import Found
+    from orchestrator.dockerfile.spans import Found
 
 _REQUIREMENT = re.compile(
     r"^[ \t\ufeff]*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)[ \t]*(?:\[[^\]\n]*\])?[ \t]*"

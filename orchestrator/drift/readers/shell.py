@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.drift.readers.words import SHELL_STOP, Variable, Word, place, read_word
+from orchestrator.dockerfile.words import SHELL_STOP, Variable, Word, place, read_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from orchestrator.drift.text import Found, Source
+    from orchestrator.dockerfile.spans import Found, Source
 
 _ASSIGNMENT = re.compile(r"(?P<flag>--build-arg=)?(?P<name>[A-Za-z_]\w*)(?P<add>\+?)=", re.ASCII)
 _HEREDOC = re.compile(r"<<-?[ \t]*([\"'\\]?)([A-Za-z_]\w*)\1?")

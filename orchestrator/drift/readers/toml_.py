@@ -11,8 +11,8 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.dockerfile.spans import Style
 from orchestrator.drift.readers.tree import Node
-from orchestrator.drift.text import Style
 
 _SPACE = re.compile(r"[ \t]*")
 _GAP = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")

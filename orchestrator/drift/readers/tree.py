@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.drift.text import Source, Style
+    from orchestrator.dockerfile.spans import Source, Style
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from orchestrator.dockerfile.spans import Source, Style
 from orchestrator.drift.readers.tree import Node
-from orchestrator.drift.text import Source, Style
 
 _ESCAPES = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError, VerificationError
-from orchestrator.image.parallel import Layer
+from orchestrator.image.layers.parallel import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orchestrator.image.layers import LayerScan
+    from orchestrator.image.layers.merge import LayerScan
 
 
 class BrokenImageError(VerificationError):

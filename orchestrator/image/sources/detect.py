@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError
+from orchestrator.image.layers.store import default_directory
 from orchestrator.image.sources.base import Contents
-from orchestrator.image.store import default_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.image.store import LayerStore
+    from orchestrator.image.layers.store import LayerStore
 
 ENGINE = "docker-daemon:"
 REGISTRY = "docker://"
@@ -112,7 +112,7 @@ def _local(path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platfo
 
 def _archive(path: Path, platform: str) -> Contents:
     """An archive of an image; a tar file without manifests is one file system (`docker export`)."""
-    from orchestrator.image.parallel import Layer
+    from orchestrator.image.layers.parallel import Layer
     from orchestrator.image.sources import oci
 
     files = oci.archive_files(path)
@@ -125,10 +125,10 @@ def _packed_archive(
     path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool
 ) -> Contents:
     """A compressed archive: `docker save IMAGE | gzip`, or a compressed file system."""
-    from orchestrator.image.parallel import Layer
+    from orchestrator.image.layers.parallel import Layer
+    from orchestrator.image.layers.unpack import unpacked
     from orchestrator.image.sources import oci
     from orchestrator.image.sources.spool import spool
-    from orchestrator.image.unpack import unpacked
 
     size = path.stat().st_size
     if not _looks_like_image(path, size):
@@ -140,9 +140,9 @@ def _packed_archive(
 
 def _looks_like_image(path: Path, size: int) -> bool:
     """By the first names: an image's archive begins with blobs or manifests, a file system with its directories."""
-    from orchestrator.image.forward import Forward
-    from orchestrator.image.tar import members
-    from orchestrator.image.unpack import unpacked
+    from orchestrator.image.code.forward import Forward
+    from orchestrator.image.layers.tar import members
+    from orchestrator.image.layers.unpack import unpacked
 
     with path.open("rb") as stream:
         for count, member in enumerate(members(Forward(unpacked(stream, size)))):

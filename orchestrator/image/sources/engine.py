@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import process
 from orchestrator.engine.client import docker, docker_command
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
+from orchestrator.image.layers.unpack import CHUNK
 from orchestrator.image.sources.base import Contents
 from orchestrator.image.sources.oci import open_layout
 from orchestrator.image.sources.spool import spool
-from orchestrator.image.unpack import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import IO
 
-    from orchestrator.image.store import LayerStore
+    from orchestrator.image.layers.store import LayerStore
 
 _POLL = 0.1  # seconds between looks at the wish to stop
 

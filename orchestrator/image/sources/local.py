@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
-from orchestrator.image import code, scan
-from orchestrator.image.elf import MAGIC as ELF
-from orchestrator.image.fatbin import KEY
-from orchestrator.image.forward import CutOffError, Forward
-from orchestrator.image.layers import LayerScan
+from orchestrator.image.code import library as code
+from orchestrator.image.code.elf import MAGIC as ELF
+from orchestrator.image.code.fatbin import KEY
+from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.layers import scan
+from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.tar import Member, Type, normalise
+from orchestrator.image.layers.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
 from orchestrator.image.sources.base import Contents
-from orchestrator.image.tar import Member, Type, normalise
-from orchestrator.image.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

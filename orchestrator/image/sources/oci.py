@@ -11,10 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.image.forward import CutOffError
-from orchestrator.image.parallel import Layer
+from orchestrator.image.code.forward import CutOffError
+from orchestrator.image.layers.parallel import Layer
+from orchestrator.image.layers.tar import Type, members
 from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured
-from orchestrator.image.tar import Type, members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

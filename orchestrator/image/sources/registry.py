@@ -18,10 +18,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.errors import NetworkError, OrchestrateError, UsageError, VerificationError
-from orchestrator.image.parallel import Layer
+from orchestrator.image.layers.parallel import Layer
+from orchestrator.image.layers.unpack import CHUNK
 from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured
 from orchestrator.image.sources.oci import MAX_JSON
-from orchestrator.image.unpack import CHUNK
 
 if TYPE_CHECKING:
     import contextlib

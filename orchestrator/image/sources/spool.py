@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError
-from orchestrator.image.forward import CutOffError, Forward
+from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.layers.tar import Type, members
 from orchestrator.image.sources.base import BrokenImageError
 from orchestrator.image.sources.oci import Range
-from orchestrator.image.tar import Type, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.bake.preflight import Arrival, Bake, NotArrivedError, check, last_error, local_paths
+from orchestrator.bake.preflight import Arrival, NotArrivedError, check
+from orchestrator.bake.privileges import local_paths
+from orchestrator.engine.buildx import BakeCall, last_error
 
 
 def test_the_command() -> None:
-    bake = Bake(docker=("docker", "--context", "x"), files=("a.hcl", "b.json"), root=Path("/r"), builder="b")
+    bake = BakeCall(docker=("docker", "--context", "x"), files=("a.hcl", "b.json"), root=Path("/r"), builder="b")
     assert bake.argv("-f", "v.json") == (
         "docker", "--context", "x", "buildx", "bake", "--builder", "b", "-f", "a.hcl", "-f", "b.json", "-f", "v.json"
     )  # fmt: skip

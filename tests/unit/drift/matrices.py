@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orchestrator.matrix import load
 
 if TYPE_CHECKING:
-    from orchestrator.matrix.load import Matrix
+    from orchestrator.matrix.model import Matrix
 
 BASE = """\
 version: 1

@@ -10,6 +10,7 @@ from orchestrator.matrix import load, variants
 
 if TYPE_CHECKING:
     from orchestrator.matrix.layers import CommandLine
+    from orchestrator.matrix.model import Matrix
 
 EXAMPLE = """\
 version: 1
@@ -73,7 +74,7 @@ variants:
 """
 
 
-def parse(text: str | bytes) -> load.Matrix:
+def parse(text: str | bytes) -> Matrix:
     """The matrix of a text, as `matrix.yaml`."""
     data = text.encode() if isinstance(text, str) else text
     return load.parse(data, path=Path("matrix.yaml"), shown="matrix.yaml")

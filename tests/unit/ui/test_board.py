@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
-from orchestrator.build.outcome import ErrorInfo, Outcome, Status
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
 from orchestrator.ui.board import GitHubLines, LiveBoard, PlainLines, make_reporter
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.build.outcome import ErrorInfo, Outcome, Status, Steps
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.github import MOST, append_summary, markdown
 
 if TYPE_CHECKING:

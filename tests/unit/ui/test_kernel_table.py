@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.cuda.arch import parse_list
-from orchestrator.image.compare import compare
-from orchestrator.image.policy import Policy
-from orchestrator.image.scanned import scan_source
-from orchestrator.image.verify import verdict
+from orchestrator.image.verdict.compare import compare
+from orchestrator.image.verdict.policy import Policy
+from orchestrator.image.verdict.scanned import scan_source
+from orchestrator.image.verdict.verify import verdict
 from orchestrator.ui import kernel_table
 from tests.support import fatbins
 

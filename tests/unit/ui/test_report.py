@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.cuda.arch import parse_list
-from orchestrator.image.policy import Exemption, Policy
-from orchestrator.image.verify import verify_image
+from orchestrator.image.verdict.policy import Exemption, Policy
+from orchestrator.image.verdict.verify import verify_image
 from orchestrator.ui.report import page
 from tests.support import fatbins
 

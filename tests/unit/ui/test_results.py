@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from orchestrator.build.outcome import ErrorInfo, Outcome, Status, Steps
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.results import SHOWN_LINES, failure_lines, show_results, summary
 from orchestrator.ui.text import clean, duration, short_digest, shorten
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.dockerfile.spans import Style
 from orchestrator.drift.readers import bake
-from orchestrator.drift.text import Style
 
 HCL = """\
 # comment with "quotes" and { braces

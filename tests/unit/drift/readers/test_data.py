@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.dockerfile.spans import Found, Style, write
 from orchestrator.drift.readers import data, shell, tree
-from orchestrator.drift.text import Found, Style, write
 
 PIPELINE = """\
 env:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.cuda.cmake import kernel_families
 from orchestrator.cuda.toolkit import toolkit_for
+from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.readers import regex, requirements
-from orchestrator.drift.readers.cmake import kernel_families
-from orchestrator.drift.text import Source
 
 
 @pytest.mark.parametrize(

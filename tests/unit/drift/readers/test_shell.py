@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.dockerfile.spans import Source, Style
 from orchestrator.drift.readers import shell
-from orchestrator.drift.text import Source, Style
 
 BRANCHES = """\
 #!/usr/bin/env bash

@@ -1,0 +1,58 @@
+"""What a resolved target reads and writes outside of the project, for explicit `--allow` options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LAYOUT_REFERENCE = re.compile(r"(:[\w.-]+)?(@sha256:[0-9a-f]+)?$", re.ASCII)  # oci-layout://DIR:tag@digest
+
+
+def local_paths(root: Path, target: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+    """The directories outside `root` that a resolved target reads and writes, for explicit `--allow` options.
+
+    With `--progress rawjson` buildx skips its own file-system check (measured twice, buildx 0.29.1), so the list is
+    computed here and passed whole: nothing but what the variant names is allowed.
+
+    Returns:
+        (read, write): absolute paths, sorted, each once.
+    """
+    reads = [str(target.get("context") or "."), *(target.get("contexts") or {}).values()]
+    dockerfile = str(target.get("dockerfile") or "")
+    if dockerfile and "://" not in reads[0]:
+        reads.append(str(Path(reads[0], dockerfile).parent))
+    reads += [entry.get("src", "") for entry in _entries(target, "cache-from") if entry.get("type") == "local"]
+    reads += [entry.get("src", "") for entry in _entries(target, "secret") if entry.get("src")]
+    writes = [entry.get("dest", "") for entry in (*_entries(target, "cache-to"), *_entries(target, "output"))]
+    return _outside(root, reads), _outside(root, [str(Path(path).parent) for path in writes if path])
+
+
+def _entries(target: Mapping[str, Any], name: str) -> list[dict[str, str]]:
+    """Entries of a list attribute; buildx prints them as objects, older ones as `a=b,c=d`."""
+    found: list[dict[str, str]] = []
+    for entry in target.get(name) or []:
+        if isinstance(entry, str):
+            found.append(dict(part.partition("=")[::2] for part in entry.split(",")))
+        else:
+            found.append(entry)
+    return found
+
+
+def _outside(root: Path, paths: Sequence[str]) -> list[str]:
+    base = root.resolve()
+    outside: set[str] = set()
+    for path in paths:
+        if path.startswith("oci-layout://"):
+            place = _LAYOUT_REFERENCE.sub("", path.removeprefix("oci-layout://"))
+        elif not path or "://" in path or path.startswith(("git@", "target:")):
+            continue
+        else:
+            place = path
+        absolute = Path(base, place).resolve()
+        if not absolute.is_relative_to(base):
+            outside.add(str(absolute))
+    return sorted(outside)

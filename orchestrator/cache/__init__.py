@@ -1,1 +1,0 @@
-"""Where layers live between builds."""

@@ -1,0 +1,241 @@
+"""Words as shells and Dockerfiles write them: quotes, escapes, variables, and which characters a fix may replace.
+
+It knows the spelling of one word; what the words of a line mean together is for the readers of shell and Dockerfiles.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.dockerfile.spans import Style
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.dockerfile.spans import Found, Source
+
+SHELL_STOP = frozenset(" \t\r\n;|&()<>")
+DOCKERFILE_STOP = frozenset(" \t\r\n")
+_DEFAULTING = frozenset({":-", "-", ":=", "="})
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variable:
+    """A variable inside a word: `$NAME`, `${NAME}`, `${NAME:-default}`; `name` is "" where we cannot follow it."""
+
+    name: str
+    operator: str
+    start: int
+    end: int
+    default_start: int = 0
+    default_end: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """One word of a text.
+
+    Attributes:
+        start: Offset of its first character.
+        end: Offset after its last one.
+        text: The word with quotes and escapes undone and variables as they are written.
+        parts: The same in parts, variables apart.
+        inner_start: Offset of the first character that a fix replaces (after the quote of a quoted word).
+        inner_end: Offset after the last one.
+        style: How a new value is written there.
+    """
+
+    start: int
+    end: int
+    text: str
+    parts: tuple[str | Variable, ...]
+    inner_start: int
+    inner_end: int
+    style: Style
+
+    def expand(self, text: str, lookup: Callable[[str], str | None]) -> str | None:
+        """The word with its variables followed, or None where one is not known.
+
+        Args:
+            text: The text that the word was read from.
+            lookup: A variable's value, or None if it has none that can be read here.
+        """
+        pieces = []
+        for part in self.parts:
+            piece = part if isinstance(part, str) else _expand(part, text, lookup)
+            if piece is None:
+                return None
+            pieces.append(piece)
+        return "".join(pieces)
+
+
+def _expand(variable: Variable, text: str, lookup: Callable[[str], str | None]) -> str | None:
+    known = lookup(variable.name) if variable.name else None
+    if variable.operator in _DEFAULTING:
+        default = text[variable.default_start : variable.default_end]
+        return known or (None if "$" in default or "`" in default else default)
+    return known if not variable.operator else None
+
+
+def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, where: str = "") -> Found:
+    """What a word says, as a place: a plain value, a default that can be fixed, or a value from elsewhere."""
+    text = source.text
+    variables = [part for part in word.parts if not isinstance(part, str)]
+    if not variables:
+        return source.found(word.text, word.inner_start, word.inner_end, word.style, where=where)
+    (first, *more) = variables
+    value = word.expand(text, lookup)
+    alone = not more and not any(isinstance(part, str) and part for part in word.parts)
+    default = text[first.default_start : first.default_end]
+    literal = first.operator in _DEFAULTING and not any(char in default for char in "$`")
+    if alone and literal and not lookup(first.name):
+        start, end = _unquoted(text, first.default_start, first.default_end)
+        return source.found(text[start:end], start, end, Style.RAW, where=where)
+    return source.found(
+        word.text if value is None else value,
+        word.inner_start,
+        word.inner_end,
+        word.style,
+        where=where,
+        via=f"it comes from {text[first.start : first.end]}",
+        written=word.text,
+    )
+
+
+def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without a pair of quotes around it."""
+    if end - start > 1 and text[start] == text[end - 1] and text[start] in "'\"":
+        return start + 1, end - 1
+    return start, end
+
+
+def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = SHELL_STOP, shell: bool = True) -> Word:
+    """The word that starts at an offset (an empty one where a separator stands there).
+
+    Args:
+        text: The text.
+        at: The offset.
+        escape: The escape character.
+        stop: The characters that end a word.
+        shell: Whether backticks and $(…) run commands, as they do in a shell and not in a Dockerfile.
+
+    A quote that is never closed ends with the text: a reader of strangers' files must not stumble over one.
+    """
+    pos = at
+    parts: list[str | Variable] = []
+    segments: list[Style] = []
+    while pos < len(text) and text[pos] not in stop:
+        char = text[pos]
+        if char == "'":
+            close = text.find("'", pos + 1)
+            close = len(text) if close < 0 else close
+            parts.append(text[pos + 1 : close])
+            segments.append(Style.SINGLE)
+            pos = min(close + 1, len(text))
+        elif char == '"':
+            pos = _double(text, pos + 1, parts, escape, shell=shell)
+            segments.append(Style.DOUBLE)
+        else:
+            if not segments or segments[-1] is not Style.WORD:
+                segments.append(Style.WORD)
+            if char == escape:
+                goes_on = text.startswith(("\n", "\r\n"), pos + 1)  # a line that goes on
+                parts.append("" if goes_on else text[pos + 1 : pos + 2])
+                pos = text.index("\n", pos) + 1 if goes_on else min(pos + 2, len(text))
+            elif char == "$" or (char == "`" and shell):
+                pos = _variable(text, pos, parts, shell=shell)
+            else:
+                parts.append(char)
+                pos += 1
+    quoted = segments in ([Style.SINGLE], [Style.DOUBLE])
+    closed = quoted and pos - at >= 2 and text[pos - 1] == text[at]
+    return Word(
+        start=at,
+        end=pos,
+        text="".join(part if isinstance(part, str) else text[part.start : part.end] for part in parts),
+        parts=tuple(parts),
+        inner_start=at + 1 if closed else at,
+        inner_end=pos - 1 if closed else pos,
+        style=segments[0] if closed else Style.WORD,
+    )
+
+
+def _double(text: str, pos: int, parts: list[str | Variable], escape: str, *, shell: bool) -> int:
+    """Read the inside of "…" into `parts` and give the offset after its closing quote."""
+    while pos < len(text) and text[pos] != '"':
+        char = text[pos]
+        if char == escape and pos + 1 < len(text):
+            following = text[pos + 1]
+            if text.startswith(("\n", "\r\n"), pos + 1):
+                pos = text.index("\n", pos) + 1
+                continue
+            if following in f'"${escape}' or (following == "`" and shell):
+                parts.append(following)
+            else:
+                parts.append(char + following)
+            pos += 2
+        elif char == "$" or (char == "`" and shell):
+            pos = _variable(text, pos, parts, shell=shell)
+        else:
+            parts.append(char)
+            pos += 1
+    return min(pos + 1, len(text))
+
+
+def _variable(text: str, pos: int, parts: list[str | Variable], *, shell: bool) -> int:
+    """Read what `$` or a backtick begins into `parts` and give the offset after it."""
+    if text[pos] == "`":
+        close = text.find("`", pos + 1)
+        end = len(text) if close < 0 else close + 1
+        parts.append(Variable(name="", operator="", start=pos, end=end))
+        return end
+    named = _NAME.match(text, pos + 1)
+    if named:
+        parts.append(Variable(name=named[0], operator="", start=pos, end=named.end()))
+        return named.end()
+    if text[pos + 1 : pos + 2] not in ({"{", "("} if shell else {"{"}):
+        parts.append("$")
+        return pos + 1
+    end = _balanced(text, pos + 1)
+    braced = _BRACED.match(text, pos + 1)
+    if braced is None:
+        parts.append(Variable(name="", operator="", start=pos, end=end))
+    else:
+        default_end = end - 1 if text[end - 1 : end] == "}" else end
+        parts.append(
+            Variable(
+                name=braced[1],
+                operator=braced[2] or "",
+                start=pos,
+                end=end,
+                default_start=min(braced.end(), default_end) if braced[2] else 0,
+                default_end=default_end if braced[2] else 0,
+            )
+        )
+    return end
+
+
+def _balanced(text: str, pos: int) -> int:
+    """The offset after the bracket that closes the one at `pos`; quotes inside are stepped over."""
+    opening = text[pos]
+    closing = {"{": "}", "(": ")"}[opening]
+    depth = 0
+    while pos < len(text):
+        char = text[pos]
+        if char == "\\":
+            pos += 1
+        elif char == "'" and opening == "(":
+            close = text.find("'", pos + 1)
+            pos = len(text) if close < 0 else close
+        elif char == opening:
+            depth += 1
+        elif char == closing:
+            depth -= 1
+            if depth == 0:
+                return pos + 1
+        pos += 1
+    return len(text)

@@ -1,0 +1,1 @@
+"""Device code in files: ELF, fatbins, cubins and PTX, read forward from a stream. Depends on errors alone."""

@@ -1,0 +1,342 @@
+"""The device code of one file, folded: how many translation units hold which set of architectures.
+
+A library has hundreds of containers but a dozen different sets, and judging needs no more. This is the value that is
+cached, sent between processes and judged; it must not know which devices are promised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.image.code import cubin
+from orchestrator.image.code.elf import DamagedFileError, Section, Window, read_header, read_sections
+from orchestrator.image.code.fatbin import EXECUTABLE, KEY, MAX_IMAGES, RELOCATABLE, Kind, read_containers, read_section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from orchestrator.image.code.elf import Source
+    from orchestrator.image.code.fatbin import Container, DeviceImage
+
+Profile = tuple[str, ...]
+"""The tags of one container's images that hold kernels, sorted: ("100f", "90a", "p80")."""
+
+AR_MAGIC = b"!<arch>\n"
+MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hole:
+    """A kernel that one image of a container holds and another image of the same container does not.
+
+    Attributes:
+        kernel: Mangled name.
+        present: Tags of the images that hold it.
+        absent: Tags of the images that hold other kernels but not this one.
+    """
+
+    kernel: str
+    present: Profile
+    absent: Profile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileCode:
+    """The device code of one file.
+
+    Attributes:
+        size: Of the file, in bytes.
+        profiles: Profile -> number of executable containers; containers without a kernel are left out.
+        empty: Executable containers whose cubins hold no kernel.
+        relocatable: Profile -> number of relocatable containers (left from `-rdc` objects): they serve no device.
+        images: Tag -> number of images in executable containers, empty ones included.
+        stored: Tag -> bytes that these images take in the file.
+        isa: Tag of PTX -> newest PTX ISA, as (major, minor).
+        bare: Tag of the cubin that the whole file is (a `.cubin`), or "".
+        holes: Deep mode: kernels missing in one image of their container.
+        kernels: Deep mode: tag -> number of kernels; None when not asked for.
+        damage: Why nothing may be concluded from the file, or "".
+    """
+
+    size: int
+    profiles: Mapping[Profile, int] = field(default_factory=dict)
+    empty: int = 0
+    relocatable: Mapping[Profile, int] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
+    stored: Mapping[str, int] = field(default_factory=dict)
+    isa: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    bare: str = ""
+    holes: tuple[Hole, ...] = ()
+    kernels: Mapping[str, int] | None = None
+    damage: str = ""
+
+    @property
+    def containers(self) -> int:
+        """Executable containers that hold kernels."""
+        return sum(self.profiles.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """A value for `json.dumps`; `from_json` reads it."""
+        data: dict[str, Any] = {"size": self.size}
+        data |= {name: value for name in ("empty", "bare", "damage") if (value := getattr(self, name))}
+        for name in ("profiles", "relocatable"):
+            if folded := getattr(self, name):
+                data[name] = {" ".join(profile): count for profile, count in folded.items()}
+        data |= {name: dict(value) for name in ("images", "stored", "isa", "kernels") if (value := getattr(self, name))}
+        if self.kernels is not None:
+            data["kernels"] = dict(self.kernels)
+            data["holes"] = [[hole.kernel, list(hole.present), list(hole.absent)] for hole in self.holes]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FileCode:
+        """What `to_json` wrote."""
+        values = dict(data)
+        for name in ("profiles", "relocatable"):
+            values[name] = {tuple(key.split()): count for key, count in values.get(name, {}).items()}
+        values["isa"] = {tag: (isa[0], isa[1]) for tag, isa in values.get("isa", {}).items()}
+        values["holes"] = tuple(
+            Hole(kernel=name, present=tuple(present), absent=tuple(absent))
+            for name, present, absent in values.get("holes", [])
+        )
+        return cls(**values)
+
+
+class Folder:
+    """Folds the containers of one file as they are met.
+
+    Args:
+        deep: Open every cubin for the names of its kernels.
+    """
+
+    def __init__(self, *, deep: bool = False) -> None:
+        self.deep = deep
+        self.unpacker = cubin.Unpacker()
+        self._profiles: Counter[Profile] = Counter()
+        self._relocatable: Counter[Profile] = Counter()
+        self._empty = 0
+        self._met = 0
+        self._images: Counter[str] = Counter()
+        self._stored: Counter[str] = Counter()
+        self._isa: dict[str, tuple[int, int]] = {}
+        self._kernels: Counter[str] = Counter()
+        self._holes: list[Hole] = []
+
+    def wants(self, image: DeviceImage) -> bool:
+        """Whether `add` will ask for this image's bytes."""
+        limit = cubin.MAX_OPENED if self.deep else cubin.MAX_TESTED
+        return image.kind is Kind.SASS and image.size <= limit and image.stored <= limit
+
+    def add(self, container: Container, opened: Mapping[int, frozenset[str] | None]) -> None:
+        """Fold one container.
+
+        Args:
+            container: As it was read.
+            opened: Payload offset -> kernel names, of the images that `wants` named; None or absent is "not empty".
+
+        Raises:
+            DamagedFileError: The file holds more images than any library would.
+        """
+        self._met += len(container.images) + 1
+        if self._met > MAX_IMAGES:
+            raise DamagedFileError(f"over {MAX_IMAGES} images of device code")
+        if container.section == RELOCATABLE:
+            self._relocatable[_profile(container.images)] += 1
+            return
+        full = [image for image in container.images if opened.get(image.payload) != frozenset()]
+        for image in container.images:
+            self._images[image.tag] += 1
+            self._stored[image.tag] += image.stored
+            if image.kind is Kind.PTX:
+                self._isa[image.tag] = max(image.isa, self._isa.get(image.tag, (0, 0)))
+        if not container.images or _without_kernels(container, full):
+            self._empty += 1
+            return
+        self._profiles[_profile(full)] += 1
+        if self.deep:
+            self._compare(full, opened)
+
+    def _compare(self, full: list[DeviceImage], opened: Mapping[int, frozenset[str] | None]) -> None:
+        """Note the kernels that one cubin of a container holds and another does not."""
+        named = {image.tag: names for image in full if (names := opened.get(image.payload))}
+        for tag, names in named.items():
+            self._kernels[tag] += len(names)
+        if len(set(named.values())) < 2:
+            return
+        everywhere = frozenset.intersection(*named.values())
+        for kernel in sorted(frozenset.union(*named.values()) - everywhere):
+            if len(self._holes) >= MAX_KERNEL_HOLES:
+                return
+            present = tuple(sorted(tag for tag, names in named.items() if kernel in names))
+            absent = tuple(sorted(tag for tag, names in named.items() if kernel not in names))
+            self._holes.append(Hole(kernel=kernel, present=present, absent=absent))
+
+    def result(self, size: int) -> FileCode | None:
+        """The folded code; None when no container was met.
+
+        Args:
+            size: Of the file, in bytes.
+        """
+        if not self._met:
+            return None
+        return FileCode(
+            size=size,
+            profiles=dict(self._profiles),
+            empty=self._empty,
+            relocatable=dict(self._relocatable),
+            images=dict(self._images),
+            stored=dict(self._stored),
+            isa=dict(self._isa),
+            holes=tuple(self._holes),
+            kernels=dict(self._kernels) if self.deep else None,
+        )
+
+
+def _profile(images: Iterable[DeviceImage]) -> Profile:
+    return tuple(sorted({image.tag for image in images}))
+
+
+def _without_kernels(container: Container, full: list[DeviceImage]) -> bool:
+    """Whether all cubins of a container are empty; its PTX, made from the same source, is empty then too."""
+    cubins = any(image.kind is Kind.SASS for image in container.images)
+    return cubins and not any(image.kind is Kind.SASS for image in full)
+
+
+def open_cubins(
+    images: Iterable[DeviceImage], payload: Callable[[DeviceImage], bytes], folder: Folder
+) -> dict[int, frozenset[str] | None]:
+    """What `Folder.add` wants to know of a container's cubins.
+
+    Deep mode opens all. Otherwise the smallest is opened first and the first one with a kernel is the last: where an
+    image holds code, a smaller one without any was met before (no exception in 16,435 cubins of real wheels).
+
+    Args:
+        images: Of one container.
+        payload: Gives the stored bytes of one of them; asked only for those that `folder` wants.
+        folder: That will get the answer.
+
+    Returns:
+        Payload offset -> kernel names; without deep mode one empty name stands for all.
+
+    Raises:
+        DamagedFileError: One does not unpack, or is no cubin.
+    """
+    opened: dict[int, frozenset[str] | None] = {}
+    wanted = [image for image in images if folder.wants(image)]
+    for image in wanted if folder.deep else sorted(wanted, key=_size):
+        whole = folder.unpacker.unpack(payload(image), image.compression, image.size)
+        if folder.deep:
+            opened[image.payload] = cubin.kernel_names(whole)
+        elif cubin.is_empty(whole):
+            opened[image.payload] = frozenset()
+        else:
+            break
+    return opened
+
+
+def _size(image: DeviceImage) -> int:
+    return image.size
+
+
+def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
+    """The device code of a file that can be read at any place; None when it holds none.
+
+    ELF files, `ar` archives of them, `.fatbin` files and cubins; anything else holds none.
+
+    Args:
+        source: The file.
+        deep: Open every cubin for the names of its kernels.
+
+    Raises:
+        DamagedFileError: The file contradicts itself.
+    """
+    if source.read_at(0, len(AR_MAGIC)) == AR_MAGIC:
+        folder = Folder(deep=deep)
+        for part in _archive_members(source):
+            if read_header(part.read_at(0, 64)) is not None:
+                _fold(part, read_containers(part, read_sections(part)), folder)
+        return folder.result(source.size)
+    folder = Folder(deep=deep)
+    if source.read_at(0, len(KEY)) == KEY:
+        whole = Section(name=EXECUTABLE, type=1, offset=0, size=source.size)
+        _fold(source, read_section(source, whole), folder)
+        return folder.result(source.size)
+    bare = cubin.bare_architecture(source)
+    if bare is not None:
+        return FileCode(size=source.size, bare=f"{bare[0]}{bare[1]}")
+    try:
+        sections = read_sections(source)
+    except DamagedFileError:
+        if not _has_key(source):  # test data of debuggers and linkers: damaged, but nothing to do with GPUs
+            return None
+        raise
+    _fold(source, read_containers(source, sections), folder)
+    return folder.result(source.size)
+
+
+def _has_key(source: Source) -> bool:
+    step = 1 << 20
+    return any(KEY in source.read_at(at, step + len(KEY) - 1) for at in range(0, source.size, step))
+
+
+def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> None:
+    def read(image: DeviceImage) -> bytes:
+        return source.read_at(image.payload, image.stored)
+
+    for container in containers:
+        executable = container.section == EXECUTABLE
+        opened = open_cubins(container.images, read, folder) if executable else {}
+        folder.add(container, opened)
+
+
+class _Part:
+    """A part of another source."""
+
+    __slots__ = ("_start", "_whole", "size")
+
+    def __init__(self, whole: Source, start: int, size: int) -> None:
+        self._whole = whole
+        self._start = start
+        self.size = size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        return self._whole.read_at(self._start + offset, max(0, min(count, self.size - offset)))
+
+
+def archive_member(header: bytes) -> int:
+    """The size in bytes of the `ar` member behind a header of 60 bytes.
+
+    Raises:
+        DamagedFileError: It is no such header.
+    """
+    digits = header[48:58].rstrip(b" ")
+    if len(header) < 60 or header[58:60] != b"`\n" or not digits.isdigit():
+        raise DamagedFileError("ar archive is damaged")
+    return int(digits)
+
+
+def _archive_members(source: Source) -> Iterator[Source]:
+    at = len(AR_MAGIC)
+    while at < source.size:
+        size = archive_member(source.read_at(at, 60))
+        at += 60
+        if at + size > source.size:
+            raise DamagedFileError("ar archive is cut off")
+        yield _Part(source, at, size)
+        at += size + size % 2
+
+
+def read_file(buffer: Any, *, deep: bool = False) -> FileCode | None:
+    """As `read_code`, for bytes or a memory map; a contradiction becomes the result's `damage`."""
+    source = Window(buffer)
+    return guarded(lambda: read_code(source, deep=deep), source.size)
+
+
+def guarded(read: Callable[[], FileCode | None], size: int) -> FileCode | None:
+    """What `read` returns, or, when the file contradicts itself, a value that says why."""
+    try:
+        return read()
+    except DamagedFileError as error:
+        return FileCode(size=size, damage=error.message)

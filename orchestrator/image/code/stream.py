@@ -1,0 +1,251 @@
+"""Device code of a file that is met in a stream: the same answer as `code.read_code`, without going back.
+
+The section table of an ELF file stands at its end, its device code in the middle. So a stream is searched for the eight
+bytes that begin every container, each container is read and hopped over, and the table says at the end which of them
+lay where it counts. This module must not know where a stream comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.image.code import cubin
+from orchestrator.image.code import library as code
+from orchestrator.image.code.elf import (
+    HEADER_BYTES,
+    MACHINE_CUDA,
+    NOBITS,
+    SECTION_BYTES,
+    DamagedFileError,
+    Window,
+    read_header,
+    sections_of,
+)
+from orchestrator.image.code.fatbin import (
+    CONTAINER_BYTES,
+    ENTRY_BYTES,
+    EXECUTABLE,
+    KEY,
+    MAX_GAP,
+    MAX_IMAGES,
+    RELOCATABLE,
+    Container,
+    container_size,
+    read_entry,
+)
+from orchestrator.image.code.forward import Tap
+from orchestrator.image.code.needle import Needle
+
+if TYPE_CHECKING:
+    from orchestrator.image.code.elf import Header, Section
+    from orchestrator.image.code.fatbin import DeviceImage
+    from orchestrator.image.code.forward import Forward
+    from orchestrator.image.code.library import FileCode, Folder
+
+NAMES_NEAR_TABLE = 4 << 20
+"""Bytes on either side of the section table that are kept for the section names. BOLT begins a new huge page between
+the two: 875 kB in libtorch_cuda.so of torch 2.15.0 for aarch64, 2 MiB and what lies in the last pages at most."""
+
+MAX_KEPT = 4 * 1024 * 1024
+"""Bytes of small cubins that are kept of one container until it ends; a container has a dozen of at most 16 KiB."""
+
+MAX_BARE = 64 * 1024 * 1024
+"""A cubin that stands alone is kept whole to read its notes; the largest of flashinfer-cubin has under 2 MB."""
+
+
+_KEY = Needle(KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """One container as it passed, not yet assigned to a section."""
+
+    container: Container
+    zeros: int
+    opened: dict[int, frozenset[str] | None]
+
+
+class _Around:
+    """The bytes around a section table, as a source that knows nothing else of its file."""
+
+    __slots__ = ("_data", "_start", "size")
+
+    def __init__(self, data: bytes, start: int, size: int) -> None:
+        self._data = data
+        self._start = start
+        self.size = size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        first = offset - self._start
+        return self._data[first : first + count] if first >= 0 else b""
+
+
+def scan(stream: Forward, size: int, *, deep: bool = False) -> FileCode | None:
+    """The device code of the next `size` bytes of a stream; None when they hold none.
+
+    Consumes at most these bytes. A file that contradicts itself gives a value with `damage`.
+
+    Args:
+        stream: Stands at the file's first byte.
+        size: Of the file, in bytes.
+        deep: Open every cubin for the names of its kernels.
+
+    Raises:
+        CutOffError: The stream ends before the file does.
+    """
+    end = stream.offset + size
+    head = stream.peek(min(HEADER_BYTES, size))
+    found: FileCode | None = None
+    try:
+        if head.startswith(b"\x7fELF"):
+            folder = code.Folder(deep=deep)
+            bare = _elf(stream, size, folder)
+            found = code.FileCode(size=size, bare=bare) if bare else folder.result(size)
+        elif head.startswith(code.AR_MAGIC):
+            folder = code.Folder(deep=deep)
+            _archive(stream, size, folder)
+            found = folder.result(size)
+        elif head.startswith(KEY):
+            folder = code.Folder(deep=deep)
+            _fatbin(stream, size, folder)
+            found = folder.result(size)
+    except DamagedFileError as error:
+        stream.tap(None)
+        stream.skip(end - stream.offset)
+        return code.FileCode(size=size, damage=error.message)
+    return found
+
+
+def _fatbin(stream: Forward, size: int, folder: Folder) -> None:
+    """A file that is nothing but containers."""
+    start = stream.offset
+    while stream.offset < start + size:
+        met = _container(stream, start, size, folder)
+        inside = met.container
+        folder.add(Container(EXECUTABLE, inside.offset, inside.end, inside.images), met.opened)
+
+
+def _archive(stream: Forward, size: int, folder: Folder) -> None:
+    end = stream.offset + size
+    stream.skip(len(code.AR_MAGIC))
+    while stream.offset < end:
+        member = code.archive_member(stream.read(min(60, end - stream.offset)))
+        last = stream.offset + member
+        if last > end:
+            raise DamagedFileError("ar archive is cut off")
+        if stream.peek(min(4, member)) == b"\x7fELF":
+            _elf(stream, member, folder)
+        stream.skip(min(last + member % 2, end) - stream.offset)
+
+
+def _elf(stream: Forward, size: int, folder: Folder) -> str:
+    """Fold an ELF file; the tag of a cubin that stands alone, else ""."""
+    start = stream.offset
+    header = read_header(stream.peek(min(HEADER_BYTES, size)))
+    if header is None:
+        stream.skip(size)
+        return ""
+    if header.machine == MACHINE_CUDA:
+        if size > MAX_BARE:
+            raise DamagedFileError(f"cubin of {size} bytes")
+        bare = cubin.bare_architecture(Window(stream.exactly(size)))
+        return f"{bare[0]}{bare[1]}" if bare else ""
+    tap = _table_range(header, start, size)
+    stream.tap(tap)
+    met, broken = _search(stream, start, size, folder)
+    stream.tap(None)
+    named = EXECUTABLE.encode() in tap.data or RELOCATABLE.encode() in tap.data
+    if met or broken or named:  # most files of an image hold no device code: their tables need not be read
+        sections = sections_of(header, _Around(bytes(tap.data), tap.start - start, size))
+        _assign(sections, met, broken, folder)
+    return ""
+
+
+def _table_range(header: Header, start: int, size: int) -> Tap:
+    count = header.count or 65_536
+    first = max(0, header.table - NAMES_NEAR_TABLE)
+    last = min(size, header.table + count * SECTION_BYTES + NAMES_NEAR_TABLE)
+    return Tap(start + first, start + max(first, last))
+
+
+def _search(stream: Forward, start: int, size: int, folder: Folder) -> tuple[list[_Met], dict[int, str]]:
+    """Every container of a file, and offset -> reason of what begins like one and is none."""
+    met: list[_Met] = []
+    broken: dict[int, str] = {}
+    images = 0
+    while stream.find(_KEY, start + size - stream.offset):
+        at = stream.offset - start
+        try:
+            met.append(_container(stream, start, size, folder))
+            images += len(met[-1].container.images) + 1
+        except DamagedFileError as error:
+            if len(broken) < MAX_IMAGES:
+                broken[at] = error.message
+            if stream.offset - start == at:
+                stream.skip(1)
+        if images > MAX_IMAGES:
+            raise DamagedFileError(f"over {MAX_IMAGES} images of device code")
+    return met, broken
+
+
+def _container(stream: Forward, start: int, size: int, folder: Folder) -> _Met:
+    """Read the container that the stream stands at, and the zero bytes behind it."""
+    offset = stream.offset - start
+    room = size - offset
+    length = container_size(stream.peek(min(CONTAINER_BYTES, room)))
+    if length > room - CONTAINER_BYTES:
+        raise DamagedFileError(f"fatbin container at {offset} claims {length} bytes, {room - CONTAINER_BYTES} are left")
+    stream.skip(CONTAINER_BYTES)
+    end = offset + CONTAINER_BYTES + length
+    images: list[DeviceImage] = []
+    opened: dict[int, frozenset[str] | None] = {}
+    kept: dict[int, bytes] = {}
+    room_to_keep = MAX_KEPT
+    while (at := stream.offset - start) < end:
+        image = read_entry(stream.peek(min(ENTRY_BYTES, end - at)), at, end - at)
+        stream.skip(image.payload - at)
+        images.append(image)
+        if folder.deep and folder.wants(image):
+            stored = stream.exactly(image.stored)
+            opened |= code.open_cubins([image], lambda _, stored=stored: stored, folder)  # type: ignore[misc]  # bound now
+        elif folder.wants(image) and image.stored <= room_to_keep:
+            room_to_keep -= image.stored
+            kept[image.payload] = stream.exactly(image.stored)
+        else:
+            stream.skip(image.stored)
+        if len(images) > MAX_IMAGES:
+            raise DamagedFileError(f"fatbin container at {offset} holds over {MAX_IMAGES} images")
+    if not folder.deep:
+        small = [image for image in images if image.payload in kept]
+        opened = code.open_cubins(small, lambda image: kept[image.payload], folder)
+    ahead = stream.peek(min(MAX_GAP - 1, size - end))  # the section may end before these bytes do: _assign judges
+    zeros = len(ahead) - len(ahead.lstrip(b"\0"))
+    stream.skip(zeros)
+    return _Met(Container("", offset, end, tuple(images)), zeros, opened)
+
+
+def _assign(sections: tuple[Section, ...], met: list[_Met], broken: dict[int, str], folder: Folder) -> None:
+    """Give the containers to the sections that they lay in, and check that nothing else lay there.
+
+    Raises:
+        DamagedFileError: A section for device code holds something else.
+    """
+    places = sorted(met, key=lambda one: one.container.offset)
+    for section in sections:
+        if section.name not in (EXECUTABLE, RELOCATABLE) or section.type == NOBITS:
+            continue
+        for at, why in broken.items():
+            if section.offset <= at < section.end:
+                raise DamagedFileError(why)
+        expected, slack = section.offset, 0
+        for one in places:
+            inside = one.container
+            if not section.offset <= inside.offset < section.end:
+                continue
+            if not expected <= inside.offset <= expected + slack or inside.end > section.end:
+                raise DamagedFileError(f"no fatbin container where one must be, at {expected} of {section.name}")
+            folder.add(Container(section.name, inside.offset, inside.end, inside.images), one.opened)
+            expected, slack = inside.end, one.zeros
+        if expected + slack < section.end:
+            raise DamagedFileError(f"no fatbin container where one must be, at {expected} of {section.name}")

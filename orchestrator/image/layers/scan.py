@@ -1,0 +1,162 @@
+"""One layer, read once, forward, into a value small enough to keep for ever under the layer's digest.
+
+This module must not know where layers come from nor what is promised, and what layers together leave for the runtime
+to see is not its concern.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.code.library import FileCode
+from orchestrator.image.code.stream import scan
+from orchestrator.image.layers import artifacts
+from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.tar import Member, Type, members
+from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from orchestrator.image.layers.unpack import Raw
+
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
+_RELEASE = re.compile(rb"Cuda compilation tools, release \d+\.\d+, V(\d+\.\d+\.\d+)[^\d]")
+
+
+def scan_layer(raw: Raw, declared: int, *, deep: bool = False, limit: int | None = None) -> LayerScan:
+    """Read a layer once, forward, in constant memory.
+
+    Args:
+        raw: The layer's bytes as stored: a tar archive, plain or compressed.
+        declared: How many they are, in bytes.
+        deep: Open every cubin for the names of its kernels.
+        limit: Unpacked bytes at most; see `unpack.unpacked`.
+
+    Raises:
+        DamagedLayerError: It does not unpack, or ends early.
+        DamagedArchiveError: It is no tar archive.
+    """
+    chunks = ahead(unpacked(raw, declared, limit=limit))
+    try:
+        reader = Forward(chunks)
+        result = LayerScan()
+        for member in members(reader):
+            add_member(result, member, reader, deep=deep)
+        for _ in chunks:  # to the end: only then has the checksum of the compression been looked at
+            pass
+    except CutOffError as error:
+        raise DamagedLayerError(f"the layer is cut off: {error}") from error
+    finally:
+        chunks.close()
+    return result
+
+
+def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool = False) -> None:
+    """Note one member of a layer.
+
+    Args:
+        result: What is known of the layer so far.
+        member: The member; the reader stands at its payload.
+        reader: The archive.
+        deep: Open every cubin for the names of its kernels.
+    """
+    folder, _, name = member.path.rpartition("/")
+    if name.startswith(_WHITEOUT):
+        if name == _OPAQUE:
+            result.opaque.add(folder)
+        elif not name.startswith(".wh..wh."):  # the rest of AUFS' names mean nothing to anybody else
+            result.whiteouts.add(f"{folder}/{name[4:]}" if folder else name[4:])
+        return
+    if member.type is Type.DIRECTORY:
+        if member.path not in result.directories:
+            result.forget(member.path)
+        result.directories.add(member.path)
+        result.restrict(member.path, artifacts.Access(member.mode, member.uid, member.gid))
+        return
+    result.forget(member.path)
+    if member.type is Type.SYMLINK:
+        result.links[member.path] = member.target
+    elif member.type is Type.HARD_LINK:
+        result.hard_link(member.path, member.target)
+    elif member.type is Type.SPARSE and ".so" in name:
+        result.code[member.path] = FileCode(size=member.size, damage="stored as a sparse file, which is not read")
+    elif member.type is Type.FILE:
+        _add_file(result, member, reader, deep=deep)
+    else:
+        result.plain.add(member.path)
+
+
+def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool) -> None:
+    if not artifacts.wanted(member.path):
+        _add_code(result, member.path, reader, member.size, deep=deep)
+        return
+    digest = hashlib.sha256()
+    reader.digest(digest)
+    end = reader.offset + member.size
+    text = reader.exactly(member.size) if artifacts.is_text(member.path, member.size) else b""
+    _add_code(result, member.path, reader, end - reader.offset, deep=deep)
+    reader.skip(end - reader.offset)
+    reader.digest(None)
+    result.artifacts[member.path] = artifacts.Artifact(
+        sha256=digest.hexdigest(),
+        size=member.size,
+        access=artifacts.Access(member.mode, member.uid, member.gid),
+        text=text.decode(errors="replace"),
+    )
+
+
+def _add_code(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> None:
+    """Note the device code or the release in the next `size` bytes, none of them when the file was read already."""
+    if _COMPILER.search(path) and reader.peek(min(4, size)) == b"\x7fELF":
+        release = find_release(_pieces(reader, size))
+        if release:
+            result.releases[path] = release
+            return
+    elif size and (code := scan(reader, size, deep=deep)):
+        result.code[path] = code
+        return
+    result.plain.add(path)
+
+
+def _pieces(reader: Forward, size: int) -> Iterator[bytes]:
+    while size:
+        step = min(size, 1 << 20)
+        yield reader.exactly(step)
+        size -= step
+
+
+def release_of(path: str, file: Path) -> str:
+    """The release of a ptxas or nvcc that lies in a directory tree, "" for any other file.
+
+    Args:
+        path: In the image.
+        file: Where its bytes are.
+    """
+    if not _COMPILER.search(path):
+        return ""
+    with file.open("rb") as stream:
+        if stream.read(4) != b"\x7fELF":
+            return ""
+        return find_release(iter(lambda: stream.read(1 << 20), b""))
+
+
+def find_release(pieces: Iterable[bytes]) -> str:
+    """The release of a ptxas or nvcc, "13.0.88", by the text that every one of them holds; "" when it is not there.
+
+    Args:
+        pieces: The file's bytes; consumed to the end.
+    """
+    found, tail = "", b""
+    for piece in pieces:
+        match = None if found else _RELEASE.search(tail + piece)
+        if match:
+            found = match[1].decode()
+        tail = piece[-64:]
+    return found

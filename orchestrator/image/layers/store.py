@@ -1,0 +1,99 @@
+"""Scans of layers, kept under the digest of the layer: a second image that shares layers costs nothing.
+
+A layer's bytes never change under its digest, so an entry never expires; a new scanner version has new keys. It must
+not know what a scan is used for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from orchestrator.image.layers.merge import SCANNER, LayerScan
+
+_DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]{64,128}")
+
+
+def default_directory() -> Path:
+    """Where scans are kept: `orchestrate/layers` below $XDG_CACHE_HOME, else below ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orchestrate" / "layers"
+
+
+class LayerStore:
+    """A directory of scans.
+
+    Args:
+        directory: Created when first written to; None keeps nothing.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+
+    def get(self, digest: str, *, deep: bool = False) -> LayerScan | None:
+        """The scan of a layer, None when it is not kept (or not readable, which is the same).
+
+        Args:
+            digest: Of the layer as stored, `sha256:…`; "" for none.
+            deep: Whether kernel names were read.
+        """
+        path = self._path(digest, deep=deep)
+        if path is None:
+            return None
+        try:
+            return LayerScan.from_json(json.loads(path.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
+    def has(self, digest: str, *, deep: bool = False) -> bool:
+        """Whether the scan of a layer is kept and readable."""
+        return self.get(digest, deep=deep) is not None
+
+    def put(self, digest: str, scan: LayerScan, *, deep: bool = False) -> None:
+        """Keep a scan; a directory that cannot be written to keeps nothing, which is no error."""
+        path = self._path(digest, deep=deep)
+        if path is not None:
+            _write(path, scan.to_json())
+
+    def image(self, key: str) -> Any:
+        """What `put_image` kept under this key, None when nothing is kept (or readable)."""
+        path = self._image_path(key)
+        try:
+            return None if path is None else json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def put_image(self, key: str, value: Any) -> None:
+        """Keep what is known of an image before its layers are read.
+
+        Args:
+            key: The image's own id and what was asked of it.
+            value: For JSON.
+        """
+        path = self._image_path(key)
+        if path is not None:
+            _write(path, value)
+
+    def _image_path(self, key: str) -> Path | None:
+        if self._directory is None:
+            return None
+        return self._directory / f"image-{hashlib.sha256(key.encode()).hexdigest()}-v{SCANNER}.json"
+
+    def _path(self, digest: str, *, deep: bool) -> Path | None:
+        if self._directory is None or not _DIGEST.fullmatch(digest):
+            return None
+        return self._directory / f"{digest.replace(':', '-')}-v{SCANNER}{'-deep' if deep else ''}.json"
+
+
+def _write(path: Path, value: Any) -> None:
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(value, stream, separators=(",", ":"))
+        Path(name).replace(path)

@@ -1,0 +1,234 @@
+"""Bundle: the FlashInfer headers inside a finished image, proven from its bytes without running it.
+
+The build's own proof holds for the layer that it made. A later step may delete a header, replace it, take the right to
+read it, install another FlashInfer or put a flashinfer_cubin package before it; the runtime sees the sum of all layers,
+and so does this module. It knows where FlashInfer looks; how an image is read it leaves to the scan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import Problem, UsageError, VerificationError
+from orchestrator.headers import layout, pins
+from orchestrator.headers import lock as locks
+from orchestrator.image.layers import artifacts
+from orchestrator.image.layers.merge import parents, resolve
+from orchestrator.image.verdict.scanned import LABEL_FLASHINFER, scan_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from orchestrator.headers.lock import Lock
+    from orchestrator.headers.pins import Pins
+    from orchestrator.image.layers.artifacts import Artifact
+    from orchestrator.image.verdict.scanned import Scanned
+
+CUBIN_DIR = "FLASHINFER_CUBIN_DIR"
+NO_DOWNLOAD = "FLASHINFER_NO_DOWNLOAD"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """What an image carries.
+
+    Attributes:
+        directory: Where FlashInfer will look, absolute.
+        lock: The lock that lies there, None where none does.
+        problems: Empty when every file is there and right.
+        warnings: What costs something and breaks nothing.
+    """
+
+    directory: str
+    lock: Lock | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """One sentence on a bundle that is whole, "" for any other."""
+        if self.lock is None or self.problems:
+            return ""
+        count = len(self.lock.headers)
+        return f"FlashInfer {self.lock.version}: {count} headers are whole and readable in {self.directory}"
+
+
+def verify_bundle(source: str, *, platform: str = "", expected: str = "") -> Carried:
+    """Whether an image holds a FlashInfer bundle, whole, where FlashInfer looks.
+
+    Args:
+        source: An image, as `orchestrate verify` takes it.
+        platform: Which one of several, "linux/arm64".
+        expected: Bundle digest (`sha256:…`) that it must be, "" for whatever the image says itself.
+
+    Raises:
+        UsageError: It is no image.
+        OrchestrateError: It cannot be read.
+    """
+    return judge(_image(source, platform), expected=expected)
+
+
+def _image(source: str, platform: str) -> Scanned:
+    scanned = scan_source(source, platform=platform)
+    if not scanned.image:
+        raise UsageError(f"{source} is no image: a directory is verified with `orchestrate headers verify DIR`")
+    return scanned
+
+
+def _at(scanned: Scanned, path: str) -> Artifact | None:
+    """The file that a path leads to, through symlinks."""
+    return scanned.files.artifacts.get(resolve(path.strip("/"), scanned.files.links))
+
+
+def image_pins(source: str, *, platform: str = "") -> Pins:
+    """The pins of the FlashInfer that an image has installed, read from its layers.
+
+    Args:
+        source: An image, as `orchestrate verify` takes it.
+        platform: Which one of several, "linux/arm64".
+
+    Raises:
+        UsageError: It has none, or two.
+        OrchestrateError: It cannot be read.
+    """
+    return pins_of(_image(source, platform))
+
+
+def pins_of(scanned: Scanned) -> Pins:
+    """As `image_pins`, of an image that was read."""
+    source = scanned.source
+    known = scanned.files.artifacts
+    found = [match for path in known if (match := artifacts.SOURCE.match(path)) and match[2].endswith("artifacts.py")]
+    if len(found) != 1:
+        places = ", ".join(sorted(f"/{match[1]}" for match in found))
+        raise UsageError(f"{source} has {f'FlashInfer in {places}' if found else 'no FlashInfer installed'}")
+    site = found[0][1]
+    versions = [match[1] for path in known if path.startswith(site) and (match := artifacts.INSTALLED.search(path))]
+
+    def text(name: str) -> str | None:
+        node = _at(scanned, f"{site}/{name}")
+        return None if node is None else node.text
+
+    return pins.read_text(source, text, version=versions[0] if versions else "")
+
+
+def carried(scanned: Scanned, *, expected: str = "") -> Carried | None:
+    """As `judge`, for an image that is bound to hold a bundle; None for any other.
+
+    Bound is what was given one by a build (its label says which), and what has a lock where FlashInfer looks.
+
+    Args:
+        scanned: What was read.
+        expected: Bundle digest (`sha256:…`) that it must be, "" for what the image says itself.
+    """
+    if not (expected or scanned.labels.get(LABEL_FLASHINFER)):
+        directory, _ = _directory(scanned)
+        if not directory or _at(scanned, f"{directory}/{locks.DEFAULT_NAME}") is None:
+            return None
+    return judge(scanned, expected=expected)
+
+
+def judge(scanned: Scanned, *, expected: str = "") -> Carried:
+    """Judge what was read.
+
+    Args:
+        scanned: What was read of an image.
+        expected: Bundle digest (`sha256:…`) that it must be, "" for what its label says, or any.
+    """
+    source = scanned.source
+    expected = expected or scanned.labels.get(LABEL_FLASHINFER, "")
+    directory, problems = _directory(scanned)
+    if not directory:
+        return Carried(directory="", lock=None, problems=tuple(problems))
+    node = _at(scanned, f"{directory}/{locks.DEFAULT_NAME}")
+    if node is None:
+        what = f"no FlashInfer bundle in {directory}: {locks.DEFAULT_NAME} is not there"
+        return Carried(directory=directory, lock=None, problems=(*problems, Problem(file=source, what=what)))
+    try:
+        lock = locks.loads(node.text, where=f"{source}:{directory}/{locks.DEFAULT_NAME}")
+    except VerificationError as error:
+        return Carried(directory=directory, lock=None, problems=(*problems, Problem(file=source, what=error.message)))
+    digest = locks.bundle_digest(lock)
+    if expected and digest != expected:
+        problems.append(
+            Problem(file=source, what="another bundle than the build was given", expected=expected, found=digest)
+        )
+    placed = [f"{directory}/{entry.path}" for entry in locks.tree(lock)]
+    problems += _files(scanned, directory, lock)
+    problems += _unreadable(scanned, placed, scanned.user)
+    problems += _settings(scanned, lock)
+    warnings = []
+    if scanned.files.repeated:
+        warnings.append(f"{scanned.files.repeated:,} bytes of FlashInfer artifacts are in two layers")
+    if not problems and (private := list(_unreadable(scanned, placed, "any other"))):
+        warnings.append(f"{private[0].file}: only some users may read it; under another one FlashInfer would fail")
+    return Carried(directory=directory, lock=lock, problems=tuple(problems), warnings=tuple(warnings))
+
+
+def _directory(scanned: Scanned) -> tuple[str, list[Problem]]:
+    """Where FlashInfer looks: the variable or the package flashinfer_cubin, which wins before 0.6.16."""
+    source, told = scanned.source, scanned.environment.get(CUBIN_DIR, "")
+    packages = [match[1] for path in scanned.files.artifacts if (match := artifacts.PACKAGE.match(path))]
+    versions = _versions(scanned)
+    if packages and (not told or (versions and not _env_first(versions[0]))):
+        package = f"/{packages[0]}/flashinfer_cubin/cubins"
+        if told and resolve(told.strip("/"), scanned.files.links) != package.strip("/"):
+            what = (
+                f"FlashInfer {versions[0]} looks in {package}, because flashinfer_cubin is installed, and not in {told}"
+            )
+            return package, [Problem(file=source, what=what)]
+        return package, []
+    if not told:
+        what = f"{CUBIN_DIR} is not set and flashinfer_cubin is not installed: FlashInfer looks below the user's home"
+        return "", [Problem(file=source, what=what)]
+    return told, []
+
+
+def _versions(scanned: Scanned) -> list[str]:
+    return sorted(match[1] for path in scanned.files.artifacts if (match := artifacts.INSTALLED.search(path)))
+
+
+def _env_first(version: str) -> bool:
+    try:
+        return layout.of(version).env_first
+    except UsageError:  # newer than what is known: the rule of the newest known one
+        return True
+
+
+def _files(scanned: Scanned, directory: str, lock: Lock) -> Iterable[Problem]:
+    for entry in locks.tree(lock):
+        path = f"{directory}/{entry.path}"
+        node = _at(scanned, path)
+        if node is None:
+            yield Problem(file=path, what="is missing: a later layer removed it, or it never was there")
+        elif node.sha256 != entry.sha256:
+            expected, found = f"sha256 {entry.sha256[:12]}…", f"{node.sha256[:12]}…"
+            yield Problem(file=path, what="was changed", expected=expected, found=found)
+
+
+def _unreadable(scanned: Scanned, paths: Iterable[str], user: str) -> Iterator[Problem]:
+    """What keeps a user from reading files: the rights of each, and of the directories on the way to it, once."""
+    files = scanned.files
+    said: set[str] = set()
+    for path in paths:
+        literal, real = path.strip("/"), resolve(path.strip("/"), files.links)
+        node = files.artifacts.get(real)
+        if node is not None and not node.access.allows(user, artifacts.READ):
+            yield Problem(file=path, what=f"user {user} of the image may not read it", hint="chmod a+r")
+        folders = {part for whole in (literal, real) for part in parents(whole)}
+        for folder in sorted(folders & files.closed.keys() - said):
+            said.add(folder)
+            if not files.closed[folder].allows(user, artifacts.ENTER):
+                yield Problem(file=f"/{folder}", what=f"user {user} of the image may not enter it", hint="chmod a+rx")
+
+
+def _settings(scanned: Scanned, lock: Lock) -> Iterable[Problem]:
+    for version in _versions(scanned):
+        if version != lock.version:
+            what = "another FlashInfer is installed than the bundle was made for"
+            yield Problem(file=scanned.source, what=what, expected=lock.version, found=version)
+    if scanned.environment.get(NO_DOWNLOAD) and not lock.complete:
+        what = f"{NO_DOWNLOAD} is set, and the bundle does not hold every cubin: FlashInfer would run another kernel"
+        hint = "leave it unset, or lock the tier cubins"
+        yield Problem(file=scanned.source, what=what, hint=hint)

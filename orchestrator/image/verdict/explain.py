@@ -1,0 +1,186 @@
+"""A verdict in words: what is missing, what a user of that GPU will meet, and what else should be looked at.
+
+It knows judged libraries; it must not know how they were read nor how a report looks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.cuda.arch import parse_arch
+from orchestrator.cuda.coverage import How, serve
+from orchestrator.cuda.devices import device_names
+from orchestrator.errors import Problem
+from orchestrator.image.verdict import findings, kernels
+from orchestrator.image.verdict.kernels import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.cuda.arch import Arch
+    from orchestrator.image.layers.merge import Files
+    from orchestrator.image.verdict.findings import Compiler
+    from orchestrator.image.verdict.kernels import Cell, Library
+
+NO_KERNEL = "no kernel image is available for execution on the device"
+
+
+def devices_of(cc: str) -> str:
+    """`11.0 (Jetson Thor, Jetson T5000)`; the bare number where no GPU is known."""
+    names = device_names(cc)
+    return f"{cc} ({', '.join(names[:3])})" if names else cc
+
+
+def problems(library: Library) -> list[Problem]:
+    """Why a library does not pass, a problem for each device that it does not serve."""
+    failed = [cell for cell in library.cells if cell.status is Status.FAIL]
+    if library.code.damage and failed:
+        return [Problem(file=library.path, what=failed[0].why)]
+    return [
+        Problem(
+            file=library.path,
+            what=f"{devices_of(cell.cc)} is not served: {cell.why}",
+            hint=_consequence(cell),
+        )
+        for cell in failed
+    ]
+
+
+def _consequence(cell: Cell) -> str:
+    """What a user of that GPU will meet."""
+    if not cell.ptx:
+        return f"there it fails with '{NO_KERNEL}'"
+    needs = f"a driver that knows PTX {cell.isa[0]}.{cell.isa[1]}" if cell.isa else "a new enough driver"
+    if cell.ptx == cell.total:
+        return f"there it runs only by compiling PTX at first use, with {needs}; --allow-ptx accepts that"
+    return f"there all other kernels fail with '{NO_KERNEL}', those with PTX are compiled at first use, with {needs}"
+
+
+def holes(library: Library, ccs: Sequence[str]) -> tuple[list[Problem], list[str]]:
+    """Deep mode: what one translation unit holds for some promised devices and lacks for another.
+
+    Guards in the source leave such differences in every real library: kernels that begin with 8.0, variants for old
+    devices alone. So it is a problem only where most devices have the kernel and an older one does: nobody writes a
+    guard that takes a kernel from 11.0 and leaves it to 10.0 and 12.0.
+    """
+    missing: dict[tuple[str, str], list[str]] = {}
+    guarded: dict[tuple[str, str], int] = {}
+    for hole in library.code.holes:
+        present = kernels.images_of(hole.present, library.code.isa)
+        absent = kernels.images_of(hole.absent, library.code.isa)
+        have = [cc for cc in ccs if serve(present, cc).direct]
+        lack = [cc for cc in ccs if cc not in have and serve(absent, cc).direct]
+        if not have or not lack:
+            continue
+        where = " ".join(have)
+        for cc in lack:
+            if len(have) > len(lack) and min(map(_number, have)) < _number(cc):
+                missing.setdefault((cc, where), []).append(hole.kernel)
+        if min(map(_number, have)) > max(map(_number, lack)) or len(have) <= len(lack):
+            guarded[(where, " ".join(lack))] = guarded.get((where, " ".join(lack)), 0) + 1
+    problems = [
+        Problem(
+            file=library.path,
+            what=(
+                f"{_kernels(len(names))} missing for {devices_of(cc)}, though the same translation units hold "
+                f"{'it' if len(names) == 1 else 'them'} for {where}: {_shortened(names)}"
+            ),
+        )
+        for (cc, where), names in missing.items()
+    ]
+    notes = [
+        f"{library.path}: {_kernels(count)} for {where} and not for {lack}, in the same translation units"
+        for (where, lack), count in guarded.items()
+    ]
+    return problems, notes
+
+
+def _kernels(count: int) -> str:
+    return f"{count} kernel{'s' if count != 1 else ''}"
+
+
+def _number(cc: str) -> int:
+    return parse_arch(cc).sm
+
+
+def _shortened(names: Sequence[str]) -> str:
+    shown = ", ".join(name if len(name) <= 80 else f"{name[:77]}..." for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def warnings(
+    files: Files,
+    environment: Mapping[str, str],
+    table: Sequence[Library],
+    promised: Sequence[Arch],
+    compilers: Sequence[Compiler],
+) -> list[str]:
+    """What should be looked at and fails nothing.
+
+    Args:
+        files: What the runtime sees.
+        environment: Of the image.
+        table: The judged libraries.
+        promised: Architectures, as promised.
+        compilers: Every ptxas and nvcc in the image.
+    """
+    found = [
+        f"{library.path}: {devices_of(cell.cc)}: {cell.why}"
+        for library in table
+        for cell in library.cells
+        if cell.status is Status.WARN
+    ]
+    found += [
+        f"{library.path}: not read: {library.code.damage}"
+        for library in table
+        if library.code.damage and not library.required
+    ]
+    ccs = tuple(dict.fromkeys(arch.cc for arch in promised))
+    for library in table:
+        if library.required and not any(cell.status is Status.FAIL for cell in library.cells):
+            found += _odd_units(library, ccs)
+    found += _ptx_promises([library for library in table if library.required], promised)
+    found += [
+        f"{one.path} is of CUDA {one.release}, which cannot target {' '.join(one.cannot)}"
+        for one in compilers
+        if one.cannot
+    ]
+    problem = findings.environment_problem(environment, files)
+    return [*found, problem] if problem else found
+
+
+def _odd_units(library: Library, ccs: Sequence[str]) -> list[str]:
+    """Translation units that serve every promised device but one, an older one among them.
+
+    In specialised libraries this is the shape of a real hole: of nine real wheels one container has it, the fused GDN
+    kernel of vLLM 0.33.0 for aarch64, whose list has 8.6 where 8.7 was meant (compare vLLM #53462).
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for tags in library.code.profiles:
+        images = kernels.images_of(tags, library.code.isa)
+        how = {cc: serve(images, cc) for cc in ccs}
+        have = [cc for cc in ccs if how[cc].direct]
+        lack = [cc for cc in ccs if not how[cc].direct]
+        if len(lack) != 1 or len(have) < 2 or how[lack[0]] is How.PTX:
+            continue
+        if min(map(_number, have)) < _number(lack[0]):
+            found.setdefault(lack[0], []).append(tags)
+    return [
+        f"{library.path}: {sum(library.code.profiles[tags] for tags in sets)} translation unit(s) serve every promised "
+        f"device but {devices_of(cc)}: {'; '.join(' '.join(tags) for tags in sets[:3])}"
+        for cc, sets in found.items()
+    ]
+
+
+def _ptx_promises(libraries: Sequence[Library], promised: Sequence[Arch]) -> list[str]:
+    """`12.0+PTX` promises PTX as well: whether it is there is said, not judged (vLLM's own CMake drops it)."""
+    found = []
+    for arch in promised:
+        tag = f"p{arch.sm}{arch.suffix}"
+        lacking = [one.path for one in libraries if not any(tag in tags for tags in one.code.profiles)]
+        if arch.ptx and lacking:
+            found.append(
+                f"{arch} was promised, but no translation unit of {', '.join(lacking)} holds PTX of it: "
+                f"GPUs of later generations are not served by it"
+            )
+    return found

@@ -1,0 +1,234 @@
+"""The verdict on an image: does it hold what was promised, told from its bytes.
+
+One call reads the source, judges it and says what else is worth knowing. How it is shown is the concern of others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import Problem
+from orchestrator.image.layers import artifacts
+from orchestrator.image.verdict import explain, findings, kernels
+from orchestrator.image.verdict.policy import Policy
+from orchestrator.image.verdict.scanned import LABEL_FLASHINFER, scan_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from orchestrator.cuda.arch import Arch
+    from orchestrator.image.layers.parallel import Step
+    from orchestrator.image.layers.store import LayerStore
+    from orchestrator.image.verdict.bundle import Carried
+    from orchestrator.image.verdict.findings import Compiler, Duplicate
+    from orchestrator.image.verdict.kernels import Library
+    from orchestrator.image.verdict.scanned import Scanned
+
+SCHEMA = 1
+LABELS = {"cuda": "com.orchestrate.cuda", "matrix": "com.orchestrate.matrix", "variant": "com.orchestrate.variant"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What was found, and whether it is what was promised.
+
+    Attributes:
+        scanned: The source.
+        promised: Architectures, as promised; () when nothing was promised and so nothing was judged.
+        promised_by: Where the promise stands: "labels", "--archs", a variant's id.
+        table: The libraries, required ones first, each with a cell for each promised device.
+        problems: Why it does not pass, that of `headers` last.
+        warnings: What should be looked at and does not fail it.
+        compilers: Every ptxas and nvcc in the image.
+        later: Packages that compile on the device's host: name -> version.
+        duplicates: Copies of device code that serve nobody.
+        cubins: Package -> tag -> number of bare cubin files.
+        headers: The FlashInfer bundle, None in what is not bound to hold one.
+    """
+
+    scanned: Scanned
+    promised: tuple[Arch, ...]
+    promised_by: str
+    table: tuple[Library, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+    compilers: tuple[Compiler, ...]
+    later: Mapping[str, str]
+    duplicates: tuple[Duplicate, ...]
+    cubins: Mapping[str, Mapping[str, int]]
+    headers: Carried | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.problems
+
+    @property
+    def ccs(self) -> tuple[str, ...]:
+        """The compute capabilities of the table's columns: the promised ones, or all that are known."""
+        return tuple(dict.fromkeys(arch.cc for arch in self.promised)) or kernels.known_ccs()
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as `--format json` prints it; stable, versioned, documented in docs/verify.md."""
+        return {
+            "schema": SCHEMA,
+            "source": self.scanned.source,
+            "digest": self.scanned.digest,
+            "platform": self.scanned.platform,
+            "promise": {"archs": [str(arch) for arch in self.promised], "from": self.promised_by},
+            "labels": {name: self.scanned.labels.get(label, "") for name, label in LABELS.items()},
+            "ok": self.ok if self.promised or not self.ok else None,
+            "problems": [
+                {"file": problem.file, "what": problem.what, "hint": problem.hint} for problem in self.problems
+            ],
+            "warnings": list(self.warnings),
+            "libraries": [_library(library) for library in self.table],
+            "bytes": bytes_by_arch(self.table),
+            "cubins": {place: dict(counts) for place, counts in self.cubins.items()},
+            "compilers": [
+                {"path": one.path, "release": one.release, "cannot": list(one.cannot)} for one in self.compilers
+            ],
+            "compile_later": dict(self.later),
+            "headers": _headers_json(self.headers),
+            "duplicates": [
+                {"path": one.path, "others": list(one.others), "wasted": one.wasted} for one in self.duplicates
+            ],
+        }
+
+
+def _headers_json(headers: Carried | None) -> dict[str, Any] | None:
+    if headers is None:
+        return None
+    lock = headers.lock
+    return {
+        "ok": not headers.problems,
+        "directory": headers.directory,
+        "flashinfer": lock.version if lock else "",
+        "files": len(lock.files) if lock else 0,
+    }
+
+
+def _library(library: Library) -> dict[str, Any]:
+    code = library.code
+    data: dict[str, Any] = {
+        "path": library.path,
+        "aliases": list(library.aliases),
+        "required": library.required,
+        "size": code.size,
+        "containers": code.containers,
+        "empty": code.empty,
+        "served": {cell.cc: cell.to_json() for cell in library.cells},
+        "images": dict(code.images),
+        "bytes": dict(code.stored),
+        "profiles": [{"containers": count, "archs": list(tags)} for tags, count in sorted_profiles(code.profiles)],
+    }
+    if code.damage:
+        data["damage"] = code.damage
+    if code.kernels is not None:
+        data["kernels"] = dict(code.kernels)
+        data["holes"] = [
+            {"kernel": hole.kernel, "present": list(hole.present), "absent": list(hole.absent)} for hole in code.holes
+        ]
+    return data
+
+
+def sorted_profiles(profiles: Mapping[tuple[str, ...], int]) -> list[tuple[tuple[str, ...], int]]:
+    """Profiles, the most frequent first."""
+    return sorted(profiles.items(), key=lambda one: (-one[1], one[0]))
+
+
+def bytes_by_arch(table: Sequence[Library]) -> dict[str, int]:
+    """Tag -> bytes that its images take in the files: what each architecture costs."""
+    total: dict[str, int] = {}
+    for library in table:
+        for tag, size in library.code.stored.items():
+            total[tag] = total.get(tag, 0) + size
+    return dict(sorted(total.items()))
+
+
+def verify_image(
+    source: str,
+    promised: Sequence[Arch] = (),
+    policy: Policy | None = None,
+    *,
+    promised_by: str = "",
+    platform: str = "",
+    deep: bool = False,
+    bundle: str = "",
+    store: LayerStore | None = None,
+    progress: Callable[[Step], None] | None = None,
+) -> Verdict:
+    """Read and judge an image.
+
+    Args:
+        source: As for `scan_source`.
+        promised: What it must hold; empty takes what its labels say.
+        policy: What counts; by default `Policy()`.
+        promised_by: Where the promise stands.
+        platform: Which one of several, "linux/arm64".
+        deep: Compare kernel by kernel inside each translation unit.
+        bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
+        store: See `scan_source`.
+        progress: See `scan_source`.
+
+    Raises:
+        OrchestrateError: It cannot be read. A verdict that does not pass is no error: see `Verdict.ok`.
+    """
+    scanned = scan_source(source, platform=platform, deep=deep, store=store, progress=progress)
+    given = tuple(promised) or scanned.promised
+    by = promised_by or ("labels" if given else "")
+    return verdict(scanned, given, policy or Policy(), promised_by=by, bundle=bundle)
+
+
+def verdict(
+    scanned: Scanned, promised: Sequence[Arch], policy: Policy, *, promised_by: str = "", bundle: str = ""
+) -> Verdict:
+    """Judge what was read.
+
+    Args:
+        scanned: What was read.
+        promised: What it must hold; empty judges nothing and shows every known device.
+        policy: What counts.
+        promised_by: Where the promise stands.
+        bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
+    """
+    ccs = tuple(dict.fromkeys(arch.cc for arch in promised))
+    table, unmet = kernels.judge(scanned.files, ccs or kernels.known_ccs(), policy, judging=bool(promised))
+    problems: list[Problem] = []
+    if promised:
+        problems += [Problem(file=glob, what="no library with device code matches this requirement") for glob in unmet]
+        if not any(library.required for library in table) and not unmet:
+            problems.append(Problem(file=scanned.source, what="it holds no library with device code"))
+        problems += [problem for library in table if library.required for problem in explain.problems(library)]
+    holes = [explain.holes(library, ccs) for library in table if library.required and promised]
+    problems += [problem for found, _ in holes for problem in found]
+    compilers = findings.compilers(scanned.files, promised)
+    headers = _headers(scanned, bundle)
+    return Verdict(
+        scanned=scanned,
+        promised=tuple(promised),
+        promised_by=promised_by,
+        table=table,
+        problems=(*problems, *(headers.problems if headers else ())),
+        warnings=(
+            *explain.warnings(scanned.files, scanned.environment, table, promised, compilers),
+            *(note for _, notes in holes for note in notes),
+            *(headers.warnings if headers else ()),
+        ),
+        compilers=compilers,
+        later=scanned.files.compile_later,
+        duplicates=findings.duplicates(scanned.files),
+        cubins=findings.bare_cubins(scanned.files),
+        headers=headers,
+    )
+
+
+def _headers(scanned: Scanned, expected: str) -> Carried | None:
+    """The bundle, looked for only where there may be one: most images need not load what knows FlashInfer."""
+    locked = any(path.endswith(artifacts.LOCK_NAME) for path in scanned.files.artifacts)
+    if not scanned.image or not (expected or scanned.labels.get(LABEL_FLASHINFER) or locked):
+        return None
+    from orchestrator.image.verdict.bundle import carried
+
+    return carried(scanned, expected=expected)

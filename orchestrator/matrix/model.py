@@ -1,0 +1,31 @@
+"""`Matrix`: a matrix.yaml that was read, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.matrix.positions import Positions
+    from orchestrator.matrix.schema import MatrixFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matrix:
+    """A matrix.yaml that was read, with what is needed to point into it.
+
+    Attributes:
+        path: The file.
+        root: Its directory: what relative paths in it start from.
+        spec: The validated values.
+        positions: Where each of them stands.
+        digest: `sha256:…` of the file's bytes.
+    """
+
+    path: Path
+    root: Path
+    spec: MatrixFile
+    positions: Positions
+    digest: str

@@ -1,0 +1,1 @@
+"""The registry's HTTP interface: login, manifests with their raw bytes, blobs, deadlines and limits."""

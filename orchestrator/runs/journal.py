@@ -1,0 +1,167 @@
+"""The memory of runs: which variant was built from which inputs, and what it cost.
+
+One file of JSON lines under the state directory, only ever appended to, each entry one write and an fsync: a run that
+is killed in the middle costs at most its own last line. It knows outcomes; it must not know how they came about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.runs.outcome import Outcome, Status, Steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One variant's end in one run.
+
+    Attributes:
+        id: The variant.
+        key: Stands for everything it was built from; equal keys mean equal inputs. "" where the caller knows none.
+        status: How it ended.
+        digest: What was built, `sha256:…`.
+        tags: The references it was given.
+        attempts: How often it was tried.
+        seconds: How long it took.
+        steps: Dockerfile steps.
+        peak: Bytes by which free disk space fell while it ran, at most (of all variants that ran beside it too).
+        at: When, ISO 8601 in UTC.
+    """
+
+    id: str
+    key: str
+    status: Status
+    digest: str | None
+    tags: tuple[str, ...]
+    attempts: int
+    seconds: float
+    steps: Steps
+    peak: int
+    at: str
+
+
+class Journal:
+    """The journal file, read once and then appended to.
+
+    Args:
+        path: The file, `.orchestrate/journal.jsonl` as a rule; it need not exist. Lines that are torn or foreign are
+            passed over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._by_key: dict[tuple[str, str], Entry] = {}
+        self._peaks: dict[str, int] = {}
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError:
+            lines = []
+        for line in lines:
+            entry = _read(line)
+            if entry is not None:
+                self._remember(entry)
+
+    def built(self, variant: str, key: str) -> Entry | None:
+        """The variant's last entry for these inputs if it was built then; None for an empty key."""
+        entry = self._by_key.get((variant, key)) if key else None
+        return entry if entry is not None and entry.status is Status.BUILT else None
+
+    def peak(self, variant: str) -> int:
+        """Bytes of disk that the variant needed in its hungriest run; 0 if unknown."""
+        return self._peaks.get(variant, 0)
+
+    def add(self, outcome: Outcome, *, key: str, peak: int = 0) -> None:
+        """Append an outcome.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        entry = Entry(
+            id=outcome.id,
+            key=key,
+            status=outcome.status,
+            digest=outcome.digest,
+            tags=outcome.tags,
+            attempts=outcome.attempts,
+            seconds=round(outcome.seconds, 3),
+            steps=outcome.steps,
+            peak=peak,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        self._append(_write(entry))
+        self._remember(entry)
+
+    def _remember(self, entry: Entry) -> None:
+        self._by_key[entry.id, entry.key] = entry
+        # The largest of all runs: a run from a warm cache needs next to nothing and says nothing of a cold one.
+        self._peaks[entry.id] = max(entry.peak, self._peaks.get(entry.id, 0))
+
+    def _append(self, line: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # The newline in front ends a line that a killed run left torn; an empty line costs nothing.
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, f"\n{line}\n".encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def skipped(entry: Entry) -> Outcome:
+    """The outcome of a variant that need not be built again."""
+    return Outcome(
+        id=entry.id,
+        status=Status.SKIPPED,
+        digest=entry.digest,
+        tags=entry.tags,
+        steps=entry.steps,
+        notes=(f"built from the same inputs at {entry.at}; not built again (--resume)",),
+    )
+
+
+def _write(entry: Entry) -> str:
+    row = {
+        "schema": _SCHEMA,
+        "id": entry.id,
+        "key": entry.key,
+        "status": entry.status.value,
+        "digest": entry.digest,
+        "tags": list(entry.tags),
+        "attempts": entry.attempts,
+        "seconds": entry.seconds,
+        "steps": {"total": entry.steps.total, "cached": entry.steps.cached},
+        "peak": entry.peak,
+        "at": entry.at,
+    }
+    return json.dumps(row, separators=(",", ":"))
+
+
+def _read(line: bytes) -> Entry | None:
+    try:
+        row: Any = json.loads(line)
+        if row["schema"] != _SCHEMA:
+            return None
+        entry = Entry(
+            id=str(row["id"]),
+            key=str(row["key"]),
+            status=Status(row["status"]),
+            digest=None if row["digest"] is None else str(row["digest"]),
+            tags=tuple(map(str, row["tags"])),
+            attempts=int(row["attempts"]),
+            seconds=float(row["seconds"]),
+            steps=Steps(total=int(row["steps"]["total"]), cached=int(row["steps"]["cached"])),
+            peak=int(row["peak"]),
+            at=str(row["at"]),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return replace(entry, steps=replace(entry.steps, done=entry.steps.total))

@@ -1,0 +1,47 @@
+"""What a run tells whoever shows it. The rooms above implement it; nothing here decides how anything looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from orchestrator.bake.events import Event
+    from orchestrator.runs.outcome import Outcome
+
+
+class Reporter(Protocol):
+    """Hears what happens. Called from several threads at once; an error it raises never harms a build."""
+
+    def started(self, variant: str) -> None:
+        """A variant begins, with its preflight."""
+
+    def attempt(self, variant: str, number: int, of: int) -> None:
+        """Attempt `number` (from 1) of at most `of` begins."""
+
+    def event(self, variant: str, event: Event) -> None:
+        """Its bake said something."""
+
+    def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
+        """Attempt `number` failed for a reason that may pass; the next comes after `seconds`."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A variant ended, whichever way. Told once for each, also for those never started."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def started(self, variant: str) -> None:
+        """See Reporter."""
+
+    def attempt(self, variant: str, number: int, of: int) -> None:
+        """See Reporter."""
+
+    def event(self, variant: str, event: Event) -> None:
+        """See Reporter."""
+
+    def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
+        """See Reporter."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """See Reporter."""

@@ -1,0 +1,71 @@
+"""Dockerfiles without their base images, as text; that the outline stays the same is shown in tests/engine."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.dockerfile.bases import EMPTY, without_bases
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM a:1\nRUN x\n", "FROM scratch\nRUN x\n"),
+        ("FROM --platform=linux/arm64 a AS b\n", "FROM --platform=linux/arm64 scratch AS b\n"),
+        ("ARG A=x\nFROM $A\n", "ARG A=x\nFROM scratch\nARG A\n"),
+        ("ARG A=x\nARG B=${A}:1\nFROM ${B}\n", "ARG A=x\nARG B=${A}:1\nFROM scratch\nARG B\nARG A\n"),
+        ("FROM a AS b\nFROM b\n", "FROM scratch AS b\nFROM b\n"),
+        ("FROM a AS b\nFROM B\n", "FROM scratch AS b\nFROM B\n"),
+        ("FROM scratch\n", "FROM scratch\n"),
+        ("FROM ctx\n", "FROM ctx\n"),
+        ("FROM a\nCOPY --from=b:1 / /\n", f"FROM scratch\nCOPY --from={EMPTY} / /\n"),
+        ("FROM a\nCOPY --from=0 / /\n", "FROM scratch\nCOPY --from=0 / /\n"),
+        ("FROM a\nCOPY --from=ctx / /\n", "FROM scratch\nCOPY --from=ctx / /\n"),
+        ("FROM a\nRUN --mount=type=bind,from=b:1 x\n", f"FROM scratch\nRUN --mount=type=bind,from={EMPTY} x\n"),
+        ("# syntax=x/y:1\nFROM a\n", "FROM scratch\n"),
+        ("# escape=`\n# syntax=x/y:1\nFROM `\n a\n", "# escape=`\nFROM scratch\n"),
+        ("FROM base-${TARGETARCH}\n", "FROM scratch\n"),
+        ("FROM a AS base-amd64\nFROM base-${TARGETARCH}\n", "FROM scratch AS base-amd64\nFROM base-${TARGETARCH}\n"),
+        ("", ""),
+        ("FROM\n", "FROM\n"),
+        ("FROM a b c d\n", "FROM a b c d\n"),
+    ],
+)
+def test_known(text: str, expected: str) -> None:
+    assert without_bases(text, contexts=["ctx"]) == expected
+
+
+def test_an_argument_that_is_passed_decides_which_stage_is_meant() -> None:
+    text = "ARG S=one\nFROM a AS one\nFROM ${S}\n"
+    assert without_bases(text).endswith("FROM ${S}\n")
+    assert without_bases(text, args={"S": "elsewhere:1"}).endswith("FROM scratch\nARG S\n")
+
+
+PIECES = [
+    "FROM ",
+    "ARG ",
+    "A",
+    "a",
+    "=",
+    "${A",
+    "}",
+    ":-",
+    "$",
+    " AS ",
+    "\n",
+    "\\\n",
+    "COPY --from=",
+    "RUN ",
+    '"',
+    "'",
+    "#",
+]
+PIECES += ["--mount=from=", "<<EOF\n", "EOF\n", "syntax=", "\r\n", "`", "0", " ", "\t"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
+@settings(max_examples=200)
+def test_any_text_ends(text: str) -> None:
+    assert isinstance(without_bases(text, contexts=["a"], args={"A": "${A}"}), str)

@@ -1,0 +1,168 @@
+"""Our reader beside Python's own `tarfile`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.layers.tar import DamagedArchiveError, Member, Type, members, normalise
+from tests.support import fatbins
+
+STYLES: list[Literal[0, 1, 2]] = [0, 1, 2]  # ustar, GNU, pax
+
+
+def read(data: bytes) -> list[tuple[Member, bytes]]:
+    stream = Forward(iter([data[at : at + 999] for at in range(0, len(data), 999)]))
+    return [(member, stream.read(member.size)) for member in members(stream)]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_members_of_every_style(style: Literal[0, 1, 2]) -> None:
+    long = "d" * 90 + "/" + "f" * 60
+    content: dict[str, bytes | str | tuple[str, str] | None] = {
+        "usr": None,
+        "usr/a": b"x" * 700,
+        "usr/empty": b"",
+        long: b"long",
+        "usr/link": ("link", "../a"),
+        "usr/hard": ("hard", "usr/a"),
+    }
+    if style != tarfile.USTAR_FORMAT:
+        content["e" * 300] = b"longer"
+        content["usr/far"] = ("link", "t" * 300)
+    found = {member.path: (member, payload) for member, payload in read(fatbins.layer(content, style=style))}
+    assert list(found) == [path.rstrip("/") for path in content]
+    assert found["usr"][0].type is Type.DIRECTORY
+    assert found["usr/a"][1] == b"x" * 700
+    assert found[long][1] == b"long"
+    assert (found["usr/link"][0].type, found["usr/link"][0].target) == (Type.SYMLINK, "../a")
+    assert (found["usr/hard"][0].type, found["usr/hard"][0].target) == (Type.HARD_LINK, "usr/a")
+    if style != tarfile.USTAR_FORMAT:
+        assert found["e" * 300][1] == b"longer"
+        assert found["usr/far"][0].target == "t" * 300
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=1500)), max_size=4), st.sampled_from(STYLES[1:]))
+def test_the_same_members_as_tarfile(entries: list[tuple[str, bytes]], style: Literal[0, 1, 2]) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=style) as archive:
+        for name, content in entries:
+            info = tarfile.TarInfo(f"d/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    expected = []
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
+        for info in archive:
+            stream = archive.extractfile(info)
+            assert stream is not None
+            expected.append((normalise(info.name), stream.read()))
+    assert [(member.path, payload) for member, payload in read(out.getvalue())] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("usr/lib/", "usr/lib"), ("./usr/lib", "usr/lib"), ("/etc//x", "etc/x"), ("../../etc/x", "etc/x"),
+        ("a/../../b", "b"), (".", ""), ("./", ""), ("a/./b", "a/b"), ("..a/b..", "..a/b.."), (".wh.x", ".wh.x"),
+    ],
+)  # fmt: skip
+def test_paths_stay_below_the_root(name: str, path: str) -> None:
+    assert normalise(name) == path
+
+
+def test_sizes_beyond_octal_digits() -> None:
+    """GNU's base-256 numbers, and pax records where eleven digits do not do."""
+    info = tarfile.TarInfo("big")
+    info.size = 9 << 33
+    for style in STYLES[1:]:
+        head = info.tobuf(format=style)
+        stream = Forward(iter([head]))
+        assert next(members(stream)).size == 9 << 33
+
+
+def test_sparse_files_are_told_from_others() -> None:
+    info = tarfile.TarInfo("lib.so")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.name": "real.so"}
+    member = next(members(Forward(iter([info.tobuf(format=tarfile.PAX_FORMAT)]))))
+    assert (member.path, member.type) == ("real.so", Type.SPARSE)
+
+
+def broken(change: str) -> bytes:
+    data = bytearray(fatbins.layer({"usr/a": b"x" * 700}))
+    at = 0
+    if change == "checksum":
+        data[at] ^= 1
+    elif change == "cut":
+        del data[900:]
+    elif change == "no end":
+        del data[512 + 1024 :]
+    elif change == "size":
+        data[124:136] = b"zzzzzzzzzzz\0"
+    elif change == "signed":  # found by fuzzing
+        data[124:136] = b"-0000000640\0"
+    elif change == "negative":
+        data[124:136] = b"\xff" * 12
+    if change in ("size", "signed", "negative"):
+        data[148:156] = b" " * 8
+        data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
+    return bytes(data)
+
+
+@pytest.mark.parametrize("change", ["checksum", "cut", "no end", "size", "signed", "negative"])
+def test_damage_is_an_error(change: str) -> None:
+    with pytest.raises((DamagedArchiveError, CutOffError)):
+        read(broken(change))
+
+
+def test_a_path_is_no_longer_than_a_kernel_would_take() -> None:
+    for style in STYLES[1:]:
+        assert read(fatbins.layer({"y" * 4096: b""}, style=style))
+        with pytest.raises(DamagedArchiveError, match="4097 characters"):
+            read(fatbins.layer({"y" * 4097: b""}, style=style))
+        with pytest.raises(DamagedArchiveError, match="4097 characters"):
+            read(fatbins.layer({"x": ("link", "y" * 4097)}, style=style))
+
+
+def test_a_name_cannot_take_all_memory() -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = b"L", 1 << 40
+    with pytest.raises(DamagedArchiveError, match="name or header"):
+        read(info.tobuf(format=tarfile.GNU_FORMAT))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=5), st.booleans())
+def test_fuzzed_archives_give_members_or_errors(flips: list[tuple[int, int]], repair: bool) -> None:
+    data = bytearray(fatbins.layer({"usr/a": b"x" * 700, "l" * 300: b"y", "s": ("link", "a")}))
+    for at, value in flips:
+        data[at % len(data)] = value
+    if repair:  # a wrong checksum would hide everything behind it
+        for at in range(0, len(data), 512):
+            if any(data[at : at + 100]) and data[at + 257 : at + 262] == b"ustar":
+                data[at + 148 : at + 156] = b" " * 8
+                data[at + 148 : at + 156] = f"{sum(data[at : at + 512]):06o}\0 ".encode()
+    with contextlib.suppress(DamagedArchiveError, CutOffError):
+        read(bytes(data))
+
+
+@pytest.mark.parametrize("key", ["path", "linkpath"])
+def test_a_name_holds_no_zero_byte(key: str) -> None:
+    """Found by fuzzing: such a name came back as two when a kept scan was read."""
+    entry = tarfile.TarInfo("a")
+    entry.pax_headers = {key: "usr/a\0b"}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(entry)
+    with pytest.raises(DamagedArchiveError, match="zero byte"):
+        read(buffer.getvalue())

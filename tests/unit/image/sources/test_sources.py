@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.errors import UsageError, VerificationError
+from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.store import LayerStore
+from orchestrator.image.sources import oci, registry
+from orchestrator.image.sources.base import BrokenImageError
+from orchestrator.image.sources.spool import spool
+from tests.support import fatbins
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYER = fatbins.layer({"lib.so": fatbins.library([["90"]])})
+CONFIG = {
+    "os": "linux", "architecture": "arm64", "variant": "v8",
+    "config": {"Labels": {"com.orchestrate.archs": "9.0"}, "Env": ["PATH=/bin", "A=b=c"]},
+    "rootfs": {"diff_ids": [f"sha256:{hashlib.sha256(LAYER).hexdigest()}"]},
+}  # fmt: skip
+
+
+def blob(files: dict[str, bytes], data: bytes) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    files[f"blobs/sha256/{digest}"] = data
+    return {"digest": f"sha256:{digest}", "size": len(data), "mediaType": "x"}
+
+
+def image(files: dict[str, bytes], config: dict[str, Any], *layers: bytes) -> dict[str, Any]:
+    manifest = {
+        "config": blob(files, json.dumps(config).encode()), "layers": [blob(files, layer) for layer in layers],
+    }  # fmt: skip
+    return blob(files, json.dumps(manifest).encode())
+
+
+def layout(*, platforms: tuple[str, ...] = ("arm64",), nested: bool = False) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    entries = []
+    for machine in platforms:
+        variant = "v8" if machine == "arm64" else ""
+        entry = image(files, {**CONFIG, "architecture": machine, "variant": variant}, gzip.compress(LAYER, mtime=0))
+        entries.append({**entry, "platform": {"os": "linux", "architecture": machine}})
+    notes = {"vnd.docker.reference.type": "attestation-manifest"}
+    unknown = {"os": "unknown", "architecture": "unknown"}
+    entries.append({**image(files, {}), "platform": unknown, "annotations": notes})
+    index = {"manifests": entries}
+    if nested:
+        index = {"manifests": [blob(files, json.dumps(index).encode())]}
+    files["index.json"] = json.dumps(index).encode()
+    files["oci-layout"] = b"{}"
+    return files
+
+
+def archive(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as out:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            out.addfile(info, io.BytesIO(data))
+    return path
+
+
+def directory(path: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_archive_and_a_directory_are_one_layout(tmp_path: Path, nested: bool) -> None:
+    files = layout(nested=nested)
+    packed = archive(tmp_path / "a.tar", files)
+    for places in (oci.archive_files(packed), oci.directory_files(directory(tmp_path / "d", files))):
+        found = oci.open_layout(places, "name")
+        assert found.platform == "linux/arm64"
+        assert found.labels == {"com.orchestrate.archs": "9.0"}
+        assert found.environment == {"PATH": "/bin", "A": "b=c"}
+        (layer,) = found.layers
+        assert layer.path is not None
+        with layer.path.open("rb") as stream:
+            stream.seek(layer.offset)
+            assert gzip.decompress(stream.read(layer.size)) == LAYER
+
+
+def test_a_platform_is_chosen_or_asked_for(tmp_path: Path) -> None:
+    places = oci.directory_files(directory(tmp_path, layout(platforms=("arm64", "amd64"))))
+    assert oci.open_layout(places, "name", platform="linux/amd64").platform == "linux/amd64"
+    assert oci.open_layout(places, "name", platform="linux/arm64/v8").platform == "linux/arm64"
+    with pytest.raises(UsageError, match="several platforms") as caught:
+        oci.open_layout(places, "name")
+    assert "linux/arm64, linux/amd64" in caught.value.hint
+    with pytest.raises(UsageError, match="holds no linux/s390x"):
+        oci.open_layout(places, "name", platform="linux/s390x")
+
+
+def test_what_older_engines_saved(tmp_path: Path) -> None:
+    manifest = [{"Config": "abc.json", "Layers": ["1/layer.tar"]}]
+    files = {
+        "1/layer.tar": LAYER,
+        "abc.json": json.dumps(CONFIG).encode(),
+        "manifest.json": json.dumps(manifest).encode(),
+    }
+    found = oci.open_layout(oci.archive_files(archive(tmp_path / "a.tar", files)), "name")
+    assert found.layers[0].digest == CONFIG["rootfs"]["diff_ids"][0]  # type: ignore[index]  # the test's own value
+    assert found.layers[0].size == len(LAYER)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("index.json", b"{}"), ("index.json", b"[]"), ("index.json", b"{"), ("index.json", b'{"manifests": []}'),
+        ("index.json", b'{"manifests": [{"digest": "../../etc/passwd"}]}'), ("index.json", b'{"manifests": [7]}'),
+        ("manifest.json", b"[]"), ("manifest.json", b'[{"Config": "x", "Layers": []}]'), ("manifest.json", b"7"),
+    ],
+)  # fmt: skip
+def test_damaged_manifests_are_one_error(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(BrokenImageError):
+        oci.open_layout(oci.directory_files(directory(tmp_path, {name: content})), "name")
+
+
+def test_a_layer_that_is_missing(tmp_path: Path) -> None:
+    files = layout()
+    del files[f"blobs/sha256/{hashlib.sha256(gzip.compress(LAYER, mtime=0)).hexdigest()}"]
+    with pytest.raises(BrokenImageError, match="is missing"):
+        oci.open_layout(oci.directory_files(directory(tmp_path, files)), "name")
+
+
+def test_a_streamed_archive_is_laid_down_without_what_is_known(tmp_path: Path) -> None:
+    files = layout()
+    (layer,) = [name for name, data in files.items() if data[:2] == b"\x1f\x8b"]
+    data = archive(tmp_path / "a.tar", files).read_bytes()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    places, written = spool(iter([data]), scratch, lambda _: False, "name")
+    assert oci.open_layout(places, "name").layers[0].size == len(files[layer])
+    assert written == sum(len(content) for content in files.values())
+    again = tmp_path / "again"
+    again.mkdir()
+    places, less = spool(iter([data]), again, lambda digest: digest.endswith(layer[-64:]), "name")
+    assert less == written - len(files[layer])
+    assert oci.open_layout(places, "name").layers[0].size == len(files[layer])
+    for length in (600, 3000):
+        with pytest.raises(VerificationError, match="cut off"):
+            spool(iter([data[:length]]), again, lambda _: False, "name")
+
+
+def test_scans_are_kept_by_digest(tmp_path: Path) -> None:
+    store = LayerStore(tmp_path / "s")
+    digest = f"sha256:{'a' * 64}"
+    scan = LayerScan(plain={"a", "b/c"}, links={"x": "y"})
+    assert store.get(digest) is None
+    store.put(digest, scan)
+    assert store.get(digest) == scan
+    assert not store.has(digest, deep=True)
+    (file,) = (tmp_path / "s").iterdir()
+    for damaged in ("{", "[]", '{"code": 7}'):
+        file.write_text(damaged)
+        assert store.get(digest) is None
+    store.put("sha256:../../x", scan)
+    store.put("", scan)
+    assert len(list((tmp_path / "s").iterdir())) == 1
+    LayerStore(None).put(digest, scan)
+    assert LayerStore(None).get(digest) is None
+
+
+D = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "name", "tag", "digest"),
+    [
+        ("ubuntu", "docker.io", "library/ubuntu", "latest", ""),
+        ("vllm/vllm-openai:v1", "docker.io", "vllm/vllm-openai", "v1", ""),
+        ("ghcr.io/acme/app", "ghcr.io", "acme/app", "latest", ""),
+        ("localhost/app:1", "localhost", "app", "1", ""),
+        ("127.0.0.1:5000/a/b@" + D, "127.0.0.1:5000", "a/b", "", D),
+        ("ghcr.io/a/b:1@" + D, "ghcr.io", "a/b", "1", D),
+        ("docker.io/ubuntu:24.04", "docker.io", "library/ubuntu", "24.04", ""),
+    ],
+)
+def test_references(text: str, host: str, name: str, tag: str, digest: str) -> None:
+    found = registry.parse_reference(text)
+    assert (found.host, found.name, found.tag, found.digest) == (host, name, tag, digest)
+
+
+def test_where_a_registry_answers() -> None:
+    assert registry.parse_reference("127.0.0.1:5000/a").base == "http://127.0.0.1:5000/v2/a"
+    assert registry.parse_reference("ubuntu").base == "https://registry-1.docker.io/v2/library/ubuntu"
+    for wrong in ("UPPER/case", "a b", "x:", "-x", "", "a@sha256:12", "../x"):
+        with pytest.raises(UsageError):
+            registry.parse_reference(wrong)
+
+
+def test_credentials_of_the_docker_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert registry.credentials("ghcr.io") == ("", "")
+    auth = base64.b64encode(b"me:se:cret").decode()
+    config = {
+        "auths": {
+            "ghcr.io": {"auth": auth}, "https://index.docker.io/v1/": {"auth": auth}, "x.io": {"identitytoken": "t"},
+            "y.io": {"auth": "%%%"}, "z.io": 7,
+        }
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert registry.credentials("ghcr.io") == ("me", "se:cret")
+    assert registry.credentials("docker.io") == ("me", "se:cret")
+    assert registry.credentials("x.io") == ("<token>", "t")
+    for none in ("y.io", "z.io", "w.io"):
+        assert registry.credentials(none) == ("", "")
+    (tmp_path / "config.json").write_text("[1")
+    assert registry.credentials("ghcr.io") == ("", "")

@@ -1,0 +1,244 @@
+"""The whole way without a process: directories, wheels and files, read and judged."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.cuda.arch import parse_list
+from orchestrator.errors import UsageError, VerificationError
+from orchestrator.image.code.library import FileCode
+from orchestrator.image.layers.merge import Copy, Files
+from orchestrator.image.verdict import findings
+from orchestrator.image.verdict.compare import compare
+from orchestrator.image.verdict.kernels import known_ccs
+from orchestrator.image.verdict.policy import Policy, Requirement
+from orchestrator.image.verdict.scanned import Scanned, scan_source
+from orchestrator.image.verdict.verify import verify_image
+from tests.support import fatbins
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SITE = "lib/python3.12/site-packages"
+
+
+def tree(root: Path, **files: bytes) -> Path:
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def library(*profiles: str) -> bytes:
+    return fatbins.library([tags.split() for tags in profiles])
+
+
+def test_a_directory_a_wheel_and_a_file_say_the_same(tmp_path: Path) -> None:
+    data = library("90 110", "80 p80")
+    tree(tmp_path / "tree", **{"app/lib.so": data, "app/x.py": b"pass", "app/empty": b""})
+    (tmp_path / "tree/app/link.so").symlink_to("lib.so")
+    with zipfile.ZipFile(tmp_path / "app.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("app/lib.so", data)
+        archive.writestr("app/x.py", "pass")
+    found = [scan_source(str(tmp_path / name)) for name in ("tree", "app.whl", "tree/app/lib.so")]
+    assert [list(one.files.code) for one in found] == [["app/lib.so"], ["app/lib.so"], ["lib.so"]]
+    assert len({json.dumps(code.to_json()) for one in found for code in one.files.code.values()}) == 1
+    assert found[0].files.aliases == {"app/link.so": "app/lib.so"}
+    assert not any(one.image for one in found)
+
+
+def test_the_verdict_names_library_device_and_consequence(tmp_path: Path) -> None:
+    tree(tmp_path, **{"app/lib.so": library("90 100", "90 100"), "app/other.so": library("90 100 110")})
+    result = verify_image(str(tmp_path), parse_list("9.0 11.0"), promised_by="--archs")
+    assert not result.ok
+    (problem,) = result.problems
+    assert problem.file == "app/lib.so"
+    assert "11.0 (Jetson Thor" in problem.what
+    assert "2 translation units" in problem.what
+    assert "no kernel image is available" in problem.hint
+    assert verify_image(str(tmp_path), parse_list("9.0 10.0")).ok
+
+
+def test_ptx_for_everything_has_another_consequence(tmp_path: Path) -> None:
+    tree(tmp_path, **{"lib.so": library("80 p80")})
+    (problem,) = verify_image(str(tmp_path), parse_list("9.0")).problems
+    assert "only by PTX" in problem.what
+    assert "--allow-ptx" in problem.hint
+    assert verify_image(str(tmp_path), parse_list("9.0"), Policy(allow_ptx=True)).ok
+
+
+def test_nothing_to_judge_is_no_pass(tmp_path: Path) -> None:
+    tree(tmp_path, **{"a.txt": b"text"})
+    (problem,) = verify_image(str(tmp_path), parse_list("9.0")).problems
+    assert "no library with device code" in problem.what
+    (problem,) = verify_image(
+        str(tree(tmp_path, **{"lib.so": library("90")})),
+        parse_list("9.0"),
+        Policy(require=(Requirement(glob="*/x.so"),)),
+    ).problems
+    assert problem.file == "*/x.so"
+
+
+def test_without_a_promise_every_known_device_is_shown(tmp_path: Path) -> None:
+    result = verify_image(str(tree(tmp_path, **{"lib.so": library("90")})))
+    assert result.promised == ()
+    assert result.to_json()["ok"] is None, "nothing was judged, which is no pass"
+    assert [cell.cc for cell in result.table[0].cells] == list(result.ccs) == list(known_ccs())
+    assert {"7.5", "8.7", "9.0", "11.0", "12.1"} <= set(known_ccs())
+
+
+def test_a_promise_of_ptx_is_told_and_not_judged(tmp_path: Path) -> None:
+    tree(tmp_path, **{"lib.so": library("120", "120 p80")})
+    result = verify_image(str(tmp_path), parse_list("12.0+PTX"))
+    assert result.ok
+    assert any("12.0+PTX was promised" in text for text in result.warnings)
+    assert not verify_image(str(tree(tmp_path, **{"lib.so": library("120 p120")})), parse_list("12.0+PTX")).warnings
+
+
+def deep_library(**kernels: str) -> bytes:
+    """One translation unit: `sm_90a="gdn other"` names the kernels of each image."""
+    entries = [
+        fatbins.entry(tag.removeprefix("sm_"), fatbins.cubin({f".text.{name}": b"1" for name in names.split()}))
+        for tag, names in kernels.items()
+    ]
+    return fatbins.elf({".nv_fatbin": fatbins.container(*entries)})
+
+
+def test_deep_mode_fails_where_counts_are_equal(tmp_path: Path) -> None:
+    """vLLM #53462: every image is there, and one kernel in it is not."""
+    tree(tmp_path, **{"lib.so": deep_library(sm_90a="gdn other", sm_100f="gdn other", sm_110="other")})
+    archs = parse_list("9.0 10.0 11.0")
+    assert verify_image(str(tmp_path), archs).ok
+    (problem,) = verify_image(str(tmp_path), archs, deep=True).problems
+    assert "1 kernel missing for 11.0 (Jetson Thor" in problem.what
+    assert "for 9.0 10.0: gdn" in problem.what
+    assert verify_image(str(tmp_path), parse_list("9.0 10.0"), deep=True).ok
+    assert verify_image(str(tmp_path), parse_list("11.0"), deep=True).ok, "nobody else was promised the kernel either"
+
+
+def test_a_unit_that_serves_all_but_one_is_told(tmp_path: Path) -> None:
+    special = ["100f", "90a", "80 p80", "120f", "90a 100f"]  # of the kind where nothing is served by every unit
+    tree(tmp_path, **{"lib.so": library(*special, "80 86 89 90a 100f 110f 120f", "87 80", "110f 100f")})
+    result = verify_image(str(tmp_path), parse_list("8.0 8.7 8.9 9.0 10.0 11.0 12.0"), Policy(fail_below=0.01))
+    assert [text for text in result.warnings if "but 8.7 (Jetson AGX Orin" in text]
+    assert not [text for text in result.warnings if "every promised device but 8.0" in text]
+
+
+def test_deep_mode_takes_guards_for_guards(tmp_path: Path) -> None:
+    """bf16 kernels begin with 8.0, and their fallbacks end there: vLLM 0.33.0 has 31 of them, all right."""
+    tree(tmp_path, **{"lib.so": deep_library(sm_75="old all", sm_80="new all", sm_90="new all")})
+    result = verify_image(str(tmp_path), parse_list("7.5 8.0 9.0"), deep=True)
+    assert result.ok
+    assert [text.partition(": ")[2] for text in result.warnings] == [
+        "1 kernel for 8.0 9.0 and not for 7.5, in the same translation units",
+        "1 kernel for 7.5 and not for 8.0 9.0, in the same translation units",
+    ]
+
+
+def test_json_holds_what_scripts_need(tmp_path: Path) -> None:
+    data = library("90 110", "80 p80")
+    tree(tmp_path, **{"lib.so": data})
+    value = json.loads(json.dumps(verify_image(str(tmp_path), parse_list("9.0 11.0")).to_json()))
+    assert value["schema"] == 1
+    assert value["ok"] is True
+    assert value["promise"] == {"archs": ["9.0", "11.0"], "from": "labels"}
+    (one,) = value["libraries"]
+    assert one["served"]["9.0"] == {
+        "direct": 1, "ptx": 1, "total": 2, "how": {"native": 1, "ptx": 1}, "score": 1.0, "status": "ok",
+        "ptx_isa": "9.0",
+    }  # fmt: skip
+    assert one["profiles"] == [
+        {"containers": 1, "archs": ["110", "90"]},
+        {"containers": 1, "archs": ["80", "p80"]},
+    ]
+    assert set(value["bytes"]) == {"90", "110", "80", "p80"}
+
+
+def test_labels_promise() -> None:
+    assert Scanned(source="x", labels={"com.orchestrate.archs": "9.0 12.0+PTX"}).promised == parse_list("9.0 12.0+PTX")
+    assert Scanned(source="x").promised == ()
+    with pytest.raises(UsageError, match="is no list"):
+        _ = Scanned(source="x", labels={"com.orchestrate.archs": "hopper"}).promised
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.txt", b"hello"), ("y.whl", b"PK\3\4" + bytes(100)), ("z.gz", b"\x1f\x8b" + bytes(60))]
+)
+def test_what_cannot_be_read_is_one_error(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((UsageError, VerificationError)):
+        scan_source(str(tmp_path / name))
+    with pytest.raises(UsageError, match="no such file"):
+        scan_source(str(tmp_path / "missing"))
+
+
+def test_a_zip_bomb_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "b.whl", "w") as archive:
+        archive.writestr("a", b"x" * 100)
+        archive.writestr("b", b"x" * 100)
+    data = bytearray((tmp_path / "b.whl").read_bytes())
+    for start in (0, data.index(b"PK\1\2") + 1):
+        at = data.index(b"PK\1\2", start) + 24
+        data[at : at + 4] = (0xFFFFFFF0).to_bytes(4, "little")
+    (tmp_path / "b.whl").write_bytes(data)
+    with pytest.raises(VerificationError, match="claims to hold"):
+        scan_source(str(tmp_path / "b.whl"))
+
+
+def test_compilers_that_cannot_target_the_promise() -> None:
+    files = Files(code={}, releases={"usr/bin/ptxas": "12.9.86", "usr/bin/nvcc": "13.0.88", "x/ptxas": "99.1.0"})
+    found = {one.path: one.cannot for one in findings.compilers(files, parse_list("9.0a 10.3 11.0 10.7"))}
+    assert found == {"usr/bin/ptxas": ("11.0", "10.7"), "usr/bin/nvcc": ("10.7",), "x/ptxas": ()}
+    older = Files(code={}, releases={"ptxas": "12.6.85"})
+    assert findings.compilers(older, parse_list("9.0 11.0"))[0].cannot == ("11.0",)
+
+
+def test_an_arch_list_that_the_images_nvcc_does_not_know() -> None:
+    files = Files(code={}, releases={"usr/local/cuda/bin/nvcc": "12.6.85"})
+    assert "names 10.0" in findings.environment_problem({"TORCH_CUDA_ARCH_LIST": "9.0 10.0+PTX"}, files)
+    assert findings.environment_problem({"TORCH_CUDA_ARCH_LIST": "8.0;9.0a"}, files) == ""
+    assert "no list" in findings.environment_problem({"TORCH_CUDA_ARCH_LIST": "Hopper"}, files)
+    by_version = {"TORCH_CUDA_ARCH_LIST": "7.0", "CUDA_VERSION": "13.0.2"}
+    assert "CUDA_VERSION 13.0" in findings.environment_problem(by_version, Files(code={}))
+    assert findings.environment_problem({"TORCH_CUDA_ARCH_LIST": "9.9"}, Files(code={})) == ""
+    assert findings.environment_problem({}, files) == ""
+
+
+def test_copies_and_bare_cubins() -> None:
+    one = FileCode(size=70, profiles={("90",): 1}, images={"90": 1}, stored={"90": 5})
+    site = "usr/lib/python3/site-packages"
+    files = Files(
+        code={
+            "a/lib.so": one, "b/lib.so": one, "c/other.so": one, "d/lib.so": FileCode(size=71, profiles={("90",): 1}),
+            f"{site}/flashinfer_cubin/x/1.cubin": FileCode(size=1, bare="100f"),
+            f"{site}/flashinfer_cubin/y/2.cubin": FileCode(size=1, bare="100f"),
+            "opt/k/z/3.cubin": FileCode(size=1, bare="90a"),
+        },
+        hidden=(Copy(path="e/lib.so", layer=2, size=9),),
+    )  # fmt: skip
+    assert [(copy.path, copy.others, copy.wasted) for copy in findings.duplicates(files)] == [
+        ("e/lib.so", ("layer 2",), 9),
+        ("a/lib.so", ("b/lib.so",), 70),
+    ]
+    assert findings.bare_cubins(files) == {"opt/k/z": {"90a": 1}, f"{site}/flashinfer_cubin": {"100f": 2}}
+
+
+def test_two_sources_side_by_side(tmp_path: Path) -> None:
+    old = tree(
+        tmp_path / "old", **{"lib.so": library("90", "80 90"), "gone.so": library("80"), "same.so": library("80")}
+    )
+    new = tree(tmp_path / "new", **{"lib.so": library("90 110"), "fresh.so": library("p90"), "same.so": library("80")})
+    result = compare(scan_source(str(old)), scan_source(str(new)))
+    found = {change.path: change for change in result.changes}
+    assert {path: change.state for path, change in found.items()} == {
+        "lib.so": "changed", "gone.so": "removed", "fresh.so": "added", "same.so": "same",
+    }  # fmt: skip
+    assert (found["lib.so"].gained, found["lib.so"].lost) == (("110",), ("80",))
+    assert found["lib.so"].containers == {"110": (0, 1), "80": (1, 0), "90": (2, 1)}
+    assert result.bytes["110"][0] == 0 < result.bytes["110"][1]
+    assert json.loads(json.dumps(result.to_json()))["libraries"][0]["path"] == "fresh.so"

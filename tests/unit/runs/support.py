@@ -1,0 +1,99 @@
+"""What the tests of this room share: commands, results and reporters without any process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.bake.events import StepKind, Steps
+from orchestrator.bake.process import BakeCommand, BakeResult
+from orchestrator.bake.progress import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.bake.events import Event
+    from orchestrator.runs.outcome import Outcome
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def command(variant: str, folder: Path = Path("/dev/null/nowhere")) -> BakeCommand:  # nothing can be written there
+    return BakeCommand(
+        id=variant,
+        argv=("docker", "buildx", "bake"),
+        bake_json="{}",
+        target=variant,
+        cwd=folder,
+        env={},
+        log=folder / f"{variant}.log",
+        metadata=folder / f"{variant}.json",
+    )
+
+
+def failure(message: str, *, kind: StepKind = StepKind.METADATA, step: str = "step", client: str = "") -> Failure:
+    return Failure(step=step, kind=kind, message=message, returncode=1, client=client)
+
+
+def built(variant: str) -> BakeResult:
+    steps = Steps(total=3, cached=1, done=3)
+    return BakeResult(returncode=0, failure=None, steps=steps, metadata={variant: {"containerimage.digest": DIGEST}})
+
+
+def failed(message: str, *, kind: StepKind = StepKind.METADATA) -> BakeResult:
+    return BakeResult(returncode=1, failure=failure(message, kind=kind), last_lines=("last words",))
+
+
+@dataclass
+class Bakes:
+    """Stands where `run_bake` stands: gives each variant's results in turn, and remembers what was asked."""
+
+    results: dict[str, list[BakeResult | Callable[[threading.Event], BakeResult]]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    most_at_once: int = 0
+    _now: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(
+        self,
+        command: BakeCommand,
+        *,
+        on_event: Callable[[Event], None],  # noqa: ARG002 - run_bake's shape
+        stop: threading.Event,
+        terminate_after: float,  # noqa: ARG002 - run_bake's shape
+    ) -> BakeResult:
+        with self._lock:
+            self.asked.append(command.id)
+            self._now += 1
+            self.most_at_once = max(self.most_at_once, self._now)
+            results = self.results.get(command.id)
+            result = results.pop(0) if results else built(command.id)
+        try:
+            return result if isinstance(result, BakeResult) else result(stop)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+class Heard:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[Any, ...]] = []
+
+    def started(self, variant: str) -> None:
+        self.said.append(("started", variant))
+
+    def attempt(self, variant: str, number: int, of: int) -> None:
+        self.said.append(("attempt", variant, number, of))
+
+    def event(self, variant: str, event: Event) -> None:
+        self.said.append(("event", variant, event))
+
+    def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
+        self.said.append(("waiting", variant, number, of, seconds >= 2, reason))
+
+    def finished(self, outcome: Outcome) -> None:
+        self.said.append(("finished", outcome.id, outcome.status))

@@ -1,0 +1,156 @@
+"""The hook after a build: verification, then tags, whatever either says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator import process
+from orchestrator.errors import (
+    EnvironmentLacksError,
+    InterruptedRunError,
+    NetworkError,
+    OrchestrateError,
+    VerificationError,
+)
+from orchestrator.process import Completed
+from orchestrator.runs import features
+from orchestrator.runs.features import AfterBuild
+from orchestrator.runs.outcome import Outcome, Status
+from orchestrator.runs.retry import RetryPolicy
+from tests.unit.runs.support import DIGEST
+from tests.unit.runs.test_run import planned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BUILT = Outcome(id="app-cu130-amd64", status=Status.BUILT, digest=DIGEST, tags=("registry.lan/app:x",), attempts=1)
+
+
+class Answers:
+    """Stands where `process.run` stands: what imagetools would say, in turn; "" is a success."""
+
+    def __init__(self, *said: str) -> None:
+        self.said = list(said)
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
+        assert timeout > 0
+        self.asked.append(tuple(argv))
+        text = self.said.pop(0)
+        return Completed(argv=tuple(argv), returncode=1 if text else 0, stdout="", stderr=text)
+
+
+def hook(root: Path, *, verify: OrchestrateError | None = None, **fields: Any) -> Outcome:
+    """What the hook makes of a variant that was built; `verify` is what its verification raises."""
+    outcome = fields.pop("outcome", BUILT)
+    plan = planned(root)
+    policy = RetryPolicy(initial=0.001, maximum=0.001, jitter=0)
+    given = {"plan": plan, "docker": ("docker",), "stop": threading.Event(), "held": True, "policy": policy, **fields}
+
+    class Judged(AfterBuild):
+        def _verified(self, _variant: Any, outcome: Outcome) -> Outcome:
+            if verify is not None:
+                raise verify
+            return outcome
+
+    return Judged(**given)(plan.variants[0], outcome)
+
+
+@pytest.fixture
+def tools(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    answers = Answers("")
+    monkeypatch.setattr(process, "run", answers)
+    return answers
+
+
+def test_tags_follow_the_verification(tmp_path: Path, tools: Answers) -> None:
+    assert hook(tmp_path) == BUILT
+    (argv,) = tools.asked
+    assert argv[-3:] == ("--tag", "registry.lan/app:x", f"registry.lan/app@{DIGEST}")
+
+
+@pytest.mark.parametrize(
+    ("error", "class_"),
+    [
+        (VerificationError("no 11.0"), "verification"),
+        (NetworkError("503"), "network"),
+        (EnvironmentLacksError("no answer within 60 s"), "environment"),
+    ],
+)
+def test_no_tag_moves_without_a_verification(
+    tmp_path: Path, tools: Answers, error: OrchestrateError, class_: str
+) -> None:
+    outcome = hook(tmp_path, verify=error)
+    assert tools.asked == []
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.class_, outcome.error.message) == (Status.FAILED, class_, str(error))
+    assert outcome.digest == DIGEST
+    assert outcome.notes == (f"pushed as registry.lan/app@{DIGEST}; its tags were not moved",)
+
+
+def test_a_stop_is_no_failed_verification(tmp_path: Path, tools: Answers) -> None:
+    with pytest.raises(InterruptedRunError):
+        hook(tmp_path, verify=InterruptedRunError("stopped"))
+    assert tools.asked == []
+
+
+def test_without_a_digest_nothing_is_tagged(tmp_path: Path, tools: Answers) -> None:
+    outcome = hook(tmp_path, outcome=Outcome(id="app-cu130-amd64", status=Status.BUILT))
+    assert outcome.status is Status.FAILED
+    assert tools.asked == []
+
+
+def test_an_image_that_was_not_held_keeps_its_tags(tmp_path: Path, tools: Answers) -> None:
+    assert hook(tmp_path, held=False) == BUILT
+    outcome = hook(tmp_path, held=False, verify=VerificationError("no 11.0"))
+    assert (outcome.status, outcome.notes) == (Status.FAILED, ())
+    assert tools.asked == []
+
+
+BUSY = "ERROR: failed to copy: unexpected status from PUT request to http://r/v2/app: 503 Service Unavailable"
+DENIED = "ERROR: failed to copy: unexpected status from PUT request to http://r/v2/app: 403 Forbidden"
+
+
+@pytest.mark.parametrize(
+    ("said", "class_", "asked"),
+    [
+        ([BUSY, BUSY, ""], None, 3),
+        ([BUSY, BUSY, BUSY], "network", 3),
+        ([BUSY, DENIED], "auth", 2),
+        ([DENIED], "auth", 1),
+        (["ERROR: something nobody has seen"], "network", 1),
+    ],
+)
+def test_a_tag_that_cannot_be_set(
+    tmp_path: Path, tools: Answers, said: list[str], class_: str | None, asked: int
+) -> None:
+    tools.said = said[:]
+    outcome = hook(tmp_path)
+    assert len(tools.asked) == asked
+    if class_ is None:
+        assert outcome == BUILT
+        return
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.class_) == (Status.FAILED, class_)
+    assert outcome.error.message == f"verified, but its tags could not be set: {said[-1].removeprefix('ERROR: ')}"
+    assert outcome.error.step == "tag registry.lan/app:x"
+    assert outcome.notes == (f"pushed as registry.lan/app@{DIGEST}; its tags were not moved",)
+
+
+def test_a_fetch_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    said: list[str] = []
+    told = features._Told(said.append)
+    told(1, 9, 500_000)
+    told(2, 9, 600_000)
+    now += 5
+    told(3, 9, 700_000)
+    told(9, 9, 1_000_000)
+    assert [text.split()[2] for text in said] == ["1", "3", "9"]
+    assert said[-1] == "FlashInfer headers: 9 of 9 files fetched, 1.0 MB"

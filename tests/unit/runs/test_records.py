@@ -1,0 +1,264 @@
+"""Journal, disk, report, exit status: what a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.bake.events import Steps
+from orchestrator.errors import EnvironmentLacksError
+from orchestrator.runs.disk import HOPELESS, check_disk, free_bytes, human
+from orchestrator.runs.journal import Journal
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, exit_code
+from orchestrator.runs.report import VariantInfo, report, write_report
+from orchestrator.runs.signals import stop_on_signals
+from tests.unit.runs.support import DIGEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GIB = 1 << 30
+BUILT = Outcome(id="a", status=Status.BUILT, digest=DIGEST, tags=("r:a",), attempts=2, seconds=1.23456)
+
+
+def failed(class_: str) -> Outcome:
+    return Outcome(id=class_, status=Status.FAILED, error=ErrorInfo(class_=class_, message="no"))
+
+
+def test_the_journal_remembers_the_last_outcome_of_the_same_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "journal.jsonl"
+    journal = Journal(path)
+    journal.add(BUILT, key="k", peak=5 * GIB)
+    entry = Journal(path).built("a", "k")
+    assert entry is not None
+    assert (entry.digest, entry.tags, entry.seconds) == (DIGEST, ("r:a",), 1.235)
+    assert Journal(path).built("a", "other") is None
+    assert Journal(path).built("b", "k") is None
+    journal.add(failed("run"), key="k")
+    assert Journal(path).built("a", "k") is not None
+    journal.add(Outcome(id="a", status=Status.FAILED), key="k")
+    assert journal.built("a", "k") is None
+    assert Journal(path).built("a", "k") is None
+
+
+def test_without_a_key_nothing_is_ever_the_same(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.add(BUILT, key="")
+    assert journal.built("a", "") is None
+
+
+def test_the_peak_is_the_largest_of_all_runs(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    for peak in (2 * GIB, 5 * GIB, 0):
+        journal.add(BUILT, key="k", peak=peak)
+    assert (Journal(tmp_path / "j").peak("a"), journal.peak("a"), journal.peak("b")) == (5 * GIB, 5 * GIB, 0)
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+def test_a_torn_line_costs_itself_alone(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "j"
+    Journal(path).add(BUILT, key="one")
+    whole = path.read_bytes()
+    Journal(path).add(BUILT, key="two")
+    path.write_bytes(path.read_bytes()[: len(whole) + cut])
+    journal = Journal(path)
+    journal.add(BUILT, key="three")
+    for read in (journal, Journal(path)):
+        assert [read.built("a", key) is not None for key in ("one", "two", "three")] == [True, False, True]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.binary(max_size=120))
+def test_any_bytes_in_the_journal_are_passed_over(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any-journal"
+    path.write_bytes(data)
+    journal = Journal(path)
+    journal.add(BUILT, key="k")
+    assert Journal(path).built("a", "k") is not None
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"schema": 2}, [], {"schema": 1, "id": "a", "key": "k", "status": "odd"}, {"schema": 1, "steps": 3}]
+)
+def test_foreign_rows_are_passed_over(tmp_path: Path, row: object) -> None:
+    path = tmp_path / "j"
+    path.write_text(json.dumps(row))
+    assert Journal(path).built("a", "k") is None
+
+
+def test_disk(tmp_path: Path) -> None:
+    assert check_disk(tmp_path, [0, 0], parallel=1, free=HOPELESS) == ()
+    assert check_disk(tmp_path, [30 * GIB, 40 * GIB], parallel=1, free=50 * GIB) == ()
+    (warning,) = check_disk(tmp_path, [30 * GIB, 40 * GIB], parallel=2, free=50 * GIB)
+    assert "50.0 GiB free" in warning
+    assert "70.0 GiB" in warning
+    with pytest.raises(EnvironmentLacksError, match=r"only 2\.0 GiB free"):
+        check_disk(tmp_path, [], parallel=1, free=HOPELESS - 1)
+
+
+def test_free_space_is_measured_where_the_directory_will_be(tmp_path: Path) -> None:
+    found = free_bytes(tmp_path / "not" / "yet")
+    assert found is not None
+    assert found > 0
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * GIB, "5.0 GiB"), (3 << 40, "3.0 TiB")]
+)
+def test_sizes(size: int, text: str) -> None:
+    assert human(size) == text
+
+
+def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
+    info = VariantInfo(
+        id="a",
+        target="openai",
+        cuda="12.9",
+        platform="linux/amd64",
+        requested=["9.0", "11.0"],
+        effective=["9.0"],
+        dropped=[("11.0", "needs CUDA 13.0")],
+    )
+    other = VariantInfo(id="b", target="openai", cuda="13.0", platform="linux/arm64")
+    outcomes = [
+        Outcome(
+            id="b",
+            status=Status.FAILED,
+            attempts=1,
+            log=tmp_path / "b.log",
+            error=ErrorInfo(class_="run", message="exit code: 1", step="[b 1/1] RUN false"),
+        ),
+        Outcome(
+            id="a",
+            status=Status.BUILT,
+            digest=DIGEST,
+            tags=("r:a",),
+            attempts=2,
+            seconds=1.23456,
+            steps=Steps(total=5, cached=2, done=5),
+            notes=("clipped",),
+        ),
+    ]
+    content = report([info, other], outcomes, started=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
+    path = tmp_path / "out" / "report.json"
+    write_report(path, content)
+    assert json.loads(path.read_text()) == {
+        "schema": 1,
+        "started": "2026-01-02T03:04:05+00:00",
+        "variants": [
+            {
+                "id": "a",
+                "target": "openai",
+                "cuda": "12.9",
+                "platform": "linux/amd64",
+                "archs": {
+                    "requested": ["9.0", "11.0"],
+                    "effective": ["9.0"],
+                    "dropped": [{"arch": "11.0", "why": "needs CUDA 13.0"}],
+                },
+                "status": "built",
+                "digest": DIGEST,
+                "tags": ["r:a"],
+                "attempts": 2,
+                "seconds": 1.235,
+                "steps": {"total": 5, "cached": 2},
+                "log": None,
+                "notes": ["clipped"],
+                "error": None,
+            },
+            {
+                "id": "b",
+                "target": "openai",
+                "cuda": "13.0",
+                "platform": "linux/arm64",
+                "archs": {"requested": [], "effective": [], "dropped": []},
+                "status": "failed",
+                "digest": None,
+                "tags": [],
+                "attempts": 1,
+                "seconds": 0.0,
+                "steps": {"total": 0, "cached": 0},
+                "log": str(tmp_path / "b.log"),
+                "notes": [],
+                "error": {"class": "run", "message": "exit code: 1", "step": "[b 1/1] RUN false"},
+            },
+        ],
+    }
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    write_report(path, {"schema": 1})
+    with pytest.raises(TypeError):
+        write_report(path, {"schema": object()})
+    assert json.loads(path.read_text()) == {"schema": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+CANCELLED = Outcome(id="c", status=Status.CANCELLED)
+SKIPPED = Outcome(id="s", status=Status.SKIPPED)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([], 0),
+        ([BUILT, SKIPPED], 0),
+        ([BUILT, failed("run")], 1),
+        ([failed("auth")], 1),
+        ([failed("internal")], 1),
+        ([failed("arrived"), failed("arrived"), CANCELLED], 2),
+        ([failed("verification")], 4),
+        ([failed("disk"), failed("environment")], 5),
+        ([failed("network")], 6),
+        ([failed("network"), failed("run")], 1),
+        ([CANCELLED], 1),
+    ],
+)
+def test_exit_status(outcomes: list[Outcome], code: int) -> None:
+    assert exit_code(outcomes) == code
+    assert exit_code(outcomes, interrupted=True) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        assert (stop.is_set(), stop.immediate) == (True, False)
+        signal.raise_signal(number)
+        assert stop.immediate
+    assert signal.getsignal(number) is before
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_outside_the_main_thread_there_is_an_event_all_the_same() -> None:
+    seen: list[bool] = []
+
+    def elsewhere() -> None:
+        with stop_on_signals() as stop:
+            seen.append(stop.is_set())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [False]
