@@ -1,0 +1,93 @@
+"""Files written whole: a reader finds the old content or the new one, never a part, also after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PRIVATE = 0o600
+"""Mode of files that may hold what others must not read."""
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """A stream whose bytes appear under `path` when the block ends, all at once; an exception leaves `path` as it was.
+
+    A symbolic link is kept and its target replaced; what is no regular file (`/dev/stdout`) is written in place.
+
+    Args:
+        path: The file; its directory must exist.
+        mode: Permission bits; None keeps those of the file that stands there, else the umask decides.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if path.exists() and not path.is_file():  # asked of the path itself: a pipe's /dev/fd entry leads to no name
+        with path.open("wb") as direct:
+            yield direct
+        return
+    final = Path(os.path.realpath(path)) if path.is_symlink() else path
+    descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:100]}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield cast("BinaryIO", stream)
+            stream.flush()
+            os.fchmod(stream.fileno(), _mode(final) if mode is None else mode)
+            os.fsync(stream.fileno())
+        temporary.replace(final)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync(final.parent)
+
+
+def write_whole(path: Path, data: bytes | str, *, mode: int | None = None) -> None:
+    """Replace a file's content in one step.
+
+    Args:
+        path: The file; its directory must exist.
+        data: The whole content; text is written as UTF-8.
+        mode: As for `writing`.
+
+    Raises:
+        OSError: It cannot be written; what stood there stands there still.
+    """
+    with writing(path, mode=mode) as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it; /proc tells it without."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o022
+
+
+def _sync(directory: Path) -> None:
+    """Make a rename last; a file system that cannot do it is not an error."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

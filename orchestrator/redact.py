@@ -1,0 +1,55 @@
+"""Takes credentials out of text that is shown, logged or reported: the one place that knows their forms.
+
+In a URL everything between `://` and the last `@` before the path is user information (RFC 3986; git, curl and pip read
+it so): `https://TOKEN@host`, `https://:PW@host`, `https://user:p@ss@host`. A user alone is kept in ssh addresses, where
+it is part of the address. `git@host:path` and digests (`app:v1@sha256:…`) are no credentials and stay.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit, urlunsplit
+
+_USERINFO = re.compile(r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^\s/?#'"<>\\]*)@""")
+_DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-fA-F]")
+_LOCAL = frozenset({"docker-image", "oci-layout", "target"})  # what follows is an image or a name, not a host
+_USER_IS_ADDRESS = frozenset({"ssh", "git+ssh", "ssh+git", "scp", "sftp"})
+_QUERY = re.compile(
+    r"(?P<name>[?&;](?:[\w.-]*(?:token|secret|passw(?:or)?d|signature|credential|api_?key|access_?key)[\w.-]*|sig|auth))"
+    r"""=[^&;#\s'"<>]+""",
+    re.IGNORECASE | re.ASCII,
+)
+_HEADER = re.compile(r"(?P<name>\bauthorization:\s*(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """The text without the credentials of the URLs and Authorization headers in it.
+
+    Args:
+        text: Any text: a log line, an error message, an address.
+    """
+    if "://" in text:
+        text = _USERINFO.sub(lambda match: _without_user(match, text), text)
+        text = _QUERY.sub(r"\g<name>=***", text)
+    return _HEADER.sub(r"\g<name>***", text)
+
+
+def _without_user(match: re.Match[str], text: str) -> str:
+    scheme = match["scheme"].lower()
+    if scheme in _LOCAL or _DIGEST.match(text, match.end()):
+        return match[0]
+    if scheme in _USER_IS_ADDRESS and ":" not in match["user"]:
+        return match[0]
+    return f"{match['scheme']}://"
+
+
+def redact_url(url: str) -> str:
+    """A URL without user information, query and fragment: each of them may hold a secret."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(a URL that cannot be read)"
+    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))

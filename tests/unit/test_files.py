@@ -1,0 +1,70 @@
+"""Files written whole: content, mode, links, and what is left after a failure."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from orchestrator.files import PRIVATE, write_whole, writing
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_content_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    write_whole(path, "ä\r\n")
+    umask = os.umask(0o022)
+    os.umask(umask)
+    assert (path.read_bytes(), mode(path)) == ("ä\r\n".encode(), 0o666 & ~umask)
+    path.chmod(0o750)
+    write_whole(path, b"\0")
+    assert (path.read_bytes(), mode(path)) == (b"\0", 0o750)
+    write_whole(path, b"", mode=PRIVATE)
+    assert mode(path) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with writing(path) as stream:
+            stream.write(b"half")
+            stream.flush()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "real" / "f"
+    target.parent.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    write_whole(link, b"new")  # also where the target is not there yet
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_device_is_written_in_place() -> None:
+    read, write = os.pipe()
+    try:
+        write_whole(Path(f"/dev/fd/{write}"), b"through")
+        assert os.read(read, 100) == b"through"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        write_whole(tmp_path / "no" / "f", b"")
