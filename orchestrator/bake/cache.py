@@ -71,10 +71,9 @@ def entries(
                 ),
             )
         case "local":
-            name = re.sub(r"[^A-Za-z0-9_.-]+", "-", ref)
-            final = f"{policy.directory}/{name}"
+            final = _directory(policy, ref)
             return CacheEntries(
-                read=(f"type=local,src={final}", *(f"type=local,src={policy.directory}/{other}" for other in read)),
+                read=tuple(f"type=local,src={_directory(policy, name)}" for name in (ref, *read)),
                 write=_if(policy.write, f"type=local,dest={final}.new,mode={policy.mode},ignore-error=true"),
                 swap=(f"{final}.new", final) if policy.write else None,
             )
@@ -90,6 +89,11 @@ def entries(
             )
         case "off":
             return CacheEntries()
+
+
+def _directory(policy: CachePolicy, ref: str) -> str:
+    """Where the local backend keeps the cache of a reference: the same for its writer and for every reader."""
+    return f"{policy.directory}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', ref)}"
 
 
 def _if(wanted: bool, entry: str) -> tuple[str, ...]:  # noqa: FBT001  # reads as a sentence at its callers

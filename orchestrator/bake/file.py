@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
+from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, MATRIX, VARIANT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from orchestrator.matrix.variants import Plan, Variant
-
-LABELS = "com.orchestrate"
-"""Prefix of the labels that say what was promised to an image; `orchestrate verify` reads them back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,11 +104,11 @@ def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
         "org.opencontainers.image.title": plan.image.rpartition("/")[2],
         "org.opencontainers.image.ref.name": variant.tags[0].text if variant.tags else "",
         "org.opencontainers.image.revision": revision,
-        f"{LABELS}.variant": variant.id,
-        f"{LABELS}.archs": " ".join(str(arch) for arch in variant.archs.effective),
-        f"{LABELS}.archs.requested": " ".join(str(arch) for arch in variant.archs.requested),
-        f"{LABELS}.cuda": variant.cuda_version,
-        f"{LABELS}.matrix": plan.matrix.digest,
+        VARIANT: variant.id,
+        ARCHS: " ".join(str(arch) for arch in variant.archs.effective),
+        ARCHS_REQUESTED: " ".join(str(arch) for arch in variant.archs.requested),
+        CUDA: variant.cuda_version,
+        MATRIX: plan.matrix.digest,
     }
     given = {name: value.text for name, value in variant.labels.items()}
     return {name: text for name, text in {**own, **given}.items() if text}

@@ -252,11 +252,11 @@ def _policy(scanned: Scanned, policy: Policy | None, given: common.Selection, ju
     from dataclasses import replace
 
     from orchestrator.image.verdict.policy import Policy, Requirement, from_spec
-    from orchestrator.image.verdict.verify import LABELS
+    from orchestrator.labels import VARIANT
 
     found = policy
     path = given.directory / given.file if given.directory else given.file
-    if found is None and scanned.labels.get(LABELS["variant"]) and path.is_file():
+    if found is None and scanned.labels.get(VARIANT) and path.is_file():
         found = from_spec(common.open_matrix(given.file, given.directory).spec.verify)
     found = found or Policy()
     if judging.require:

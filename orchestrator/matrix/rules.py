@@ -14,6 +14,7 @@ from orchestrator.cuda.arch import ArchSyntaxError, parse_arch, parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, did_you_mean
 from orchestrator.matrix import template
+from orchestrator.reference import InvalidReferenceError, repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,10 +27,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # bake target names: [a-zA-Z0
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _AXIS = re.compile(r"[a-z][a-z0-9_]*")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9_.]+)?")
-_REPOSITORY = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-    r"(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
-)
 _ARG = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
 RESERVED = frozenset(name.split(".")[0] for name in template.PLACEHOLDERS)
@@ -37,7 +34,11 @@ RESERVED = frozenset(name.split(".")[0] for name in template.PLACEHOLDERS)
 
 def is_repository(text: str) -> bool:
     """Whether a text names an image repository, without a tag."""
-    return bool(_REPOSITORY.fullmatch(text))
+    try:
+        repository(text)
+    except InvalidReferenceError:
+        return False
+    return True
 
 
 def is_argument(text: str) -> bool:

@@ -22,6 +22,7 @@ from orchestrator.matrix import git, layers, rules, template
 from orchestrator.matrix.layers import CommandLine, Layer, Origin, Value
 from orchestrator.matrix.positions import invalid
 from orchestrator.matrix.values import VariantValues, blank_fields
+from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from orchestrator.matrix.model import Matrix
     from orchestrator.matrix.positions import Path_
     from orchestrator.matrix.schema import Attest, Exclude, MatrixFile, Override
-
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -316,12 +315,17 @@ class _Expansion:
     def _tags(self, found: Iterable[Value], values: VariantValues) -> tuple[Value, ...]:
         tags = tuple(self._render(value, values) for value in found)
         for tag in tags:
-            name, colon, label = tag.text.rpartition(":")
-            if not colon or "/" in label:
+            try:
+                reference = parse(tag.text)
+            except InvalidReferenceError as error:
+                if not rules.is_repository(self.spec.image):
+                    continue  # reported once, where the image is named
+                self._problem(tag, f"{tag.text}: {error.message}", hint=error.hint, kind="tag")
+                continue
+            if reference.tag is None:
                 self._problem(tag, f"{tag.text} has no tag", hint='write it as "{image}:…"', kind="tag")
-            elif not _TAG.fullmatch(label) or not name:
-                what = f"{tag.text} is no image reference: the tag may hold letters, digits, _ . -, 128 at most"
-                self._problem(tag, what, kind="tag")
+            elif reference.pinned:
+                self._problem(tag, f"{tag.text} names a digest, which no build can push to", kind="tag")
         return tags
 
     # -- what only the expansion shows ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.bake.events import StepKind
-from orchestrator.bake.file import LABELS, Extras, repositories
+from orchestrator.bake.file import Extras, repositories
 from orchestrator.bake.progress import Failure
 from orchestrator.engine import buildx
 from orchestrator.errors import (
@@ -22,6 +22,7 @@ from orchestrator.errors import (
     Problem,
     VerificationError,
 )
+from orchestrator.labels import FLASHINFER
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
 from orchestrator.runs.retry import Kind, RetryPolicy, attempts, classify
 from orchestrator.runs.variant import error_info
@@ -70,7 +71,7 @@ def header_extras(plan: Plan, *, fetch: bool, tell: Callable[[str], None]) -> di
     extras = Extras(
         args=found.args,
         contexts={found.context_name: str(found.context_dir.absolute())},
-        labels={f"{LABELS}.flashinfer": found.args[spec.digest_arg]},  # read back as image.scanned.LABEL_FLASHINFER
+        labels={FLASHINFER: found.args[spec.digest_arg]},
     )
     return dict.fromkeys(carriers, extras)
 

@@ -15,7 +15,8 @@ from orchestrator.headers import layout, pins
 from orchestrator.headers import lock as locks
 from orchestrator.image.layers import artifacts
 from orchestrator.image.layers.merge import parents, resolve
-from orchestrator.image.verdict.scanned import LABEL_FLASHINFER, scan_source
+from orchestrator.image.verdict.scanned import scan_source
+from orchestrator.labels import FLASHINFER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -122,7 +123,7 @@ def carried(scanned: Scanned, *, expected: str = "") -> Carried | None:
         scanned: What was read.
         expected: Bundle digest (`sha256:…`) that it must be, "" for what the image says itself.
     """
-    if not (expected or scanned.labels.get(LABEL_FLASHINFER)):
+    if not (expected or scanned.labels.get(FLASHINFER)):
         directory, _ = _directory(scanned)
         if not directory or _at(scanned, f"{directory}/{locks.DEFAULT_NAME}") is None:
             return None
@@ -137,7 +138,7 @@ def judge(scanned: Scanned, *, expected: str = "") -> Carried:
         expected: Bundle digest (`sha256:…`) that it must be, "" for what its label says, or any.
     """
     source = scanned.source
-    expected = expected or scanned.labels.get(LABEL_FLASHINFER, "")
+    expected = expected or scanned.labels.get(FLASHINFER, "")
     directory, problems = _directory(scanned)
     if not directory:
         return Carried(directory="", lock=None, problems=tuple(problems))

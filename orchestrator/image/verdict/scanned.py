@@ -14,16 +14,13 @@ from orchestrator.image.layers.merge import Files, merge
 from orchestrator.image.layers.parallel import scan_layers
 from orchestrator.image.layers.store import LayerStore, default_directory
 from orchestrator.image.sources.detect import open_source
+from orchestrator.labels import ARCHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from orchestrator.cuda.arch import Arch
     from orchestrator.image.layers.parallel import Step
-
-LABEL_ARCHS = "com.orchestrate.archs"
-LABEL_FLASHINFER = "com.orchestrate.flashinfer"
-"""Digest (`sha256:…`) of the FlashInfer bundle that the image was given."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +54,13 @@ class Scanned:
         Raises:
             UsageError: The label is there and does not parse.
         """
-        text = self.labels.get(LABEL_ARCHS, "")
+        text = self.labels.get(ARCHS, "")
         if not text:
             return ()
         try:
             return parse_list(text)
         except ArchSyntaxError as error:
-            raise UsageError(f"{self.source}: its label {LABEL_ARCHS} is no list of architectures: {error}") from error
+            raise UsageError(f"{self.source}: its label {ARCHS} is no list of architectures: {error}") from error
 
 
 def scan_source(

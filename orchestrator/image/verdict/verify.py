@@ -12,7 +12,8 @@ from orchestrator.errors import Problem
 from orchestrator.image.layers import artifacts
 from orchestrator.image.verdict import explain, findings, kernels
 from orchestrator.image.verdict.policy import Policy
-from orchestrator.image.verdict.scanned import LABEL_FLASHINFER, scan_source
+from orchestrator.image.verdict.scanned import scan_source
+from orchestrator.labels import CUDA, FLASHINFER, MATRIX, VARIANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.scanned import Scanned
 
 SCHEMA = 1
-LABELS = {"cuda": "com.orchestrate.cuda", "matrix": "com.orchestrate.matrix", "variant": "com.orchestrate.variant"}
+_LABELS = {"cuda": CUDA, "matrix": MATRIX, "variant": VARIANT}  # in the JSON -> on the image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ class Verdict:
             "digest": self.scanned.digest,
             "platform": self.scanned.platform,
             "promise": {"archs": [str(arch) for arch in self.promised], "from": self.promised_by},
-            "labels": {name: self.scanned.labels.get(label, "") for name, label in LABELS.items()},
+            "labels": {name: self.scanned.labels.get(label, "") for name, label in _LABELS.items()},
             "ok": self.ok if self.promised or not self.ok else None,
             "problems": [
                 {"file": problem.file, "what": problem.what, "hint": problem.hint} for problem in self.problems
@@ -227,7 +228,7 @@ def verdict(
 def _headers(scanned: Scanned, expected: str) -> Carried | None:
     """The bundle, looked for only where there may be one: most images need not load what knows FlashInfer."""
     locked = any(path.endswith(artifacts.LOCK_NAME) for path in scanned.files.artifacts)
-    if not scanned.image or not (expected or scanned.labels.get(LABEL_FLASHINFER) or locked):
+    if not scanned.image or not (expected or scanned.labels.get(FLASHINFER) or locked):
         return None
     from orchestrator.image.verdict.bundle import carried
 

@@ -26,6 +26,15 @@ def test_local() -> None:
     )
 
 
+def test_a_local_cache_is_read_where_its_writer_put_it() -> None:
+    policy = CachePolicy(backend="local", directory="/c")
+    names = ("127.0.0.1:5000/app-cache:app-cu130-amd64", "../../etc/x")
+    read = entries(policy, ref="own", read=names).read
+    for name, found in zip(names, read[1:], strict=True):
+        assert (found,) == entries(policy, ref=name).read
+        assert found.count("/") == 2
+
+
 def test_gha() -> None:
     found = entries(CachePolicy(backend="gha"), ref="v", read=("main",), push=False)
     assert found == CacheEntries(

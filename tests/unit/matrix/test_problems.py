@@ -218,6 +218,34 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         '"{image}-{git',
         f'ghcr.io/acme/vllm-openai-{"0" * 40}-py3.12-x86_64-cu129 has no tag; write it as "{{image}}:…"',
     ),
+    "tag with a character that docker refuses": (
+        'tags: ["{image}:{git.sha}-py{python}-{platform',
+        'tags: ["{image}:{git.sha}+py{python}-{platform',
+        '"{image}:{git.sha}+',
+        (
+            f"ghcr.io/acme/vllm-openai:{'0' * 40}+py3.12-x86_64-cu129: tag '{'0' * 40}+py3.12-x86_64-cu129' is "
+            "invalid: expected up to 128 of A-Z a-z 0-9 _ . -, not . or - first"
+        ),
+    ),
+    "tag of a repository that docker refuses": (
+        'tags: ["{image}:{git.sha}-py{python}-{platform',
+        'tags: ["{image}/Upper:{git.sha}-py{python}-{platform',
+        '"{image}/Upper',
+        (
+            f"ghcr.io/acme/vllm-openai/Upper:{'0' * 40}-py3.12-x86_64-cu129: image 'ghcr.io/acme/vllm-openai/Upper' is "
+            "invalid: expected lower-case names, digits and single . _ - between slashes; "
+            "did you mean acme/vllm-openai/upper?"
+        ),
+    ),
+    "tag with a digest": (
+        'tags: ["{image}:{git.sha}-py{python}-{platform.machine}{cuda.tag_suffix}{target.tag_suffix}"]',
+        f'tags: ["{{image}}:{{variant.id}}@sha256:{"0" * 64}"]',
+        '"{image}:{variant.id}@',
+        (
+            f"ghcr.io/acme/vllm-openai:openai-cu129-amd64-python3-12@sha256:{'0' * 64} names a digest, "
+            "which no build can push to"
+        ),
+    ),
     "nothing is left to build": (
         "exclude:\n",
         "exclude:\n  - {when: {target: [openai, openai-ubuntu2404]}, why: no}\n",

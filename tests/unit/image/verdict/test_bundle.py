@@ -19,8 +19,9 @@ from orchestrator.image.layers.merge import LayerScan, merge
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.verdict import bundle
 from orchestrator.image.verdict.policy import Policy
-from orchestrator.image.verdict.scanned import LABEL_FLASHINFER, Scanned
+from orchestrator.image.verdict.scanned import Scanned
 from orchestrator.image.verdict.verify import verdict
+from orchestrator.labels import FLASHINFER
 from tests.unit.headers import samples
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def test_what_a_user_of_the_image_may_not_read_is_named(lock: Lock, store: Store
 def test_an_image_is_bound_by_its_label_and_by_its_lock(lock: Lock, store: Store) -> None:
     whole, bare = layer(placed(lock, store)), layer({"/etc/passwd": b"x"})
     elsewhere = layer({"/src/flashinfer.lock.json": locks.dumps(lock).encode()})
-    label = {LABEL_FLASHINFER: locks.bundle_digest(lock)}
+    label = {FLASHINFER: locks.bundle_digest(lock)}
 
     def judged(image: Scanned, bound: str = "") -> tuple[bool, ...]:
         result = verdict(image, (), Policy(), bundle=bound)
@@ -214,8 +215,8 @@ def test_an_image_is_bound_by_its_label_and_by_its_lock(lock: Lock, store: Store
     assert judged(scanned(bare)) == ()
     assert judged(scanned(elsewhere)) == (), "a lock that was copied with the sources binds nobody"
     assert judged(scanned(bare, labels=label)) == (False, False)
-    assert judged(scanned(bare), bound=label[LABEL_FLASHINFER]) == (False, False)
-    assert judged(scanned(whole, labels={LABEL_FLASHINFER: "sha256:" + "0" * 64})) == (False, False)
+    assert judged(scanned(bare), bound=label[FLASHINFER]) == (False, False)
+    assert judged(scanned(whole, labels={FLASHINFER: "sha256:" + "0" * 64})) == (False, False)
     taken = layer({f"{DIRECTORY}/.wh.flashinfer.lock.json": b""})
     assert judged(scanned(whole, taken, labels=label)) == (False, False)
     value = verdict(scanned(whole), (), Policy()).to_json()["headers"]
