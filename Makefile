@@ -33,7 +33,7 @@ demo: setup engine ## plan, build, push and show the example for CUDA 13.0
 lint: setup ## style of Python and shell
 	@$(PYTHON_IN) -m ruff check .
 	@$(PYTHON_IN) -m ruff format --check .
-	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); else echo "shellcheck is not installed: scripts not checked"; fi
+	@.venv/bin/shellcheck $(SCRIPTS)
 
 types: setup ## mypy --strict on everything
 	@$(PYTHON_IN) -m mypy

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import yaml
 
-    from orchestrator.matrix.positions import KeyPath
+    from orchestrator.matrix.positions import Path_
 
 _MAX_NODES = 50_000  # aliases of aliases grow without bound ("billion laughs"); no real matrix comes near
 _MAX_DEPTH = 40
@@ -89,13 +89,13 @@ class _Builder:
 
     def __init__(self, shown: str) -> None:
         self.shown = shown
-        self.keys: dict[KeyPath, tuple[int, int]] = {}
-        self.values: dict[KeyPath, tuple[int, int]] = {}
-        self.spans: dict[KeyPath, tuple[int, int]] = {}
+        self.keys: dict[Path_, tuple[int, int]] = {}
+        self.values: dict[Path_, tuple[int, int]] = {}
+        self.spans: dict[Path_, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self.nodes = 0
 
-    def build(self, node: yaml.Node, path: KeyPath, depth: int) -> Any:
+    def build(self, node: yaml.Node, path: Path_, depth: int) -> Any:
         import yaml
 
         self.nodes += 1
@@ -113,7 +113,7 @@ class _Builder:
             return None
         return str(node.value)
 
-    def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: Path_, depth: int) -> dict[str, Any]:
         import yaml
 
         result: dict[str, Any] = {}
