@@ -1,7 +1,7 @@
-"""The kernel families of a CMakeLists.txt of vLLM's kind: each call of `cuda_archs_loose_intersection` with its list.
+"""Reads the kernel families of vLLM's CMakeLists.txt: each call of `cuda_archs_loose_intersection` with its list.
 
-It follows `if` blocks that compare the CUDA compiler's version; a condition on anything else counts as met, because a
-preview that shows a kernel too many does less harm than one that hides it. What a list becomes is `cuda.filters`'s.
+Follows `if` blocks that compare the version of the CUDA compiler. A condition on anything else counts as met: a preview
+that shows a kernel too many does less harm than one that hides a kernel. `cuda.filters` computes what a list becomes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.cuda.toolkit import Toolkit
 
@@ -34,8 +34,8 @@ class Family:
     """One call of the filter.
 
     Attributes:
-        name: The variable that takes its result: MARLIN_FP8_ARCHS.
-        archs: The list that the kernel asks for.
+        name: The variable that the result is stored in: MARLIN_FP8_ARCHS.
+        archs: The architectures that the kernels support.
         line: 1-based line of the call.
     """
 
@@ -46,17 +46,29 @@ class Family:
 
 @dataclass(kw_only=True, slots=True)
 class _Block:
-    """An `if` that is open: whether its branch at hand may run, and whether one before it surely did."""
+    """An open `if`.
+
+    Attributes:
+        live: Whether the current branch runs, None if unknown.
+        settled: Whether a branch before it certainly runs.
+    """
 
     live: bool | None
     settled: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Truth:
+    """The value of a part of a condition that stood in parentheses, None if unknown."""
+
+    value: bool | None
+
+
 def kernel_families(text: str, cuda: Toolkit) -> list[Family]:
-    """The kernel families that a CUDA release meets, in the order of the file.
+    """Return the kernel families that are built for a CUDA release, in the order of the file.
 
     Args:
-        text: CMakeLists.txt.
+        text: The text of CMakeLists.txt.
         cuda: The toolkit of the build.
     """
     families = []
@@ -84,7 +96,7 @@ def kernel_families(text: str, cuda: Toolkit) -> list[Family]:
 
 
 def _listed(words: list[str]) -> tuple[Arch, ...]:
-    """The kernel's own list; empty where it is no literal (the first call filters by a variable)."""
+    """Return the list of a call; empty if it is not a literal (the first call filters by a variable)."""
     if len(words) != 3 or "$" in words[1]:
         return ()
     try:
@@ -94,7 +106,7 @@ def _listed(words: list[str]) -> tuple[Arch, ...]:
 
 
 def _commands(text: str) -> Iterator[tuple[str, list[str], int]]:
-    """Every command with its arguments, quotes taken off, and the offset it begins at."""
+    """Yield every command with its arguments, quotes removed, and its offset."""
     pos = 0
     while (command := _COMMAND.search(text, pos)) is not None:
         pos = command.end()
@@ -110,24 +122,62 @@ def _commands(text: str) -> Iterator[tuple[str, list[str], int]]:
         yield command["name"], words, command.start()
 
 
-def _met(words: list[str], cuda: Toolkit) -> bool | None:
-    """Whether a condition holds; None where it asks for something that only a configure run knows."""
-    if "OR" in words:
-        at = words.index("OR")
-        left, right = _met(words[:at], cuda), _met(words[at + 1 :], cuda)
-        return True if left or right else None if None in (left, right) else False
-    if "AND" in words:
-        at = words.index("AND")
-        left, right = _met(words[:at], cuda), _met(words[at + 1 :], cuda)
-        return False if False in (left, right) else None if None in (left, right) else True
-    if words[:1] == ["NOT"]:
-        inner = _met(words[1:], cuda)
-        return None if inner is None else not inner
-    if words[:1] == ["DEFINED"] and words[1:] == ["CMAKE_CUDA_COMPILER_VERSION"]:
-        return True
-    if len(words) == 3 and words[0] in _COMPILER and words[1] in _COMPARISONS:
-        numbers = re.match(r"(\d+)(?:\.(\d+))?", words[2])
-        if numbers:
-            there = (int(numbers[1]), int(numbers[2] or 0))
-            return bool(_COMPARISONS[words[1]]((cuda.major, cuda.minor), there))
+def _met(words: Sequence[str], cuda: Toolkit) -> bool | None:
+    """Return whether a condition holds, None if it depends on what only a configure run knows."""
+    groups: list[list[str | _Truth]] = [[]]  # a stack instead of calls: a file may nest parentheses without bound
+    for word in words:
+        if word == "(":
+            groups.append([])
+        elif word == ")" and len(groups) > 1:
+            inner = _any(groups.pop(), cuda)
+            groups[-1].append(_Truth(value=inner))
+        else:
+            groups[-1].append(word)
+    return _any(groups[0], cuda) if len(groups) == 1 else None
+
+
+def _any(items: list[str | _Truth], cuda: Toolkit) -> bool | None:
+    """Return the value of a condition without parentheses: NOT binds before AND, AND before OR."""
+    values = [_all(part, cuda) for part in _split(items, "OR")]
+    return True if True in values else None if None in values else False
+
+
+def _all(items: list[str | _Truth], cuda: Toolkit) -> bool | None:
+    values = [_one(part, cuda) for part in _split(items, "AND")]
+    return False if False in values else None if None in values else True
+
+
+def _split(items: list[str | _Truth], operator: str) -> list[list[str | _Truth]]:
+    parts: list[list[str | _Truth]] = [[]]
+    for item in items:
+        if item == operator:
+            parts.append([])
+        else:
+            parts[-1].append(item)
+    return parts
+
+
+def _one(items: list[str | _Truth], cuda: Toolkit) -> bool | None:
+    """Return the value of a condition without AND and OR."""
+    negations = 0
+    while negations < len(items) and items[negations] == "NOT":
+        negations += 1
+    value = _compared(items[negations:], cuda)
+    return value if value is None or negations % 2 == 0 else not value
+
+
+def _compared(items: list[str | _Truth], cuda: Toolkit) -> bool | None:
+    """Return the value of a comparison with the version of the CUDA compiler, None for anything else."""
+    match items:
+        case [_Truth(value=value)]:
+            return value
+        case ["DEFINED", "CMAKE_CUDA_COMPILER_VERSION"]:
+            return True
+        case [str(left), str(operator), str(right)] if left in _COMPILER and operator in _COMPARISONS:
+            numbers = re.match(r"(\d+)(?:\.(\d+))?", right)
+            if numbers:
+                there = (int(numbers[1]), int(numbers[2] or 0))
+                return bool(_COMPARISONS[operator]((cuda.major, cuda.minor), there))
+        case _:
+            pass
     return None

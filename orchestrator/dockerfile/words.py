@@ -20,6 +20,7 @@ SHELL_STOP = frozenset(" \t\r\n;|&()<>")
 DOCKERFILE_STOP = frozenset(" \t\r\n")
 _DEFAULTING = frozenset({":-", "-", ":=", "="})
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_MAX_VALUE = 1_000_000  # characters; variables that hold each other twice grow without bound
 _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
 
 
@@ -65,9 +66,11 @@ class Word:
             lookup: A variable's value, or None if it has none that can be read here.
         """
         pieces = []
+        size = 0
         for part in self.parts:
             piece = part if isinstance(part, str) else _expand(part, text, lookup)
-            if piece is None:
+            size += len(piece or "")
+            if piece is None or size > _MAX_VALUE:
                 return None
             pieces.append(piece)
         return "".join(pieces)

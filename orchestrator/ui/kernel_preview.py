@@ -1,7 +1,6 @@
-"""What the project's own CMake will make of a variant's arch list, before an hour is spent on it.
+"""Shows what the project's own CMake does with the arch list of a variant, before a build spends an hour on it.
 
-It joins the port of vLLM's filter (`cuda.filters`) with the plan; with a source tree at hand it reads the kernel lists
-of its CMakeLists.txt. It knows nothing of terminals beyond a console that it is given.
+Applies the port of vLLM's filter (`cuda.filters`) to a plan; for `plan --kernels` it reads CMakeLists.txt as well.
 """
 
 from __future__ import annotations
@@ -22,28 +21,28 @@ if TYPE_CHECKING:
 
 
 def filter_lines(plan: Plan, variant: Variant) -> list[tuple[str, Sequence[str]]]:
-    """The section of `plan --explain` on what the project's CMake keeps; empty where the matrix names no filter."""
+    """Return the section of `plan --explain` on what CMake keeps; empty if the matrix names no filter."""
     behaviour = plan.matrix.spec.filter
     if behaviour == "none":
         return []
     kept = filters.effective_archs(variant.archs.effective, variant.toolkit, behaviour)
-    lines = [f"{_words(kept) or 'nothing at all'}    kept by filter {behaviour} (CUDA_ARCHS)"]
+    lines = [f"{_words(kept) or 'nothing'}    kept by filter {behaviour} (CUDA_ARCHS)"]
     lines += warnings(variant, behaviour)
     return [("kernels", lines)]
 
 
 def warnings(variant: Variant, behaviour: Behaviour) -> list[str]:
-    """What the filter loses of a variant's list, and what it would have made of the entries that we drop before it."""
+    """Return what the filter loses of a list, and what it loses of the entries that are dropped before it."""
     passed = filters.warnings_for(variant.archs.effective, variant.toolkit, behaviour)
     asked = filters.warnings_for(variant.archs.requested, variant.toolkit, behaviour)
-    return [*passed, *(f"had it been passed on: {text}" for text in asked if text not in passed)]
+    return [*passed, *(f"without the drop before it: {text}" for text in asked if text not in passed)]
 
 
 def show_kernels(plan: Plan, screen: Console) -> None:
-    """Print kernel family x architectures for each different (CUDA, arch list) of the plan.
+    """Print kernel family x architectures for each distinct (CUDA, arch list) of the plan.
 
     Raises:
-        UsageError: The matrix names no filter, or there is no CMakeLists.txt beside it.
+        UsageError: The matrix names no filter, or CMakeLists.txt beside it cannot be read.
     """
     from rich.table import Table
 
@@ -51,12 +50,16 @@ def show_kernels(plan: Plan, screen: Console) -> None:
 
     behaviour = plan.matrix.spec.filter
     if behaviour == "none":
-        raise UsageError("--kernels needs `filter:` in the matrix", hint="filter: vllm-0.20, vllm-0.29 or vllm-0.33")
+        raise UsageError(
+            "--kernels needs `filter:` in the matrix", hint="add `filter:` vllm-0.20, vllm-0.29 or vllm-0.33"
+        )
     path = plan.matrix.root / "CMakeLists.txt"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}", hint="run it where the source tree is") from error
+        raise UsageError(
+            f"{path}: cannot be read: {error}", hint="run it in the source tree, beside CMakeLists.txt"
+        ) from error
     groups: dict[tuple[str, tuple[Arch, ...]], list[Variant]] = {}
     for variant in plan.variants:
         groups.setdefault((variant.cuda, variant.archs.effective), []).append(variant)

@@ -1,1 +1,1 @@
-"""One reader for each kind of file. Each turns a text into places (`Found`); none knows the matrix or the disk."""
+"""Readers: one for each kind of file, from its text to the values in it and where each of them stands."""

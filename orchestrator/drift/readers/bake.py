@@ -1,7 +1,7 @@
 """Bake files, HCL and JSON: the defaults of variables and the arguments of targets, with the place to change.
 
-It follows references and `inherits` inside one file, as buildx does without any environment. An expression beyond that
-(a function, a conditional) is reported as one and left to buildx.
+It follows references and `inherits` inside one file, as buildx does when no environment variable is set. Any other
+expression (a function, a conditional) is reported as one and left to buildx.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.spans import Found, Style
 from orchestrator.drift.readers import hcl, json_
+from orchestrator.drift.readers.errors import MAX_DEPTH
 from orchestrator.drift.readers.hcl import Expression
 
 if TYPE_CHECKING:
     from orchestrator.drift.readers.tree import Node
 
-_MAX_DEPTH = 20  # variables that refer to each other in a circle
+_MAX_VALUE = 100_000
+"""Characters of a value; variables of variables grow without bound."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,11 +31,19 @@ class Target:
 
 @dataclass(kw_only=True, slots=True)
 class BakeFile:
-    """What one bake file defines."""
+    """What one bake file defines.
+
+    Attributes:
+        text: The file's text.
+        variables: The default of each variable.
+        targets: The targets by name.
+        known: The values of defaults worked out so far.
+    """
 
     text: str
     variables: dict[str, Expression] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
+    known: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     def variable(self, name: str) -> Found | None:
         """The default of a variable as a place of the file."""
@@ -42,27 +52,41 @@ class BakeFile:
 
     def arg(self, target: str, name: str) -> Found | None:
         """The value of an argument of a target: where it is a variable alone, the place is that variable's default."""
-        found = self._arg(target, name, 0)
+        found = self._arg(target, name)
         if found is None:
             return None
         owner, expression = found
         where = f"target {target}" if owner == target else f"target {target}, inherited from {owner}"
-        if expression.kind == "reference":
-            default = self.variables.get(expression.parts[0][1])
-            if default is not None and default.kind == "literal":
-                return self._place(default, where=f"{where}, variable {expression.parts[0][1]}")
+        variable = self._variable_alone(expression)
+        if variable is not None:
+            return self._place(self.variables[variable], where=f"{where}, variable {variable}")
         return self._place(expression, where=where)
 
-    def _arg(self, target: str, name: str, depth: int) -> tuple[str, Expression] | None:
-        body = self.targets.get(target)
-        if body is None or depth > _MAX_DEPTH:
+    def own_arg(self, target: str, name: str) -> Found | None:
+        """The same where it is written in a target; None where it is a variable's default."""
+        found = self._arg(target, name)
+        return None if found is None or self._variable_alone(found[1]) is not None else self.arg(target, name)
+
+    def _variable_alone(self, expression: Expression) -> str | None:
+        """The variable that an expression is, if it is nothing else and has a literal default."""
+        if expression.kind != "reference":
             return None
-        if name in body.args:
-            return target, body.args[name]
-        for parent in reversed(body.inherits):
-            found = self._arg(parent, name, depth + 1)
-            if found is not None:
-                return found
+        name = expression.parts[0][1]
+        default = self.variables.get(name)
+        return name if default is not None and default.kind == "literal" else None
+
+    def _arg(self, target: str, name: str) -> tuple[str, Expression] | None:
+        """The target that an argument comes from, and its value: of the targets inherited from, the last one wins."""
+        seen: set[str] = set()
+        waiting = [target]
+        while waiting:
+            owner = waiting.pop()
+            if owner in seen or owner not in self.targets:
+                continue
+            seen.add(owner)
+            if name in self.targets[owner].args:
+                return owner, self.targets[owner].args[name]
+            waiting += self.targets[owner].inherits
         return None
 
     def _place(self, expression: Expression, *, where: str) -> Found:
@@ -82,16 +106,26 @@ class BakeFile:
         )
 
     def _value(self, expression: Expression, depth: int) -> str | None:
-        if expression.kind not in {"literal", "reference", "template"} or depth > _MAX_DEPTH:
+        """The text of an expression, None where it is none that can be followed here."""
+        if expression.kind not in {"literal", "reference", "template"} or depth > MAX_DEPTH:
             return None
         pieces = []
+        size = 0
         for is_name, text in expression.parts:
-            default = self.variables.get(text) if is_name else None
-            piece = text if not is_name else self._value(default, depth + 1) if default is not None else None
-            if piece is None:
+            piece = self._default(text, depth + 1) if is_name else text
+            size += len(piece or "")
+            if piece is None or size > _MAX_VALUE:
                 return None
             pieces.append(piece)
         return "".join(pieces)
+
+    def _default(self, variable: str, depth: int) -> str | None:
+        """The value of a variable's default; each is worked out once, because a variable may be named many times."""
+        if variable not in self.known:
+            default = self.variables.get(variable)
+            self.known[variable] = None  # in a circle nothing has a value
+            self.known[variable] = None if default is None else self._value(default, depth)
+        return self.known[variable]
 
 
 def parse(text: str, *, json: bool) -> BakeFile:
@@ -102,7 +136,7 @@ def parse(text: str, *, json: bool) -> BakeFile:
         json: Whether it is JSON (else HCL).
 
     Raises:
-        ValueError: It is neither; the message says where.
+        ReadError: It is not.
     """
     file = BakeFile(text=text)
     if json:
@@ -110,18 +144,6 @@ def parse(text: str, *, json: bool) -> BakeFile:
     else:
         _from_hcl(hcl.parse(text), file)
     return file
-
-
-def read_variable(text: str, name: str, *, json: bool = False) -> list[Found]:
-    """The default of a variable; empty where there is no such variable or it has no default."""
-    found = parse(text, json=json).variable(name)
-    return [found] if found is not None else []
-
-
-def read_arg(text: str, target: str, name: str, *, json: bool = False) -> list[Found]:
-    """The value of a target's argument; empty where the target or the argument is not there."""
-    found = parse(text, json=json).arg(target, name)
-    return [found] if found is not None else []
 
 
 def _from_hcl(root: hcl.Block, file: BakeFile) -> None:

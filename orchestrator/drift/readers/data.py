@@ -1,6 +1,6 @@
 """JSON, YAML and TOML by pointer: versions.json, workflows, pipelines, pyproject.
 
-It knows which format a file is in and how a node of a tree is a place; each format's own reader does the rest.
+Chooses the reader of a format, and turns a node of its tree into a place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def parse(text: str, format_: Format) -> list[Node]:
     """The trees of a text, one for each document.
 
     Raises:
-        ValueError: It is not of that format; the message says where.
+        ReadError: It is not of that format.
     """
     if format_ == "json":
         return [json_.parse(text)]

@@ -1,16 +1,18 @@
 """HCL, as far as bake files use it: blocks, attributes, objects and lists, with the place of every literal.
 
-A reader of shapes: it says which attribute is a literal, a reference or a template, and leaves every other expression
-to buildx. It must not know what a variable or a target is (bake.py does).
+Says which attribute is a literal, a reference or a template, and leaves every other expression to buildx. What a
+variable or a target is, bake.py says.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.dockerfile.spans import Style
+from orchestrator.drift.readers.errors import MAX_DEPTH, ReadError, too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +76,7 @@ def parse(text: str) -> Block:
     """The blocks and attributes of an HCL text.
 
     Raises:
-        ValueError: Its brackets do not match; the message says where.
+        ReadError: Its brackets do not match, or are nested too deeply.
     """
     return _Parser(text).body(Block(), closing="")
 
@@ -86,6 +88,7 @@ class _Parser:
         self.text = text
         self.tokens = [token for token in _tokens(text) if token.kind not in {"space", "comment"}]
         self.at = 0
+        self.depth = 0
 
     def body(self, block: Block, *, closing: str) -> Block:
         """Read attributes and blocks up to `closing` (the end of the text for "")."""
@@ -94,11 +97,11 @@ class _Parser:
             token = self.peek()
             if token is None or token.text == closing:
                 if closing and token is None:
-                    raise ValueError(f"not HCL: a {block.type or 'block'} is not closed")
+                    raise ReadError.at(self.text, len(self.text), f"not HCL: a {block.type or 'block'} is not closed")
                 self.at += 1
                 return block
             if token.kind != "name":
-                raise self.wrong(token, "neither a block nor an attribute")
+                raise self.wrong(token, "expected a block or an attribute")
             self.at += 1
             following = self.peek()
             if following is not None and following.text == "=" and following.kind == "other":
@@ -115,8 +118,8 @@ class _Parser:
             self.at += 1
         if token is None or token.text != "{":
             raise self.wrong(token or head, "expected {")
-        self.at += 1
-        return self.body(Block(type=head.text, labels=tuple(labels)), closing="}")
+        with self.deeper(token):
+            return self.body(Block(type=head.text, labels=tuple(labels)), closing="}")
 
     def expression(self, *stops: str) -> Expression:
         """Read one expression, up to a newline, a comma or the bracket that closes what it stands in."""
@@ -124,7 +127,8 @@ class _Parser:
         if first is None:
             return Expression(kind="other", start=len(self.text), end=len(self.text))
         if first.text in {"{", "["} and first.kind == "other":
-            whole = self.object() if first.text == "{" else self.list()
+            with self.deeper(first):
+                whole = self.object(first) if first.text == "{" else self.list(first)
             follower = self.peek()
             if follower is None or follower.text in {*stops, ",", "}", "]", "\n"}:
                 return whole
@@ -144,10 +148,22 @@ class _Parser:
             return _single(first)
         return Expression(kind="other", start=first.start, end=last.end)
 
-    def object(self) -> Expression:
-        """Read `{ key = value … }`."""
-        opening = self.tokens[self.at]
+    @contextmanager
+    def deeper(self, opening: _Token) -> Iterator[None]:
+        """Step over the bracket at hand and read one level deeper.
+
+        Raises:
+            ReadError: That is one level too deep.
+        """
+        if self.depth == MAX_DEPTH:
+            raise too_deep(self.text, opening.start)
         self.at += 1
+        self.depth += 1
+        yield
+        self.depth -= 1
+
+    def object(self, opening: _Token) -> Expression:
+        """Read the rest of `{ key = value … }`."""
         members: list[tuple[str, Expression]] = []
         while True:
             self.skip_newlines(",")
@@ -159,10 +175,8 @@ class _Parser:
                 token = self.take(opening)
             members.append((key, self.expression("}")))
 
-    def list(self) -> Expression:
-        """Read `[ value, … ]`."""
-        opening = self.tokens[self.at]
-        self.at += 1
+    def list(self, opening: _Token) -> Expression:
+        """Read the rest of `[ value, … ]`."""
         items: list[Expression] = []
         while True:
             self.skip_newlines(",")
@@ -175,14 +189,14 @@ class _Parser:
             before = self.at
             items.append(self.expression("]"))
             if self.at == before:
-                raise self.wrong(token, "not a value")
+                raise self.wrong(token, "expected a value")
 
     def peek(self) -> _Token | None:
-        """The token at hand, None at the end."""
+        """The next token, None at the end."""
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
     def take(self, opening: _Token) -> _Token:
-        """The token at hand, stepped over."""
+        """The next token, skipped."""
         token = self.peek()
         if token is None:
             raise self.wrong(opening, "a bracket is not closed")
@@ -190,14 +204,13 @@ class _Parser:
         return token
 
     def skip_newlines(self, also: str = "\n") -> None:
-        """Step over line breaks (and commas, where they only separate)."""
+        """Skip line breaks, and the separator `also`."""
         while (token := self.peek()) is not None and (token.kind == "newline" or token.text == also):
             self.at += 1
 
-    def wrong(self, token: _Token, what: str) -> ValueError:
+    def wrong(self, token: _Token, what: str) -> ReadError:
         """The error for a token."""
-        line = self.text.count("\n", 0, token.start) + 1
-        return ValueError(f"line {line}: not HCL: {what}")
+        return ReadError.at(self.text, token.start, f"not HCL: {what}")
 
 
 def _single(token: _Token) -> Expression:
@@ -234,30 +247,53 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 def _string(text: str, pos: int) -> tuple[int, tuple[tuple[bool, str], ...] | None]:
     """The end of the quoted template that starts at `pos`, and its parts."""
-    end = pos + 1
-    while end < len(text) and text[end] not in '"\n':
-        if text[end] == "\\":
-            end += 2
-        elif text.startswith(("$${", "%%{"), end):
-            end += 3
-        elif text.startswith(("${", "%{"), end):
-            end = _interpolation_end(text, end + 1)
-        else:
-            end += 1
-    return min(end + 1, len(text)), template(text[pos + 1 : end], escapes=True)
+    end = _string_end(text, pos)
+    closed = end > pos + 1 and text[end - 1] == '"'
+    return end, template(text[pos + 1 : end - closed], escapes=True)
+
+
+def _string_end(text: str, pos: int) -> int:
+    """The offset after the quoted template that starts at `pos`; one that is not closed ends with its line."""
+    return _nested_end(text, pos, '"')
 
 
 def _interpolation_end(text: str, pos: int) -> int:
-    """The offset after the bracket that closes the one at `pos`, strings inside stepped over."""
-    depth = 0
+    """The offset after the bracket that closes the `{` at `pos`; strings inside are skipped."""
+    return _nested_end(text, pos, "{")
+
+
+def _nested_end(text: str, pos: int, opening: str) -> int:
+    """The offset after what opens at `pos`: strings hold `${…}`, which holds brackets and strings, which hold `${…}`.
+
+    Raises:
+        ReadError: Nested too deeply.
+    """
+    stack = [opening]
+    pos += 1
     while pos < len(text):
+        if len(stack) > 2 * MAX_DEPTH:  # a string and a bracket for each level
+            raise too_deep(text, pos)
         char = text[pos]
-        if char == '"':
-            pos = _string(text, pos)[0]
-            continue
-        depth += (char == "{") - (char == "}")
-        pos += 1
-        if depth == 0:
+        if stack[-1] == '"':
+            if char in '"\n':
+                stack.pop()
+                pos += char == '"'
+            elif char == "\\":
+                pos += 2
+            elif text.startswith(("$${", "%%{"), pos):
+                pos += 3
+            elif text.startswith(("${", "%{"), pos):
+                stack.append("{")
+                pos += 2
+            else:
+                pos += 1
+        else:
+            if char in '"{':
+                stack.append(char)
+            elif char == "}":
+                stack.pop()
+            pos += 1
+        if not stack:
             return pos
     return len(text)
 

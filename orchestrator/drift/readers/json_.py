@@ -1,6 +1,6 @@
 """JSON with the place of every value: versions.json, bake files in JSON, package manifests.
 
-It knows JSON's grammar alone; the standard library undoes the escapes of strings.
+The standard library undoes the escapes of strings; its parser gives no places.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ import json
 import re
 
 from orchestrator.dockerfile.spans import Style
+from orchestrator.drift.readers.errors import MAX_DEPTH, ReadError, too_deep
 from orchestrator.drift.readers.tree import Node
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BARE = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null|-?Infinity|NaN")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
-_MAX_DEPTH = 200
 
 
 def parse(text: str) -> Node:
     """The tree of a JSON text.
 
     Raises:
-        ValueError: It is not JSON; the message says where.
+        ReadError: It is not JSON.
     """
     start = 1 if text.startswith("\ufeff") else 0
     node, end = _value(text, _skip(text, start), 0)
     end = _skip(text, end)
     if end != len(text):
-        raise _wrong(text, end, "something after the end")
+        raise _wrong(text, end, "text after the value")
     return node
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Node, int]:
-    if depth > _MAX_DEPTH:
-        raise _wrong(text, at, "nested too deeply")
+    if depth > MAX_DEPTH:
+        raise too_deep(text, at)
     char = text[at : at + 1]
     if char == "{":
         return _mapping(text, at, depth)
@@ -45,7 +45,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Node, int]:
         return Node(kind="scalar", start=at, end=end, value=value, inner=inner, style=Style.JSON_STRING), end
     bare = _BARE.match(text, at)
     if bare is None:
-        raise _wrong(text, at, "not a value")
+        raise _wrong(text, at, "expected a value")
     node = Node(kind="scalar", start=at, end=bare.end(), value=bare[0], inner=bare.span(), style=Style.JSON_BARE)
     return node, bare.end()
 
@@ -57,7 +57,7 @@ def _mapping(text: str, at: int, depth: int) -> tuple[Node, int]:
         if members:
             pos = _skip(text, _expect(text, pos, ","))
         if text[pos : pos + 1] != '"':
-            raise _wrong(text, pos, "not a key in quotes")
+            raise _wrong(text, pos, "expected a key in quotes")
         key, pos = _string(text, pos)
         pos = _expect(text, _skip(text, pos), ":")
         node, pos = _value(text, _skip(text, pos), depth + 1)
@@ -83,7 +83,7 @@ def _string(text: str, at: int) -> tuple[str, int]:
     try:
         return str(json.loads(quoted[0] if quoted else "")), quoted.end() if quoted else at
     except json.JSONDecodeError as error:
-        raise _wrong(text, at, "a string that is not closed or has an unknown escape") from error
+        raise _wrong(text, at, "a string is not closed or has an unknown escape") from error
 
 
 def _skip(text: str, at: int) -> int:
@@ -97,5 +97,5 @@ def _expect(text: str, at: int, char: str) -> int:
     return at + 1
 
 
-def _wrong(text: str, at: int, what: str) -> ValueError:
-    return ValueError(f"line {text.count(chr(10), 0, at) + 1}: not JSON: {what}")
+def _wrong(text: str, at: int, what: str) -> ReadError:
+    return ReadError.at(text, at, f"not JSON: {what}")

@@ -1,4 +1,4 @@
-"""The last resort: a regular expression with exactly one group, for files that no other reader knows."""
+"""A regular expression with exactly one group, for files that no other reader knows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read(text: str, pattern: str) -> list[Found]:
         pattern: A regular expression with one group; `^` and `$` are those of a line.
 
     Raises:
-        ValueError: It is no regular expression, or has not exactly one group.
+        ValueError: It is not a regular expression, or does not have exactly one group.
     """
     compiled = compile_pattern(pattern)
     matches = compiled.finditer(text)
@@ -27,22 +27,22 @@ def read(text: str, pattern: str) -> list[Found]:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The compiled expression, if it has one group.
+    """The compiled expression, which must have one group.
 
     Raises:
-        ValueError: It is no regular expression, or has not exactly one group.
+        ValueError: It is not a regular expression, or does not have exactly one group.
     """
     compiled = compile_any(pattern)
     if compiled.groups != 1:
-        raise ValueError(f"a regex claim has exactly one group, this one has {compiled.groups}")
+        raise ValueError(f"the regular expression is invalid: expected exactly one group, found {compiled.groups}")
     return compiled
 
 
 def compile_any(pattern: str) -> re.Pattern[str]:
-    """The compiled expression, whatever groups it has.
+    """The compiled expression, with any number of groups.
 
     Raises:
-        ValueError: It is no regular expression.
+        ValueError: It is not a regular expression.
     """
     try:
         return re.compile(pattern, re.MULTILINE)

@@ -1,6 +1,6 @@
 """Pins of Python requirements: `package==version` lines, and the dependency strings of a pyproject.toml.
 
-It knows the spelling of requirements (PEP 508, names compared as PEP 503 says); it must not know any index.
+The spelling is PEP 508's; names are compared as PEP 503 says.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ _PIN = re.compile(r"={2,3}[ \t]*(?P<version>[^,;#\s]+)$")
 def read(source: Source, package: str) -> list[Found]:
     """What the requirements of a text say about one package.
 
-    A pin gives its version; any other specifier is given whole and cannot be fixed, because only a person knows
-    whether a range was meant.
+    A pin gives its version. Any other specifier is given whole and is not fixed, because a range may be intended.
     """
     wanted = normalized(package)
     places = []

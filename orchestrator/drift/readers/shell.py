@@ -1,7 +1,7 @@
 """Shell: assignments, the branch of a `case` or `if` that they stand in, and the build arguments of docker build lines.
 
-A reader of other people's scripts, not a shell: what it cannot follow it steps over, and it never raises. It works on a
-`Source`, so that the same code reads a script, the command of a pipeline's YAML and the code block of a page.
+A reader of scripts, not a shell: it skips what it cannot follow, and refuses only a script that is nested too deeply.
+It works on a `Source`, so that the same code reads a script, a command in a pipeline's YAML and a page's code block.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.words import SHELL_STOP, Variable, Word, place, read_word
+from orchestrator.drift.readers.errors import MAX_DEPTH, TOO_DEEP, ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -185,7 +186,11 @@ def _split(text: str, token: Token) -> Token | None:
 
 
 def commands(source: Source) -> Iterator[Command]:
-    """The simple commands of a script, each with the branches around it."""
+    """The simple commands of a script, each with the branches around it.
+
+    Raises:
+        ReadError: Its `if` and `case` are nested too deeply.
+    """
     text = source.text
     current: list[Token] = []
     stack: list[_Frame] = []
@@ -205,6 +210,8 @@ def commands(source: Source) -> Iterator[Command]:
                 frame.state, frame.labels, frame.alternatives = "patterns", (), []
             continue
         if not current and not item.name and _reserved(item, stack, text):
+            if len(stack) > MAX_DEPTH:  # every command carries the branches around it
+                raise ReadError(TOO_DEEP, offset=source.span(item.start, item.start)[0])
             continue
         current.append(item)
         frame = stack[-1] if stack else None
@@ -222,7 +229,7 @@ class _Frame:
     kind: str
     state: str
     labels: tuple[str, ...] = ()
-    condition: str = ""
+    condition: list[str]
     alternatives: list[str]
 
     def take(self, operator: str, tokens: list[Token], text: str) -> None:
@@ -236,14 +243,15 @@ class _Frame:
     def gather(self, tokens: list[Token], text: str) -> None:
         """A part of the condition of an `if`."""
         if tokens:
-            self.condition = f"{self.condition} {text[tokens[0].start : tokens[-1].word.end]}".strip()
+            self.condition.append(text[tokens[0].start : tokens[-1].word.end])
 
     def decide(self) -> None:
         """The condition is whole: name the branch after what it compares with, if it compares once."""
-        compared = _COMPARED.findall(self.condition)
+        condition = " ".join(self.condition)
+        compared = _COMPARED.findall(condition)
         pattern = [compared[0].strip("\"'")] if len(compared) == 1 else []
-        self.labels = (*pattern, self.condition)
-        self.state, self.condition = "body", ""
+        self.labels = (*pattern, condition)
+        self.state, self.condition = "body", []
 
 
 def _reserved(token: Token, stack: list[_Frame], text: str) -> bool:
@@ -254,9 +262,9 @@ def _reserved(token: Token, stack: list[_Frame], text: str) -> bool:
         return False
     match word:
         case "if":
-            stack.append(_Frame(kind="if", state="condition", alternatives=[]))
+            stack.append(_Frame(kind="if", state="condition", condition=[], alternatives=[]))
         case "case":
-            stack.append(_Frame(kind="case", state="subject", alternatives=[]))
+            stack.append(_Frame(kind="case", state="subject", condition=[], alternatives=[]))
         case "then" if frame and frame.kind == "if":
             frame.decide()
         case "elif" if frame and frame.kind == "if":
@@ -278,7 +286,7 @@ def _command(tokens: list[Token], stack: list[_Frame], text: str) -> Command:
 
 
 def _tokens(text: str) -> Iterator[Token | str]:
-    """Words, and operators as strings; comments, continuations and here-documents are stepped over."""
+    """Words, and operators as strings; comments, continuations and here-documents are skipped."""
     pos = 0
     heredocs: list[str] = []
     while pos < len(text):

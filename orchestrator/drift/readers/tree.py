@@ -1,7 +1,4 @@
-"""What JSON, YAML and TOML have in common: a tree whose scalars know where they stand, and pointers into it.
-
-The readers of the three formats build it; it knows none of them.
-"""
+"""What JSON, YAML and TOML have in common: a tree whose scalars know where they stand, and pointers into it."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from orchestrator.dockerfile.spans import Source, Style
 
@@ -62,8 +59,13 @@ def split_pointer(pointer: str) -> tuple[str, ...]:
         ValueError: It does not begin with a slash.
     """
     if not pointer.startswith("/"):
-        raise ValueError(f"a pointer begins with /, as in /env/NAME: {pointer}")
+        raise ValueError(f"the pointer {pointer} is invalid: expected one that begins with /, for example /env/NAME")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/"))
+
+
+def join_pointer(steps: Iterable[str]) -> str:
+    """The pointer of steps; the inverse of `split_pointer`."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def select(root: Node, steps: tuple[str, ...]) -> Iterator[Node]:

@@ -1,7 +1,7 @@
 """YAML with the place of every scalar, down to the characters of commands inside quoted and block scalars.
 
-It knows YAML's spelling of scalars and lets PyYAML do the grammar. A scalar whose spelling it cannot follow exactly
-gets no span: such a place is reported and never edited.
+`matrix.yaml_nodes` parses; this reader follows the spelling of scalars. A scalar whose spelling it cannot follow
+exactly gets no span: such a place is reported and never edited.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 from typing import Any
 
 from orchestrator.dockerfile.spans import Source, Style
+from orchestrator.drift.readers.errors import MAX_DEPTH, ReadError
 from orchestrator.drift.readers.tree import Node
+from orchestrator.matrix.yaml_nodes import Budget, YamlError, compose
 
 _ESCAPES = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
@@ -19,41 +21,23 @@ _ESCAPES = {
 _STYLES = {None: Style.YAML_PLAIN, "'": Style.YAML_SINGLE, '"': Style.YAML_DOUBLE}
 _HEX = {"x": 2, "u": 4, "U": 8}
 _BREAK = re.compile(r"[ \t]*(?:\r\n|\n)(?:[ \t]*(?:\r\n|\n))*[ \t]*")
-_MAX_NODES = 50_000  # aliases of aliases grow without bound
 
 
 def parse(text: str) -> list[Node]:
     """The trees of a YAML text, one for each document.
 
     Raises:
-        ValueError: It is not YAML; the message says where.
+        ReadError: It is not YAML, nested too deeply or grown too large.
     """
-    import yaml
-
     shift = 1 if text.startswith("\ufeff") else 0
     body = text[shift:]
-    loader = None
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(body)
         builder = _Builder(body, shift)
-        nodes = []
-        while loader.check_node():
-            nodes.append(builder.build(loader.get_node()))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ValueError(f"line {line}: not YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"not YAML: {str(error).splitlines()[0]}") from error
-    except UnicodeError as error:
-        raise ValueError("not YAML: it holds bytes that are not UTF-8") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    else:
-        return nodes
-    finally:
-        if loader is not None:
-            loader.dispose()
+        return [builder.build(root, 0) for root in compose(body, depth=MAX_DEPTH)]
+    except YamlError as error:
+        what = f"{error.what}, expected {error.expected}" if error.expected else error.what
+        column = error.column + (shift if error.line == 1 else 0)
+        raise ReadError(what, line=error.line, column=column) from error
 
 
 class _Builder:
@@ -62,20 +46,19 @@ class _Builder:
     def __init__(self, text: str, shift: int) -> None:
         self.text = text
         self.shift = shift
-        self.nodes = 0
+        self.budget = Budget(text, depth=MAX_DEPTH)
 
-    def build(self, node: Any) -> Node:
+    def build(self, node: Any, depth: int) -> Node:
         import yaml
 
-        self.nodes += 1
-        if self.nodes > _MAX_NODES:
-            raise ValueError("too many values (aliases of aliases?)")
+        self.budget.enter(node, depth)
         start, end = node.start_mark.index, node.end_mark.index
         if isinstance(node, yaml.MappingNode):
-            members = [(key, self.build(value)) for key, value in _members(node)]
-            return Node(kind="mapping", start=start + self.shift, end=end + self.shift, members=tuple(members))
+            members = self.budget.members(node)
+            built = tuple((str(key.value), self.build(value, depth + 1)) for key, value in members)
+            return Node(kind="mapping", start=start + self.shift, end=end + self.shift, members=built)
         if isinstance(node, yaml.SequenceNode):
-            items = tuple(self.build(item) for item in node.value)
+            items = tuple(self.build(item, depth + 1) for item in node.value)
             return Node(kind="list", start=start + self.shift, end=end + self.shift, items=items)
         return self._scalar(node, start, end)
 
@@ -112,22 +95,6 @@ class _Builder:
             style=style,
             source=source,
         )
-
-
-def _members(node: Any) -> list[tuple[str, Any]]:
-    """Keys and values of a mapping, those merged in with `<<` first, because the mapping's own win."""
-    import yaml
-
-    own, merged = [], []
-    for key, value in node.value:
-        if isinstance(key, yaml.ScalarNode):
-            if key.value == "<<":
-                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
-                for source in reversed(sources):
-                    merged += _members(source) if isinstance(source, yaml.MappingNode) else []
-            else:
-                own.append((str(key.value), value))
-    return merged + own
 
 
 _Spelled = tuple[list[str], list[int], list[int], Style]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.dockerfile.spans import Style
+from orchestrator.dockerfile.spans import Found, Style
 from orchestrator.drift.readers import bake
 
 HCL = """\
@@ -50,6 +51,16 @@ OLD = "style"
 """
 
 
+def variable_of(text: str, name: str, *, json: bool = False) -> list[Found]:
+    found = bake.parse(text, json=json).variable(name)
+    return [found] if found is not None else []
+
+
+def arg_of(text: str, target: str, name: str, *, json: bool = False) -> list[Found]:
+    found = bake.parse(text, json=json).arg(target, name)
+    return [found] if found is not None else []
+
+
 @pytest.mark.parametrize(
     ("name", "value", "editable"),
     [
@@ -61,7 +72,7 @@ OLD = "style"
     ],
 )
 def test_variables(name: str, value: str, editable: bool) -> None:
-    (found,) = bake.read_variable(HCL, name)
+    (found,) = variable_of(HCL, name)
     assert found.value == value
     assert (found.via == "") is editable
     if editable:
@@ -69,8 +80,8 @@ def test_variables(name: str, value: str, editable: bool) -> None:
 
 
 def test_variables_without_a_default() -> None:
-    assert bake.read_variable(HCL, "NONE") == []
-    assert bake.read_variable(HCL, "MISSING") == []
+    assert variable_of(HCL, "NONE") == []
+    assert variable_of(HCL, "MISSING") == []
 
 
 @pytest.mark.parametrize(
@@ -84,19 +95,19 @@ def test_variables_without_a_default() -> None:
     ],
 )
 def test_target_args(target: str, arg: str, value: str) -> None:
-    (found,) = bake.read_arg(HCL, target, arg)
+    (found,) = arg_of(HCL, target, arg)
     assert found.value == value
 
 
 def test_an_argument_that_is_a_variable_is_changed_at_the_variable() -> None:
-    (found,) = bake.read_arg(HCL, "app", "list")
+    (found,) = arg_of(HCL, "app", "list")
     assert HCL[found.start : found.end] == "8.0 9.0"
     assert "variable LIST" in found.where
     assert found.via == ""
 
 
 def test_expressions_are_left_to_buildx() -> None:
-    (found,) = bake.read_arg(HCL, "_common", "cond")
+    (found,) = arg_of(HCL, "_common", "cond")
     assert found.via.startswith("it is the expression")
 
 
@@ -107,17 +118,17 @@ def test_json_strings_are_templates() -> None:
             "target": {"t": {"inherits": ["p"], "args": {"a": "$${literal}"}}, "p": {"args": {"b": "${A}"}}},
         }
     )
-    assert [found.value for found in bake.read_variable(text, "B", json=True)] == ["1-x"]
-    assert [found.value for found in bake.read_variable(text, "N", json=True)] == ["4"]
-    assert [found.value for found in bake.read_arg(text, "t", "a", json=True)] == ["${literal}"]
-    assert [found.value for found in bake.read_arg(text, "t", "b", json=True)] == ["1"]
+    assert [found.value for found in variable_of(text, "B", json=True)] == ["1-x"]
+    assert [found.value for found in variable_of(text, "N", json=True)] == ["4"]
+    assert [found.value for found in arg_of(text, "t", "a", json=True)] == ["${literal}"]
+    assert [found.value for found in arg_of(text, "t", "b", json=True)] == ["1"]
 
 
 def test_circles_end() -> None:
     text = 'A = "${B}"\nB = "${A}"\ntarget "x" { inherits = ["x"] }\n'
-    (found,) = bake.read_variable(text, "A")
+    (found,) = variable_of(text, "A")
     assert found.via
-    assert bake.read_arg(text, "x", "a") == []
+    assert arg_of(text, "x", "a") == []
 
 
 @pytest.mark.parametrize(
@@ -140,6 +151,39 @@ def test_no_text_breaks_it(text: str) -> None:
         assert found is None or 0 <= found.start <= found.end <= len(text)
 
 
+def test_the_last_of_the_targets_inherited_from_wins() -> None:
+    text = (
+        'target "a" { args = { x = "a", z = "a" } }\ntarget "b" { inherits = ["a"]\nargs = { y = "b" } }\n'
+        'target "c" { args = { x = "c" } }\ntarget "t" { inherits = ["c", "b"] }\n'
+    )
+    assert [arg_of(text, "t", name)[0].value for name in "xyz"] == ["a", "b", "a"]
+
+
+def test_where_an_argument_is_written() -> None:
+    file = bake.parse(HCL, json=False)
+    assert file.own_arg("app", "list") is None  # a variable's default
+    own = file.own_arg("app", "jobs")
+    assert own is not None
+    assert HCL[own.start : own.end] == "2"
+
+
+def test_targets_that_inherit_many_times_are_each_visited_once() -> None:
+    names = [f"t{number}" for number in range(30)]
+    text = "".join(
+        f'target "{name}" {{ inherits = [{", ".join([f"{chr(34)}{after}{chr(34)}"] * 9)}] }}\n'
+        for name, after in itertools.pairwise(names)
+    )
+    assert arg_of(f'{text}target "t29" {{}}\n', "t0", "x") == []  # nine to the thirtieth would never end
+
+
+def test_variables_that_double_each_other_end() -> None:
+    text = "".join(f'V{number} = "${{V{number + 1}}}${{V{number + 1}}}"\n' for number in range(40)) + 'V40 = "x"\n'
+    (found,) = variable_of(text, "V0")
+    assert found.via.startswith("it is the expression")
+    (found,) = variable_of(text, "V30")
+    assert found.value == "x" * 1024
+
+
 def test_numbers_are_bare() -> None:
-    (found,) = bake.read_variable(HCL, "JOBS")
+    (found,) = variable_of(HCL, "JOBS")
     assert found.styles == (Style.HCL_BARE,)

@@ -1,0 +1,99 @@
+"""Conditions and calls of a CMakeLists.txt; vLLM's own file is read in tests/e2e/test_plan_kernels.py."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cuda.cmake import kernel_families
+from orchestrator.cuda.toolkit import toolkit_for
+
+CALL = 'cuda_archs_loose_intersection(A_ARCHS "8.0;9.0a" "${CUDA_ARCHS}")\n'
+
+
+def met(condition: str, cuda: str = "13.0") -> bool:
+    """Whether a call inside the condition is seen."""
+    return bool(kernel_families(f"if({condition})\n{CALL}endif()\n", toolkit_for(cuda)))
+
+
+def test_a_family_has_its_name_list_and_line() -> None:
+    (family,) = kernel_families(f"# cuda_archs_loose_intersection(\n\n  {CALL}", toolkit_for("12.9"))
+    assert (family.name, [str(arch) for arch in family.archs], family.line) == ("A_ARCHS", ["8.0", "9.0a"], 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'cuda_archs_loose_intersection(CUDA_ARCHS "${CUDA_SUPPORTED_ARCHS}" "${CUDA_ARCHS}")',
+        'cuda_archs_loose_intersection(A "not a list" "x")',
+        'cuda_archs_loose_intersection(A "8.0")',
+        '# cuda_archs_loose_intersection(A "8.0" "x")',
+        'other(A "8.0" "x")',
+        "cuda_archs_loose_intersection(A",
+    ],
+)
+def test_what_is_not_a_family(call: str) -> None:
+    assert kernel_families(call + "\n", toolkit_for("13.0")) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "runs"),
+    [
+        ("${CMAKE_CUDA_COMPILER_VERSION} VERSION_GREATER_EQUAL 13.0", True),
+        ("CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER 13.0", False),
+        ("CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13", False),
+        ("CMAKE_CUDA_COMPILER_VERSION VERSION_LESS_EQUAL 13.0.1", True),
+        ('CMAKE_CUDA_COMPILER_VERSION VERSION_EQUAL "13.0"', True),
+        ("NOT CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0", True),
+        ("NOT NOT CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0", False),
+        ("DEFINED CMAKE_CUDA_COMPILER_VERSION", True),
+        ("NOT DEFINED CMAKE_CUDA_COMPILER_VERSION", False),
+        ("SOMETHING", True),  # unknown: shown rather than hidden
+        ("NOT SOMETHING", True),
+        ("SOMETHING AND CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0", False),
+        ("SOMETHING OR CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0", True),
+        ("(SOMETHING OR OTHER) AND CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13.0", False),
+        ("NOT (CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER 12.0)", False),
+        ("CMAKE_CUDA_COMPILER_VERSION VERSION_LESS newest", True),
+        ("", True),
+    ],
+)
+def test_conditions(condition: str, runs: bool) -> None:
+    assert met(condition) is runs
+
+
+TRUE, FALSE = "CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER 12.0", "CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.0"
+conditions = st.recursive(
+    st.sampled_from([(TRUE, True), (FALSE, False)]),
+    lambda inner: st.one_of(
+        inner.map(lambda one: (f"NOT ({one[0]})", not one[1])),
+        st.tuples(inner, inner).map(lambda two: (f"({two[0][0]}) AND ({two[1][0]})", two[0][1] and two[1][1])),
+        st.tuples(inner, inner).map(lambda two: (f"({two[0][0]}) OR ({two[1][0]})", two[0][1] or two[1][1])),
+    ),
+)
+
+
+@given(conditions)
+def test_conditions_in_parentheses(condition: tuple[str, bool]) -> None:
+    assert met(condition[0]) is condition[1]
+
+
+@pytest.mark.parametrize("values", list(itertools.product([True, False], repeat=3)))
+def test_and_binds_before_or(values: tuple[bool, bool, bool]) -> None:
+    first, second, third = (TRUE if value else FALSE for value in values)
+    assert met(f"{first} OR {second} AND {third}") is (values[0] or (values[1] and values[2]))
+    assert met(f"NOT {first} AND {second} OR {third}") is ((not values[0] and values[1]) or values[2])
+
+
+@pytest.mark.parametrize(
+    ("cuda", "names"), [("12.6", ["OLD", "ALWAYS"]), ("12.9", ["MIDDLE", "ALWAYS"]), ("13.0", ["NEW", "ALWAYS"])]
+)
+def test_branches(cuda: str, names: list[str]) -> None:
+    text = "if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13.0)\nNEW\n"
+    text += "elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)\nMIDDLE\nelse()\nOLD\nendif()\nALWAYS\n"
+    for name in ("NEW", "MIDDLE", "OLD", "ALWAYS"):
+        text = text.replace(f"\n{name}\n", f"\n{CALL.replace('A_ARCHS', name)}")
+    assert [family.name for family in kernel_families(text, toolkit_for(cuda))] == names
