@@ -40,7 +40,7 @@ class Style(Enum):
 
 _BARE_WORD = re.compile(r"[\w./:+,@%=~^-]*", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
-_PLAIN_YAML = re.compile(r"[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
+_PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.spans import Found, Style, write
@@ -136,6 +136,8 @@ quotable = st.text(printable, max_size=15)
 
 
 @settings(max_examples=120, deadline=None)
+@example("-", Style.YAML_PLAIN)
+@example("- 8.0", Style.YAML_PLAIN)
 @given(quotable, st.sampled_from([Style.YAML_PLAIN, Style.YAML_SINGLE, Style.YAML_DOUBLE]))
 def test_what_is_written_into_yaml_is_read_back(value: str, style: Style) -> None:
     written = write(value, [style])
