@@ -36,6 +36,6 @@ def register(app: typer.Typer) -> None:
             for name, meaning in PLACEHOLDERS.items():
                 sys.stdout.write(f"{{{name}}}".ljust(width) + f"  {meaning}\n")
             return
-        from orchestrator.matrix.schema import json_schema
+        from orchestrator.matrix.json_schema import json_schema
 
         sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")

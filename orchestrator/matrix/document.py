@@ -16,7 +16,7 @@ from orchestrator.matrix.positions import Positions, invalid, line_and_column
 if TYPE_CHECKING:
     import yaml
 
-    from orchestrator.matrix.positions import Path_
+    from orchestrator.matrix.positions import KeyPath
 
 _MAX_DEPTH = 40
 
@@ -59,13 +59,13 @@ class _Builder:
 
     def __init__(self, shown: str, text: str) -> None:
         self.shown = shown
-        self.keys: dict[Path_, tuple[int, int]] = {}
-        self.values: dict[Path_, tuple[int, int]] = {}
-        self.spans: dict[Path_, tuple[int, int]] = {}
+        self.keys: dict[KeyPath, tuple[int, int]] = {}
+        self.values: dict[KeyPath, tuple[int, int]] = {}
+        self.spans: dict[KeyPath, tuple[int, int]] = {}
         self.problems: list[Problem] = []
         self.budget = yaml_nodes.Budget(text, depth=_MAX_DEPTH)
 
-    def build(self, node: yaml.Node, path: Path_, depth: int) -> Any:
+    def build(self, node: yaml.Node, path: KeyPath, depth: int) -> Any:
         import yaml
 
         self.budget.enter(node, depth)
@@ -80,7 +80,7 @@ class _Builder:
             return None
         return str(node.value)
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[str, Any]:
         import yaml
 
         result: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from orchestrator.matrix import rules, template
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from orchestrator.matrix.positions import Path_, Positions
+    from orchestrator.matrix.positions import KeyPath, Positions
     from orchestrator.matrix.schema import MatrixFile, Override, Variants
 
 
@@ -109,20 +109,20 @@ class _Source:
 
     at: Positions
 
-    def value(self, text: str, path: Path_) -> Value:
+    def value(self, text: str, path: KeyPath) -> Value:
         return Value(text=text, template=text, origin=origin(self.at, path))
 
-    def optional(self, text: str | None, path: Path_) -> Value | None:
+    def optional(self, text: str | None, path: KeyPath) -> Value | None:
         return None if text is None else self.value(text, path)
 
-    def named(self, texts: Mapping[str, str | None], path: Path_) -> dict[str, Value | None]:
+    def named(self, texts: Mapping[str, str | None], path: KeyPath) -> dict[str, Value | None]:
         return {name: self.optional(text, (*path, name)) for name, text in texts.items()}
 
-    def listed(self, texts: Sequence[str] | None, path: Path_) -> tuple[Value, ...] | None:
+    def listed(self, texts: Sequence[str] | None, path: KeyPath) -> tuple[Value, ...] | None:
         return None if texts is None else tuple(self.value(text, (*path, i)) for i, text in enumerate(texts))
 
     def section(
-        self, entry: Variants | Override, path: Path_, when: Mapping[str, Sequence[str]], *, override: int = -1
+        self, entry: Variants | Override, path: KeyPath, when: Mapping[str, Sequence[str]], *, override: int = -1
     ) -> Layer:
         return Layer(
             when={name: frozenset(values) for name, values in when.items()},
@@ -142,7 +142,7 @@ class _Source:
             if cuda.arch_list is not None:
                 yield self._dimension("cuda", name, self.value(cuda.arch_list, ("cuda", name, "arch_list")))
         for name, platform in spec.platforms.items():
-            path: Path_ = ("platforms", name)
+            path: KeyPath = ("platforms", name)
             yield Layer(
                 when={"platform": frozenset({name})},
                 arch_list=self.optional(platform.arch_list, (*path, "arch_list")),
@@ -157,7 +157,7 @@ class _Source:
         return Layer(when={dimension: frozenset({name})}, arch_list=arch_list)
 
 
-def origin(at: Positions, path: Path_) -> Origin:
+def origin(at: Positions, path: KeyPath) -> Origin:
     """The origin of the value at a path of the file."""
     words = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
     return Origin(place=at.place(path), words=words)

@@ -1,7 +1,7 @@
 """Reads matrix.yaml into a `Matrix`, and reports every problem of the file in one run.
 
-It knows the order of the steps (document.py, schema.py, rules.py, then variants.py for what only the expansion shows)
-and puts pydantic's errors into words.
+The steps: `document` parses YAML, `convert` validates it against `schema`, `rules` checks what the values mean
+together, `expand` finds what only the expansion shows.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import MatrixError, did_you_mean
+from orchestrator.errors import MatrixError
 from orchestrator.matrix.document import compose
 from orchestrator.matrix.model import Matrix
 from orchestrator.matrix.positions import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from orchestrator.errors import Problem
-    from orchestrator.matrix.positions import Path_, Positions
+    from orchestrator.matrix.convert import Fault
+    from orchestrator.matrix.positions import Positions
     from orchestrator.matrix.schema import MatrixFile
 
 _MAX_BYTES = 1_000_000
-_OPTIONAL = frozenset({"overrides", "exclude", "publish", "cache", "headers", "verify", "claims", "filter"})
 
 
 def read(path: Path, *, shown: str = "") -> bytes:
@@ -81,106 +80,22 @@ def parse(data: bytes, *, path: Path, shown: str) -> Matrix:
 
 
 def _validate(tree: Any, positions: Positions) -> tuple[MatrixFile | None, list[Problem]]:
-    """Validate against the schema; what is wrong is set aside so that the rest is still checked in the same run."""
-    from pydantic import ValidationError
-
+    """The file against the schema; what is invalid is left out so that the rest is still checked in the same run."""
+    from orchestrator.matrix.convert import read, read_keys
     from orchestrator.matrix.schema import MatrixFile
 
-    try:
-        return MatrixFile.model_validate(tree), []
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=True)
-    problems = [_explain(detail, positions) for detail in details]
-    try:
-        return MatrixFile.model_validate(_without(tree, details)), problems
-    except ValidationError:
-        return None, problems
+    spec, faults = read(MatrixFile, tree)
+    problems = [_problem(fault, positions) for fault in faults]
+    if spec is None and isinstance(tree, dict):
+        values = {"version": "1", **read_keys(MatrixFile, tree)}
+        needed = {name for name, key in MatrixFile.section_keys.items() if key.required} | ({"axes"} & tree.keys())
+        if needed <= values.keys():  # the other sections are optional: their defaults take part in the further checks
+            spec = MatrixFile(**values)
+    return spec, problems
 
 
-def _without(tree: Any, details: Iterable[Mapping[str, Any]]) -> Any:
-    """The tree without what is wrong in it, as far as the rest can do without: keys, and sections that are optional."""
-    sections = set()
-    for detail in details:
-        path = tuple(detail["loc"])
-        if detail["type"] == "extra_forbidden":
-            holder = tree
-            for step in path[:-1]:
-                holder = holder[step]
-            holder.pop(path[-1], None)
-        elif path == ("version",):
-            tree["version"] = "1"
-        elif path and path[0] in _OPTIONAL:
-            sections.add(path[0])
-    return {name: value for name, value in tree.items() if name not in sections} if sections else tree
-
-
-def _explain(detail: Mapping[str, Any], positions: Positions) -> Problem:
-    """One pydantic error as a problem at its place in the file."""
-    path = tuple(step for step in detail["loc"] if step != "[key]")
-    name = ".".join(str(step) for step in path)
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        return positions.problem(path, f"unknown key {path[-1]}", key=True, hint=did_you_mean(str(path[-1]), known))
-    if kind == "missing":
-        return positions.problem(path[:-1], f"{name} is missing", key=True)
-    found = _describe(detail["input"])
-    expected = {
-        "string_type": "text", "dict_type": "a mapping", "list_type": "a list", "bool_parsing": "true or false",
-        "bool_type": "true or false", "float_parsing": "a number", "int_parsing": "a whole number",
-        "model_type": "a mapping", "literal_error": str(detail.get("ctx", {}).get("expected", "")).replace("'", ""),
-    }.get(kind, "")  # fmt: skip
-    what = (
-        f"{name or 'the file'} is not right" if expected else f"{name}: {detail['msg'].removeprefix('Value error, ')}"
+def _problem(fault: Fault, positions: Positions) -> Problem:
+    """A fault as a problem at its place in the file."""
+    return positions.problem(
+        fault.path, fault.what, key=fault.at_key, expected=fault.expected, found=fault.found, hint=fault.hint
     )
-    return positions.problem(path, what, expected=expected, found=found if expected else "")
-
-
-def _describe(value: object) -> str:
-    """What was found, short enough for one line."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _known_keys(path: Path_) -> list[str]:
-    """The keys that the schema knows at `path`."""
-    from pydantic import BaseModel
-
-    from orchestrator.matrix.schema import MatrixFile
-
-    model: Any = MatrixFile
-    for step in path:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(str(step))
-            model = field.annotation if field else None
-        else:
-            model = _element(model)
-        model = _model_in(model)
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return list(model.model_fields)
-    return []
-
-
-def _element(annotation: Any) -> Any:
-    """The type of the members of `list[X]` or `dict[str, X]`."""
-    from typing import get_args
-
-    arguments = get_args(annotation)
-    return arguments[-1] if arguments else None
-
-
-def _model_in(annotation: Any) -> Any:
-    """`X` of `Annotated[X, …]` and of `X | None`."""
-    from types import NoneType, UnionType
-    from typing import Annotated, Union, get_args, get_origin
-
-    while get_origin(annotation) in (Annotated, Union, UnionType):
-        arguments = [item for item in get_args(annotation) if item is not NoneType]
-        annotation = arguments[0]
-    return annotation

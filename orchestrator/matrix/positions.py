@@ -13,7 +13,7 @@ from orchestrator.errors import MatrixError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Where in the file a value stands: keys and list indexes from the top."""
 
 _MAX_SHOWN = 400  # characters of one part of a message
@@ -32,12 +32,12 @@ class Positions:
     """
 
     file: str
-    keys: Mapping[Path_, tuple[int, int]]
-    values: Mapping[Path_, tuple[int, int]]
+    keys: Mapping[KeyPath, tuple[int, int]]
+    values: Mapping[KeyPath, tuple[int, int]]
     source: str = ""
-    spans: Mapping[Path_, tuple[int, int]] = field(default_factory=dict)
+    spans: Mapping[KeyPath, tuple[int, int]] = field(default_factory=dict)
 
-    def at(self, path: Path_, *, key: bool = False) -> tuple[int, int]:
+    def at(self, path: KeyPath, *, key: bool = False) -> tuple[int, int]:
         """Position of the value (or key) at `path`, or of its nearest ancestor that stands in the file."""
         while True:
             for table in (self.keys, self.values) if key else (self.values, self.keys):
@@ -47,14 +47,14 @@ class Positions:
                 return (1, 1)
             path = path[:-1]
 
-    def place(self, path: Path_) -> str:
+    def place(self, path: KeyPath) -> str:
         """The place as `matrix.yaml:14:9`."""
         line, column = self.at(path)
         return f"{self.file}:{line}:{column}"
 
     def problem(
         self,
-        path: Path_,
+        path: KeyPath,
         what: str,
         *,
         key: bool = False,
@@ -67,7 +67,7 @@ class Positions:
         line, column = self._inside(path, *part) or self.at(path, key=key)
         return Problem(file=self.file, line=line, column=column, what=what, expected=expected, found=found, hint=hint)
 
-    def _inside(self, path: Path_, piece: str, before: int) -> tuple[int, int] | None:
+    def _inside(self, path: KeyPath, piece: str, before: int) -> tuple[int, int] | None:
         """Where a piece stands in the file: quotes, escapes and folded lines make it another place than in the text."""
         if not piece or path not in self.spans:
             return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from orchestrator.cuda.arch import Arch
-    from orchestrator.matrix.positions import Path_, Positions
+    from orchestrator.matrix.positions import KeyPath, Positions
     from orchestrator.matrix.schema import ArchRule, MatrixFile
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # bake target names: [a-zA-Z0-9_-]+, and no option in disguise
@@ -92,7 +92,7 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
 
 def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     for name, entry in spec.arch_lists.items():
-        path: Path_ = ("arch_lists", name)
+        path: KeyPath = ("arch_lists", name)
         where = (*path, "archs") if (*path, "archs") in at.values else path
         try:
             listed = parse_list(entry.archs)
@@ -106,7 +106,7 @@ def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
 
 
 def _rules(
-    rules: Sequence[ArchRule], listed: set[Arch], at: Positions, path: Path_, where: Path_, *, must: bool, name: str
+    rules: Sequence[ArchRule], listed: set[Arch], at: Positions, path: KeyPath, where: KeyPath, *, must: bool, name: str
 ) -> Iterator[Problem]:
     for index, rule in enumerate(rules):
         try:
@@ -129,7 +129,7 @@ def _cuda(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
 
 def _references(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     """Names of arch lists, and of targets, that must exist."""
-    uses: list[tuple[Path_, str | None]] = [(("variants", "arch_list"), spec.variants.arch_list)]
+    uses: list[tuple[KeyPath, str | None]] = [(("variants", "arch_list"), spec.variants.arch_list)]
     uses += [(("bake", "targets", name, "arch_list"), entry.arch_list) for name, entry in spec.bake.targets.items()]
     uses += [(("cuda", name, "arch_list"), entry.arch_list) for name, entry in spec.cuda.items()]
     uses += [(("platforms", name, "arch_list"), entry.arch_list) for name, entry in spec.platforms.items()]
@@ -170,7 +170,7 @@ def cells(spec: MatrixFile) -> int:
 
 def _conditions(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     known = dimensions(spec)
-    conditions: list[tuple[Path_, dict[str, list[str]]]] = [
+    conditions: list[tuple[KeyPath, dict[str, list[str]]]] = [
         *((("overrides", index, "when"), entry.when) for index, entry in enumerate(spec.overrides)),
         *((("exclude", index, "when"), entry.when) for index, entry in enumerate(spec.exclude)),
         *((("claims", index, "when"), entry.when or {}) for index, entry in enumerate(spec.claims)),
@@ -197,9 +197,9 @@ def placeholders(spec: MatrixFile) -> set[str]:
     return names
 
 
-def templates(spec: MatrixFile) -> Iterator[tuple[Path_, str]]:
+def templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
     """Every value that may hold placeholders, with its path."""
-    sections: list[tuple[Path_, object]] = [(("variants",), spec.variants)]
+    sections: list[tuple[KeyPath, object]] = [(("variants",), spec.variants)]
     sections += [(("overrides", index), entry) for index, entry in enumerate(spec.overrides)]
     for path, entry in sections:
         for field in ("args", "labels", "contexts"):
@@ -229,7 +229,7 @@ def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                     )  # fmt: skip
 
 
-def _unknown(path: Path_, text: str, known: Iterable[str], at: Positions) -> Iterator[Problem]:
+def _unknown(path: KeyPath, text: str, known: Iterable[str], at: Positions) -> Iterator[Problem]:
     names = list(known)
     for offset, name in template.unknown(text, names):
         written = f"{{{name}}}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchestrator.matrix.model import Matrix
-    from orchestrator.matrix.positions import Path_
+    from orchestrator.matrix.positions import KeyPath
     from orchestrator.matrix.schema import Attest, Exclude, MatrixFile, Override
 
 
@@ -366,7 +366,7 @@ class _Expansion:
             selections = {variant.cuda: variant.archs for variant in users}
             lost = [{item.arch: item.why for item in selection.dropped} for selection in selections.values()]
             for arch in set(lost[0]).intersection(*lost):
-                path: Path_ = ("arch_lists", name)
+                path: KeyPath = ("arch_lists", name)
                 path = (*path, "archs") if (*path, "archs") in self.at.values else path
                 releases = ", ".join(selections)
                 what = f"arch list {name}: no CUDA release that uses it ({releases}) compiles {arch}"

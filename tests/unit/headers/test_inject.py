@@ -78,7 +78,7 @@ def test_a_lock_that_does_not_fit_is_an_error_before_the_build(
 
 def test_policies(tmp_path: Path, store: Store) -> None:
     for policy in ("off", "optional"):
-        assert inject.injection(HeadersSpec.model_validate({"policy": policy}), store, directory=tmp_path) is None
+        assert inject.injection(HeadersSpec(policy=policy), store, directory=tmp_path) is None
     with pytest.raises(UsageError):
         inject.injection(HeadersSpec(policy="required"), store, directory=tmp_path)
 

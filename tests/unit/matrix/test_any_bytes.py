@@ -140,9 +140,9 @@ def _at(path: tuple[Any, ...]) -> Any:
     ("data", "message"),
     [
         (b"", "matrix.yaml:1:1: version is missing"),
-        (b"hello", "matrix.yaml:1:1: the file is not right, expected a mapping, found hello"),
-        (b"[1,2]", "matrix.yaml:1:1: the file is not right, expected a mapping, found a list"),
-        (b"~", "matrix.yaml:1:1: the file is not right, expected a mapping, found nothing"),
+        (b"hello", "matrix.yaml:1:1: the file is invalid, expected a mapping, found hello"),
+        (b"[1,2]", "matrix.yaml:1:1: the file is invalid, expected a mapping, found a list"),
+        (b"~", "matrix.yaml:1:1: the file is invalid, expected a mapping, found nothing"),
         (b"a: 1\n\tb: 2\n", "matrix.yaml:2:1: not YAML: "),
         ("a: é\nbc: é\0".encode(), "matrix.yaml:2:6: not YAML: unacceptable character #x0000"),
         ("a: é\né: ".encode() + b"\xff", "matrix.yaml:2:4: not UTF-8, found byte 0xff"),

@@ -43,18 +43,18 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "unknown key tag_sufix; did you mean tag_suffix?",
     ),
     "missing key": ("  arch_list: release\n", "", "variants:", "variants.arch_list is missing"),
-    "wrong version": ("version: 1\n", "version: 2\n", "2", "version is not right, expected 1, found 2"),
+    "wrong version": ("version: 1\n", "version: 2\n", "2", "version is invalid, expected 1, found 2"),
     "text for a list": (
         'overrides:\n  - when: {cuda: "13.0", platform: linux/arm64}\n    args: {max_jobs: 8}\n',
         "overrides: nothing\n",
         "nothing",
-        "overrides is not right, expected a list, found nothing",
+        "overrides is invalid, expected a list, found nothing",
     ),
     "list for text": (
         "image: ghcr.io/acme/vllm-openai",
         "image: [a]",
         "[a]",
-        "image is not right, expected text, found a list",
+        "image is invalid, expected text, found a list",
     ),
     "two keys alike": (
         '  "13.0": {version: 13.0.2}',
@@ -356,7 +356,7 @@ def test_a_wrong_section_hides_nothing_of_the_others() -> None:
         "unknown key colour; known: arch_list, tag_suffix, version",
         "unknown arch list relase; did you mean release?",
         "overrides[0] matches no variant; remove it, or correct its when",
-        "claims.0 is not right, expected a mapping, found nonsense",
+        "claims.0 is invalid, expected a mapping, found nonsense",
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.matrix import load, variants
-from orchestrator.matrix.schema import json_schema
+from orchestrator.matrix.json_schema import json_schema
 from tests.unit.matrix.support import EXAMPLE, fact, parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,3 +63,14 @@ def test_numbers_and_words_of_yaml_are_text() -> None:
     field = json_schema()["$defs"]["Override"]["properties"]["args"]["additionalProperties"]
     assert {"type": ["string", "number", "boolean"]} in field["anyOf"]
     assert {"type": "null"} in field["anyOf"]
+
+
+def test_the_short_forms_that_the_tool_reads_are_in_the_schema() -> None:
+    schema = json_schema()
+    properties = schema["properties"]
+    assert {"type": "string"} in properties["arch_lists"]["additionalProperties"]["anyOf"]
+    assert {"type": "null"} in properties["platforms"]["additionalProperties"]["anyOf"]
+    assert {"type": "null"} in properties["axes"]["additionalProperties"]["additionalProperties"]["anyOf"]
+    bake = schema["$defs"]["Bake"]["properties"]
+    assert {"type": "array", "items": {"type": "string"}} in bake["targets"]["anyOf"]
+    assert {"type": ["string", "number", "boolean"]} in bake["files"]["anyOf"]

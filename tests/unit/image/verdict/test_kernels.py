@@ -13,6 +13,7 @@ from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.merge import Files
 from orchestrator.image.verdict.kernels import Status, how_served, images_of, judge
 from orchestrator.image.verdict.policy import Exemption, Policy, Requirement, default_required, from_spec, matches
+from orchestrator.matrix.convert import read
 from orchestrator.matrix.schema import VerifySpec
 
 if TYPE_CHECKING:
@@ -180,13 +181,15 @@ def test_what_counts_where_nobody_said() -> None:
 
 
 def test_the_matrix_section_becomes_a_policy() -> None:
-    spec = VerifySpec.model_validate(
+    spec, faults = read(
+        VerifySpec,
         {
-            "require": [{"glob": "*/a.so", "archs": "9.0a 10.0", "ptx": True, "why": "x"}, {"glob": "b.so"}],
-            "allow_ptx": True, "fail_below": 0.1, "warn_below": 0.2, "strict_tegra": False,
+            "require": [{"glob": "*/a.so", "archs": "9.0a 10.0", "ptx": "true", "why": "x"}, {"glob": "b.so"}],
+            "allow_ptx": "yes", "fail_below": "0.1", "warn_below": "0.2", "strict_tegra": "false",
             "exceptions": [{"glob": "c.so", "archs": "11.0", "why": "y"}],
-        }
+        },
     )  # fmt: skip
+    assert spec is not None, faults
     assert from_spec(spec) == Policy(
         require=(Requirement(glob="*/a.so", ccs=("9.0", "10.0"), ptx=True, why="x"), Requirement(glob="b.so")),
         allow_ptx=True, fail_below=0.1, warn_below=0.2, strict_tegra=False,
