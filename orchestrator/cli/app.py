@@ -1,80 +1,82 @@
-"""The `orchestrate` command: its subcommands, and the one place where errors become exit codes."""
+"""The `orchestrate` command: its commands, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-from typer.exceptions import TyperException
+import click
 
-from orchestrator.cli import common
+from orchestrator.cli import completion
+from orchestrator.cli.kit import Lazy, LazyGroup, Option, Verbosity
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-COMMANDS = ("plan", "build", "check", "init", "headers", "verify", "doctor", "schema")
-"""In the order of the help text. Each is the module of its name in this room, which has a `register`."""
+NAME = "orchestrate"
 
-_HELP = (
-    "Build CUDA container images for every GPU that a project promises.\n\n"
-    "One matrix.yaml says which CUDA versions, platforms and architectures are shipped; orchestrate drives docker "
-    "buildx bake from it, proves that the build arguments arrive, and proves what the images hold."
+COMMANDS = {
+    name: Lazy(module=f"orchestrator.cli.{name}", summary=summary)
+    for name, summary in {
+        "plan": "Show what is built, what is not, and why.",
+        "build": "Build the selected variants; one that fails does not stop the others.",
+        "check": "Compare the repository's other files with the matrix.",
+        "init": "Write a first matrix.yaml for a repository that has none.",
+        "headers": "Carry FlashInfer's headers into images that run without a network.",
+        "verify": "Verify from an image's own bytes which GPUs it has code for.",
+        "doctor": "Check engine, buildx, builder, disk, memory and registry.",
+        "schema": "Print the JSON Schema of matrix.yaml.",
+    }.items()
+}
+"""In the order of the help text. Each is the module of its name in this package, which has a `command`."""
+
+_HELP = """Build CUDA container images for every GPU that a project promises.
+
+One matrix.yaml says which CUDA versions, platforms and architectures are shipped; orchestrate drives docker buildx bake
+from it, proves that the build arguments arrive, and verifies what the images hold.
+"""
+_EXAMPLES = (
+    "orchestrate plan                        show what is built, what is not, and why",
+    "orchestrate build --cuda 13.0 --push    build and push, print digests",
+    "orchestrate check                       compare the repository's other files with the matrix",
+    "orchestrate verify IMAGE --device thor  does it run on my GPU, and how",
 )
-_EPILOG = common.examples(
-    "orchestrate plan                        what would be built, what not, and why",
-    "orchestrate build --cuda 13.0 --push    build and push, report digests",
-    "orchestrate check                       do the repository's other files agree with the matrix",
-    "orchestrate verify IMAGE --device thor  will it run on my GPU, and how",
-) + (
-    "\n\n\b\nExit codes:\n"
-    "  0 done                         4 verification failed\n"
-    "  1 a variant failed             5 the machine lacks something\n"
-    "  2 matrix or arguments wrong    6 network or registry failed\n"
-    "  3 drift found                  130 interrupted"
+_NOTES = (
+    "Exit codes:",
+    "  0 done                         4 verification failed",
+    "  1 a variant failed             5 the machine lacks something",
+    "  2 matrix or arguments wrong    6 network or registry failed",
+    "  3 drift found                  130 interrupted",
 )
 
 
-def create(only: str = "") -> typer.Typer:
-    """The application.
-
-    Args:
-        only: The command that will be called: the others' options need not be put together then, which takes longer
-            than many a command. "" for all of them, as help texts and shell completion want it.
-    """
-    app = typer.Typer(
-        name="orchestrate",
+def create() -> click.Group:
+    """The root of all commands; none of them is imported yet."""
+    return LazyGroup(
+        name=NAME,
         help=_HELP,
-        epilog=_EPILOG,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-    @app.callback()
-    def _top(
-        *,
-        version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version)] = False,
-    ) -> None:
-        del version
-
-    for name in [only] if only in COMMANDS else COMMANDS:
-        importlib.import_module(f"orchestrator.cli.{name}").register(app)
-    return app
+        lazy=COMMANDS,
+        examples=_EXAMPLES,
+        notes=_NOTES,
+        params=[
+            Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version,
+                   help="Print the version and exit."),
+            *completion.options(),
+        ],
+    )  # fmt: skip
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001  # typer hands the flag over by position
-    if wanted:
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001  # click's own order
+    del param
+    if value:
         from orchestrator import __version__
 
-        sys.stdout.write(f"orchestrate {__version__}\n")
-        raise typer.Exit
+        click.echo(f"{NAME} {__version__}")
+        ctx.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -93,25 +95,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: list[str]) -> int:
     """Run the command line; every error that a user or a network can cause becomes one message and its exit code."""
     _never_fail_to_encode()
+    verbosity = Verbosity()
     try:
-        _refuse_bytes(argv)
-        application = create(argv[0] if argv else "")
-        result = application(args=argv or ["--help"], prog_name="orchestrate", standalone_mode=False)
+        with _click_errors():
+            _refuse_bytes(argv)
+            root = create()
+            if completion.asked(os.environ):
+                return completion.complete(root, os.environ)
+            with root.make_context(NAME, list(argv), obj=verbosity) as context:
+                result = root.invoke(context)
         sys.stdout.flush()  # a full disk or a reader that went away shows here, not at the interpreter's end
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except OrchestrateError as error:
-        show(error)
+        show(error, causes=verbosity.causes)
         return error.exit_code
-    except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # typer makes 1 of it, the code of a failed build
-            return 0
-        raise
-    except TyperException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without one
-            sys.stdout.write(f"{error.format_message()}\n")
-            return 0
-        show(UsageError(error.format_message(), hint="`orchestrate COMMAND --help` explains the options"))
-        return UsageError.exit_code
-    except (typer.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         show(InterruptedRunError("interrupted"))
         return InterruptedRunError.exit_code
     except BrokenPipeError:
@@ -119,12 +118,26 @@ def run(argv: list[str]) -> int:
         _silence_stdout()
         return 0
     except OSError as error:
-        # no room on a disk, a directory that is not ours: never foreseen everywhere, never worth a traceback
+        # no space on a disk, a directory of another user: never foreseen everywhere, never worth a traceback
         where = f"{error.filename}: " if error.filename else ""
         show(EnvironmentLacksError(f"{where}{error.strerror or error}"))
         _silence_stdout()
         return EnvironmentLacksError.exit_code
     return result if isinstance(result, int) else 0
+
+
+@contextlib.contextmanager
+def _click_errors() -> Iterator[None]:
+    """Raise what click says about the arguments as our own error."""
+    try:
+        yield
+    except click.UsageError as error:
+        of = error.ctx.command_path if error.ctx else f"{NAME} COMMAND"
+        raise UsageError(error.format_message(), hint=f"`{of} --help` lists the options") from None
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from None
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _never_fail_to_encode() -> None:
@@ -161,34 +174,52 @@ def _silence_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def show(error: OrchestrateError) -> None:
-    """Print an error: what happened, each problem on its line, then the next step.
+def show(error: OrchestrateError, *, causes: bool = False) -> None:
+    """Print an error on standard error: what happened, each problem on its line, then the hint.
 
-    Names in it may be a stranger's (files of an image): nothing of them reaches the terminal as a control sequence.
+    Names in it may be untrusted (files of an image): nothing of them reaches the terminal as a control sequence.
+
+    Args:
+        error: The error.
+        causes: Also print the errors that caused it.
     """
+    from orchestrator.ui import github
+    from orchestrator.ui.text import clean_lines
+
+    lines = [("error: ", "bold red", error.message)] if error.message else []
+    lines += [("", "", str(problem)) for problem in error.problems]
+    lines += [("hint: ", "bold", error.hint)] if error.hint else []
+    lines += [("caused by: ", "dim", cause) for cause in (_causes(error) if causes else ())]
+    if sys.stderr.isatty() or os.environ.get("FORCE_COLOR"):
+        _show_styled(lines)
+    else:  # rich takes longer to import than a failing command takes
+        sys.stderr.write("".join(f"{label}{clean_lines(text)}\n" for label, _, text in lines))
+    if github.running(os.environ):
+        for problem in error.problems:
+            place = github.Place(file=problem.file, line=problem.line, column=problem.column)
+            sys.stderr.write(github.command("error", problem.what, place=place) + "\n")
+
+
+def _show_styled(lines: Sequence[tuple[str, str, str]]) -> None:
     from rich.text import Text
 
     from orchestrator.ui import console
+    from orchestrator.ui.text import clean_lines
 
     screen = console.err()
-    if error.message:
-        screen.print(Text("error: ", style="bold red") + Text(_harmless(error.message), style=""), soft_wrap=True)
-    for problem in error.problems:
-        screen.print(Text(_harmless(str(problem))), soft_wrap=True)
-    if error.hint:
-        screen.print(Text("next: ", style="bold") + Text(_harmless(error.hint), style=""), soft_wrap=True)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        for problem in error.problems:
-            place = f"file={problem.file},line={problem.line},col={problem.column}" if problem.file else ""
-            sys.stdout.write(f"::error {place}::{_escaped(problem.what)}\n")
+    for label, style, text in lines:
+        screen.print(Text(label, style=style) + Text(clean_lines(text), style=""), soft_wrap=True)
 
 
-def _harmless(text: str) -> str:
-    from orchestrator.ui.text import clean
+def _causes(error: BaseException) -> Iterator[str]:
+    """What caused an error, outermost first, without credentials."""
+    from orchestrator.redact import redact
 
-    return "\n".join(clean(line) for line in text.split("\n"))
-
-
-def _escaped(text: str) -> str:
-    """As GitHub's workflow commands want it."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    seen = {id(error)}
+    cause = error.__cause__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        kind = type(cause)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        yield redact(f"{name}: {cause}")
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

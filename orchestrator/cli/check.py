@@ -1,19 +1,20 @@
-"""`orchestrate check`: do the repository's other files agree with the matrix, and what would make them."""
+"""`orchestrate check`: compares the repository's other files with the matrix, and makes them agree."""
 
 from __future__ import annotations
 
 import json
 import sys
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from orchestrator.cli import common
+from orchestrator.cli import common, kit, options
+from orchestrator.cli.kit import Heading
 from orchestrator.errors import DriftError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.cli.common import Location
     from orchestrator.drift.check import Report
     from orchestrator.matrix.model import Matrix
 
@@ -26,43 +27,43 @@ class CheckFormat(StrEnum):
     GITHUB = "github"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+@kit.command(
+    "check",
+    examples=(
+        "orchestrate check",
+        "orchestrate check --diff                what --fix would change",
+        "orchestrate check --fix",
+        "orchestrate check --format github       annotations on the lines that disagree",
+        "orchestrate check --find > claims.yaml  claims for a repository that has none",
+    ),
+    conflicts={
+        "--find": ("--fix", "--diff", "--file", "--format=github"),
+        "--fix": ("--diff", "--format=github"),
+        "--diff": ("--format=github",),
+    },
+)
+@options.location
+@kit.option("--fix", heading=Heading.BEHAVIOUR, is_flag=True, help="Write the matrix's values into the files.")
+@kit.option("--diff", heading=Heading.BEHAVIOUR, is_flag=True, help="Print what --fix would change; write nothing.")
+@kit.option(
+    "--find", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Look for places to claim, and propose claims; needs no matrix.",
+)  # fmt: skip
+@options.formats(CheckFormat, explanation="Print the disagreements in this format.")
+def command(*, given: Location, fix: bool, diff: bool, find: bool, format_: CheckFormat) -> None:
+    """Compare the repository's other files with the matrix.
 
-    @app.command(
-        epilog=common.examples(
-            "orchestrate check",
-            "orchestrate check --diff                what --fix would change",
-            "orchestrate check --fix",
-            "orchestrate check --format github       annotations on the very lines",
-            "orchestrate check --find > claims.yaml  claims for a repository that has none",
-        )
-    )
-    def check(
-        *,
-        file: common.File = Path("matrix.yaml"),
-        directory: common.Directory = None,
-        fix: Annotated[bool, typer.Option("--fix", help="Write the matrix's values into the files.")] = False,
-        diff: Annotated[bool, typer.Option("--diff", help="Print what --fix would change; write nothing.")] = False,
-        find: Annotated[
-            bool, typer.Option("--find", help="Look for places to claim, and propose claims; needs no matrix.")
-        ] = False,
-        format_: Annotated[CheckFormat, typer.Option("--format", help="How to print it.")] = CheckFormat.TABLE,
-    ) -> None:
-        """Compare the places that `claims:` of the matrix names with what the matrix says.
-
-        Exits 0 when all agree, 3 when one does not. A claimed place that is gone is a disagreement too.
-        """
-        if find:
-            if fix or diff:
-                raise UsageError("--find proposes claims: it goes with neither --fix nor --diff")
-            _find(directory or Path(), format_)
-            return
-        matrix = common.open_matrix(file, directory)
-        if fix or diff:
-            _fix(matrix, format_, write=fix)
-        else:
-            _check(matrix, format_)
+    The places are those that `claims:` of the matrix names. Exits 0 when all agree, 3 when one does not; a claimed
+    place that is gone is a disagreement too.
+    """
+    if find:
+        _find(given.root, format_)
+        return
+    matrix = common.open_matrix(given)
+    if fix or diff:
+        _fix(matrix, format_, write=fix)
+    else:
+        _check(matrix, format_)
 
 
 def _check(matrix: Matrix, format_: CheckFormat) -> None:
@@ -110,7 +111,7 @@ def _find(root: Path, format_: CheckFormat) -> None:
     from orchestrator.ui import drift_view
 
     if not root.is_dir():
-        raise UsageError(f"{root}: no such directory")
+        raise UsageError(f"{root}: the directory was not found")
     groups = find(root)
     if format_ is CheckFormat.JSON:
         _write(json.dumps(drift_view.groups_as_json(groups), indent=2, ensure_ascii=False))

@@ -1,13 +1,11 @@
-"""Options that commands share, and how a plan is opened from them."""
+"""What the shared options mean: where the matrix is, which variants are selected, and the plan they open."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 
@@ -17,40 +15,8 @@ if TYPE_CHECKING:
     from orchestrator.matrix.model import Matrix
     from orchestrator.matrix.variants import Plan
 
-SELECT = "Which variants"
-
-File = Annotated[Path, typer.Option("--file", "-f", help="The matrix.", metavar="FILE", show_default="matrix.yaml")]
-Directory = Annotated[
-    Path | None, typer.Option("--directory", "-C", help="Directory to work in.", metavar="DIR", file_okay=False)
-]
-CudaOption = Annotated[
-    list[str] | None,
-    typer.Option("--cuda", help="CUDA release, as in 13.0.", metavar="RELEASE", rich_help_panel=SELECT),
-]
-PlatformOption = Annotated[
-    list[str] | None, typer.Option("--platform", help="As in linux/arm64.", metavar="PLATFORM", rich_help_panel=SELECT)
-]
-TargetOption = Annotated[
-    list[str] | None, typer.Option("--target", help="Bake target.", metavar="TARGET", rich_help_panel=SELECT)
-]
-AxisOption = Annotated[
-    list[str] | None, typer.Option("--axis", help="As in python=3.12.", metavar="NAME=VALUE", rich_help_panel=SELECT)
-]
-VariantOption = Annotated[
-    list[str] | None, typer.Option("--variant", help="Variant id.", metavar="ID", rich_help_panel=SELECT)
-]
-ArgOption = Annotated[
-    list[str] | None, typer.Option("--arg", help="Build argument; wins over the matrix.", metavar="NAME=VALUE")
-]
-ArchsOption = Annotated[
-    str, typer.Option("--archs", help="Arch list; wins over the matrix, as in '9.0 11.0'.", metavar="LIST")
-]
-ImageOption = Annotated[str, typer.Option("--image", help="Image repository; wins over the matrix.", metavar="NAME")]
-
-
-def examples(*lines: str) -> str:
-    """An epilog of examples whose lines are kept as they are (the form feed of help texts: a backspace)."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+MATRIX = Path("matrix.yaml")
+"""The matrix file where `--file` names none."""
 
 
 class Format(StrEnum):
@@ -61,22 +27,38 @@ class Format(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
-    """What the options of one command line say; every field as typer gives it."""
+class Location:
+    """Where the matrix is: `--file` and `--directory`."""
 
-    file: Path = Path("matrix.yaml")
+    file: Path | None = None
     directory: Path | None = None
-    cuda: Sequence[str] | None = None
-    platform: Sequence[str] | None = None
-    target: Sequence[str] | None = None
-    axis: Sequence[str] | None = None
-    variant: Sequence[str] | None = None
-    args: Sequence[str] | None = field(default=None)
+
+    @property
+    def path(self) -> Path:
+        """The matrix file."""
+        return self.root / (self.file or MATRIX)
+
+    @property
+    def root(self) -> Path:
+        """The directory to work in."""
+        return self.directory or Path()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection(Location):
+    """Which variants of the matrix, and what the command line sets instead of it."""
+
+    cuda: Sequence[str] = ()
+    platform: Sequence[str] = ()
+    target: Sequence[str] = ()
+    axis: Sequence[str] = ()
+    variant: Sequence[str] = ()
+    args: Sequence[str] = ()
     archs: str = ""
     image: str = ""
 
 
-def open_matrix(file: Path, directory: Path | None) -> Matrix:
+def open_matrix(given: Location) -> Matrix:
     """Load the matrix that `--file` and `--directory` name.
 
     Raises:
@@ -84,8 +66,7 @@ def open_matrix(file: Path, directory: Path | None) -> Matrix:
     """
     from orchestrator.matrix.load import load
 
-    path = directory / file if directory is not None else file
-    return load(path, shown=str(path))
+    return load(given.path, shown=str(given.path))
 
 
 def open_plan(given: Selection) -> Plan:
@@ -98,16 +79,16 @@ def open_plan(given: Selection) -> Plan:
     from orchestrator.matrix.selectors import Selector, narrow, parse_axes
     from orchestrator.matrix.variants import plan
 
-    matrix = open_matrix(given.file, given.directory)
+    matrix = open_matrix(given)
     selector = Selector(
-        cuda=tuple(given.cuda or ()),
-        platform=tuple(given.platform or ()),
-        target=tuple(given.target or ()),
-        variant=tuple(given.variant or ()),
-        axes=parse_axes(given.axis or ()),
+        cuda=tuple(given.cuda),
+        platform=tuple(given.platform),
+        target=tuple(given.target),
+        variant=tuple(given.variant),
+        axes=parse_axes(given.axis),
     )
     values = CommandLine(
-        args=_pairs(given.args or ()), archs=given.archs, image=given.image, when=selector.conditions(matrix.spec)
+        args=_pairs(given.args), archs=given.archs, image=given.image, when=selector.conditions(matrix.spec)
     )
     return narrow(plan(matrix, given=values), selector)
 

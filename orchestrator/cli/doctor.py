@@ -1,92 +1,81 @@
-"""`orchestrate doctor`: what of this machine works for builds, what does not, and what to do."""
+"""`orchestrate doctor`: checks what of this machine works for builds, and says how to mend the rest."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from orchestrator.cli import common
-from orchestrator.errors import EnvironmentLacksError, MatrixError
+from orchestrator.cli import common, kit, options
+from orchestrator.cli.common import Format
+from orchestrator.cli.kit import Heading
+from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.cli.common import Selection
     from orchestrator.engine.doctor import Check, Need
     from orchestrator.matrix.variants import Plan
-
-MATRIX = Path("matrix.yaml")
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+@kit.command(
+    "doctor",
+    examples=(
+        "orchestrate doctor",
+        "orchestrate doctor --cuda 13.0 --jobs 2",
+        "orchestrate doctor --format json",
+    ),
+)
+@options.selection(options.IMAGE)
+@kit.option(
+    "-j", "--jobs", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=1, metavar="N",
+    help="Check memory for this many variants at once.",
+)  # fmt: skip
+@options.formats(explanation="Print the checks in this format.")
+def command(*, given: Selection, jobs: int, format_: Format) -> None:
+    """Check engine, buildx, builder, disk, memory and registry.
 
-    @app.command()
-    def doctor(
-        *,
-        file: Annotated[
-            Path | None,
-            typer.Option("--file", "-f", help="The matrix; matrix.yaml if it is there.", metavar="FILE"),
-        ] = None,
-        directory: common.Directory = None,
-        cuda: common.CudaOption = None,
-        platform: common.PlatformOption = None,
-        target: common.TargetOption = None,
-        axis: common.AxisOption = None,
-        variant: common.VariantOption = None,
-        image: common.ImageOption = "",
-        jobs: Annotated[
-            int, typer.Option("--jobs", "-j", min=1, help="Variants built at the same time.", metavar="N")
-        ] = 1,
-        format_: Annotated[common.Format, typer.Option("--format", help="How to print it.")] = common.Format.TABLE,
-    ) -> None:
-        """Check engine, buildx, builder, disk, memory and registry: what works, and the cure for what does not.
+    Each check says what works and how to mend what does not. With a matrix, the machine is checked for what the
+    selected variants need: their platforms, their registry, their cache, and memory for their max_jobs. Exits 5 if
+    something is missing that a build cannot do without.
+    """
+    from orchestrator.engine.doctor import diagnose
 
-        With a matrix it is checked for what the selected variants need: their platforms, their registry, their cache,
-        and memory for their max_jobs. Exits 5 if something is missing that a build cannot do without.
-
-        Examples:
-            orchestrate doctor
-            orchestrate doctor --cuda 13.0 --jobs 2
-            orchestrate doctor --format json
-        """
-        from orchestrator.engine.doctor import diagnose
-
-        given = common.Selection(
-            file=file or MATRIX, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis,
-            variant=variant, image=image,
-        )  # fmt: skip
-        need, checks = _need(given, jobs, required=file is not None)
-        checks += diagnose(need)
-        if format_ is common.Format.JSON:
-            sys.stdout.write(json.dumps({"schema": 1, "checks": [asdict(check) for check in checks]}, indent=2) + "\n")
-        else:
-            _print(checks)
-        failed = [check for check in checks if check.status == "fail"]
-        if failed:
-            names = ", ".join(check.name for check in failed)
-            raise EnvironmentLacksError(f"{len(failed)} of {len(checks)} checks failed: {names}")
+    need, checks = _need(given, jobs)
+    checks += diagnose(need)
+    if format_ is Format.JSON:
+        sys.stdout.write(json.dumps({"schema": 1, "checks": [asdict(check) for check in checks]}, indent=2) + "\n")
+    else:
+        _print(checks)
+    failed = [check for check in checks if check.status == "fail"]
+    if failed:
+        names = ", ".join(check.name for check in failed)
+        raise EnvironmentLacksError(f"{len(failed)} of {len(checks)} checks failed: {names}")
 
 
-def _need(given: common.Selection, jobs: int, *, required: bool) -> tuple[Need, list[Check]]:
-    """What the variants of the matrix will ask of the machine; a broken matrix is a finding, not the end."""
+def _need(given: Selection, jobs: int) -> tuple[Need, list[Check]]:
+    """What the variants of the matrix need of the machine; an invalid matrix is a finding, not the end."""
     from orchestrator.engine.doctor import Check, Need
 
-    path = given.directory / given.file if given.directory is not None else given.file
-    if not required and not path.exists():
-        return Need(platforms=tuple(given.platform or ()), image=given.image), []
+    if given.file is None and not given.path.exists():
+        if given.cuda or given.target or given.axis or given.variant:
+            raise UsageError(
+                f"{given.path} was not found: without a matrix there are no variants to select",
+                hint="name the matrix with -f or -C, or leave --cuda, --target, --axis and --variant out",
+            )
+        return Need(platforms=tuple(given.platform), image=given.image), []
     try:
         plan = common.open_plan(given)
     except MatrixError as error:
-        if required and not path.exists():
+        if not given.path.exists():
             raise
-        cure = "orchestrate plan shows every problem with its place"
+        cure = "`orchestrate plan` shows every problem with its place"
         return Need(image=given.image), [Check(name="matrix", status="warn", detail=error.message, cure=cure)]
     need = Need(
         platforms=tuple(dict.fromkeys(variant.platform for variant in plan.variants)),

@@ -1,19 +1,18 @@
-"""`orchestrate plan`: what would be built, what not and why, and where each value comes from."""
+"""`orchestrate plan`: shows what is built, what is not and why, and where each value comes from."""
 
 from __future__ import annotations
 
 import json
 import sys
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from orchestrator.cli import common
+from orchestrator.cli import common, kit, options
+from orchestrator.cli.kit import Heading
 from orchestrator.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from orchestrator.cli.common import Selection
     from orchestrator.matrix.variants import Plan
 
 
@@ -26,50 +25,35 @@ class PlanFormat(StrEnum):
     BAKE = "bake"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-
-    @app.command(
-        epilog=common.examples(
-            "orchestrate plan",
-            "orchestrate plan --cuda 13.0 --format json",
-            "orchestrate plan --explain openai-cu130-arm64",
-            "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
-        )
-    )
-    def plan(
-        *,
-        file: common.File = Path("matrix.yaml"),
-        directory: common.Directory = None,
-        cuda: common.CudaOption = None,
-        platform: common.PlatformOption = None,
-        target: common.TargetOption = None,
-        axis: common.AxisOption = None,
-        variant: common.VariantOption = None,
-        arg: common.ArgOption = None,
-        archs: common.ArchsOption = "",
-        image: common.ImageOption = "",
-        format_: Annotated[PlanFormat, typer.Option("--format", help="How to print it.")] = PlanFormat.TABLE,
-        explain: Annotated[
-            str, typer.Option("--explain", metavar="ID", help="Where each value of this variant comes from.")
-        ] = "",
-        kernels: Annotated[
-            bool, typer.Option("--kernels", help="Which archs each kernel family of CMakeLists.txt is built for.")
-        ] = False,
-    ) -> None:
-        """Show what would be built, what not and why."""
-        found = common.open_plan(
-            common.Selection(
-                file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis,
-                variant=variant, args=arg, archs=archs, image=image,
-            )
-        )  # fmt: skip
-        if explain:
-            _explain(found, explain)
-        elif kernels:
-            _kernels(found)
-        else:
-            _print(found, format_)
+@kit.command(
+    "plan",
+    examples=(
+        "orchestrate plan",
+        "orchestrate plan --cuda 13.0 --format json",
+        "orchestrate plan --explain openai-cu130-arm64",
+        "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
+    ),
+    conflicts={"--explain": ("--kernels", "--format"), "--kernels": ("--format",)},
+)
+@options.selection(*options.OVERRIDES)
+@options.formats(PlanFormat, explanation="Print the plan in this format.")
+@kit.option(
+    "--explain", heading=Heading.OUTPUT, default="", metavar="ID",
+    help="Show where each value of this variant comes from instead.", default_text="the whole plan",
+)  # fmt: skip
+@kit.option(
+    "--kernels", heading=Heading.OUTPUT, is_flag=True,
+    help="Show the archs that each kernel family of CMakeLists.txt is built for instead.",
+)  # fmt: skip
+def command(*, given: Selection, format_: PlanFormat, explain: str, kernels: bool) -> None:
+    """Show what is built, what is not, and why."""
+    found = common.open_plan(given)
+    if explain:
+        _explain(found, explain)
+    elif kernels:
+        _kernels(found)
+    else:
+        _print(found, format_)
 
 
 def _print(plan: Plan, format_: PlanFormat) -> None:

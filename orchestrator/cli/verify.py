@@ -1,4 +1,4 @@
-"""`orchestrate verify`: does an image, a wheel or a library hold GPU code for what was promised."""
+"""`orchestrate verify`: verifies that an image, a wheel or a library holds GPU code for what was promised."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import json
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from orchestrator.cli import common
+from orchestrator.cli import common, kit, options
+from orchestrator.cli.kit import Heading
 from orchestrator.errors import UsageError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
 
+    from orchestrator.cli.common import Selection
     from orchestrator.cuda.arch import Arch
     from orchestrator.image.layers.parallel import Step
     from orchestrator.image.verdict.policy import Policy
@@ -25,73 +27,85 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.verify import Verdict
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
+@kit.command(
+    "verify",
+    examples=(
+        "orchestrate verify ghcr.io/acme/app:1.2                     what its labels promise",
+        "orchestrate verify IMAGE --device thor                      does it run on mine, and how",
+        'orchestrate verify app.whl --archs "9.0 10.0 11.0"          a wheel, a .so or a directory',
+        "orchestrate verify IMAGE --variant openai-cu130-arm64       what matrix.yaml promises",
+        "orchestrate verify --compare OLD NEW                        architectures gained and lost",
+        "orchestrate verify IMAGE --html matrix.html --format json",
+    ),
+    conflicts={
+        "--compare": (
+            "--archs", "--device", "--require", "--allow-ptx", "--html",
+            "--cuda", "--target", "--axis", "--variant", "--file",
+        ),
+        "--archs": ("--device", "--cuda", "--target", "--axis", "--variant"),
+        "--device": ("--cuda", "--target", "--axis", "--variant"),
+    },
+)  # fmt: skip
+@kit.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE",
+    explanation="Image (engine first, then registry), archive, OCI layout, wheel, shared object or directory.",
+)  # fmt: skip
+@options.selection()
+@kit.option(
+    "--archs", heading=Heading.BEHAVIOUR, default="", metavar="LIST",
+    help="Verify code for these architectures, as in '9.0 11.0'.", default_text="the image's labels",
+)  # fmt: skip
+@kit.option(
+    "--device", heading=Heading.BEHAVIOUR, default="", metavar="GPU",
+    help="Verify that it runs on this GPU: 11.0, thor, 'RTX 5090'.", default_text="the image's labels",
+)  # fmt: skip
+@kit.option("--compare", heading=Heading.BEHAVIOUR, is_flag=True, help="Compare two sources, the old one first.")
+@kit.option(
+    "--require", heading=Heading.BEHAVIOUR, multiple=True, metavar="GLOB",
+    help="Judge these libraries, as in '*/app/_C*.so'.", default_text="verify.require of the matrix",
+)  # fmt: skip
+@kit.option("--allow-ptx", heading=Heading.BEHAVIOUR, is_flag=True, help="Accept PTX alone as enough.")
+@kit.option(
+    "--deep", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Compare kernel by kernel inside each translation unit (slower).",
+)  # fmt: skip
+@kit.option(
+    "--html", heading=Heading.OUTPUT, type=click.Path(path_type=Path), metavar="FILE",
+    help="Write the table to this file as an HTML page.", default_text="none",
+)  # fmt: skip
+@options.formats(explanation="Print the verdict in this format.")
+@kit.option("--no-cache", heading=Heading.CACHE, is_flag=True, help="Read every layer again.")
+def command(
+    *,
+    sources: tuple[str, ...],
+    given: Selection,
+    archs: str,
+    device: str,
+    compare: bool,
+    require: tuple[str, ...],
+    allow_ptx: bool,
+    deep: bool,
+    html: Path | None,
+    format_: common.Format,
+    no_cache: bool,
+) -> None:
+    """Verify from an image's own bytes which GPUs it has code for.
 
-    @app.command(
-        epilog=common.examples(
-            "orchestrate verify ghcr.io/acme/app:1.2                     what its labels promise",
-            "orchestrate verify IMAGE --device thor                      will it run on mine, and how",
-            'orchestrate verify app.whl --archs "9.0 10.0 11.0"          a wheel, a .so or a directory',
-            "orchestrate verify IMAGE --variant openai-cu130-arm64       what matrix.yaml promises",
-            "orchestrate verify --compare OLD NEW                        architectures gained and lost",
-            "orchestrate verify IMAGE --html matrix.html --format json",
-        )
-    )
-    def verify(
-        *,
-        sources: Annotated[
-            list[str],
-            typer.Argument(
-                metavar="SOURCE",
-                show_default=False,
-                help="Image (engine first, then registry), archive, OCI layout, wheel, shared object or directory.",
-            ),
-        ],
-        archs: Annotated[
-            str, typer.Option("--archs", metavar="LIST", help="What it must hold, as in '9.0 11.0'.")
-        ] = "",
-        device: Annotated[
-            str, typer.Option("--device", metavar="GPU", help="A GPU it must run on: 11.0, thor, 'RTX 5090'.")
-        ] = "",
-        compare: Annotated[bool, typer.Option("--compare", help="Compare two sources, the old one first.")] = False,
-        require: Annotated[
-            list[str] | None,
-            typer.Option("--require", metavar="GLOB", help="Libraries that count; replaces the matrix's own list."),
-        ] = None,
-        allow_ptx: Annotated[bool, typer.Option("--allow-ptx", help="PTX alone is enough.")] = False,
-        deep: Annotated[
-            bool, typer.Option("--deep", help="Compare kernel by kernel inside each translation unit (slower).")
-        ] = False,
-        html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the table as a page.")] = None,
-        no_cache: Annotated[bool, typer.Option("--no-cache", help="Read every layer again.")] = False,
-        format_: Annotated[common.Format, typer.Option("--format", help="How to print it.")] = common.Format.TABLE,
-        file: common.File = Path("matrix.yaml"),
-        directory: common.Directory = None,
-        cuda: common.CudaOption = None,
-        platform: common.PlatformOption = None,
-        target: common.TargetOption = None,
-        axis: common.AxisOption = None,
-        variant: common.VariantOption = None,
-    ) -> None:
-        """Prove from an image's own bytes that it holds GPU code for every architecture promised."""
-        given = common.Selection(
-            file=file, directory=directory, cuda=cuda, platform=platform, target=target, axis=axis, variant=variant
-        )
-        if len(platform or ()) > 1:
-            raise UsageError("--platform: one image has one platform")
-        reader = _Reader(platform="".join(platform or ()), deep=deep, keep=not no_cache)
-        if compare:
-            _compare(reader, sources, format_)
-            return
-        if len(sources) != 1:
-            raise UsageError("verify takes one source", hint="to compare two, use --compare OLD NEW")
-        promise = _explicit_promise(archs, device, given)
-        scanned = reader.read(sources[0])
-        judging = _Judging(
-            require=require or [], allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_
-        )
-        _verify(scanned, promise, given, judging)
+    Exits 4 if code is missing for an architecture that was promised: by the image's labels, by --archs, by --device,
+    or by the variant of matrix.yaml that the options select. The image is not run, and no GPU is needed.
+    """
+    if len(given.platform) > 1:
+        raise UsageError("--platform: expected one platform, because one image has one")
+    reader = _Reader(platform="".join(given.platform), deep=deep, keep=not no_cache)
+    if compare:
+        _compare(reader, sources, format_)
+        return
+    if len(sources) != 1:
+        raise UsageError("verify takes one source", hint="to compare two, use --compare OLD NEW")
+    promise = _explicit_promise(archs, device, given)
+    scanned = reader.read(sources[0])
+    judging = _Judging(require=require, allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_)
+    _verify(scanned, promise, given, judging)
 
 
 class _Reader:
@@ -173,7 +187,7 @@ class _Bar:
         )
 
 
-def _explicit_promise(archs: str, device: str, given: common.Selection) -> tuple[tuple[Arch, ...], str, Policy | None]:
+def _explicit_promise(archs: str, device: str, given: Selection) -> tuple[tuple[Arch, ...], str, Policy | None]:
     """What the command line says was promised, in whose words, and the matrix's policy where a variant was named.
 
     Raises:
@@ -183,8 +197,6 @@ def _explicit_promise(archs: str, device: str, given: common.Selection) -> tuple
     from orchestrator.cuda.devices import UnknownDeviceError, find_device
 
     selecting = bool(given.cuda or given.target or given.axis or given.variant)
-    if sum([bool(archs), bool(device), selecting]) > 1:
-        raise UsageError("choose one of --archs, --device and a variant of the matrix")
     if device:
         try:
             return (find_device(device),), f"--device {device}", None
@@ -200,7 +212,7 @@ def _explicit_promise(archs: str, device: str, given: common.Selection) -> tuple
     return (), "", None
 
 
-def _variant_promise(given: common.Selection) -> tuple[tuple[Arch, ...], str, Policy]:
+def _variant_promise(given: Selection) -> tuple[tuple[Arch, ...], str, Policy]:
     from orchestrator.image.verdict.policy import from_spec
 
     plan = common.open_plan(given)
@@ -216,7 +228,7 @@ def _variant_promise(given: common.Selection) -> tuple[tuple[Arch, ...], str, Po
 def _verify(
     scanned: Scanned,
     promise: tuple[tuple[Arch, ...], str, Policy | None],
-    given: common.Selection,
+    given: Selection,
     judging: _Judging,
 ) -> None:
     from orchestrator.image.verdict.verify import verdict
@@ -247,17 +259,17 @@ def _unjudged(scanned: Scanned) -> None:
     sys.stderr.write(f"nothing was promised, so nothing was judged; {hint}\n")
 
 
-def _policy(scanned: Scanned, policy: Policy | None, given: common.Selection, judging: _Judging) -> Policy:
-    """The policy: of the named variant's matrix, of the matrix at hand for an image built from it, else the default."""
+def _policy(scanned: Scanned, policy: Policy | None, given: Selection, judging: _Judging) -> Policy:
+    """The policy of the named matrix, of matrix.yaml for an image that was built from one, else the default."""
     from dataclasses import replace
 
     from orchestrator.image.verdict.policy import Policy, Requirement, from_spec
     from orchestrator.labels import VARIANT
 
     found = policy
-    path = given.directory / given.file if given.directory else given.file
-    if found is None and scanned.labels.get(VARIANT) and path.is_file():
-        found = from_spec(common.open_matrix(given.file, given.directory).spec.verify)
+    named = given.file is not None
+    if found is None and (named or (scanned.labels.get(VARIANT) and given.path.is_file())):
+        found = from_spec(common.open_matrix(given).spec.verify)
     found = found or Policy()
     if judging.require:
         found = replace(found, require=tuple(Requirement(glob=glob) for glob in judging.require))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.reporter import Reporter
+from orchestrator.ui import github
 from orchestrator.ui.results import STYLES
 from orchestrator.ui.text import clean, duration, middle, short_digest, shorten, signs
 
@@ -54,7 +55,7 @@ def make_reporter(
     """
     out = stream if stream is not None else sys.stderr
     variables = os.environ if env is None else env
-    if variables.get("GITHUB_ACTIONS") == "true":
+    if github.running(variables):
         return GitHubLines(variants, stream=out)
     if out.isatty() and variables.get("TERM") != "dumb":
         return LiveBoard(variants, stream=out)
@@ -138,13 +139,13 @@ class GitHubLines(PlainLines):
             return
         message = f"{outcome.error.step}: {outcome.error.message}" if outcome.error.step else outcome.error.message
         title = f"{outcome.id} failed ({outcome.error.class_})"
-        block = [f"::error title={_property(title)}::{_data(message)}"]
+        block = [github.command("error", message, title=title)]
         log = self._log(outcome)
         if log:
-            # The log is a stranger's text: a line of it that looks like a workflow command must stay text.
+            # The log is untrusted: a line of it that looks like a workflow command must stay text.
             token = uuid.uuid4().hex
-            block += [f"::group::log of {_data(outcome.id)}", f"::stop-commands::{token}"]
-            block += [*log, f"::{token}::", "::endgroup::"]
+            block += [github.command("group", f"log of {outcome.id}"), github.command("stop-commands", token)]
+            block += [*log, github.command(token), github.command("endgroup")]
         self._write(*block)
 
     def _log(self, outcome: Outcome) -> list[str]:
@@ -316,11 +317,3 @@ def _urgency(item: tuple[str, _Row]) -> int:
     if row.status is not None:
         return 3
     return 0 if row.began is not None else 2
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.ui import github
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,17 +73,10 @@ def as_github(report: Report, prefix: str = "") -> list[str]:
 
 
 def _annotation(one: Disagreement, prefix: str) -> str:
-    fields = {
-        "file": prefix + one.file,
-        "line": str(one.line),
-        "col": str(one.column),
-        "endColumn": str(one.end_column),
-        "title": one.place,
-    }
-    properties = ",".join(f"{key}={_property(value)}" for key, value in fields.items())
     _, _, text = str(one).partition(": ")
     why = f" ({one.why})" if one.why else ""
-    return f"::error {properties}::{_data(text + why)}"
+    place = github.Place(file=prefix + one.file, line=one.line, column=one.column, end_column=one.end_column)
+    return github.command("error", text + why, place=place, title=one.place)
 
 
 def groups_as_json(groups: Sequence[Group]) -> dict[str, Any]:
@@ -111,12 +106,3 @@ def groups_as_json(groups: Sequence[Group]) -> dict[str, Any]:
 def count(number: int, noun: str) -> str:
     """A number with its noun: 1 claim, 2 claims."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _data(text: str) -> str:
-    """Text as GitHub's workflow commands want it."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,6 +1,6 @@
 """Small pieces of text for terminals: cleaned, shortened, and in signs that the stream can carry.
 
-It knows characters; it must not know what they say.
+Everything that a build, an image or a registry said passes through `clean` before it is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import IO
 
-# Output of a build is a stranger's: colours, cursor moves and titles (CSI, OSC) must not reach our terminal.
+# Output of a build is untrusted: colours, cursor moves and titles (CSI, OSC) must not reach our terminal.
 _CONTROL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b."
     r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
@@ -48,6 +48,11 @@ def signs(stream: IO[str]) -> Signs:
 def clean(text: str) -> str:
     """One line without anything that would move a cursor or change a colour; tabs become blanks."""
     return _CONTROL.sub("", text.replace("\t", "    "))
+
+
+def clean_lines(text: str) -> str:
+    """Several lines, each of them cleaned."""
+    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def short_digest(digest: str | None) -> str:

@@ -25,7 +25,7 @@ def test_no_engine(project: Project) -> None:
     first, *rest = done.stderr.splitlines()
     assert first.startswith("error: ")
     assert "unix:///nonexistent" in done.stderr
-    assert any(line.startswith("next: ") for line in rest)
+    assert any(line.startswith("hint: ") for line in rest)
     assert done.stdout == ""
 
 
@@ -57,7 +57,7 @@ def test_a_report_that_could_not_be_written(project: Project, tmp_path: Path) ->
     done = project.run("build", "--report", str(occupied / "report.json"))
     assert done.returncode == 5
     assert f"--report {occupied}/report.json" in done.stderr
-    assert "next: " in done.stderr
+    assert "hint: " in done.stderr
     done = project.run("build", "--report", str(tmp_path))
     assert done.returncode == 2
     assert f"--report {tmp_path}: is a directory" in done.stderr

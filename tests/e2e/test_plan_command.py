@@ -91,7 +91,7 @@ def test_without_a_checkout_a_git_placeholder_says_what_to_do(tmp_path: Path) ->
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "error: {git.sha} has no value: . is no git checkout with a commit",
-        "next: run inside a checkout, or set ORCHESTRATE_GIT_SHA",
+        "hint: run inside a checkout, or set ORCHESTRATE_GIT_SHA",
     ]
     (tmp_path / "matrix.yaml").write_text(SMALL)
     assert orchestrate(tmp_path, "plan").returncode == 0  # who uses no such placeholder needs no git
@@ -125,7 +125,7 @@ def test_a_fact_that_git_does_not_know_says_why(
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {{{placeholder}}} has no value: {why}")
     variable = f"ORCHESTRATE_GIT_{placeholder.removeprefix('git.').upper()}"
-    assert done.stderr.splitlines()[-1] == f"next: run inside a checkout, or set {variable}"
+    assert done.stderr.splitlines()[-1] == f"hint: run inside a checkout, or set {variable}"
     assert orchestrate(root, "plan", "--arg", f"A={{{placeholder}}}", **env, **{variable: "x"}).returncode == 0
 
 

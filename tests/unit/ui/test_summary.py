@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
-from orchestrator.ui.github import MOST, append_summary, markdown
+from orchestrator.ui.summary import MOST, append_summary, markdown
 
 if TYPE_CHECKING:
     from pathlib import Path

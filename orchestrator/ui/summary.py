@@ -1,0 +1,104 @@
+"""The job summary of GitHub Actions: the results of a build as Markdown, appended to the file that the runner names.
+
+It knows outcomes; it decides nothing. What a build printed is a stranger's text: it stands in code blocks that it
+cannot end.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.runs.outcome import Status
+from orchestrator.ui.results import SHOWN_LINES, cached_steps, references, summary
+from orchestrator.ui.text import UNICODE, clean, duration, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.runs.outcome import Outcome
+
+VARIABLE = "GITHUB_STEP_SUMMARY"
+MOST = 900_000
+"""Bytes of one summary; the runner refuses one beyond 1 MiB altogether (docs.github.com, workflow commands)."""
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
+
+
+def append_summary(outcomes: Sequence[Outcome], *, env: Mapping[str, str]) -> str:
+    """Append the summary where the environment asks for one; what stands there already is kept.
+
+    Args:
+        outcomes: All outcomes of the run.
+        env: The environment; without GITHUB_STEP_SUMMARY nothing happens.
+
+    Returns:
+        Why it could not be written, "" if all is well: a summary must not fail a build.
+    """
+    place = env.get(VARIABLE, "")
+    if not place or not outcomes:
+        return ""
+    try:
+        with Path(place).open("a", encoding="utf-8", errors="replace") as file:
+            file.write(markdown(outcomes))
+    except OSError as error:
+        return f"{VARIABLE}: {place}: {error.strerror}"
+    return ""
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The results as Markdown: a table of all variants, then each failure with its last lines."""
+    lines = [
+        f"### Build: {summary(outcomes)}",
+        "",
+        "| variant | status | digest | time | cached steps | attempts |",
+        "| --- | --- | --- | ---: | ---: | ---: |",
+        *(_row(outcome) for outcome in outcomes),
+        "",
+    ]
+    tags = [f"- {_code(reference)}" for reference in references(outcomes)]
+    text = "\n".join([*lines, *tags, ""] if tags else lines) + "\n"
+    for outcome in outcomes:
+        more = _failure(outcome)
+        if len((text + more).encode()) > MOST:
+            return f"{text}…\n"
+        text += more
+    return text
+
+
+def _row(outcome: Outcome) -> str:
+    sign = getattr(UNICODE, outcome.status.value)
+    digest = _code(outcome.digest) if outcome.digest else ""
+    cells = (
+        _code(outcome.id), f"{sign} {outcome.status.value}", digest, duration(outcome.seconds), cached_steps(outcome),
+        str(outcome.attempts),
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _failure(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return ""
+    error = outcome.error
+    first, *more = error.message.splitlines() or [""]
+    step = f" at {_code(shorten(clean(error.step), 160, '…'))}" if error.step else ""
+    text = f"**{_text(outcome.id)}** {outcome.status.value} ({error.class_}){step}: {_text(first)}\n\n"
+    last = outcome.last_lines[-SHOWN_LINES:] if outcome.status is Status.FAILED else ()
+    body = [clean(line) for line in more] + [shorten(clean(line), 400, "…") for line in last]
+    if body:
+        fence = "`" * max(3, 1 + max(len(run) for line in body for run in re.findall(r"`+", line) or [""]))
+        text += "\n".join([fence, *body, fence]) + "\n\n"
+    return text
+
+
+def _text(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", clean(text))
+
+
+def _code(text: str) -> str:
+    """A code span whatever is in it; `|` would end a table's cell even there."""
+    quoted = clean(text).replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", quoted)), default=0))
+    pad = " " if "`" in quoted else ""
+    return f"{fence}{pad}{quoted}{pad}{fence}"

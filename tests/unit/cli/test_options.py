@@ -1,0 +1,192 @@
+"""What every command and option must have: a help text that helps, a default that is said, examples, no dead ends."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from orchestrator.cli import app, headers
+from orchestrator.cli.common import Selection
+from orchestrator.cli.kit import Argument, Command, LazyGroup, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def every(group: LazyGroup, *path: str) -> Iterator[tuple[str, Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, LazyGroup):
+            yield from every(found, *path, name)
+        else:
+            assert isinstance(found, Command)
+            yield " ".join((*path, name)), found
+
+
+ROOT = app.create()
+assert isinstance(ROOT, LazyGroup)
+COMMANDS = dict(every(ROOT))
+OPTIONS = [
+    (name, param) for name, command in COMMANDS.items() for param in command.params if isinstance(param, Option)
+] + [("", param) for param in ROOT.params if isinstance(param, Option)]
+# The verb that an option's help begins with: what it makes the program do.
+VERBS = frozenset(
+    (
+        "Accept Build Cancel Check Choose Compare Download Fetch Install Judge Keep Let List Listen Load Lock Look "
+        "Print Push Read Remove Replace Select Set Show Skip Stop Use Verify Write"
+    ).split()  # noqa: SIM905  # words are easier to read than a list of strings
+)
+
+
+def test_all_commands_are_there() -> None:
+    assert list(app.COMMANDS) == [
+        "plan", "build", "check", "init", "headers", "verify", "doctor", "schema",
+    ]  # fmt: skip
+    assert list(headers.COMMANDS) == ["lock", "fetch", "verify", "export", "import", "serve", "status", "gc"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run([*name.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"Examples:\n  orchestrate {name}" in said
+    for names in ("-f, --file FILE", "-C, --directory DIR", "-v, --verbose", "-h, --help"):
+        assert names in said
+    for heading in {param.heading.value for of, param in OPTIONS if of == name}:
+        assert f"\n{heading}:\n" in said
+    for param in COMMANDS[name].params:
+        assert not isinstance(param, Argument) or len(param.explanation.split()) >= 4
+
+
+def test_the_list_of_commands_says_what_each_says_itself() -> None:
+    told = {name: lazy.summary for name, lazy in app.COMMANDS.items() if name != "headers"}
+    told |= {f"headers {name}": lazy.summary for name, lazy in headers.COMMANDS.items()}
+    assert told == {name: str(command.help).split("\n", 1)[0] for name, command in COMMANDS.items()}
+    assert app.COMMANDS["headers"].summary == str(headers.command.help).split("\n", 1)[0]
+
+
+@pytest.mark.parametrize(("name", "option"), OPTIONS, ids=lambda value: getattr(value, "name", value))
+def test_no_help_text_is_a_fragment(name: str, option: Option) -> None:
+    del name
+    text = str(option.help)
+    assert len(text.split()) >= 4, text
+    assert text.split(maxsplit=1)[0].rstrip(":") in VERBS, text
+    if not option.is_flag or option.secondary_opts:
+        assert f"default: {option.default_text}" in option.explained()
+        assert option.default_text
+    assert option.multiple == ("repeatable" in option.explained())
+
+
+def test_an_option_means_the_same_wherever_it_is() -> None:
+    shared = ["--cuda", "--target", "--axis", "--variant", "--arg", "-f", "-C", "-v"]
+    for name in shared:
+        texts = {option.explained() for _, option in OPTIONS if name in option.opts}
+        assert len(texts) == 1, name
+
+
+CONFLICTS = [
+    (name, one, other)
+    for name, command in COMMANDS.items()
+    for one, others in command.conflicts.items()
+    for other in others
+]
+NEEDS = [(name, one, others) for name, command in COMMANDS.items() for one, others in command.needs.items()]
+# What a source or directory is called, and values that an option takes.
+_VALUES = {
+    "--jobs": "2",
+    "--window": "9",
+    "--format": "json",
+    "--format=github": "--format=github",
+    "[DIR]": "somewhere",
+}
+
+
+def words(command: Command, name: str) -> list[str]:
+    if "=" in name:
+        return [name]
+    param = next(one for one in command.params if name in (*one.opts, one.human_readable_name))
+    if isinstance(param, Argument):
+        return [_VALUES[name]]
+    return [name] if isinstance(param, Option) and param.is_flag else [name, _VALUES.get(name, "x")]
+
+
+def required(command: Command) -> list[str]:
+    return ["source" for one in command.params if isinstance(one, Argument) and one.required]
+
+
+@pytest.mark.parametrize(("name", "one", "other"), CONFLICTS, ids=" ".join)
+def test_options_that_do_not_go_together_are_refused(
+    name: str, one: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = COMMANDS[name]
+    for first, second in itertools.permutations((one, other)):
+        arguments = [*name.split(), *required(command), *words(command, first), *words(command, second)]
+        assert app.run(arguments) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        both = f"error: {other.replace('=', ' ')} cannot be combined with {one.replace('=', ' ')}\n"
+        assert shown.err == f"{both}hint: `orchestrate {name} --help` lists the options\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "one", "others"), NEEDS)
+def test_options_that_mean_nothing_alone_are_refused(
+    name: str, one: str, others: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = COMMANDS[name]
+    assert app.run([*name.split(), *required(command), *words(command, one)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {one} needs {' or '.join(others)}\n")
+
+
+def test_the_combinations_that_were_once_ignored_are_refused() -> None:
+    known = {(name, frozenset((one, other))) for name, one, other in CONFLICTS}
+    for line in (
+        "plan --explain --format", "plan --explain --kernels", "plan --kernels --format",
+        "verify --compare --archs", "verify --compare --html", "verify --compare --device",
+        "verify --compare --require",
+        "verify --compare --allow-ptx", "verify --compare --variant", "verify --compare --file",
+        "check --find --format=github", "check --fix --diff", "check --fix --format=github",
+        "check --diff --format=github",
+        "check --find --file", "init --print --force", "headers lock --check --format", "headers lock --check --tier",
+        "headers lock --from-image --from", "headers lock --from-image --flashinfer", "headers verify --image [DIR]",
+        "headers verify --image --repair", "headers verify [DIR] --repair",
+    ):  # fmt: skip
+        *name, one, other = line.split()
+        assert (" ".join(name), frozenset((one, other))) in known, line
+
+
+def test_select_options_arrive_as_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[Selection] = []
+
+    def stop(given: Selection) -> None:
+        got.append(given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.cli.common.open_plan", stop)
+    line = (
+        "plan -C d --file m.yaml --cuda 13.0 --cuda 12.9 --platform linux/arm64 --target t --axis python=3.12 "
+        "--variant v --arg A=1 --archs 9.0 --image i"
+    )
+    assert app.run(line.split()) == 130
+    assert got == [
+        Selection(
+            file=Path("m.yaml"), directory=Path("d"), cuda=("13.0", "12.9"), platform=("linux/arm64",), target=("t",),
+            axis=("python=3.12",), variant=("v",), args=("A=1",), archs="9.0", image="i",
+        )
+    ]  # fmt: skip
+    assert got[0].path == Path("d/m.yaml")
+    assert Selection().path == Path("matrix.yaml")
+
+
+def test_no_option_is_documented_that_does_not_exist() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    known = {name for _, option in OPTIONS for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    told = set(re.findall(r"orchestrate [^`\n|]*?(--[a-z-]+)", readme))
+    assert told <= known
