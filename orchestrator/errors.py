@@ -25,6 +25,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A place in a file; its text is what editors and terminals understand: `matrix.yaml:14:9`.
+
+    Attributes:
+        file: Path as the user gave it.
+        line: 1-based line, 0 if unknown.
+        column: 1-based column, 0 if unknown.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
     """One thing that is wrong, with its place and its cure.
 
@@ -46,10 +64,17 @@ class Problem:
     found: str = ""
     hint: str = ""
 
+    @classmethod
+    def at(cls, place: Place | None, what: str, *, hint: str = "") -> Problem:
+        """A problem at a place, or one that concerns no file."""
+        if place is None:
+            return cls(what=what, hint=hint)
+        return cls(file=place.file, line=place.line, column=place.column, what=what, hint=hint)
+
     @property
     def place(self) -> str:
         """The place as editors and terminals understand it: `matrix.yaml:14:9`."""
-        return ":".join([self.file or "-", *(str(n) for n in (self.line, self.column) if n)])
+        return str(Place(file=self.file or "-", line=self.line, column=self.column))
 
     def __str__(self) -> str:
         parts = [self.what]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.file import BakeFile
     from orchestrator.engine.buildx import BakeCall
+    from orchestrator.errors import Place
 
 # BuildKit's predefined arguments: consumed without an ARG (docs.docker.com/reference/dockerfile, "Predefined ARGs").
 _PREDEFINED = re.compile(r"(?i:(?:https?|ftp|no|all)_proxy)|SOURCE_DATE_EPOCH|BUILDKIT_\w+", re.ASCII)
@@ -113,7 +114,9 @@ def _unescaped(values: Mapping[str, str]) -> dict[str, str]:
     return {name: buildx.unescape(str(value)) for name, value in values.items()}
 
 
-def check(found: Arrival, *, variant: str, target: str, injected: Mapping[str, str], places: Mapping[str, str]) -> None:
+def check(
+    found: Arrival, *, variant: str, target: str, injected: Mapping[str, str], places: Mapping[str, Place | None]
+) -> None:
     """Fail for every injected argument that does not arrive.
 
     Args:
@@ -121,7 +124,7 @@ def check(found: Arrival, *, variant: str, target: str, injected: Mapping[str, s
         variant: The variant, for the message.
         target: The bake target, for the message.
         injected: Argument -> value that we pass.
-        places: Argument -> where the matrix says it (`matrix.yaml:21:5`).
+        places: Argument -> where the matrix says it, None on the command line.
 
     Raises:
         NotArrivedError: With one problem for each argument that is not consumed.
@@ -136,10 +139,12 @@ def check(found: Arrival, *, variant: str, target: str, injected: Mapping[str, s
         if name not in consumed:
             near = did_you_mean(name, consumed)
             hint = near if near.startswith("did you mean") else ""  # all that are known stand in the last line
-            problems.append(_problem(places.get(name, ""), f"{variant}: target {target} does not consume {name}", hint))
+            problems.append(
+                Problem.at(places.get(name), f"{variant}: target {target} does not consume {name}", hint=hint)
+            )
         elif consumed[name] != value:
             what = f"{variant}: {name} arrives as {consumed[name]!r}"
-            problems.append(_problem(places.get(name, ""), what, f"{value!r} was injected"))
+            problems.append(Problem.at(places.get(name), what, hint=f"{value!r} was injected"))
     if problems:
         names = ", ".join(sorted(consumed)) or "none"
         raise NotArrivedError(
@@ -147,10 +152,3 @@ def check(found: Arrival, *, variant: str, target: str, injected: Mapping[str, s
             problems=problems,
             hint=f"{target} consumes: {names}",
         )
-
-
-def _problem(place: str, what: str, hint: str) -> Problem:
-    if not place:
-        return Problem(what=what, hint=hint)
-    file, line, column = place.rsplit(":", 2)
-    return Problem(file=file, line=int(line), column=int(column), what=what, hint=hint)

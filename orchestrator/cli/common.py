@@ -75,9 +75,9 @@ def open_plan(given: Selection) -> Plan:
     Raises:
         MatrixError, UsageError: What is wrong with the file or the options.
     """
+    from orchestrator.matrix.expand import plan
     from orchestrator.matrix.layers import CommandLine
     from orchestrator.matrix.selectors import Selector, narrow, parse_axes
-    from orchestrator.matrix.variants import plan
 
     matrix = open_matrix(given)
     selector = Selector(

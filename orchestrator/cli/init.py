@@ -31,7 +31,7 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     from orchestrator.drift.find import find
     from orchestrator.files import write_whole
     from orchestrator.matrix import load
-    from orchestrator.matrix.variants import plan
+    from orchestrator.matrix.expand import plan
     from orchestrator.ui.drift_view import count
 
     root, path = given.root, given.path

@@ -163,7 +163,7 @@ class _Variants:
 
     def __call__(self) -> Sequence[Variant]:
         if self._variants is None:  # no claim speaks of commits: git is not asked
-            from orchestrator.matrix.variants import plan
+            from orchestrator.matrix.expand import plan
 
             self._variants = plan(self._matrix, fact=lambda _: "0" * 12).variants
         return self._variants

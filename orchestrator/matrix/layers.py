@@ -1,7 +1,7 @@
-"""Where the values of a variant come from: layers that later ones win over.
+"""Where the values of a variant come from: layers, of which the later one wins.
 
-It knows the order (variants, cuda, platform, target, overrides, command line) and keeps for every value its origin,
-which `plan --explain` prints. What a variant becomes of it is variants.py's.
+The order is variants, cuda, platform, target, overrides, command line. Every value keeps its origin, which
+`plan --explain` prints.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.matrix import rules, template
+from orchestrator.matrix import names, template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from orchestrator.errors import Place
     from orchestrator.matrix.positions import KeyPath, Positions
     from orchestrator.matrix.schema import MatrixFile, Override, Variants
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Where a value comes from: `matrix.yaml:34:5` and the words for it ("overrides[0].args")."""
+    """Where a value comes from: its place in the file, None on the command line, and words ("overrides[0].args")."""
 
-    place: str
+    place: Place | None
     words: str
 
     def __str__(self) -> str:
-        return f"{self.words} ({self.place})" if self.place else self.words
+        return f"{self.words} ({self.place})" if self.place is not None else self.words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +84,30 @@ class Layer:
     def applies(self, cell: Mapping[str, str]) -> bool:
         """Whether a cell of the matrix (dimension -> value, "variant" -> id) is meant."""
         return all(cell.get(name) in values for name, values in self.when.items())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What the layers of one variant say together, of the keys that replace; the others are in `layers`."""
+
+    layers: Sequence[Layer]
+    arch_list: Value
+    runner: Value | None
+    tags: tuple[Value, ...]
+    secrets: tuple[Value, ...]
+
+
+def choose(found: Sequence[Layer]) -> Chosen:
+    """The layers that apply to a variant, lowest first, with what the highest of them says."""
+    down = found[::-1]
+    return Chosen(
+        layers=found,
+        # the lowest layer is `variants`, whose arch_list is required
+        arch_list=next(layer.arch_list for layer in down if layer.arch_list is not None),
+        runner=next((layer.runner for layer in down if layer.runner is not None), None),
+        tags=next((layer.tags for layer in down if layer.tags is not None), ()),
+        secrets=next((layer.secrets for layer in down if layer.secrets is not None), ()),
+    )
 
 
 def layers(spec: MatrixFile, at: Positions, given: CommandLine) -> tuple[Layer, ...]:
@@ -164,11 +189,11 @@ def origin(at: Positions, path: KeyPath) -> Origin:
 
 
 def _command_line(spec: MatrixFile, given: CommandLine) -> Layer:
-    source = Origin(place="", words="command line")
-    known = rules.placeholders(spec)
+    source = Origin(place=None, words="command line")
+    known = spec.placeholders()
     args: dict[str, Value | None] = {}
     for name, text in given.args.items():
-        if not rules.is_argument(name):
+        if not names.is_argument(name):
             raise UsageError(f"--arg {name}=…: {name!r} is no argument name")
         if missing := template.unknown(text, known):
             unknown = missing[0][1]
@@ -181,6 +206,6 @@ def _command_line(spec: MatrixFile, given: CommandLine) -> Layer:
         except ArchSyntaxError as error:
             raise UsageError(f"--archs: {error}") from error
         arch_list = Value(text="", template=given.archs, origin=source)
-    if given.image and not rules.is_repository(given.image):
+    if given.image and not names.is_repository(given.image):
         raise UsageError(f"--image {given.image}: expected a repository name such as ghcr.io/acme/app, without a tag")
     return Layer(when=given.when, args=args, arch_list=arch_list)

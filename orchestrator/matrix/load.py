@@ -73,9 +73,9 @@ def parse(data: bytes, *, path: Path, shown: str) -> Matrix:
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     matrix = Matrix(path=path, root=path.parent, spec=spec, positions=positions, digest=digest)
     if problems:
-        from orchestrator.matrix import variants
+        from orchestrator.matrix.expand import further_problems
 
-        raise invalid(shown, [*problems, *variants.further_problems(matrix, whole=whole)])
+        raise invalid(shown, [*problems, *further_problems(matrix, whole=whole)])
     return matrix
 
 

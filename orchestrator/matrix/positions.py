@@ -1,14 +1,11 @@
-"""Where everything stands in a matrix.yaml, and the error that lists its problems by place.
-
-It knows lines and columns; it must not know YAML or what values mean.
-"""
+"""Line and column of everything in a matrix.yaml, and the error that lists its problems by place."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import MatrixError, Problem
+from orchestrator.errors import MatrixError, Place, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,10 +44,15 @@ class Positions:
                 return (1, 1)
             path = path[:-1]
 
-    def place(self, path: KeyPath) -> str:
-        """The place as `matrix.yaml:14:9`."""
+    def arch_list(self, name: str) -> KeyPath:
+        """Where the architectures of an arch list are written: in its `archs`, or in its short form."""
+        path: KeyPath = ("arch_lists", name)
+        return (*path, "archs") if (*path, "archs") in self.values else path
+
+    def place(self, path: KeyPath) -> Place:
+        """The place of the value at `path`."""
         line, column = self.at(path)
-        return f"{self.file}:{line}:{column}"
+        return Place(file=self.file, line=line, column=column)
 
     def problem(
         self,

@@ -1,49 +1,27 @@
-"""What must hold among the values of matrix.yaml beyond their shape: names exist, lists parse, rules hold.
+"""What must hold among the values of matrix.yaml beyond their types: names exist, lists parse, rules hold.
 
-Every function returns problems with their positions and stops at none. It knows the schema and the architectures; what
-a variant becomes is variants.py's, which finds the rest (an override that matches nothing, a tag that two share).
+Every function returns problems with their positions and stops at none. `findings` has those that only the expansion
+shows: an override that matches nothing, a tag that two variants push.
 """
 
 from __future__ import annotations
 
-import math
-import re
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import ArchSyntaxError, parse_arch, parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, did_you_mean
-from orchestrator.matrix import template
-from orchestrator.reference import InvalidReferenceError, repository
+from orchestrator.matrix import names, template
+from orchestrator.matrix.schema import MOST_CELLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from orchestrator.cuda.arch import Arch
     from orchestrator.matrix.positions import KeyPath, Positions
     from orchestrator.matrix.schema import ArchRule, MatrixFile
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # bake target names: [a-zA-Z0-9_-]+, and no option in disguise
-_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_AXIS = re.compile(r"[a-z][a-z0-9_]*")
-_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9_.]+)?")
-_ARG = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
 RESERVED = frozenset(name.split(".")[0] for name in template.PLACEHOLDERS)
-
-
-def is_repository(text: str) -> bool:
-    """Whether a text names an image repository, without a tag."""
-    try:
-        repository(text)
-    except InvalidReferenceError:
-        return False
-    return True
-
-
-def is_argument(text: str) -> bool:
-    """Whether a text can name a build argument."""
-    return bool(_ARG.fullmatch(text))
 
 
 def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
@@ -59,22 +37,22 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
 
 
 def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
-    if not is_repository(spec.image):
+    if not names.is_repository(spec.image):
         yield at.problem(
             ("image",), "image is no repository name", expected="a name such as ghcr.io/acme/app, without a tag",
             found=spec.image,
         )  # fmt: skip
-    for path, names, pattern, what in (
-        (("bake", "targets"), spec.bake.targets, _NAME, "bake target name (letters, digits, _ and -)"),
-        (("cuda",), spec.cuda, _KEY, "CUDA release"),
-        (("platforms",), spec.platforms, _PLATFORM, "platform such as linux/arm64"),
-        (("arch_lists",), spec.arch_lists, _KEY, "name"),
-        (("axes",), spec.axes, _AXIS, "axis name (small letters, digits and _)"),
-        (("variants", "args"), spec.variants.args, _ARG, "argument name"),
+    for path, given, pattern, what in (
+        (("bake", "targets"), spec.bake.targets, names.TARGET, "bake target name (letters, digits, _ and -)"),
+        (("cuda",), spec.cuda, names.KEY, "CUDA release"),
+        (("platforms",), spec.platforms, names.PLATFORM, "platform such as linux/arm64"),
+        (("arch_lists",), spec.arch_lists, names.KEY, "name"),
+        (("axes",), spec.axes, names.AXIS, "axis name (small letters, digits and _)"),
+        (("variants", "args"), spec.variants.args, names.ARGUMENT, "argument name"),
     ):
-        if not names and path not in {("axes",), ("variants", "args")}:
+        if not given and path not in {("axes",), ("variants", "args")}:
             yield at.problem(path, f"{'.'.join(path)} is empty: there is nothing to build")
-        for name in names:
+        for name in given:
             if not pattern.fullmatch(name):
                 yield at.problem((*path, name), f"{name!r} is no {what}", key=True)
     if not spec.bake.files:
@@ -86,14 +64,14 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
             )
         if not values:
             yield at.problem(("axes", name), f"the axis {name} has no values")
-    if cells(spec) > MOST_CELLS:
-        yield at.problem(("axes",), f"{cells(spec):,} combinations are too many", expected=f"at most {MOST_CELLS:,}")
+    if spec.cells() > MOST_CELLS:
+        yield at.problem(("axes",), f"{spec.cells():,} combinations are too many", expected=f"at most {MOST_CELLS:,}")
 
 
 def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     for name, entry in spec.arch_lists.items():
         path: KeyPath = ("arch_lists", name)
-        where = (*path, "archs") if (*path, "archs") in at.values else path
+        where = at.arch_list(name)
         try:
             listed = parse_list(entry.archs)
         except ArchSyntaxError as error:
@@ -101,13 +79,15 @@ def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
             yield at.problem(where, f"arch list {name}: {error}", part=part)
             continue
         plain = {arch.without_ptx() for arch in listed}
-        yield from _rules(entry.require, plain, at, (*path, "require"), where, must=True, name=name)
-        yield from _rules(entry.forbid, plain, at, (*path, "forbid"), where, must=False, name=name)
+        yield from _rules(entry.require, plain, at, (*path, "require"), must=True)
+        yield from _rules(entry.forbid, plain, at, (*path, "forbid"), must=False)
 
 
 def _rules(
-    rules: Sequence[ArchRule], listed: set[Arch], at: Positions, path: KeyPath, where: KeyPath, *, must: bool, name: str
+    rules: Sequence[ArchRule], listed: set[Arch], at: Positions, path: KeyPath, *, must: bool
 ) -> Iterator[Problem]:
+    """The rules (require or forbid, at `path`) that an arch list breaks."""
+    name = path[1]
     for index, rule in enumerate(rules):
         try:
             arch = parse_arch(rule.arch)
@@ -116,7 +96,8 @@ def _rules(
             continue
         if (arch in listed) != must:
             said = "must hold" if must else "must never hold"
-            yield at.problem(where, f"arch list {name} {said} {arch} (line {at.at((*path, index))[0]}: {rule.why})")
+            what = f"arch list {name} {said} {arch} (line {at.at((*path, index))[0]}: {rule.why})"
+            yield at.problem(at.arch_list(str(name)), what)
 
 
 def _cuda(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
@@ -153,23 +134,8 @@ def _references(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                 )  # fmt: skip
 
 
-def dimensions(spec: MatrixFile) -> dict[str, list[str]]:
-    """Every dimension of the matrix with its values, in the order of variants: target, cuda, platform, axes."""
-    return {
-        "target": list(spec.bake.targets),
-        "cuda": list(spec.cuda),
-        "platform": list(spec.platforms),
-        **{name: list(values) for name, values in spec.axes.items()},
-    }
-
-
-def cells(spec: MatrixFile) -> int:
-    """How many combinations the dimensions have, excluded ones counted."""
-    return math.prod(len(values) for values in dimensions(spec).values())
-
-
 def _conditions(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
-    known = dimensions(spec)
+    known = spec.dimensions()
     conditions: list[tuple[KeyPath, dict[str, list[str]]]] = [
         *((("overrides", index, "when"), entry.when) for index, entry in enumerate(spec.overrides)),
         *((("exclude", index, "when"), entry.when) for index, entry in enumerate(spec.exclude)),
@@ -188,16 +154,7 @@ def _conditions(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                     yield at.problem(place, f"{name} {value} does not exist", hint=did_you_mean(value, known[name]))
 
 
-def placeholders(spec: MatrixFile) -> set[str]:
-    """The placeholders that this matrix has."""
-    names = set(template.PLACEHOLDERS)
-    for axis, values in spec.axes.items():
-        names.add(axis)
-        names |= {f"{axis}.{field}" for fields in values.values() for field in fields}
-    return names
-
-
-def templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
+def _templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
     """Every value that may hold placeholders, with its path."""
     sections: list[tuple[KeyPath, object]] = [(("variants",), spec.variants)]
     sections += [(("overrides", index), entry) for index, entry in enumerate(spec.overrides)]
@@ -216,8 +173,8 @@ def templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
-    known = placeholders(spec)
-    for path, text in templates(spec):
+    known = spec.placeholders()
+    for path, text in _templates(spec):
         yield from _unknown(path, text, known, at)
     if spec.publish is not None:
         for index, text in enumerate(spec.publish.tags):
@@ -229,11 +186,10 @@ def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                     )  # fmt: skip
 
 
-def _unknown(path: KeyPath, text: str, known: Iterable[str], at: Positions) -> Iterator[Problem]:
-    names = list(known)
-    for offset, name in template.unknown(text, names):
+def _unknown(path: KeyPath, text: str, known: Collection[str], at: Positions) -> Iterator[Problem]:
+    for offset, name in template.unknown(text, known):
         written = f"{{{name}}}"
         yield at.problem(
             path, f"unknown placeholder {written}", part=(written, text[:offset].count(written)),
-            hint=f"{did_you_mean(name, names)} (literal braces: {{{{{name}}}}})",
+            hint=f"{did_you_mean(name, known)} (literal braces: {{{{{name}}}}})",
         )  # fmt: skip

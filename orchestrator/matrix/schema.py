@@ -6,9 +6,13 @@ together. Scalars reach the sections as the text that the file has, so `3.10` st
 Annotations are evaluated here (no `from __future__ import annotations`): the sections are read from them.
 """
 
+import math
 from typing import Annotated, Literal
 
 from orchestrator.matrix.section import AnyScalar, Range, Section, Short, key
+from orchestrator.matrix.template import PLACEHOLDERS
+
+MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
 
 Text = Annotated[str, AnyScalar()]
 """A scalar, taken as it is written."""
@@ -300,3 +304,23 @@ class MatrixFile(Section):
     filter: Literal["vllm-0.20", "vllm-0.29", "vllm-0.33", "none"] = key(
         "Which release's CMake decides the architectures of each kernel.", default="none"
     )
+
+    def dimensions(self) -> dict[str, list[str]]:
+        """Every dimension with its values, in the order of variants: target, cuda, platform, axes."""
+        return {
+            "target": list(self.bake.targets),
+            "cuda": list(self.cuda),
+            "platform": list(self.platforms),
+            **{name: list(values) for name, values in self.axes.items()},
+        }
+
+    def cells(self) -> int:
+        """How many combinations the dimensions have, excluded ones counted."""
+        return math.prod(len(values) for values in self.dimensions().values())
+
+    def placeholders(self) -> set[str]:
+        """The placeholders that values of this matrix may hold."""
+        names = {*PLACEHOLDERS, *self.axes}
+        for axis, values in self.axes.items():
+            names |= {f"{axis}.{field}" for fields in values.values() for field in fields}
+        return names

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError, did_you_mean
-from orchestrator.matrix import rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orchestrator.matrix.schema import MatrixFile
-    from orchestrator.matrix.variants import Plan, Variant
+    from orchestrator.matrix.variants import DroppedVariant, Plan, Variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +40,7 @@ class Selector:
         return not (self.cuda or self.platform or self.target or self.variant or self.axes)
 
     def conditions(self, spec: MatrixFile) -> dict[str, frozenset[str]]:
-        """Dimension (or "variant") -> what was asked for; whether it exists is `narrow`'s business."""
+        """Dimension (or "variant") -> what was asked for; `narrow` checks that it exists."""
         releases = {entry.version: name for name, entry in spec.cuda.items()}
         asked: dict[str, Sequence[str]] = {
             "cuda": [releases.get(value, value) for value in self.cuda],
@@ -69,7 +68,7 @@ def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def narrow(plan: Plan, selector: Selector) -> Plan:
-    """The plan with the selected variants alone, and the dropped rows that the selection would have held.
+    """The plan with the selected variants alone, and the selected ones of the rows that are not built.
 
     Raises:
         UsageError: A value does not exist, or nothing is left.
@@ -84,8 +83,7 @@ def narrow(plan: Plan, selector: Selector) -> Plan:
         dropped = [f"{row.id}: {row.why}" for row in plan.dropped if row.id in selector.variant]
         reason = f" ({'; '.join(dropped)})" if dropped else ""
         raise UsageError(f"no variant matches {given}{reason}", hint="`orchestrate plan` lists the variants")
-    dropped_rows = tuple(row for row in plan.dropped if not selector.variant or row.id in selector.variant)
-    return replace(plan, variants=variants, dropped=dropped_rows)
+    return replace(plan, variants=variants, dropped=tuple(row for row in plan.dropped if _matches(row, wanted)))
 
 
 def _must_exist(plan: Plan, selector: Selector) -> None:
@@ -94,7 +92,7 @@ def _must_exist(plan: Plan, selector: Selector) -> None:
         if axis not in axes:
             raise UsageError(f"--axis {axis}=…: no such axis; {did_you_mean(axis, axes)}".rstrip("; "))
     names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
-    known = {**rules.dimensions(plan.matrix.spec), "variant": names}
+    known = {**plan.matrix.spec.dimensions(), "variant": names}
     for dimension, values in selector.conditions(plan.matrix.spec).items():
         option = f"--axis {dimension}=" if dimension in axes else f"--{dimension} "
         for value in sorted(values - set(known[dimension])):
@@ -102,8 +100,8 @@ def _must_exist(plan: Plan, selector: Selector) -> None:
             raise UsageError(f"{option}{value}: not in {plan.matrix.positions.file}; {hint}")
 
 
-def _matches(variant: Variant, wanted: Mapping[str, frozenset[str]]) -> bool:
-    coordinates = {**variant.coordinates(), "variant": variant.id}
+def _matches(row: Variant | DroppedVariant, wanted: Mapping[str, frozenset[str]]) -> bool:
+    coordinates = {**row.coordinates(), "variant": row.id}
     return all(coordinates[name] in values for name, values in wanted.items())
 
 

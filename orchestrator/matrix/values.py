@@ -1,11 +1,12 @@
-"""What the placeholders of one variant stand for.
+"""The values of the placeholders (`template.PLACEHOLDERS`) for one variant.
 
-It fills in what `template.PLACEHOLDERS` lists. The dear ones (arch dialects, git) are made when they are asked for.
+Those that take time (arch dialects, git) are made when a template has them.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.dialects import render_cmake, render_flashinfer, render_gencode, render_torch
@@ -22,40 +23,49 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def blank_fields(spec: MatrixFile) -> dict[str, str]:
-    """Every `axis.field` as empty text: a field that only some values of an axis have is empty for the others."""
+    """Every `axis.field` as empty text."""
     return {f"{axis}.{name}": "" for axis, values in spec.axes.items() for fields in values.values() for name in fields}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """What the placeholders of all variants of a plan have in common.
+
+    Attributes:
+        spec: The matrix.
+        image: The repository, of the command line or the file.
+        toolkits: CUDA release -> what its nvcc can do.
+        fact: Returns the value of `{git.…}` or `{matrix.digest}`.
+        blank: Every `axis.field` as empty text: a field that only some values of an axis have is empty for the others.
+    """
+
+    spec: MatrixFile
+    image: str
+    toolkits: Mapping[str, Toolkit]
+    fact: Callable[[str], str]
+    blank: Mapping[str, str]
 
 
 class VariantValues(dict[str, str]):
     """Placeholder -> text for one variant."""
 
     def __init__(
-        self,
-        spec: MatrixFile,
-        cell: Mapping[str, str],
-        *,
-        variant_id: str,
-        image: str,
-        arch_list: str,
-        selection: Selection,
-        toolkit: Toolkit,
-        fact: Callable[[str], str],
-        blank: Mapping[str, str],
+        self, shared: Shared, cell: Mapping[str, str], name: str, *, arch_list: str, selection: Selection
     ) -> None:
         super().__init__(cell)
+        self._shared = shared
         self._selection = selection
-        self._toolkit = toolkit
-        self._fact = fact
-        platform = spec.platforms[cell["platform"]]
+        spec = shared.spec
+        cuda, platform = spec.cuda[cell["cuda"]], spec.platforms[cell["platform"]]
         os_name, _, rest = cell["platform"].partition("/")
         architecture = rest.partition("/")[0]
         self.update(
             {
-                "variant.id": variant_id,
+                "variant.id": name,
                 "arch_list": arch_list,
-                "image": image,
-                "cuda.version": spec.cuda[cell["cuda"]].version,
-                "cuda.tag_suffix": spec.cuda[cell["cuda"]].tag_suffix,
+                "image": shared.image,
+                "cuda.version": cuda.version,
+                "cuda.tag_suffix": cuda.tag_suffix,
                 "platform.os": os_name,
                 "platform.arch": architecture,
                 "platform.machine": _MACHINES.get(architecture, architecture),
@@ -64,19 +74,20 @@ class VariantValues(dict[str, str]):
                 "target.tag_suffix": spec.bake.targets[cell["target"]].tag_suffix,
             }
         )
-        self.update(blank)
+        self.update(shared.blank)
         for axis, values in spec.axes.items():
-            self.update({f"{axis}.{name}": text for name, text in values[cell[axis]].items()})
+            self.update({f"{axis}.{field}": text for field, text in values[cell[axis]].items()})
 
     def __missing__(self, name: str) -> str:
-        room, _, rest = name.partition(".")
-        if room == "archs":
+        first, _, rest = name.partition(".")
+        if first == "archs":
             value = _dialect(rest, self._selection)
-        elif room == "cuda":
-            known = {"major": self._toolkit.major, "minor": self._toolkit.minor}
+        elif first == "cuda":
+            toolkit = self._shared.toolkits[self["cuda"]]
+            known = {"major": toolkit.major, "minor": toolkit.minor}
             value = str(known[rest]) if rest in known else re.sub(r"\D", "", self["cuda"])
-        elif room in {"git", "matrix"}:
-            value = self._fact(name)
+        elif first in {"git", "matrix"}:
+            value = self._shared.fact(name)
         else:
             raise KeyError(name)
         self[name] = value

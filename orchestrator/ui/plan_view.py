@@ -99,7 +99,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "matrix": {"file": plan.matrix.positions.file, "digest": plan.matrix.digest},
         "image": plan.image,
         "variants": [_variant(variant) for variant in plan.variants],
-        "dropped": [{"id": row.id, "why": row.why, "place": row.origin.place} for row in plan.dropped],
+        "dropped": [{"id": row.id, "why": row.why, "place": str(row.origin.place)} for row in plan.dropped],
     }
 
 

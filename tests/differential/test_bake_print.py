@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 
 from orchestrator.bake.file import Output, render
 from orchestrator.engine.buildx import BakeCall, resolve
-from orchestrator.matrix import load, variants
+from orchestrator.errors import Place
+from orchestrator.matrix import expand, load
 from orchestrator.matrix.layers import Origin, Value
 from tests.support.base import write_rootfs
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from orchestrator.matrix.variants import Plan
 
 # each example is a call of buildx with many values: shrinking it would take minutes and the values are short anyway
 QUICK = settings(deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
@@ -105,11 +108,11 @@ def project(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def plan_with(root: Path, values: list[str]) -> variants.Plan:
+def plan_with(root: Path, values: list[str]) -> Plan:
     """A plan of one variant that has the values as arguments and as labels, with names alike."""
     matrix = load.parse(MATRIX.encode(), path=root / "matrix.yaml", shown="matrix.yaml")
-    plan = variants.plan(matrix, fact=lambda name: name)
-    origin = Origin(place="matrix.yaml:1:1", words="test")
+    plan = expand.plan(matrix, fact=lambda name: name)
+    origin = Origin(place=Place(file="matrix.yaml", line=1, column=1), words="test")
     args = {f"A{number}": Value(text=text, origin=origin) for number, text in enumerate(values)}
     labels = {f"l{number}{text}": Value(text=text, origin=origin) for number, text in enumerate(values) if text}
     variant = dataclasses.replace(plan.variants[0], args=args, labels=labels)

@@ -12,7 +12,7 @@ from orchestrator.bake.file import Output, render
 from orchestrator.bake.preflight import Arrival, NotArrivedError
 from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
-from orchestrator.matrix import load, variants
+from orchestrator.matrix import expand, load
 from orchestrator.matrix.layers import CommandLine
 from tests.support.artifacts import download
 from tests.support.engine import ROOT
@@ -20,6 +20,8 @@ from tests.support.engine import ROOT
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from orchestrator.matrix.variants import Variant
 
 # What vLLM's Dockerfile calls its base images: nothing of the kind can be reached here.
 BASES = ("BUILD_BASE_IMAGE", "FINAL_BASE_IMAGE", "CUDA_VERSION", "UBUNTU_VERSION")
@@ -38,9 +40,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[variants.Variant, Arrival]]:
+def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[Variant, Arrival]]:
     """Variant and what its target consumes, for all eight."""
-    plan = variants.plan(load.load(root / "matrix.yaml"), given=CommandLine(args=args), fact=lambda _name: "0" * 40)
+    plan = expand.plan(load.load(root / "matrix.yaml"), given=CommandLine(args=args), fact=lambda _name: "0" * 40)
     bake = BakeCall(docker=("docker",), files=("docker/docker-bake.hcl",), root=root)
     files = [render(plan, variant, output=Output(push=True)) for variant in plan.variants]
     targets = buildx.resolve(bake, {file.target: file.definition for file in files})
@@ -50,7 +52,7 @@ def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[variants.Va
     }
 
 
-def judge(variant: variants.Variant, found: Arrival) -> None:
+def judge(variant: Variant, found: Arrival) -> None:
     injected = {name: value.text for name, value in variant.args.items()}
     places = {name: value.origin.place for name, value in variant.args.items()}
     preflight.check(found, variant=variant.id, target=variant.target, injected=injected, places=places)

@@ -15,7 +15,7 @@ from orchestrator.bake.cache import CacheEntries
 from orchestrator.bake.file import BakeFile, escape
 from orchestrator.dockerfile.bases import EMPTY, without_bases
 from orchestrator.engine.buildx import BakeCall
-from orchestrator.errors import MatrixError
+from orchestrator.errors import MatrixError, Place
 from tests.support.engine import call
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def judge(folder: Path, args: dict[str, str], *, text: str = DOCKERFILE, **more:
     target = {"context": ".", "dockerfile": "Dockerfile", "args": {k: escape(v) for k, v in args.items()}, **more}
     bake = BakeCall(docker=("docker",), files=(), root=folder)
     found = preflight.arrival(bake, file, target)
-    places = dict.fromkeys(args, "matrix.yaml:21:5")
+    places = dict.fromkeys(args, Place(file="matrix.yaml", line=21, column=5))
     preflight.check(found, variant="v", target="openai", injected=args, places=places)
     return found
 

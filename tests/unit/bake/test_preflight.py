@@ -9,6 +9,7 @@ import pytest
 from orchestrator.bake.preflight import Arrival, NotArrivedError, check
 from orchestrator.bake.privileges import local_paths
 from orchestrator.engine.buildx import BakeCall, last_error
+from orchestrator.errors import Place
 
 
 def test_the_command() -> None:
@@ -27,7 +28,7 @@ def test_a_value_that_arrives_as_another_is_told() -> None:
 
 
 def test_a_place_may_hold_colons() -> None:
-    places = {"B": "C:/x/matrix.yaml:3:7"}
+    places = {"B": Place(file="C:/x/matrix.yaml", line=3, column=7)}
     with pytest.raises(NotArrivedError) as caught:
         check(Arrival(checked=True, consumed={}), variant="v", target="t", injected={"B": "1"}, places=places)
     (problem,) = caught.value.problems

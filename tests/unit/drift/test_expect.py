@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.drift.expect import ClaimError, Expectations, Expected, release_range
-from orchestrator.matrix.variants import plan
+from orchestrator.matrix.expand import plan
 from tests.unit.drift.matrices import matrix
 
 

@@ -10,7 +10,7 @@ from orchestrator.drift.check import check
 from orchestrator.drift.find import Group, find
 from orchestrator.errors import UsageError
 from orchestrator.matrix import load
-from orchestrator.matrix.variants import plan
+from orchestrator.matrix.expand import plan
 
 if TYPE_CHECKING:
     from pathlib import Path

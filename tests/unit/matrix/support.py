@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import MatrixError
-from orchestrator.matrix import load, variants
+from orchestrator.matrix import expand, load
 
 if TYPE_CHECKING:
     from orchestrator.matrix.layers import CommandLine
     from orchestrator.matrix.model import Matrix
+    from orchestrator.matrix.variants import Plan
 
 EXAMPLE = """\
 version: 1
@@ -85,9 +86,9 @@ def fact(name: str) -> str:
     return {"git.sha": "0" * 40, "git.short": "0" * 12, "git.branch": "main", "git.tag": "v1"}[name]
 
 
-def planned(text: str | bytes, given: CommandLine | None = None) -> variants.Plan:
+def planned(text: str | bytes, given: CommandLine | None = None) -> Plan:
     """The plan of a text."""
-    return variants.plan(parse(text), given=given, fact=fact)
+    return expand.plan(parse(text), given=given, fact=fact)
 
 
 def problems(text: str | bytes) -> list[str]:

@@ -158,6 +158,36 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "tohr",
         "unknown arch list tohr; did you mean thor?",
     ),
+    "unknown arch list of a CUDA release": (
+        "{version: 13.0.2}",
+        "{version: 13.0.2, arch_list: tohr}",
+        "tohr",
+        "unknown arch list tohr; did you mean thor?",
+    ),
+    "unknown arch list of a target": (
+        "{openai: {}, ",
+        "{openai: {arch_list: tohr}, ",
+        "tohr",
+        "unknown arch list tohr; did you mean thor?",
+    ),
+    "unknown arch list of an override": (
+        "    args: {max_jobs: 8}",
+        "    arch_list: tohr",
+        "tohr",
+        "unknown arch list tohr; did you mean thor?",
+    ),
+    "unknown target of the headers": (
+        "headers: {policy: optional,",
+        "headers: {targets: [opneai], policy: optional,",
+        "opneai",
+        "unknown target opneai; did you mean openai?",
+    ),
+    "unknown dimension of a claim": (
+        'arg: CUDA_VERSION, says: "{cuda[13.0].version}"',
+        'arg: CUDA_VERSION, says: "{args.A}", when: {coda: "13.0"}',
+        "coda",
+        "unknown dimension coda; did you mean cuda?",
+    ),
     "bad arch, unquoted": (
         "thor: 8.0 8.7",
         "thor: 8.0 sm_87",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.matrix import load, variants
+from orchestrator.matrix import expand, load
 from orchestrator.matrix.json_schema import json_schema
 from tests.unit.matrix.support import EXAMPLE, fact, parse
 
@@ -29,7 +29,7 @@ def test_there_are_matrices_to_check() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=str)
 def test_the_shipped_matrices_are_right(path: Path) -> None:
-    plan = variants.plan(load.load(ROOT / path), fact=fact)
+    plan = expand.plan(load.load(ROOT / path), fact=fact)
     assert plan.variants
 
 

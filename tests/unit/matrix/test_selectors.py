@@ -9,6 +9,7 @@ from orchestrator.matrix.selectors import Selector, narrow, parse_axes
 from tests.unit.matrix.support import EXAMPLE, planned
 
 PLAN = planned(EXAMPLE)
+TARGETS = ("openai", "openai-ubuntu2404")
 GONE = "openai-cu129-arm64-python3-12"
 HINT = "`orchestrate plan` lists the variants"
 
@@ -44,6 +45,24 @@ def test_what_is_kept(selector: Selector, count: int) -> None:
     kept = ids(selector)
     assert len(kept) == count
     assert kept == [variant.id for variant in PLAN.variants if variant.id in kept]
+
+
+@pytest.mark.parametrize(
+    ("selector", "ids"),
+    [
+        (Selector(cuda=["13.0"]), []),
+        (
+            Selector(cuda=["12.9"]),
+            [f"{target}-cu129-arm64-python3-{minor}" for target in TARGETS for minor in (12, 13)],
+        ),
+        (Selector(platform=["linux/amd64"]), []),
+        (Selector(target=["openai"], platform=["linux/arm64"]), [GONE, "openai-cu129-arm64-python3-13"]),
+        (Selector(axes={"python": ["3.12"]}), [GONE, "openai-ubuntu2404-cu129-arm64-python3-12"]),
+        (Selector(variant=[GONE, "openai-cu130-arm64-python3-12"]), [GONE]),
+    ],
+)
+def test_a_row_that_is_not_built_is_listed_where_it_is_selected(selector: Selector, ids: list[str]) -> None:
+    assert [row.id for row in narrow(PLAN, selector).dropped] == ids
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_fields_of_an_axis() -> None:
 
 
 def test_git_is_asked_once_and_only_for_what_is_used() -> None:
-    from orchestrator.matrix import variants
+    from orchestrator.matrix import expand
 
     asked: list[str] = []
 
@@ -106,9 +106,9 @@ def test_git_is_asked_once_and_only_for_what_is_used() -> None:
         asked.append(name)
         return "x"
 
-    variants.plan(parse(EXAMPLE), fact=remember)
+    expand.plan(parse(EXAMPLE), fact=remember)
     assert asked == ["git.sha"]
-    variants.plan(parse(SMALL), given=CommandLine(args={"D": "{matrix.digest}"}), fact=remember)
+    expand.plan(parse(SMALL), given=CommandLine(args={"D": "{matrix.digest}"}), fact=remember)
     assert asked == ["git.sha"]
 
 

@@ -205,7 +205,7 @@ def test_the_work_grows_with_the_number_of_variants(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(template.Template, "render", counting("render", template.Template.render))
     monkeypatch.setattr(template, "parse", counting("parse", template.parse))
-    monkeypatch.setattr("orchestrator.matrix.variants.select", counting("select", select))
+    monkeypatch.setattr("orchestrator.matrix.render.select", counting("select", select))
     monkeypatch.setattr(layers.Layer, "applies", counting("applies", layers.Layer.applies))
     seen = {}
     for size in (10, 40, 160):

@@ -17,8 +17,7 @@ from orchestrator.bake.file import Output
 from orchestrator.engine import buildx
 from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.matrix import git, load
-from orchestrator.matrix.variants import Plan
-from orchestrator.matrix.variants import plan as expand
+from orchestrator.matrix.expand import plan as expand
 from orchestrator.runs import jobs, run
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.signals import interrupting
@@ -37,6 +36,8 @@ TARGET: dict[str, Any] = {"context": ".", "dockerfile": "Dockerfile", "args": {"
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from orchestrator.matrix.variants import Plan
 
 
 def planned(root: Path) -> Plan:

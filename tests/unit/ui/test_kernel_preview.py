@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.errors import UsageError
-from orchestrator.matrix import load, variants
+from orchestrator.matrix import expand, load
 from orchestrator.ui.kernel_preview import filter_lines, show_kernels
 from tests.unit.matrix.support import SMALL, fact, planned
 
@@ -29,7 +29,7 @@ endif()
 def plan_in(root: Path, filter_: str) -> Plan:
     text = SMALL.replace("8.0 9.0", "8.0 9.0 10.0") + f'filter: "{filter_}"\n'
     matrix = load.parse(text.encode(), path=root / "matrix.yaml", shown="matrix.yaml")
-    return variants.plan(matrix, fact=fact)
+    return expand.plan(matrix, fact=fact)
 
 
 def test_without_a_filter_nothing_is_said() -> None:

@@ -1,0 +1,101 @@
+"""Problems that only the expansion shows: an override that matches nothing, a tag that two variants push."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from orchestrator.matrix.layers import Value
+    from orchestrator.matrix.positions import Positions
+    from orchestrator.matrix.schema import Exclude, MatrixFile, Override
+    from orchestrator.matrix.variants import Variant
+
+
+class Findings:
+    """The problems of one expansion; the same problem of one value is reported once, not for each of its variants."""
+
+    def __init__(self, spec: MatrixFile, at: Positions) -> None:
+        self.spec = spec
+        self.at = at
+        self.problems: list[Problem] = []
+        self._reported: set[tuple[str, str]] = set()
+
+    def of_value(self, value: Value, what: str, hint: str = "", *, kind: str) -> None:
+        """Report a problem of one value.
+
+        Raises:
+            UsageError: The value comes from the command line.
+        """
+        place = value.origin.place
+        if place is None:
+            raise UsageError(what, hint=hint)
+        if self._first(str(place), kind):
+            self.problems.append(Problem.at(place, what, hint=hint))
+
+    def _first(self, place: str, kind: str) -> bool:
+        known = (place, kind) in self._reported
+        self._reported.add((place, kind))
+        return not known
+
+    def nothing_to_build(self) -> None:
+        """Report that every variant is excluded."""
+        self.problems.append(self.at.problem(("exclude",), "every variant is excluded: there is nothing to build"))
+
+    def unused(self, used: Collection[tuple[str, int]]) -> None:
+        """Report the overrides and excludes that match no cell.
+
+        Args:
+            used: Those that match one, as (section, index).
+        """
+        known = self.spec.dimensions()
+        sections: dict[str, Sequence[Override | Exclude]] = {
+            "exclude": self.spec.exclude,
+            "overrides": self.spec.overrides,
+        }
+        for section, entries in sections.items():
+            for index, entry in enumerate(entries):
+                understood = entry.when and all(
+                    set(entry.when[name]) <= set(known.get(name, ())) for name in entry.when
+                )
+                if (section, index) not in used and understood:
+                    what = f"{section}[{index}] matches no variant"
+                    hint = "remove it, or correct its when"
+                    self.problems.append(self.at.problem((section, index, "when"), what, hint=hint))
+
+    def nothing_compiles(self, variants: Iterable[Variant]) -> None:
+        """Report every entry of an arch list that none of the toolkits using the list can compile: it is a mistake."""
+        used: dict[str, list[Variant]] = {}
+        for variant in variants:
+            if variant.arch_list.text:
+                used.setdefault(variant.arch_list.text, []).append(variant)
+        for name, users in used.items():
+            selections = {variant.cuda: variant.archs for variant in users}
+            lost = [{item.arch: item.why for item in selection.dropped} for selection in selections.values()]
+            for arch in set(lost[0]).intersection(*lost):
+                releases = ", ".join(selections)
+                what = f"arch list {name}: no CUDA release that uses it ({releases}) compiles {arch}: {lost[0][arch]}"
+                self.problems.append(self.at.problem(self.at.arch_list(name), what))
+
+    def duplicates(self, variants: Iterable[Variant]) -> None:
+        """Report ids, tags and written caches that two variants share."""
+        ids: dict[str, Variant] = {}
+        tags: dict[str, str] = {}
+        caches: dict[str, str] = {}
+        writes = self.spec.cache.write and self.spec.cache.backend in {"registry", "local", "gha"}
+        for variant in variants:
+            if ids.setdefault(variant.id, variant) is not variant:
+                what = f"two variants are named {variant.id}"
+                self.problems.append(self.at.problem(("axes",), what, hint="rename one axis value"))
+            for tag in variant.tags:
+                owner = tags.setdefault(tag.text, variant.id)
+                if owner != variant.id:
+                    what = f"{owner} and {variant.id} both push {tag.text}"
+                    self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
+            owner = caches.setdefault(variant.cache_ref, variant.id)
+            if owner != variant.id and writes and self._first("", "cache"):
+                what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one would win"
+                self.problems.append(self.at.problem(("cache", "ref"), what, hint="add {variant.id}"))
