@@ -1,27 +1,67 @@
-"""Every error a user can meet, and the exit code that it ends the program with.
+"""Every error that a user can meet, its failure class, and the exit code that it ends the program with.
+
+`FailureClass` is the one table: it gives the exit code, the word in the build report and the words for people.
 
 | code | class | meaning |
 | --- | --- | --- |
 | 0 | | done |
-| 1 | BuildError | a variant failed to build |
+| 1 | | a variant failed to build (no error of its own: the build goes on and reports it) |
 | 2 | MatrixError, UsageError | matrix.yaml or the arguments are wrong |
 | 3 | DriftError | a file of the repository contradicts the matrix |
 | 4 | VerificationError | an image (or a bundle, a wheel, a library) does not hold what was promised |
-| 5 | EnvironmentLacksError | the machine lacks something: engine, buildx too old, disk |
+| 5 | EnvironmentLacksError | something is missing on the machine: engine, buildx too old, disk |
 | 6 | NetworkError | network or registry failed after retries |
 | 130 | InterruptedRunError | SIGINT or SIGTERM |
 
-Scripts rely on these codes. This room knows nothing of the others; everything may import it.
+Scripts rely on these codes. This module imports no other package; every package may import it.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+class FailureClass(StrEnum):
+    """Why something failed; the value is the `error.class` of the build report.
+
+    Attributes:
+        exit_code: Exit code of a command, or of a run in which every failed variant has this class.
+        words: What it means, for people.
+        retried: Whether another attempt may help, judged by the class alone. A failed build step is judged by its own
+            step and message (`runs.retry.judge`).
+    """
+
+    exit_code: int
+    words: str
+    retried: bool
+
+    RUN = ("run", 1, "an instruction of the build failed: RUN, COPY, the Dockerfile, the bake file")
+    NETWORK = ("network", 6, "network or registry failed after retries", True)
+    AUTH = ("auth", 1, "the registry denies access (401, 403)")
+    NOT_FOUND = ("not-found", 1, "the registry does not have it (404, manifest unknown)")
+    DISK = ("disk", 5, "no space left on device")
+    MATRIX = ("matrix", 2, "matrix.yaml or a file that it names is missing or invalid")
+    USAGE = ("usage", 2, "the arguments are invalid")
+    ARRIVED = ("arrived", 2, "an injected argument does not reach the target")
+    DRIFT = ("drift", 3, "a file of the repository contradicts the matrix")
+    VERIFICATION = ("verification", 4, "the image does not hold what was promised")
+    CANCELLED = ("cancelled", 1, "ended by the engine, or because another variant failed")
+    INTERRUPTED = ("interrupted", 130, "stopped by the user or the machine (SIGINT, SIGTERM, SIGHUP)")
+    ENVIRONMENT = ("environment", 5, "something is missing on the machine: engine, buildx, platform")
+    INTERNAL = ("internal", 1, "a fault of orchestrate itself")
+
+    def __new__(cls, value: str, exit_code: int = 1, words: str = "", retried: bool = False) -> Self:  # noqa: FBT001, FBT002  # a row of the table
+        """Make a member from its row; `FailureClass("disk")` looks one up, which the defaults are for."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.exit_code, member.words, member.retried = exit_code, words, retried
+        return member
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,16 +84,16 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One thing that is wrong, with its place and its cure.
+    """One thing that is wrong, where it is and what to do.
 
     Attributes:
         file: Path as the user gave it, or "" where no file is concerned.
-        line: 1-based line, 0 if unknown.
+        line: 1-based line, 0 where unknown.
         column: 1-based column, 0 if unknown.
         what: What is wrong, one line, no full stop.
-        expected: What would have been right, or "".
-        found: What stands there instead, or "".
-        hint: The next step ("did you mean release?"), or "".
+        expected: What is valid there, or "".
+        found: What is there instead, or "".
+        hint: The next command or edit ("did you mean release?"), or "".
     """
 
     what: str
@@ -91,13 +131,21 @@ class Problem:
 class OrchestrateError(Exception):
     """Base of every error that ends a command.
 
+    Each subclass names its failure class: `class MatrixError(OrchestrateError, failure=FailureClass.MATRIX)`.
+
     Args:
-        message: One clear sentence (or several lines): what happened and where.
-        hint: The next step for the user, printed on a line of its own.
-        problems: The single findings behind it, each printed on its own line.
+        message: What happened and where, one sentence or several lines.
+        hint: The next command or edit, printed on a line of its own.
+        problems: The single findings, each printed on its own line.
     """
 
-    exit_code: ClassVar[int] = 1
+    failure: ClassVar[FailureClass] = FailureClass.INTERNAL
+    exit_code: ClassVar[int] = FailureClass.INTERNAL.exit_code
+
+    def __init_subclass__(cls, *, failure: FailureClass | None = None) -> None:
+        """Take the failure class, by default that of the parent."""
+        if failure is not None:
+            cls.failure, cls.exit_code = failure, failure.exit_code
 
     def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)
@@ -113,67 +161,47 @@ class OrchestrateError(Exception):
         return "\n".join(lines)
 
 
-class BuildError(OrchestrateError):
-    """A variant failed to build."""
-
-    exit_code = 1
+class MatrixError(OrchestrateError, failure=FailureClass.MATRIX):
+    """matrix.yaml (or a file that it names) is invalid; holds all problems of the file."""
 
 
-class MatrixError(OrchestrateError):
-    """matrix.yaml (or a file that it names) is wrong; all problems of the file together."""
-
-    exit_code = 2
+class UsageError(OrchestrateError, failure=FailureClass.USAGE):
+    """The arguments are invalid."""
 
 
-class UsageError(OrchestrateError):
-    """The arguments are wrong."""
-
-    exit_code = 2
-
-
-class DriftError(OrchestrateError):
+class DriftError(OrchestrateError, failure=FailureClass.DRIFT):
     """A file of the repository contradicts the matrix."""
 
-    exit_code = 3
 
-
-class VerificationError(OrchestrateError):
+class VerificationError(OrchestrateError, failure=FailureClass.VERIFICATION):
     """Something does not hold what was promised."""
 
-    exit_code = 4
+
+class EnvironmentLacksError(OrchestrateError, failure=FailureClass.ENVIRONMENT):
+    """Something that the command needs is missing on the machine."""
 
 
-class EnvironmentLacksError(OrchestrateError):
-    """The machine lacks something that the command needs."""
-
-    exit_code = 5
-
-
-class NetworkError(OrchestrateError):
+class NetworkError(OrchestrateError, failure=FailureClass.NETWORK):
     """Network or registry failed after all retries."""
 
-    exit_code = 6
 
-
-class InterruptedRunError(OrchestrateError):
+class InterruptedRunError(OrchestrateError, failure=FailureClass.INTERRUPTED):
     """The user or the machine asked the run to stop (SIGINT, SIGTERM)."""
-
-    exit_code = 130
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A suggestion for a misspelt word.
+    """Suggest a word for a misspelt one.
 
     Args:
         word: What the user wrote.
-        known: The words that would have been right.
+        known: The valid words.
 
     Returns:
         "did you mean release?", or "known: a, b, c" when nothing is near, or "" when nothing is known.
     """
     names = sorted(set(known))
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if not near:  # the same letters in another case are always meant
+    if not near:  # the same letters in another case are always a match
         near = [name for name in names if name.lower() == word.lower()]
     if near:
         return f"did you mean {near[0]}?"

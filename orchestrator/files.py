@@ -34,7 +34,11 @@ def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
             yield direct
         return
     final = Path(os.path.realpath(path)) if path.is_symlink() else path
-    descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:100]}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:100]}.")
+    except OSError as error:
+        error.filename = str(path)  # the name that the caller knows
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -48,6 +52,32 @@ def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     _sync(final.parent)
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory, and the missing ones above it, for its owner alone; existing ones are left as they are.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if directory.is_dir():
+        return
+    make_private(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def append(path: Path, data: str, *, mode: int = PRIVATE) -> None:
+    """Append text with one write and an fsync: a process that is killed costs at most its own last line.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        os.write(descriptor, data.encode(errors="replace"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, data: bytes | str, *, mode: int | None = None) -> None:

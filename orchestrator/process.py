@@ -1,38 +1,55 @@
-"""The one door through which every process starts.
+"""Starts, watches and stops processes; every process that is not the Docker client's own starts here.
 
-It knows how to start, watch and stop a child; it must not know what docker, buildx or bake are. Every child gets the
-null device as standard input (buildx's entitlement prompt hangs a process that inherits one,
-gabrieldemarmiesse/python-on-whales#722) and a process group of its own, so that a Ctrl-C at the terminal reaches us
-alone and we decide in which order children stop.
+Does not depend on docker, buildx or bake. Every child gets the null device as standard input (buildx's entitlement
+prompt hangs a process that inherits one, gabrieldemarmiesse/python-on-whales#722) and a process group of its own, so
+that a Ctrl-C at the terminal reaches this program alone, which decides in which order children stop.
+
+"Asked to stop" is a `Stop`. Code that runs children deep inside a question (a preflight, a registry login) sees it
+through `stoppable`; a thread that it starts sees it when its work was wrapped with `carried`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_POLL = 0.1  # seconds between looks at the wish to stop
-_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_POLL = 0.1  # seconds between looks at the stop
+
+
+class Stop(threading.Event):
+    """Asks running work to end: `set()` asks politely, `immediate = True` besides asks to end at once.
+
+    `immediate` is a plain attribute because a signal handler sets it: an Event's lock, taken in a handler that
+    interrupted the holder of the same lock, never comes free.
+    """
+
+    immediate: bool = False
+
+
+_stop: contextvars.ContextVar[Stop | None] = contextvars.ContextVar("stop", default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completed:
-    """A process that has ended: its exit status and what it wrote, decoded as UTF-8 with replacement."""
+    """A process that has ended: its exit status and output, decoded as UTF-8 with replacement."""
 
     argv: tuple[str, ...]
     returncode: int
@@ -41,22 +58,22 @@ class Completed:
 
     @property
     def ok(self) -> bool:
-        """Whether it ended with status 0."""
+        """Return whether it ended with status 0."""
         return self.returncode == 0
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """The command as a person would type it, quoted for a POSIX shell."""
+    """Return the command as typed in a POSIX shell."""
     return shlex.join(argv)
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment with `extra` laid over it."""
+    """Return this process's environment updated with `extra`."""
     return {**os.environ, **(extra or {})}
 
 
 def resolve(program: str) -> str:
-    """The absolute path of a program.
+    """Return the absolute path of a program.
 
     Raises:
         EnvironmentLacksError: It is not on PATH.
@@ -68,11 +85,11 @@ def resolve(program: str) -> str:
 
 
 @contextlib.contextmanager
-def stoppable(stop: threading.Event) -> Iterator[None]:
-    """Within it, and in this thread alone, `run` ends its child and raises InterruptedRunError once `stop` is set.
+def stoppable(stop: Stop) -> Iterator[None]:
+    """Within it, `run` and `pause` of this thread raise InterruptedRunError once `stop` is set; `run` ends its child.
 
-    A context variable rather than an argument: whoever asks buildx a question deep inside a preflight need not know
-    that somebody may press Ctrl-C.
+    A context variable rather than an argument, so that a question deep inside a preflight does not hand it through
+    every call. Threads do not inherit it: see `carried`.
     """
     token = _stop.set(stop)
     try:
@@ -81,10 +98,39 @@ def stoppable(stop: threading.Event) -> Iterator[None]:
         _stop.reset(token)
 
 
+def carried(work: Callable[P, T]) -> Callable[P, T]:
+    """Wrap work for another thread, so that it sees the `stoppable` of this one.
+
+    Wrap once for each submitted piece of work: a context cannot be entered twice at once.
+    """
+    context = contextvars.copy_context()
+
+    def inside(*args: P.args, **kwargs: P.kwargs) -> T:
+        return context.run(work, *args, **kwargs)
+
+    return inside
+
+
 def asked_to_stop() -> bool:
-    """Whether this thread is within `stoppable` and its event is set: for work that is no child of `run`."""
+    """Return whether this thread is within `stoppable` and its stop is set: for work that is no child of `run`."""
     stop = _stop.get()
     return stop is not None and stop.is_set()
+
+
+def pause(seconds: float) -> None:
+    """Wait, as between two attempts.
+
+    Raises:
+        InterruptedRunError: A stop was asked for (see `stoppable`).
+    """
+    end = time.monotonic() + seconds
+    # Not `stop.wait`: a signal handler of this thread that sets the stop takes the same lock.
+    while not asked_to_stop():
+        rest = end - time.monotonic()
+        if rest <= 0:
+            return
+        time.sleep(min(rest, _POLL))
+    raise InterruptedRunError("stopped")
 
 
 def run(
@@ -95,17 +141,17 @@ def run(
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
 ) -> Completed:
-    """Run a process to its end and keep what it wrote.
+    """Run a process to its end and return its output.
 
     Args:
         argv: Program and arguments; never a shell string.
-        timeout: Seconds after which the process group is killed; None waits for ever.
+        timeout: Seconds after which the process group is killed; None sets no limit.
         cwd: Directory to run in.
-        env: Variables laid over this process's environment.
+        env: Variables added to this process's environment.
         stdin: Text for standard input; None gives the null device.
 
     Raises:
-        EnvironmentLacksError: The program is not there, or it ran past `timeout`.
+        EnvironmentLacksError: The program was not found, or it ran past `timeout`.
         InterruptedRunError: A stop was asked for (see `stoppable`).
     """
     child = spawn(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
@@ -136,7 +182,7 @@ def _communicate(child: subprocess.Popen[bytes], data: bytes | None, timeout: fl
         try:
             return child.communicate(data, timeout=_POLL)
         except subprocess.TimeoutExpired:
-            data = None  # what was not written yet is remembered by communicate
+            data = None  # communicate remembers what was not written yet
             if stop.is_set():
                 raise InterruptedRunError("stopped") from None
             if deadline is not None and time.monotonic() > deadline:
@@ -157,7 +203,7 @@ def spawn(
     The caller owns it: it reads its pipes, waits for it, and stops it with `kill_group`.
 
     Raises:
-        EnvironmentLacksError: The program is not there.
+        EnvironmentLacksError: The program was not found.
     """
     return subprocess.Popen(
         [resolve(argv[0]), *argv[1:]],
@@ -171,6 +217,6 @@ def spawn(
 
 
 def kill_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send a signal to a child's whole process group; a group that is gone already is no error."""
+    """Send a signal to a child's whole process group; does nothing if the group has ended."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)

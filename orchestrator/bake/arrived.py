@@ -1,7 +1,7 @@
-"""What preflight learned in earlier runs: an outline depends on its Dockerfile and arguments alone.
+"""Remembers what preflight learned in earlier runs: an outline depends on its Dockerfile and arguments alone.
 
-A fully cached build takes about a second; asking buildx again what it answered before would be a third of it. The
-memory is a small file in the state directory, rewritten whole; a damaged one counts as empty.
+A fully cached build takes about a second; asking buildx again what it answered before is a third of it. The memory is
+a small file in the state directory, rewritten whole; a damaged one counts as empty.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from typing import TYPE_CHECKING, Any
+
+from orchestrator import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,27 +40,25 @@ class Outlines:
 
     @staticmethod
     def key(content: Mapping[str, Any], argv: tuple[str, ...]) -> str:
-        """The digest of what an outline depends on."""
+        """Return the digest of what an outline depends on."""
         text = json.dumps([content, argv], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def get(self, key: str) -> dict[str, str] | None:
-        """What the target consumes, if it was asked before."""
+        """Return what the target consumes, if buildx answered before."""
         with self._lock:
             return self._known.get(key)
 
     def put(self, key: str, consumed: dict[str, str]) -> None:
-        """Remember an outline; a disk that is full or read-only costs the memory, not the build."""
+        """Remember an outline; on a full or read-only disk nothing is remembered and the build goes on."""
         with self._lock:
             self._known.pop(key, None)
             self._known[key] = consumed
             kept = dict(list(self._known.items())[-_KEPT:])
             if self._path is not None:
                 with contextlib.suppress(OSError):
-                    self._path.parent.mkdir(parents=True, exist_ok=True)
-                    temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-                    temporary.write_text(json.dumps(kept), encoding="utf-8")
-                    temporary.replace(self._path)
+                    files.make_private(self._path.parent)
+                    files.write_whole(self._path, json.dumps(kept), mode=files.PRIVATE)
 
 
 def _is_outline(value: Any) -> bool:

@@ -1,15 +1,21 @@
-"""The cache-from and cache-to entries of a variant.
+"""Makes the cache-from and cache-to entries of a variant.
 
 One reference for each variant: two builds that write one reference overwrite each other (docker/buildx#1142). Every
 writer carries `ignore-error=true`, because a failing cache export fails the whole build otherwise (vllm-project/vllm
-#46711: four images built, every job red). It knows BuildKit's cache attributes; it must not know matrix.yaml's shape.
+#46711: four images built, every job red). Does not depend on the shape of
+matrix.yaml.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.bake.entries import entry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Backend = Literal["registry", "local", "gha", "inline", "off"]
 
@@ -50,7 +56,7 @@ class CacheEntries:
 def entries(
     policy: CachePolicy, *, ref: str, read: tuple[str, ...] = (), tags: tuple[str, ...] = (), push: bool = True
 ) -> CacheEntries:
-    """The cache entries of one variant.
+    """Return the cache entries of one variant.
 
     Args:
         policy: Backend and options.
@@ -62,30 +68,33 @@ def entries(
     match policy.backend:
         case "registry":
             return CacheEntries(
-                read=tuple(f"type=registry,ref={name}" for name in (ref, *read)),
+                read=_each("registry", "ref", (ref, *read)),
                 write=_if(
                     policy.write and push,
                     # oci-mediatypes and image-manifest: ECR refuses other cache manifests (aws/containers-roadmap#876)
-                    f"type=registry,ref={ref},mode={policy.mode},compression=zstd,oci-mediatypes=true,"
-                    "image-manifest=true,ignore-error=true",
+                    {"type": "registry", "ref": ref, "mode": policy.mode, "compression": "zstd"}
+                    | {"oci-mediatypes": "true", "image-manifest": "true", "ignore-error": "true"},
                 ),
             )
         case "local":
             final = _directory(policy, ref)
             return CacheEntries(
-                read=tuple(f"type=local,src={_directory(policy, name)}" for name in (ref, *read)),
-                write=_if(policy.write, f"type=local,dest={final}.new,mode={policy.mode},ignore-error=true"),
+                read=_each("local", "src", [_directory(policy, name) for name in (ref, *read)]),
+                write=_if(
+                    policy.write,
+                    {"type": "local", "dest": f"{final}.new", "mode": policy.mode, "ignore-error": "true"},
+                ),
                 swap=(f"{final}.new", final) if policy.write else None,
             )
         case "gha":
             return CacheEntries(
-                read=tuple(f"type=gha,scope={name}" for name in (ref, *read)),
-                write=_if(policy.write, f"type=gha,scope={ref},mode={policy.mode},ignore-error=true"),
+                read=_each("gha", "scope", (ref, *read)),
+                write=_if(policy.write, {"type": "gha", "scope": ref, "mode": policy.mode, "ignore-error": "true"}),
             )
         case "inline":
             return CacheEntries(
-                read=tuple(f"type=registry,ref={tag}" for tag in (*tags, *read)),
-                write=_if(policy.write and push, "type=inline"),
+                read=_each("registry", "ref", (*tags, *read)),
+                write=_if(policy.write and push, {"type": "inline"}),
             )
         case "off":
             return CacheEntries()
@@ -96,5 +105,9 @@ def _directory(policy: CachePolicy, ref: str) -> str:
     return f"{policy.directory}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', ref)}"
 
 
-def _if(wanted: bool, entry: str) -> tuple[str, ...]:  # noqa: FBT001  # reads as a sentence at its callers
-    return (entry,) if wanted else ()
+def _each(backend: str, attribute: str, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(entry({"type": backend, attribute: name}) for name in names)
+
+
+def _if(wanted: bool, fields: Mapping[str, str]) -> tuple[str, ...]:  # noqa: FBT001  # reads as a sentence at its callers
+    return (entry(fields),) if wanted else ()

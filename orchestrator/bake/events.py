@@ -273,6 +273,7 @@ _STAGE = re.compile(r"^\[(?:[^\]]*? )?\d+/\d+\] (?P<command>.*)$", re.DOTALL)  #
 _REMOTE = re.compile(r"^(?:ADD\b.*?\s)?(?:https?|git|ssh)://|^git@", re.IGNORECASE)
 _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
     (re.compile(r"^\[internal\] load metadata\b|^resolve image config\b"), StepKind.METADATA),
+    (re.compile(r"^\[internal\] load (?:git source|remote build context)\b"), StepKind.FETCH),
     (re.compile(r"^\[auth\]"), StepKind.AUTH),
     (re.compile(r"^importing cache manifest\b|^inferred cache manifest\b"), StepKind.CACHE_IMPORT),
     (re.compile(r"^exporting cache\b|^preparing build cache\b"), StepKind.CACHE_EXPORT),

@@ -1,7 +1,7 @@
-"""The generated bake file of one variant: a JSON target that inherits the user's own.
+"""Makes the bake file of one variant: a JSON target that inherits the user's own.
 
 JSON strings are HCL templates to buildx: `${X}` is evaluated (measured, buildx 0.29.1), so every value is escaped and
-arrives as written. It knows bake's attributes; where values come from is the matrix's business.
+arrives as written.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
+from orchestrator.bake.entries import entry
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, MATRIX, VARIANT
 
 if TYPE_CHECKING:
@@ -29,13 +30,22 @@ class Output:
         hold: Push without the variant's tags, which are set later, once the image has been verified: "digest" by
             digest alone, "tag" under the one tag `unverified-<id>` (the docker driver cannot push by digest), "" not.
         load: Into the engine's image store.
-        directory: As OCI archives `<id>.tar` in this directory; None for none.
+        directory: As OCI archives `<id>.tar` in this directory; None for none. Bake writes `<id>.tar.part`, which is
+            renamed after a success, so that an archive is always whole.
     """
 
     push: bool = False
     hold: Literal["", "digest", "tag"] = ""
     load: bool = False
     directory: Path | None = None
+
+    def archive(self, variant: str) -> Path | None:
+        """Return the archive of a variant, None where none is written."""
+        return self.directory / f"{variant}.tar" if self.directory is not None else None
+
+    def part(self, variant: str) -> Path | None:
+        """Return the file that bake writes the archive of a variant to, None where none is written."""
+        return self.directory / f"{variant}.tar.part" if self.directory is not None else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,19 +94,19 @@ class BakeFile:
 
 
 def escape(text: str) -> str:
-    """A text as a literal inside an HCL template: `${` becomes `$${`, `%{` becomes `%%{`."""
+    """Return a text as a literal inside an HCL template: `${` becomes `$${`, `%{` becomes `%%{`."""
     return text.replace("${", "$${").replace("%{", "%%{")
 
 
 def cache_policy(plan: Plan) -> CachePolicy:
-    """The matrix's cache section; the local directory is made absolute."""
+    """Return the cache section of the matrix, its local directory made absolute."""
     spec = plan.matrix.spec.cache
     directory = str((plan.matrix.root / spec.dir).absolute())
     return CachePolicy(backend=spec.backend, mode=spec.mode, write=spec.write, directory=directory)
 
 
 def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
-    """The labels that every variant gets: OCI's, and what was promised.
+    """Return the labels that every variant gets: OCI's, and what was promised.
 
     No timestamp is among them: a label that changes with every build would give every build a new digest.
     """
@@ -117,7 +127,7 @@ def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
 def render(
     plan: Plan, variant: Variant, *, output: Output | None = None, extras: Extras | None = None, revision: str = ""
 ) -> BakeFile:
-    """The bake file of one variant.
+    """Make the bake file of one variant.
 
     Args:
         plan: The plan that it belongs to.
@@ -155,9 +165,12 @@ def render(
     return BakeFile(target=variant.id, content={"target": {variant.id: _escaped(target)}}, cache=cache)
 
 
-def repositories(image: str, variant: Variant) -> list[str]:
-    """The repositories that a variant is pushed to: those of its tags, else the plan's image."""
-    return list(dict.fromkeys(tag.text.rpartition(":")[0] for tag in variant.tags)) or [image]
+def repositories(image: str, variant: Variant) -> dict[str, list[str]]:
+    """Return the repositories that a variant is pushed to, each with its tags; without tags the plan's image."""
+    found: dict[str, list[str]] = {}
+    for tag in variant.tags:
+        found.setdefault(tag.text.rpartition(":")[0], []).append(tag.text)
+    return found or {image: []}
 
 
 def _tags(image: str, variant: Variant, output: Output) -> list[str]:
@@ -173,12 +186,13 @@ def _output(image: str, variant: Variant, output: Output) -> str:
         if output.hold == "tag" or (variant.tags and not output.hold):
             return "type=image,push=true"
         names = ",".join(repositories(image, variant))
-        name = f'"name={names}"' if "," in names else f"name={names}"
-        return f"type=image,{name},push-by-digest=true,name-canonical=true,push=true"
+        options = {"push-by-digest": "true", "name-canonical": "true", "push": "true"}
+        return entry({"type": "image", "name": names, **options})
     if output.load:
         return "type=docker"
-    if output.directory is not None:
-        return f"type=oci,dest={output.directory / variant.id}.tar"
+    part = output.part(variant.id)
+    if part is not None:
+        return entry({"type": "oci", "dest": str(part)})
     return "type=cacheonly"
 
 

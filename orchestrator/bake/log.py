@@ -1,6 +1,6 @@
-"""The log file of one variant: bake's events in the plain form that people know from `--progress plain`.
+"""Writes the log file of one variant: bake's events in the form of `--progress plain`.
 
-It knows how an event is written down; it must not know what an event means for the build.
+Does not depend on what an event means for the build. Everything that is written is untrusted and passes `redact`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from orchestrator.bake.events import (
     StepStatus,
     StepWarning,
 )
+from orchestrator.files import PRIVATE, make_private
 from orchestrator.process import command_line
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +40,8 @@ class LogFile:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        make_private(path.parent)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
 
     def __enter__(self) -> Self:
         return self
@@ -48,27 +50,31 @@ class LogFile:
         os.close(self._fd)
 
     def begin(self, name: str, argv: Sequence[str]) -> None:
-        """Head of an attempt: when, and the command as a person would type it."""
+        """Write the head of an attempt: when, and the command as typed in a shell."""
         self._lines(f"=== {name}: {_now()}", f"$ {command_line(argv)}")
 
     def write(self, event: Event) -> None:
-        """Write one event down; what only a progress bar needs is left out."""
+        """Write one event; what only a progress bar needs is left out."""
         lines = render(event)
         if lines:
             self._lines(*lines)
 
     def end(self, returncode: int, *, stopped: bool) -> None:
-        """Foot of an attempt."""
+        """Write the foot of an attempt."""
         self._lines(f"=== ended with status {returncode}{', stopped by us' if stopped else ''}: {_now()}", "")
 
+    def note(self, *lines: str) -> None:
+        """Write lines of our own."""
+        self._lines(*lines)
+
     def _lines(self, *lines: str) -> None:
-        data = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+        data = redact("".join(f"{line}\n" for line in lines)).encode(errors="replace")
         while data:
             data = data[os.write(self._fd, data) :]
 
 
 def render(event: Event) -> tuple[str, ...]:
-    """The lines of one event, without line ends; none for a progress bar's events."""
+    """Return the lines of one event, without line ends; none for a progress bar's events."""
     match event:
         case StepStarted(number=number, name=name):
             return (f"#{number} {name}",)

@@ -19,7 +19,7 @@ from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.file import escape
 from orchestrator.dockerfile.bases import EMPTY, without_bases
 from orchestrator.engine import buildx
-from orchestrator.errors import MatrixError, Problem, did_you_mean
+from orchestrator.errors import FailureClass, MatrixError, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ _PREDEFINED = re.compile(r"(?i:(?:https?|ftp|no|all)_proxy)|SOURCE_DATE_EPOCH|BU
 _TIMEOUT = 120.0
 
 
-class NotArrivedError(MatrixError):
+class NotArrivedError(MatrixError, failure=FailureClass.ARRIVED):
     """An injected argument is not consumed by the target that it is injected into."""
 
 

@@ -1,10 +1,12 @@
-"""What a resolved target reads and writes outside of the project, for explicit `--allow` options."""
+"""Finds what a resolved target reads and writes outside of the project, for explicit `--allow` options."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.bake.entries import read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ _LAYOUT_REFERENCE = re.compile(r"(:[\w.-]+)?(@sha256:[0-9a-f]+)?$", re.ASCII)  #
 
 
 def local_paths(root: Path, target: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
-    """The directories outside `root` that a resolved target reads and writes, for explicit `--allow` options.
+    """Return the directories outside `root` that a resolved target reads and writes.
 
     With `--progress rawjson` buildx skips its own file-system check (measured twice, buildx 0.29.1), so the list is
     computed here and passed whole: nothing but what the variant names is allowed.
@@ -32,14 +34,7 @@ def local_paths(root: Path, target: Mapping[str, Any]) -> tuple[Sequence[str], S
 
 
 def _entries(target: Mapping[str, Any], name: str) -> list[dict[str, str]]:
-    """Entries of a list attribute; buildx prints them as objects, older ones as `a=b,c=d`."""
-    found: list[dict[str, str]] = []
-    for entry in target.get(name) or []:
-        if isinstance(entry, str):
-            found.append(dict(part.partition("=")[::2] for part in entry.split(",")))
-        else:
-            found.append(entry)
-    return found
+    return [read_entry(entry) for entry in target.get(name) or []]
 
 
 def _outside(root: Path, paths: Sequence[str]) -> list[str]:

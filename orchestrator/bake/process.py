@@ -1,15 +1,14 @@
-"""One bake process: started, followed line by line, stopped politely and then firmly.
+"""Runs one bake process: starts it, follows it line by line, stops it with SIGTERM and then with SIGKILL.
 
-It knows the argument list, the log file and the metadata file of one attempt at one variant; it must not know of other
-variants, nor of attempts before and after.
+Does not depend on other variants, nor on attempts before and after.
 
 Reasons for a child process of our own rather than python-on-whales' `bake()`: its reader concatenates standard error
-(quadratic; 40,000 lines take minutes), fails on bytes that are no UTF-8, leaves the process running when abandoned, and
-has no `--allow`.
+(quadratic; 40,000 lines take minutes), fails on bytes that are not UTF-8, leaves the process running when abandoned,
+and has no `--allow`.
 
 With `--progress rawjson` buildx does not check the file system entitlement (measured with 0.29: a context outside the
 working directory is read without `--allow fs.read=…`, which `--progress plain` refuses). What a target may read is
-therefore ours to decide before the start: the preflight gives explicit `--allow` for exactly these paths.
+therefore decided here before the start: the preflight gives explicit `--allow` for exactly these paths.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ import os
 import select
 import signal
 import subprocess
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.bake.entries import read_entry
 from orchestrator.bake.events import Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.progress import Failure, Progress
-from orchestrator.process import kill_group, spawn
+from orchestrator.process import Stop, kill_group, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.events import Event
 
-__all__ = ["BakeCommand", "BakeResult", "Failure", "Stop", "run_bake"]
+__all__ = ["BakeCommand", "BakeResult", "Failure", "run_bake"]
 
 _POLL = 0.1  # seconds between looks at the stop event
 _CHUNK = 1 << 16
@@ -45,16 +44,6 @@ _GHA_DROPPED = (
     "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
 )
 _LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
-
-
-class Stop(threading.Event):
-    """Asks running work to end: `set()` politely; `immediate = True` besides, at once.
-
-    The second wish is a plain attribute because a signal handler makes it: an Event's lock, taken in a handler that
-    interrupted the same lock's holder, would never come free.
-    """
-
-    immediate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,9 +57,9 @@ class BakeCommand:
         bake_json: Text of the generated bake file (which `argv` names by its path).
         target: The target to bake.
         cwd: Directory that relative paths of the bake files refer to.
-        env: Variables laid over this process's environment.
         log: Log file; attempts are appended to it.
         metadata: Where bake writes its metadata file.
+        env: Variables added to this process's environment.
     """
 
     id: str
@@ -78,9 +67,13 @@ class BakeCommand:
     bake_json: str
     target: str
     cwd: Path
-    env: Mapping[str, str]
     log: Path
     metadata: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
+        """Run it to its end (`run_bake`)."""
+        return run_bake(self, on_event=on_event, stop=stop, terminate_after=terminate_after)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +105,7 @@ def run_bake(
     command: BakeCommand,
     *,
     on_event: Callable[[Event], None],
-    stop: threading.Event,
+    stop: Stop,
     terminate_after: float = 10,
 ) -> BakeResult:
     """Bake one target and follow it to its end.
@@ -120,12 +113,12 @@ def run_bake(
     Args:
         command: What to bake.
         on_event: Called in the calling thread for each event, as it comes.
-        stop: When set, the process group gets SIGTERM, and SIGKILL `terminate_after` seconds later; at once if it is a
-            `Stop` with `immediate`.
+        stop: When set, the process group gets SIGTERM, and SIGKILL `terminate_after` seconds later, or at once with
+            `immediate`.
         terminate_after: Seconds between the two signals.
 
     Raises:
-        EnvironmentLacksError: docker is not there.
+        EnvironmentLacksError: docker was not found.
         OSError: The log file cannot be written.
     """
     argv = bake_argv(command)
@@ -163,7 +156,7 @@ def run_bake(
 
 
 def bake_argv(command: BakeCommand) -> tuple[str, ...]:
-    """The whole argument list that `run_bake` starts."""
+    """Return the whole argument list that `run_bake` starts."""
     return (
         *command.argv,
         "--progress",
@@ -175,7 +168,7 @@ def bake_argv(command: BakeCommand) -> tuple[str, ...]:
 
 
 def dropped_gha_caches(command: BakeCommand) -> tuple[str, ...]:
-    """A line if the bake file asks for the GitHub Actions cache and BuildKit will silently leave it out.
+    """Return a line if the bake file asks for the GitHub Actions cache and BuildKit will silently leave it out.
 
     Without a service URL and ACTIONS_RUNTIME_TOKEN buildx drops the backend and ends with 0; `run:` steps do not
     get them without an action that exports them.
@@ -188,26 +181,21 @@ def dropped_gha_caches(command: BakeCommand) -> tuple[str, ...]:
         entries = [e for t in targets.values() for key in ("cache-from", "cache-to") for e in t.get(key) or ()]
     except (ValueError, AttributeError, TypeError):
         return ()
-    if not any(_is_gha(entry) for entry in entries):
+    if not any(read_entry(entry).get("type") == "gha" for entry in entries):
         return ()
     return (_GHA_DROPPED,)
 
 
-def _is_gha(entry: Any) -> bool:
-    if isinstance(entry, dict):
-        return entry.get("type") == "gha"
-    return isinstance(entry, str) and "type=gha" in entry.replace(" ", "").split(",")
-
-
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with warnings and the digests of the bases, unless the user wants other provenance."""
     wanted = {"BUILDX_METADATA_PROVENANCE": "max", "BUILDX_METADATA_WARNINGS": "1"}
     return {**wanted, **os.environ, **extra}
 
 
 class _Ending:
-    """Watches the wish to stop and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
+    """Watches the stop and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
 
-    def __init__(self, *, child: subprocess.Popen[bytes], stop: threading.Event, terminate_after: float) -> None:
+    def __init__(self, *, child: subprocess.Popen[bytes], stop: Stop, terminate_after: float) -> None:
         self._child = child
         self._stop = stop
         self._after = terminate_after
@@ -216,20 +204,20 @@ class _Ending:
         self.stopped = False
 
     def check(self) -> bool:
-        """Act on the wish to stop, if there is one; whether the group was sent SIGKILL."""
+        """Act on the stop, if it is set; return whether the group was sent SIGKILL."""
         if self._stop.is_set() and self._deadline is None and self._child.poll() is None:
             self._deadline = time.monotonic() + self._after
             self.stopped = True
             kill_group(self._child, signal.SIGTERM)
-        if self._deadline is not None and not self._killed:
-            at_once = isinstance(self._stop, Stop) and self._stop.immediate
-            if at_once or time.monotonic() >= self._deadline:
-                self._killed = True
-                kill_group(self._child, signal.SIGKILL)
+        if self._deadline is None or self._killed:
+            return self._killed
+        if self._stop.immediate or time.monotonic() >= self._deadline:
+            self._killed = True
+            kill_group(self._child, signal.SIGKILL)
         return self._killed
 
     def wait(self) -> int:
-        """The child's exit status, acting on the wish to stop meanwhile."""
+        """Return the child's exit status, acting on the stop meanwhile."""
         while True:
             self.check()
             with contextlib.suppress(subprocess.TimeoutExpired):

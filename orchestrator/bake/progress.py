@@ -1,7 +1,8 @@
-"""What the lines of one running bake mean together: numbered steps, counts, the failure and its last lines.
+"""Follows one running bake: numbered steps, counts, the failure and its last lines.
 
 Memory is bounded by the number of steps, not by the length of the log: of output only the tail of steps that have not
-ended well is kept. It must not know where the lines come from nor where the events go.
+ended well is kept. Does not depend on where the lines come from nor on where the events go. Credentials are taken out
+of everything that leaves here.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from orchestrator.bake.events import (
     step_command,
     step_kind,
 )
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-LINE_LIMIT = 16_000  # bytes of one output line; a longer one is cut into several
+LINE_LIMIT = 16_000  # characters (unfinished: bytes) of one output line; a longer one is cut into several
 TAIL_LINES = 40  # lines kept of each unfinished step, and of what buildx itself says
 TAIL_WIDTH = 2_000  # characters kept of each such line
 MESSAGE_WIDTH = 500
@@ -43,7 +45,6 @@ MESSAGE_WIDTH = 500
 _CLIPPED = "[output clipped, log limit"
 _CANCELLED = re.compile(r"\bcontext canceled\b|\bcode = Canceled\b|^canceled", re.IGNORECASE)
 _RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ', re.DOTALL)
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@:]+:[^/\s@]+@")
 _WRAPPING = re.compile(r"^(?:ERROR: )?(?:target [\w-]+: )?(?:failed to solve: )?", re.DOTALL)
 
 
@@ -54,7 +55,7 @@ class Failure:
     Attributes:
         step: The failed step as BuildKit names it, or "" when buildx failed without one.
         kind: What that step does; StepKind.CLIENT without one.
-        message: The reason in one line, credentials in URLs taken out.
+        message: The reason in one line, without credentials.
         returncode: What buildx ended with (1; since 0.25 also 100 internal, 102 resource exhausted, 130 cancelled).
         client: What buildx itself said last (`ERROR: …`), for the cases that no step shows.
     """
@@ -114,7 +115,7 @@ class Progress:
         if found is None:
             return
         if isinstance(found, PlainLine):
-            text = without_credentials(found.text)
+            text = redact(found.text)
             self._plain.append(text[:TAIL_WIDTH])
             yield PlainLine(text=text)
             return
@@ -182,7 +183,7 @@ class Progress:
         return step
 
     def _vertex(self, vertex: RawVertex) -> Iterator[Event]:
-        step = self._step(vertex.digest, without_credentials(vertex.name))
+        step = self._step(vertex.digest, redact(vertex.name))
         if vertex.started is not None and vertex.completed is None and (step.started is None or step.completed):
             yield from self._start(step, vertex.started)
         if vertex.completed is not None and step.completed is None:
@@ -192,7 +193,7 @@ class Progress:
                     yield from start
             yield from self._complete(step, vertex, vertex.completed)
         elif vertex.error and not step.error:
-            step.error = vertex.error
+            step.error = redact(vertex.error)
 
     def _start(self, step: _Step, at: datetime) -> Iterator[Event]:
         if step.completed is not None:  # started again: what was said of its end no longer holds
@@ -205,7 +206,7 @@ class Progress:
 
     def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
         yield from self._flush(step)
-        step.completed, step.cached, step.error = at, vertex.cached, without_credentials(vertex.error)
+        step.completed, step.cached, step.error = at, vertex.cached, redact(vertex.error)
         seconds = _seconds(step.started, at)
         if step.error:
             if step.kind is StepKind.CACHE_IMPORT:
@@ -234,7 +235,7 @@ class Progress:
         if step is not None and step.number:
             yield StepStatus(
                 number=step.number,
-                what=without_credentials(status.what),
+                what=redact(status.what),
                 current=status.current,
                 total=status.total,
                 done=status.done,
@@ -250,8 +251,9 @@ class Progress:
         for line in whole:
             yield from self._lines(step, log.stream, line)
         while len(rest) > LINE_LIMIT:
-            yield from self._lines(step, log.stream, rest[:LINE_LIMIT])
-            rest = rest[LINE_LIMIT:]
+            cut = rest.rfind(b" ", 0, LINE_LIMIT) + 1 or LINE_LIMIT  # not in the middle of a URL
+            yield from self._lines(step, log.stream, rest[:cut])
+            rest = rest[cut:]
         if rest:
             step.pending[log.stream] = rest
 
@@ -261,21 +263,17 @@ class Progress:
             yield from self._lines(step, stream, rest)
 
     def _lines(self, step: _Step, stream: int, line: bytes) -> Iterator[Event]:
-        for at in range(0, len(line) or 1, LINE_LIMIT):
-            text = without_credentials(_as_shown(line[at : at + LINE_LIMIT]))
+        whole = redact(_as_shown(line))  # before it is cut: a half of a credential has no form to know it by
+        for at in range(0, len(whole) or 1, LINE_LIMIT):
+            text = whole[at : at + LINE_LIMIT]
             self.clipped = self.clipped or text.startswith(_CLIPPED)
             step.tail.append(text[:TAIL_WIDTH])
             yield LogLine(number=step.number, stream=stream, text=text)
 
 
-def without_credentials(text: str) -> str:
-    """The text with `user:password@` taken out of every URL in it."""
-    return _CREDENTIALS.sub("***@", text) if "@" in text else text
-
-
 def one_line(text: str) -> str:
-    """A reason in one line: BuildKit's wrapping, line breaks and excess length taken away."""
-    flat = " ".join(without_credentials(_WRAPPING.sub("", text)).split())
+    """Return a reason in one line: without BuildKit's wrapping, line breaks, credentials and excess length."""
+    flat = " ".join(redact(_WRAPPING.sub("", text)).split())
     return flat if len(flat) <= MESSAGE_WIDTH else flat[: MESSAGE_WIDTH - 1] + "…"
 
 

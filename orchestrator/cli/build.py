@@ -89,18 +89,23 @@ def command(
     Without --push, --load or --output the result stays in the build cache: a test that everything builds.
     """
     from orchestrator.bake.file import Output
-    from orchestrator.runs.run import Request
+    from orchestrator.runs.run import Screen
     from orchestrator.runs.run import build as run_build
+    from orchestrator.runs.wishes import AirGap, Limits, Wishes
     from orchestrator.ui.board import make_reporter
     from orchestrator.ui.summary import append_summary
 
     plan = common.open_plan(given)
     wanted = plan.matrix.spec.verify.after_build if verify is None else verify
-    request = Request(
+    wishes = Wishes(
         output=Output(push=push, load=load, directory=output.absolute() if output else None),
-        parallel=jobs, fail_fast=fail_fast, resume=resume, report=report and report.absolute(), builder=builder,
-        verify=wanted, air_gapped=air_gapped, registries=registry,
-    )  # fmt: skip
+        limits=Limits(parallel=jobs, fail_fast=fail_fast),
+        resume=resume,
+        report=report and report.absolute(),
+        builder=builder,
+        verify=wanted,
+        air_gap=AirGap(registries=registry) if air_gapped else None,
+    )
 
     def tell(text: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads on: the build goes on
@@ -110,7 +115,7 @@ def command(
     def warn(text: str) -> None:
         tell(f"warning: {text}")
 
-    result = run_build(plan, request, reporter=make_reporter, warn=warn, tell=tell)
+    result = run_build(plan, wishes, Screen(reporter=make_reporter, warn=warn, tell=tell))
     trouble = append_summary(result.outcomes, env=os.environ)
     if trouble:
         warn(trouble)

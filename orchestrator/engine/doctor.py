@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator import process
 from orchestrator.engine import builders, client
 from orchestrator.engine.client import COMFORT, GIB
 from orchestrator.errors import EnvironmentLacksError
@@ -118,7 +119,7 @@ def require_engine(*, platforms: Sequence[str] = (), cache: str = "", builder: s
         EnvironmentLacksError: Something of it is missing, with the cure.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        buildx_job = pool.submit(client.buildx)
+        buildx_job = pool.submit(process.carried(client.buildx))
         info = client.engine_info()
         found = buildx_job.result()
     chosen = builders.selected(containerd_store=info.containerd_store, name=builder)

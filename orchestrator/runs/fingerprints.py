@@ -1,6 +1,6 @@
-"""Fingerprints of build contexts, so that `--resume` can tell whether a variant's inputs are those of before.
+"""Makes fingerprints of build contexts, so that `--resume` can tell whether a variant's inputs have changed.
 
-It knows directories; it must not know what is built from them.
+Does not depend on what is built from them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STATE = ".orchestrate"
 """Directory beside matrix.yaml for logs, bake files, the journal and what preflight learned."""
 
-_PASSED_OVER = frozenset({".git", STATE, ".venv", "__pycache__"})
+_SKIPPED = frozenset({".git", STATE, ".venv", "__pycache__"})
 _MOST_FILES = 200_000
 
 
@@ -27,7 +27,7 @@ class Fingerprints:
 
     Args:
         root: What relative contexts start from.
-        ours: Files and directories that a run writes itself (its report, archives, caches): passed over.
+        ours: Files and directories that a run writes itself (its report, archives, caches): skipped.
     """
 
     def __init__(self, root: Path, *, ours: Sequence[Path] = ()) -> None:
@@ -36,16 +36,16 @@ class Fingerprints:
         self._known: dict[Path, str] = {}
 
     def of(self, context: str) -> str:
-        """The fingerprint of a context as bake names it.
+        """Return the fingerprint of a context as bake names it.
 
         Args:
             context: A directory, `docker-image://…`, `oci-layout://…`, `target:…`, a URL.
 
         Returns:
-            "" where its content cannot be seen: it is remote, another target, too large to walk, or not there.
+            "" where its content cannot be seen: it is remote, another target, too large to walk, or missing.
         """
         if context.startswith("docker-image://"):
-            return context  # named by what it is; a tag that moved is the registry's business
+            return context  # named by its reference; whether a tag moved is not looked at
         if context.startswith("oci-layout://"):
             return self._layout(context)
         if "://" in context or context.startswith(("git@", "target:")):
@@ -75,14 +75,14 @@ def _walk(top: Path, ours: frozenset[str]) -> str:
     digest = hashlib.sha256()
     count = 0
     for directory, names, files in os.walk(top):
-        names[:] = sorted(name for name in names if name not in _PASSED_OVER and f"{directory}/{name}" not in ours)
+        names[:] = sorted(name for name in names if name not in _SKIPPED and f"{directory}/{name}" not in ours)
         for path, found in _stats(directory, [*names, *sorted(files)]):
             if path in ours:
                 continue
             count += 1
             if count > _MOST_FILES:
                 return ""
-            # The time of a directory changes with what is passed over in it.
+            # The time of a directory changes with what is skipped in it.
             rest = "" if stat.S_ISDIR(found.st_mode) else f"{found.st_size}\0{found.st_mtime_ns}"
             digest.update(os.fsencode(path) + f"\0{found.st_mode}\0{rest}\n".encode())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
-"""From a plan to the jobs of the scheduler: bake files rendered and resolved, preflight as each job's first step.
+"""Makes the jobs of the scheduler from a plan: bake files rendered and resolved, preflight as each job's first step.
 
-It is where matrix, bake, cache and what other features add come together; running them is scheduler.py's.
+Here matrix, bake, cache and what other features add come together; scheduler.py runs the jobs.
 """
 
 from __future__ import annotations
@@ -8,66 +8,73 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import files
 from orchestrator.bake import preflight, privileges
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.file import BakeFile, Extras, Output, render
+from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories
+from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
-from orchestrator.engine import buildx
+from orchestrator.engine import buildx, doctor
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
+from orchestrator.runs import kept
 from orchestrator.runs.fingerprints import STATE, Fingerprints
-from orchestrator.runs.report import VariantInfo
 from orchestrator.runs.variant import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from typing import Protocol
 
+    from orchestrator.engine.builders import Builder
     from orchestrator.matrix.variants import Plan, Variant
+    from orchestrator.process import Stop
+    from orchestrator.runs.journal import Entry
     from orchestrator.runs.outcome import Outcome
+    from orchestrator.runs.reporter import Reporter
 
-    After = Callable[[Variant, Outcome], Outcome]
+    class Hook(Protocol):
+        """What looks at a variant that was built (`orchestrator.runs.after_build.AfterBuild`)."""
 
-_ENVIRONMENT = {
-    "BUILDX_METADATA_PROVENANCE": "max",  # the base-image digests that were really used
-    "BUILDX_METADATA_WARNINGS": "1",
-}
+        def __call__(self, variant: Variant, outcome: Outcome, *, stop: Stop, reporter: Reporter) -> Outcome:
+            """Return the outcome as it is, or failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """How the variants of a plan are built.
+class Context:
+    """What the jobs of a run share.
 
     Attributes:
-        docker: The docker client's argv.
-        builder: Builder name, "" for the current one.
+        call: How buildx is called.
+        builder: The builder that builds them; None where it was not asked.
+        name: Name of this run; its logs and bake files are in a directory of that name.
         output: Where results go.
         extras: What other features add, by variant id.
-        after: Looks at a variant that was built (verification, tags); None for nothing.
-        run: Name of this run; its logs and bake files lie in a directory of that name.
-        report: File that the run writes beside; it is no input.
+        hook: Looks at a variant that was built (verification, tags); None for nothing.
+        report: File that the run writes besides; it is no input.
     """
 
-    docker: tuple[str, ...]
-    run: str
-    builder: str = ""
+    call: BakeCall
+    builder: Builder | None = None
+    name: str
     output: Output = field(default_factory=Output)
-    extras: Mapping[str, Extras] | None = None
-    after: After | None = None
+    extras: Mapping[str, Extras] = field(default_factory=dict)
+    hook: Hook | None = None
     report: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """The jobs of a run, and where it keeps its things.
+    """The jobs of a run, and where it keeps its files.
 
     Attributes:
-        jobs: One a variant, in the order of the plan.
+        jobs: One for each variant, in the order of the plan.
         targets: Variant id -> the bake target as buildx resolves it.
         logs: Directory of the log files.
         state: The state directory.
@@ -79,88 +86,88 @@ class Prepared:
     state: Path
 
 
-def prepare(plan: Plan, options: Options) -> Prepared:
+def bake_call(plan: Plan, docker: tuple[str, ...], builder: str = "") -> BakeCall:
+    """Return how buildx is called for a plan."""
+    return BakeCall(
+        docker=docker, files=tuple(plan.matrix.spec.bake.files), root=plan.matrix.root.absolute(), builder=builder
+    )
+
+
+def prepare(plan: Plan, context: Context) -> Prepared:
     """Render and resolve every variant's bake file, and make its job.
 
     Raises:
         MatrixError: buildx refuses the project's bake files with ours.
         EnvironmentLacksError: The state directory cannot be written.
     """
-    root = plan.matrix.root.absolute()
+    root = context.call.root
     state = root / STATE
-    run = state / "runs" / options.run
+    run = state / "runs" / context.name
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        (state / ".gitignore").write_text("*\n", encoding="utf-8")
+        files.make_private(run)
+        state.chmod(0o700)
+        files.write_whole(state / ".gitignore", "*\n", mode=files.PRIVATE)
     except OSError as error:
         raise EnvironmentLacksError(
             f"{error.filename or state}: logs and bake files cannot be written: {error.strerror}",
             hint=f"{state} must be a directory that you may write to",
         ) from error
-    bake = BakeCall(docker=options.docker, files=tuple(plan.matrix.spec.bake.files), root=root, builder=options.builder)
     revision = _revision(plan)
-    extras = options.extras or {}
-    files = {
-        variant.id: render(plan, variant, output=options.output, extras=extras.get(variant.id), revision=revision)
+    rendered = {
+        variant.id: render(
+            plan, variant, output=context.output, extras=context.extras.get(variant.id), revision=revision
+        )
         for variant in plan.variants
     }
-    targets = buildx.resolve(bake, {id_: file.definition for id_, file in files.items()})
+    targets = buildx.resolve(context.call, {id_: file.definition for id_, file in rendered.items()})
     outlines = Outlines(state / "outlines.json")
-    written = (options.report, options.output.directory, root / plan.matrix.spec.cache.dir)
+    written = (context.report, context.output.directory, root / plan.matrix.spec.cache.dir)
     prints = Fingerprints(root, ours=[path for path in written if path is not None])
-    jobs = []
-    for variant in plan.variants:
-        step = _Step(
-            bake=bake, file=files[variant.id], target=targets[variant.id], variant=variant, directory=run,
-            outlines=outlines, extras=extras.get(variant.id) or Extras(), hook=options.after,
-        )  # fmt: skip
-        jobs.append(
-            Job(
-                id=variant.id,
-                prepare=step.prepare,
-                after=step.after,
-                then="verifying" if options.after is not None else "",
-                key=step.key(prints),
-                tags=tuple(tag.text for tag in variant.tags) if options.output.push or options.output.load else (),
-                log=step.log,
-            )
-        )
-    return Prepared(jobs=tuple(jobs), targets=targets, logs=run, state=state)
-
-
-def infos(plan: Plan) -> list[VariantInfo]:
-    """What the build report says of each variant beside its outcome."""
-    return [
-        VariantInfo(
-            id=variant.id,
-            target=variant.target,
-            cuda=variant.cuda,
-            platform=variant.platform,
-            requested=[str(arch) for arch in variant.archs.requested],
-            effective=[str(arch) for arch in variant.archs.effective],
-            dropped=[(str(item.arch), item.why) for item in variant.archs.dropped],
-        )
+    jobs = [
+        _Step(
+            context=context,
+            file=rendered[variant.id],
+            target=targets[variant.id],
+            variant=variant,
+            repositories=repositories(plan.image, variant),
+            directory=run,
+            outlines=outlines,
+        ).job(prints)
         for variant in plan.variants
     ]
+    return Prepared(jobs=tuple(jobs), targets=targets, logs=run, state=state)
 
 
 @dataclass(kw_only=True, slots=True)
 class _Step:
-    """One variant's way from its bake file to its command, and what follows a success."""
+    """One variant's way from its bake file to its command, and what follows."""
 
-    bake: BakeCall
+    context: Context
     file: BakeFile
     target: Mapping[str, Any]
     variant: Variant
+    repositories: Mapping[str, list[str]]
     directory: Path
     outlines: Outlines
-    extras: Extras
-    hook: After | None
     not_checked: str = ""
 
     @property
     def log(self) -> Path:
         return self.directory / f"{self.variant.id}.log"
+
+    def job(self, prints: Fingerprints) -> Job:
+        output = self.context.output
+        return Job(
+            id=self.variant.id,
+            prepare=self.prepare,
+            after=self.after,
+            then="verifying" if self.context.hook is not None else "",
+            discard=self.discard,
+            present=self.present,
+            key=self.key(prints),
+            tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
+            log=self.log,
+        )
 
     def prepare(self) -> BakeCommand:
         """Preflight, then the command; what goes wrong is written into the log.
@@ -168,7 +175,7 @@ class _Step:
         Raises:
             NotArrivedError: An injected argument is not consumed.
             MatrixError: The Dockerfile cannot be read.
-            EnvironmentLacksError: A file of the run cannot be written.
+            EnvironmentLacksError: The builder cannot build the platform, or a file of the run cannot be written.
         """
         try:
             self._preflight()
@@ -179,53 +186,89 @@ class _Step:
         except InterruptedRunError:
             raise
         except OrchestrateError as error:
-            with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8", errors="replace") as log:
-                log.write(f"=== {self.variant.id}: preflight failed\n{error}\n")
+            with contextlib.suppress(OSError), LogFile(self.log) as log:
+                log.note(f"=== {self.variant.id}: preflight failed", str(error))
             raise
 
     def _preflight(self) -> None:
-        found = preflight.arrival(self.bake, self.file, self.target, self.outlines)
-        injected = {name: value.text for name, value in self.variant.args.items()} | dict(self.extras.args)
+        found = preflight.arrival(self.context.call, self.file, self.target, self.outlines)
+        extras = self.context.extras.get(self.variant.id) or Extras()
+        injected = {name: value.text for name, value in self.variant.args.items()} | dict(extras.args)
         places = {name: value.origin.place for name, value in self.variant.args.items()}
         preflight.check(found, variant=self.variant.id, target=self.variant.target, injected=injected, places=places)
         self.not_checked = "" if found.checked else found.why_not
+        # After the arguments: what is wrong in the matrix comes before what is missing on the machine.
+        if self.context.builder is not None:
+            for check in doctor.check_platforms(self.context.builder, [self.variant.platform], here=True):
+                if check.status == "fail":
+                    raise EnvironmentLacksError(check.detail, hint=check.cure)
 
     def _command(self) -> BakeCommand:
+        call = self.context.call
         path = self.directory / f"{self.variant.id}.json"
-        path.write_text(self.file.text, encoding="utf-8")
-        reads, writes = privileges.local_paths(self.bake.root, self.target)
+        files.write_whole(path, self.file.text, mode=files.PRIVATE)
+        reads, writes = privileges.local_paths(call.root, self.target)
         for directory in writes:
             Path(directory).mkdir(parents=True, exist_ok=True)
         allow = [word for place in reads for word in ("--allow", f"fs.read={place}")]
         allow += [word for place in writes for word in ("--allow", f"fs.write={place}")]
         return BakeCommand(
             id=self.variant.id,
-            argv=self.bake.argv("-f", str(path), *allow),
+            argv=call.argv("-f", str(path), *allow),
             bake_json=self.file.text,
             target=self.file.target,
-            cwd=self.bake.root,
-            env=_ENVIRONMENT,
+            cwd=call.root,
             log=self.log,
             metadata=self.directory / f"{self.variant.id}.metadata.json",
         )
 
-    def after(self, outcome: Outcome) -> Outcome:
-        """What follows a success: the local cache is swapped in, the feature hooks look at the image."""
+    def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
+        """What follows a success: archive and local cache take their places, the hook looks at the image."""
+        outcome = self._archived(outcome)
         if self.file.cache.swap is not None:
-            _swap(*map(Path, self.file.cache.swap))
+            swap_cache(*map(Path, self.file.cache.swap))
         if self.not_checked:
             note = f"not checked whether the arguments arrive: {self.not_checked}"
             outcome = replace(outcome, notes=(*outcome.notes, note))
-        return self.hook(self.variant, outcome) if self.hook is not None else outcome
+        hook = self.context.hook
+        return hook(self.variant, outcome, stop=stop, reporter=reporter) if hook is not None else outcome
+
+    def _archived(self, outcome: Outcome) -> Outcome:
+        """The whole archive takes the place of an earlier one in one step."""
+        part, archive = self.context.output.part(self.variant.id), self.context.output.archive(self.variant.id)
+        if part is None or archive is None:
+            return outcome
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+            size = os.fstat(stream.fileno()).st_size
+        part.replace(archive)
+        return replace(outcome, size=size)
+
+    def discard(self) -> None:
+        """Remove what a bake that failed wrote of its archive."""
+        part = self.context.output.part(self.variant.id)
+        if part is not None:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def present(self, entry: Entry) -> bool:
+        """Whether what an earlier run built is still where it put it."""
+        output = self.context.output
+        if output.push:
+            return kept.pushed(self.repositories, entry.digest)
+        if output.load:
+            return kept.loaded(self.context.call.docker, entry.tags, entry.digest)
+        archive = output.archive(self.variant.id)
+        return kept.archived(archive, entry.size) if archive is not None else True
 
     def key(self, prints: Fingerprints) -> str:
         """Stands for everything that goes into the variant; "" where a part of it cannot be seen."""
         contexts = [str(self.target.get("context") or "."), *(self.target.get("contexts") or {}).values()]
         parts = [prints.of(context) for context in contexts]
         try:
-            text, _ = buildx.dockerfile(self.bake.root, self.target)  # it may lie outside of every context
+            text, _ = buildx.dockerfile(self.context.call.root, self.target)  # it may be outside of every context
         except OrchestrateError:
-            text = None  # said by the preflight
+            text = None  # reported by the preflight
         if text is None or not all(parts):
             return ""
         # As buildx resolves it: what is inherited from the project's bake files and the environment is in it.
@@ -233,8 +276,8 @@ class _Step:
         return hashlib.sha256("\0".join([self.file.text, target, text, *parts]).encode(errors="replace")).hexdigest()
 
 
-def _swap(new: Path, final: Path) -> None:
-    """Put a freshly written local cache in the place of the old one; a failing swap keeps the old one."""
+def swap_cache(new: Path, final: Path) -> None:
+    """Replace the old local cache by the new one; if that fails the old one stays."""
     if not new.is_dir():
         return
     old = final.with_name(f"{final.name}.old")

@@ -1,17 +1,17 @@
-"""The memory of runs: which variant was built from which inputs, and what it cost.
+"""Keeps the journal of runs: which variant was built from which inputs, and what it cost.
 
 One file of JSON lines under the state directory, only ever appended to, each entry one write and an fsync: a run that
-is killed in the middle costs at most its own last line. It knows outcomes; it must not know how they came about.
+is killed in the middle costs at most its own last line. Does not depend on how outcomes come about.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import files
 from orchestrator.runs.outcome import Outcome, Status, Steps
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Entry:
 
     Attributes:
         id: The variant.
-        key: Stands for everything it was built from; equal keys mean equal inputs. "" where the caller knows none.
+        key: Stands for everything it was built from; equal keys mean equal inputs. "" where not known.
         status: How it ended.
         digest: What was built, `sha256:…`.
         tags: The references it was given.
@@ -34,6 +34,7 @@ class Entry:
         seconds: How long it took.
         steps: Dockerfile steps.
         peak: Bytes by which free disk space fell while it ran, at most (of all variants that ran beside it too).
+        size: Bytes of its archive, 0 where none was written.
         at: When, ISO 8601 in UTC.
     """
 
@@ -47,6 +48,7 @@ class Entry:
     steps: Steps
     peak: int
     at: str
+    size: int = 0
 
 
 class Journal:
@@ -54,7 +56,7 @@ class Journal:
 
     Args:
         path: The file, `.orchestrate/journal.jsonl` as a rule; it need not exist. Lines that are torn or foreign are
-            passed over.
+            skipped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,12 +73,12 @@ class Journal:
                 self._remember(entry)
 
     def built(self, variant: str, key: str) -> Entry | None:
-        """The variant's last entry for these inputs if it was built then; None for an empty key."""
+        """Return the variant's last entry for these inputs if it was built then; None for an empty key."""
         entry = self._by_key.get((variant, key)) if key else None
         return entry if entry is not None and entry.status is Status.BUILT else None
 
     def peak(self, variant: str) -> int:
-        """Bytes of disk that the variant needed in its hungriest run; 0 if unknown."""
+        """Return the most bytes of disk that the variant needed in a run; 0 where unknown."""
         return self._peaks.get(variant, 0)
 
     def add(self, outcome: Outcome, *, key: str, peak: int = 0) -> None:
@@ -95,6 +97,7 @@ class Journal:
             seconds=round(outcome.seconds, 3),
             steps=outcome.steps,
             peak=peak,
+            size=outcome.size,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._append(_write(entry))
@@ -102,28 +105,24 @@ class Journal:
 
     def _remember(self, entry: Entry) -> None:
         self._by_key[entry.id, entry.key] = entry
-        # The largest of all runs: a run from a warm cache needs next to nothing and says nothing of a cold one.
+        # The largest of all runs: a run from a warm cache needs almost nothing and says nothing of a cold one.
         self._peaks[entry.id] = max(entry.peak, self._peaks.get(entry.id, 0))
 
     def _append(self, line: str) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_private(self._path.parent)
         # The newline in front ends a line that a killed run left torn; an empty line costs nothing.
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(fd, f"\n{line}\n".encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        files.append(self._path, f"\n{line}\n")
 
 
 def skipped(entry: Entry) -> Outcome:
-    """The outcome of a variant that need not be built again."""
+    """Return the outcome of a variant that need not be built again."""
     return Outcome(
         id=entry.id,
         status=Status.SKIPPED,
         digest=entry.digest,
         tags=entry.tags,
         steps=entry.steps,
+        size=entry.size,
         notes=(f"built from the same inputs at {entry.at}; not built again (--resume)",),
     )
 
@@ -140,6 +139,7 @@ def _write(entry: Entry) -> str:
         "seconds": entry.seconds,
         "steps": {"total": entry.steps.total, "cached": entry.steps.cached},
         "peak": entry.peak,
+        "size": entry.size,
         "at": entry.at,
     }
     return json.dumps(row, separators=(",", ":"))
@@ -161,7 +161,8 @@ def _read(line: bytes) -> Entry | None:
             steps=Steps(total=int(row["steps"]["total"]), cached=int(row["steps"]["cached"])),
             peak=int(row["peak"]),
             at=str(row["at"]),
+            size=int(row.get("size", 0)),
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return replace(entry, steps=replace(entry.steps, done=entry.steps.total))

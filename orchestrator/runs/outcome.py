@@ -1,6 +1,6 @@
-"""What became of a variant: the value that the scheduler returns and that tables, reports and hooks read.
+"""How a variant ended: the value that the scheduler returns and that tables, reports and hooks read.
 
-It knows nothing of how a variant was built.
+Does not depend on how a variant is built.
 """
 
 from __future__ import annotations
@@ -10,27 +10,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.bake.events import Steps
+from orchestrator.errors import FailureClass, OrchestrateError
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["ERROR_CLASSES", "ErrorInfo", "Outcome", "Status", "Steps", "exit_code"]
-
-ERROR_CLASSES = (
-    "run",  # the build's own instructions failed: RUN, COPY, the Dockerfile, the bake file
-    "network",  # a transient kind of failure that was still there after all attempts
-    "auth",  # 401, 403
-    "not-found",  # 404, manifest unknown
-    "disk",  # no space left on device
-    "arrived",  # preflight: what we inject does not reach the target
-    "verification",  # built, but does not hold what was promised
-    "interrupted",
-    "environment",  # engine, buildx
-    "internal",  # a fault of ours
-)
-
-_EXIT_CODES = {"arrived": 2, "verification": 4, "disk": 5, "environment": 5, "network": 6}
+__all__ = ["ErrorInfo", "Outcome", "Status", "Steps", "error_info", "exit_code", "internal_error"]
 
 
 class Status(StrEnum):
@@ -44,22 +31,27 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorInfo:
-    """Why a variant was not built.
+    """Why a variant was not built. Credentials are taken out when it is made.
 
     Attributes:
-        class_: One of ERROR_CLASSES.
-        message: The reason in one line.
+        failure: The class, `error.class` of the report.
+        message: The reason, one line as a rule.
         step: The failed step as BuildKit names it, or "" when no step failed.
     """
 
-    class_: str
+    failure: FailureClass
     message: str
     step: str = ""
+
+    def __post_init__(self) -> None:
+        """Take credentials out, so that no writer can forget to."""
+        object.__setattr__(self, "message", redact(self.message))
+        object.__setattr__(self, "step", redact(self.step))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How one variant ended.
+    """How one variant ended. Credentials are taken out of notes and last lines when it is made.
 
     Attributes:
         id: The variant.
@@ -73,7 +65,8 @@ class Outcome:
         error: None unless the status is failed or cancelled.
         last_lines: The last lines of the failed step's output.
         metadata: What `--metadata-file` holds for the target.
-        notes: What a person should know though nothing failed (cache not found, log clipped).
+        size: Bytes of the archive that was written, 0 where none was.
+        notes: What a user should know though nothing failed (cache not found, log clipped).
     """
 
     id: str
@@ -87,23 +80,44 @@ class Outcome:
     error: ErrorInfo | None = None
     last_lines: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
+    size: int = 0
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take credentials out, so that no writer can forget to."""
+        object.__setattr__(self, "notes", tuple(map(redact, self.notes)))
+        object.__setattr__(self, "last_lines", tuple(map(redact, self.last_lines)))
+
+
+def error_info(error: OrchestrateError | OSError) -> ErrorInfo:
+    """Return the report's form of an error that was raised; an OSError is the machine's."""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return ErrorInfo(failure=FailureClass.ENVIRONMENT, message=f"{where}{error.strerror or error}")
+    return ErrorInfo(failure=error.failure, message=str(error))
+
+
+def internal_error(error: BaseException) -> ErrorInfo:
+    """Return the report's form of an unexpected exception."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return ErrorInfo(failure=FailureClass.INTERNAL, message=f"{name}: {text}" if text else name)
 
 
 def exit_code(outcomes: Sequence[Outcome], *, interrupted: bool = False) -> int:
-    """The exit status of a run, as documented in `orchestrator.errors`.
+    """Return the exit code of a run, as documented in `orchestrator.errors`.
 
-    A cause of its own (2 arrived, 4 verification, 5 environment and disk, 6 network) is given only when every failed
-    variant shares it; otherwise 1.
+    The code of a failure class is given only when every failed variant shares it; otherwise 1.
 
     Args:
         outcomes: All outcomes of the run.
         interrupted: Whether a signal ended it, which always gives 130.
     """
     if interrupted:
-        return 130
+        return FailureClass.INTERRUPTED.exit_code
     failed = [outcome for outcome in outcomes if outcome.status is Status.FAILED]
-    codes = {_EXIT_CODES.get(outcome.error.class_, 1) if outcome.error else 1 for outcome in failed}
+    codes = {(outcome.error.failure if outcome.error else FailureClass.RUN).exit_code for outcome in failed}
     if not codes:
-        return 1 if any(outcome.status is Status.CANCELLED for outcome in outcomes) else 0
-    return codes.pop() if len(codes) == 1 else 1
+        cancelled = any(outcome.status is Status.CANCELLED for outcome in outcomes)
+        return FailureClass.CANCELLED.exit_code if cancelled else 0
+    return codes.pop() if len(codes) == 1 else FailureClass.RUN.exit_code

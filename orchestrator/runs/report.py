@@ -1,52 +1,25 @@
-"""The build report: a run as JSON for scripts and pipelines (documented shape, `"schema": 1`).
-
-It knows outcomes and a few facts of each variant that the caller hands in; it must not know the matrix.
-"""
+"""Makes the build report: a run as JSON for scripts and pipelines (documented shape, `"schema": 1`)."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from orchestrator import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
+    from orchestrator.matrix.variants import Variant
     from orchestrator.runs.outcome import Outcome
 
 SCHEMA = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VariantInfo:
-    """What the plan knows of a variant, in the words of the report.
-
-    Attributes:
-        id: The variant.
-        target: Its bake target.
-        cuda: CUDA version as the matrix names it (`13.0`).
-        platform: `linux/amd64`.
-        requested: Architectures asked for, torch dialect.
-        effective: Those that its toolkit compiles.
-        dropped: Each architecture left out, with the reason.
-    """
-
-    id: str
-    target: str
-    cuda: str
-    platform: str
-    requested: tuple[str, ...] | list[str] = ()
-    effective: tuple[str, ...] | list[str] = ()
-    dropped: tuple[tuple[str, str], ...] | list[tuple[str, str]] = ()
-
-
-def report(variants: Sequence[VariantInfo], outcomes: Sequence[Outcome], *, started: datetime) -> dict[str, Any]:
-    """The report of a run.
+def report(variants: Sequence[Variant], outcomes: Sequence[Outcome], *, started: datetime) -> dict[str, Any]:
+    """Return the report of a run.
 
     Args:
         variants: In the order of the plan.
@@ -66,34 +39,17 @@ def report(variants: Sequence[VariantInfo], outcomes: Sequence[Outcome], *, star
 
 
 def write_report(path: Path, content: dict[str, Any]) -> None:
-    """Write a report so that a reader finds the old one or the new one, never a part.
+    """Write a report whole; what is there stays if it cannot be written.
 
     Raises:
         OSError: It cannot be written.
     """
+    text = json.dumps(content, indent=2) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file():  # /dev/stdout and the like cannot be replaced
-        path.write_text(_text(content), encoding="utf-8")
-        return
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(_text(content))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+    files.write_whole(path, text)
 
 
-def _text(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _row(variant: VariantInfo, outcome: Outcome) -> dict[str, Any]:
+def _row(variant: Variant, outcome: Outcome) -> dict[str, Any]:
     error = outcome.error
     return {
         "id": variant.id,
@@ -101,9 +57,9 @@ def _row(variant: VariantInfo, outcome: Outcome) -> dict[str, Any]:
         "cuda": variant.cuda,
         "platform": variant.platform,
         "archs": {
-            "requested": list(variant.requested),
-            "effective": list(variant.effective),
-            "dropped": [{"arch": arch, "why": why} for arch, why in variant.dropped],
+            "requested": [str(arch) for arch in variant.archs.requested],
+            "effective": [str(arch) for arch in variant.archs.effective],
+            "dropped": [{"arch": str(item.arch), "why": item.why} for item in variant.archs.dropped],
         },
         "status": outcome.status.value,
         "digest": outcome.digest,
@@ -113,5 +69,5 @@ def _row(variant: VariantInfo, outcome: Outcome) -> dict[str, Any]:
         "steps": {"total": outcome.steps.total, "cached": outcome.steps.cached},
         "log": str(outcome.log) if outcome.log is not None else None,
         "notes": list(outcome.notes),
-        "error": {"class": error.class_, "message": error.message, "step": error.step} if error else None,
+        "error": {"class": error.failure.value, "message": error.message, "step": error.step} if error else None,
     }

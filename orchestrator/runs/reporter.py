@@ -1,4 +1,4 @@
-"""What a run tells whoever shows it. The rooms above implement it; nothing here decides how anything looks."""
+"""The interface through which a run is shown. Implemented above; nothing here decides how anything looks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """Hears what happens. Called from several threads at once; an error it raises never harms a build."""
+    """Hears what happens. Called from several threads at once; an error that it raises never harms a build."""
 
     def started(self, variant: str) -> None:
         """A variant begins, with its preflight."""
@@ -19,29 +19,10 @@ class Reporter(Protocol):
         """Attempt `number` (from 1) of at most `of` begins."""
 
     def event(self, variant: str, event: Event) -> None:
-        """Its bake said something."""
+        """Its bake reported something."""
 
     def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
-        """Attempt `number` failed for a reason that may pass; the next comes after `seconds`."""
+        """Attempt `number`, of a build or of setting its tags, failed; the next comes after `seconds`."""
 
     def finished(self, outcome: Outcome) -> None:
-        """A variant ended, whichever way. Told once for each, also for those never started."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def started(self, variant: str) -> None:
-        """See Reporter."""
-
-    def attempt(self, variant: str, number: int, of: int) -> None:
-        """See Reporter."""
-
-    def event(self, variant: str, event: Event) -> None:
-        """See Reporter."""
-
-    def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
-        """See Reporter."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """See Reporter."""
+        """A variant ended, whichever way. Called once for each, also for those never started."""

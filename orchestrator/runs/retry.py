@@ -1,61 +1,42 @@
-"""Which failures are worth another attempt, and when the next one comes.
+"""Decides which failures are worth another attempt, and when the next one comes.
 
 A failure is judged by the step that failed and by that step's own error; the log is never searched, because a build's
-log may hold any words ("network x not found" in a test's output made other tools retry, or not). It must not know how
-an attempt is made.
+log may hold any words ("network x not found" in a test's output made other tools retry, or not). Does not depend on
+how an attempt is made.
 
-Sources: the vertex names and error texts of BuildKit and containerd's resolver, recorded from a real engine; that a
-`RUN` is never retried is a promise to users: its effects are their own (it may have published something).
+Sources: the vertex names and error texts of BuildKit, of containerd's resolver, of git and of curl, recorded from a
+real engine. A `RUN` is never retried, which is a promise to users: it may have published something.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.bake.events import StepKind
+from orchestrator.errors import FailureClass
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from tenacity import RetryCallState
 
     from orchestrator.bake.progress import Failure
+    from orchestrator.process import Stop
 
 T = TypeVar("T")
 
 
-class Kind(StrEnum):
-    """What sort of failure it is; TRANSIENT alone is tried again."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What sort of failure it is, and whether it is worth another attempt."""
 
-    TRANSIENT = "transient"
-    RUN = "run"
-    AUTH = "auth"
-    NOT_FOUND = "not-found"
-    DISK = "disk"
-    CANCELLED = "cancelled"
-    ENVIRONMENT = "environment"
-    OTHER = "other"
-
-    @property
-    def error_class(self) -> str:
-        """The `error.class` of the report (one of `outcome.ERROR_CLASSES`)."""
-        return _CLASSES[self]
+    failure: FailureClass
+    again: bool = False
 
 
-_CLASSES = {
-    Kind.TRANSIENT: "network",
-    Kind.RUN: "run",
-    Kind.AUTH: "auth",
-    Kind.NOT_FOUND: "not-found",
-    Kind.DISK: "disk",
-    Kind.CANCELLED: "interrupted",
-    Kind.ENVIRONMENT: "environment",
-    Kind.OTHER: "run",
-}
+_AGAIN = Judgement(failure=FailureClass.NETWORK, again=True)
 
 _RETRIED_STATUS = frozenset({408, 425, 429})
 _OWN_TREE = frozenset({StepKind.RUN, StepKind.FILE})  # nothing of the network is in them
@@ -65,21 +46,24 @@ _CANCELLED = re.compile(r"context canceled|code = canceled\b", re.IGNORECASE)
 _MACHINE = re.compile(
     r"cannot connect to the docker daemon|failed to connect to the docker api|no builder .* found|unknown flag: "
     r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client"
-    r"|does not look like a tls handshake",
+    r"|does not look like a tls handshake|ssl certificate problem|server certificate verification failed",
     re.IGNORECASE,
 )
-# "503 Service Unavailable" (net/http), "status: 503", "status code 503": three digits anywhere would also match a port
-# or a tag.
-_STATUS = re.compile(r"\bstatus(?: code)?:? ([45]\d\d)\b|(?<![\w:.-])([45]\d\d) (?=[A-Z][a-z])")
+# As in "503 Service Unavailable" (net/http), "status: 503", "status code 503", "RPC failed; HTTP 502" (git) and
+# "returned error: 503" (curl). Three digits anywhere also match a port or a tag.
+_STATUS = re.compile(
+    r"\b(?:status(?: code)?:?|RPC failed; HTTP|returned error:) ([45]\d\d)\b|(?<![\w:.-])([45]\d\d) (?=[A-Z][a-z])"
+)
 _TOO_MANY = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
 _AUTH = re.compile(
     r"\bunauthorized\b|authorization failed|authentication required|no basic auth credentials|insufficient_scope"
-    r"|access denied|\bdenied(?::|$)|permission_denied|\bforbidden\b",
+    r"|access denied|\bdenied(?::|$)|permission_denied|\bforbidden\b"
+    r"|authentication failed for|could not read (?:username|password)|permission denied \(publickey",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
     r"not found\b|manifest unknown|manifest_unknown|name_unknown|name unknown|does not exist|no such manifest"
-    r"|no match for platform",
+    r"|no match for platform|couldn't find remote ref",
     re.IGNORECASE,
 )
 _TRANSIENT = re.compile(
@@ -87,57 +71,66 @@ _TRANSIENT = re.compile(
     r"|\beof\b|unexpected eof|no route to host|network is unreachable|no such host|temporary failure in name resolution"
     r"|server misbehaving|use of closed network connection|http2: |stream error|code = unavailable"
     r"|connection error|\bunavailable(?:: |$)|unknown: unknown error|blob upload unknown"
-    r"|service unavailable|bad gateway|internal server error|early eof|remote end hung up",
+    r"|service unavailable|bad gateway|internal server error|early eof|remote end hung up"
+    # curl, and git over it
+    r"|failed to connect to|could(?: not|n't) connect to server|could not resolve (?:host|proxy)"
+    r"|empty reply from server|transfer closed with|ssl_error_syscall|ssl connect error|gnutls_handshake\(\) failed"
+    r"|gnutls recv error|was not closed cleanly|unexpected disconnect|recv failure|send failure"
+    # git over ssh
+    r"|connection closed by|connection timed out",
     re.IGNORECASE,
 )
 
 
-def classify(failure: Failure) -> Kind:
+def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judgement:
     """Judge a failure by its step and that step's error.
 
     Args:
         failure: What `Progress.failure` found.
+        unknown: The class of a failure whose words say nothing.
 
     Returns:
         RUN for every failed `RUN`, whatever it printed; DISK for a full disk; AUTH (401, 403) and NOT_FOUND (404) as a
-        registry answered; TRANSIENT for 408, 425, 429, 5xx, resets, timeouts, an early end of a connection; CANCELLED
-        if BuildKit was told to stop; ENVIRONMENT if the engine is not there; OTHER for the rest.
+        registry answered; NETWORK, worth another attempt, for 408, 425, 429, 5xx, resets, timeouts, an early end of a
+        connection; CANCELLED if BuildKit was told to stop; ENVIRONMENT if the engine is missing; else `unknown`.
     """
     text = failure.message
     if failure.kind is StepKind.RUN and not _CANCELLED.search(text):
-        return Kind.RUN
+        return Judgement(failure=FailureClass.RUN)
     if _DISK.search(text):
-        return Kind.DISK
+        return Judgement(failure=FailureClass.DISK)
     if _CANCELLED.search(text):
         # A step that was cancelled though nobody asked: the builder or the connection to it went away.
-        return Kind.TRANSIENT if _TRANSIENT.search(failure.client) else Kind.CANCELLED
+        return _AGAIN if _TRANSIENT.search(failure.client) else Judgement(failure=FailureClass.CANCELLED)
     if failure.kind in _OWN_TREE:
-        return Kind.OTHER
+        return Judgement(failure=unknown)
     if _MACHINE.search(text):
-        return Kind.ENVIRONMENT
-    return _by_answer(text)
+        return Judgement(failure=FailureClass.ENVIRONMENT)
+    return _by_answer(text) or Judgement(failure=unknown)
 
 
-def _by_answer(text: str) -> Kind:
+def _by_answer(text: str) -> Judgement | None:
     if _TOO_MANY.search(text):  # Docker Hub answers some of these with 403 or with "denied"
-        return Kind.TRANSIENT
+        return _AGAIN
     status = [int(first or second) for first, second in _STATUS.findall(text)]
     if status:
         return _by_status(status[-1])
     if text.endswith(": not found"):  # names in front of it are the user's and may hold any word
-        return Kind.NOT_FOUND
-    for pattern, kind in ((_TRANSIENT, Kind.TRANSIENT), (_AUTH, Kind.AUTH), (_NOT_FOUND, Kind.NOT_FOUND)):
+        return Judgement(failure=FailureClass.NOT_FOUND)
+    if _TRANSIENT.search(text):
+        return _AGAIN
+    for pattern, found in ((_AUTH, FailureClass.AUTH), (_NOT_FOUND, FailureClass.NOT_FOUND)):
         if pattern.search(text):
-            return kind
-    return Kind.OTHER
+            return Judgement(failure=found)
+    return None
 
 
-def _by_status(status: int) -> Kind:
+def _by_status(status: int) -> Judgement | None:
     if status >= 500 or status in _RETRIED_STATUS:
-        return Kind.TRANSIENT
+        return _AGAIN
     if status in (401, 403):
-        return Kind.AUTH
-    return Kind.NOT_FOUND if status in (404, 410) else Kind.OTHER
+        return Judgement(failure=FailureClass.AUTH)
+    return Judgement(failure=FailureClass.NOT_FOUND) if status in (404, 410) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,29 +155,27 @@ def attempts(
     *,
     again: Callable[[T], bool],
     policy: RetryPolicy,
-    stop: threading.Event,
+    stop: Stop,
     before_wait: Callable[[int, float, T], None],
-    sleep: Callable[[float], object] | None = None,
 ) -> T:
     """Make attempts until one need not be repeated, none is left, or a stop is asked for.
 
     Args:
         once: Makes attempt number n (from 1). What it raises ends the attempts.
-        again: Whether what it gave is worth another attempt.
+        again: Whether a result is worth another attempt.
         policy: How often and how soon.
         stop: Ends the waiting at once when set, and forbids further attempts.
-        before_wait: Told the number of the attempt that failed, the seconds until the next, and what it gave.
-        sleep: Waits; `stop.wait` if not given (tests give a clock of their own).
+        before_wait: Called with the number of the failed attempt, the seconds until the next, and its result.
 
     Returns:
-        What the last attempt gave.
+        The result of the last attempt.
     """
     import tenacity
 
     made: list[T] = []
 
     def attempt() -> T:
-        if not (made and stop.is_set()):  # woken from the wait by the wish to stop: what there is, is the answer
+        if not (made and stop.is_set()):  # a stop ended the wait: the last result is the answer
             made.append(once(len(made) + 1))
         return made[-1]
 
@@ -193,7 +184,7 @@ def attempts(
             before_wait(len(made), state.next_action.sleep, made[-1])
 
     def pause(seconds: float) -> None:
-        (sleep or stop.wait)(seconds)
+        stop.wait(seconds)
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(again),

@@ -1,6 +1,6 @@
-"""One run of `orchestrate build`: engine, disk, jobs, scheduler, report, exit code.
+"""Does one run of `orchestrate build`: engine, disk, jobs, scheduler, report, exit code.
 
-It is what cli/build.py calls and knows no option's name; how a run looks is handed in as reporter.
+cli/build.py calls it. Does not depend on the names of options; how a run looks is the reporter's.
 """
 
 from __future__ import annotations
@@ -9,59 +9,49 @@ import contextlib
 import os
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.bake.file import Output
 from orchestrator.engine import client, doctor
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
-from orchestrator.runs import features
-from orchestrator.runs import jobs as making
+from orchestrator.runs import air_gap, header_bundle, jobs
+from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.disk import check_disk
+from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
-from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, exit_code
+from orchestrator.runs.outcome import Outcome, Status, exit_code
 from orchestrator.runs.report import report, write_report
-from orchestrator.runs.scheduler import build_all
+from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting, stop_on_signals
+from orchestrator.runs.tagging import Tagging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from orchestrator.bake.file import Extras
-    from orchestrator.bake.process import Stop
     from orchestrator.matrix.variants import Plan
+    from orchestrator.process import Stop
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.wishes import Wishes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What a build was asked for.
+class Screen:
+    """How a run is shown.
 
     Attributes:
-        output: Where results go.
-        parallel: How many variants at once.
-        fail_fast: The first failure cancels the rest.
-        resume: Variants built from the same inputs before are skipped.
-        report: File for the JSON report; None for none.
-        builder: Builder name, "" for the current one.
-        air_gapped: Nothing is fetched from outside; what is missing is named before the build starts.
-        registries: Registry hosts that an air-gapped build may reach.
-        verify: Verify each variant once it is built; its tags are set only then.
+        reporter: Makes the reporter for these variants.
+        warn: Shows a warning that belongs to no variant.
+        tell: Shows what goes on before the first variant starts, where it takes long.
     """
 
-    output: Output = field(default_factory=Output)
-    parallel: int = 1
-    fail_fast: bool = False
-    resume: bool = False
-    report: Path | None = None
-    builder: str = ""
-    air_gapped: bool = False
-    registries: tuple[str, ...] = ()
-    verify: bool = False
+    reporter: Callable[[list[str]], AbstractContextManager[Reporter]]
+    warn: Callable[[str], None]
+    tell: Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +59,7 @@ class Result:
     """How a run ended.
 
     Attributes:
-        outcomes: One a variant.
+        outcomes: One for each variant.
         code: The exit code.
         report: What `--report` holds (docs/build.md).
     """
@@ -79,143 +69,162 @@ class Result:
     report: Mapping[str, Any]
 
 
-def build(
-    plan: Plan,
-    request: Request,
-    *,
-    reporter: Callable[[list[str]], AbstractContextManager[Reporter]],
-    warn: Callable[[str], None],
-    tell: Callable[[str], None],
-) -> Result:
+def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
     """Build the variants of a plan.
 
     Args:
         plan: What to build.
-        request: How.
-        reporter: Makes the reporter for these variants.
-        warn: Shows a warning that belongs to no variant.
-        tell: Shows what goes on before the first variant starts, where it takes long.
+        wishes: How.
+        screen: How it is shown.
 
     Raises:
-        UsageError: The report cannot be a file at its place.
-        EnvironmentLacksError: No engine, buildx too old, no room, no place for the report.
+        UsageError: The report cannot be a file at its place, or is a file that the run reads.
+        EnvironmentLacksError: No engine, buildx too old, disk full, or the report cannot be written.
         MatrixError: buildx refuses the bake files.
     """
     started = datetime.now(UTC)
-    if request.report is not None:
-        _require_writable(request.report)
-    # A download is not a child process: here a signal ends what runs at once.
-    with interrupting():
-        extras = features.header_extras(plan, fetch=not request.air_gapped, tell=tell)
-    if request.air_gapped:
-        extras = features.isolated(plan, extras, request.registries)
+    if wishes.report is not None:
+        require_report(wishes.report, inputs(plan))
+    try:
+        # A download is not a child process: here a signal ends what runs at once.
+        with interrupting():
+            extras = header_bundle.header_extras(plan, fetch=wishes.air_gap is None, tell=screen.tell)
+    except KeyboardInterrupt:
+        return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
+    if wishes.air_gap is not None:
+        extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
     with stop_on_signals() as stop:
         try:
             with process.stoppable(stop):
-                ready = _prepare(plan, request, extras, stop=stop, run=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
+                ready = _prepare(plan, wishes, extras, name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
         except InterruptedRunError:
-            outcomes = [_not_started(variant.id) for variant in plan.variants]
+            outcomes = _none_started(plan)
         else:
-            outcomes = [_with_log(outcome) for outcome in _run(ready, request, stop, reporter=reporter, warn=warn)]
-        content = report(making.infos(plan), outcomes, started=started)
-        code = exit_code(outcomes, interrupted=stop.is_set())
-        if request.report is not None:
-            try:
-                write_report(request.report, content)
-            except OSError as error:  # what was built is shown all the same
-                warn(f"{request.report}: the report could not be written: {error.strerror}")
-                code = code or EnvironmentLacksError.exit_code
-    return Result(outcomes=tuple(outcomes), code=code, report=content)
+            outcomes = [without_missing_log(outcome) for outcome in _run(ready, wishes, screen, stop)]
+        return _result(plan, wishes, screen, started, outcomes, interrupted=stop.is_set())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ready:
     """Everything that a run needs before its first variant starts."""
 
-    prepared: making.Prepared
+    prepared: jobs.Prepared
     journal: Journal
     disk: Path | None
 
 
-def _prepare(plan: Plan, request: Request, extras: Mapping[str, Extras], *, stop: Stop, run: str) -> _Ready:
+def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: str) -> _Ready:
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     cache = plan.matrix.spec.cache
-    writes = cache.backend if cache.write and (request.output.push or cache.backend in {"local", "gha"}) else "off"
-    engine = doctor.require_engine(
-        platforms=sorted({variant.platform for variant in plan.variants}),
-        cache="" if writes == "off" else writes,
-        builder=request.builder,
-    )
-    output = request.output
-    if request.verify and output.push:
+    writes = cache.backend if cache.write and (wishes.output.push or cache.backend in {"local", "gha"}) else "off"
+    # Platforms are judged by each variant alone, after its preflight.
+    engine = doctor.require_engine(cache="" if writes == "off" else writes, builder=wishes.builder)
+    output = wishes.output
+    if wishes.verify and output.push:
         output = replace(output, hold="tag" if engine.builder.driver == "docker" else "digest")
     if output.directory is not None:
-        _make(output.directory)  # buildx opens the files of --output even to print what it would do
+        _make(output.directory)
     docker = client.docker_command()
-    after = features.AfterBuild(
+    after = AfterBuild(
         plan=plan,
-        docker=docker,
-        stop=stop,
-        held=bool(output.hold),
-        loaded=output.load,
-        directory=output.directory,
-        bundles=features.bundles(plan, extras),
+        output=output,
+        tagging=Tagging(docker=docker, retry=wishes.retry),
+        bundles=header_bundle.bundles(plan, extras),
     )
-    options = making.Options(
-        docker=docker,
-        run=run,
-        builder=request.builder,
+    context = jobs.Context(
+        call=jobs.bake_call(plan, docker, wishes.builder),
+        builder=engine.builder,
+        name=name,
         output=output,
         extras=extras,
-        after=after if request.verify else None,
-        report=request.report,
+        hook=after if wishes.verify else None,
+        report=wishes.report,
     )
-    prepared = making.prepare(plan, options)
-    if request.air_gapped:
-        features.require_inputs(plan, prepared.targets, extras, request.registries, docker)
+    prepared = jobs.prepare(plan, context)
+    if wishes.report is not None:
+        require_report(wishes.report, _dockerfiles(context, prepared))
+    if wishes.air_gap is not None:
+        air_gap.require_inputs(plan, prepared.targets, extras, wishes.air_gap.registries, docker)
     return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=_engine_disk(engine))
 
 
-def _run(
-    ready: _Ready,
-    request: Request,
-    stop: Stop,
-    *,
-    reporter: Callable[[list[str]], AbstractContextManager[Reporter]],
-    warn: Callable[[str], None],
-) -> list[Outcome]:
-    jobs = ready.prepared.jobs
-    peaks = [ready.journal.peak(job.id) for job in jobs]
-    for warning in check_disk(ready.disk or ready.prepared.state, peaks, parallel=request.parallel):
-        warn(warning)
-    _tidy(ready.prepared.state / "runs")
-    with reporter([job.id for job in jobs]) as watching:
+def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:
+    variants = ready.prepared.jobs
+    peaks = [ready.journal.peak(job.id) for job in variants]
+    for warning in check_disk(ready.disk or ready.prepared.state, peaks, parallel=wishes.limits.parallel):
+        screen.warn(warning)
+    tidy(ready.prepared.state / "runs")
+    with screen.reporter([job.id for job in variants]) as watching:
         return build_all(
-            jobs,
-            parallel=request.parallel,
-            fail_fast=request.fail_fast,
+            variants,
             reporter=watching,
             stop=stop,
-            journal=ready.journal,
-            resume=request.resume,
-            disk=ready.disk,
+            limits=wishes.limits,
+            retry=wishes.retry,
+            memory=Memory(journal=ready.journal, resume=wishes.resume, disk=ready.disk),
         )
 
 
-def _not_started(variant: str) -> Outcome:
-    error = ErrorInfo(class_="interrupted", message="stopped by a signal before it was started")
-    return Outcome(id=variant, status=Status.CANCELLED, error=error)
+def _result(
+    plan: Plan, wishes: Wishes, screen: Screen, started: datetime, outcomes: list[Outcome], *, interrupted: bool
+) -> Result:
+    content = report(plan.variants, outcomes, started=started)
+    code = exit_code(outcomes, interrupted=interrupted)
+    if wishes.report is not None:
+        try:
+            write_report(wishes.report, content)
+        except OSError as error:  # what was built is shown all the same
+            screen.warn(f"{wishes.report}: the report could not be written: {error.strerror}")
+            code = code or EnvironmentLacksError.exit_code
+    return Result(outcomes=tuple(outcomes), code=code, report=content)
 
 
-def _with_log(outcome: Outcome) -> Outcome:
-    """The outcome, without the name of a log that was never begun."""
+def _none_started(plan: Plan) -> list[Outcome]:
+    error = replace(SIGNALLED, message="stopped by a signal before it was started")
+    return [Outcome(id=variant.id, status=Status.CANCELLED, error=error) for variant in plan.variants]
+
+
+def inputs(plan: Plan) -> Iterator[Path]:
+    """Yield the files that a run reads and must not overwrite: matrix, bake files, lock, files of claims."""
+    spec, root = plan.matrix.spec, plan.matrix.root
+    yield plan.matrix.path
+    yield from (root / file for file in spec.bake.files)
+    if spec.headers is not None:
+        yield root / spec.headers.lock
+    yield from (root / claim.file for claim in spec.claims)
+
+
+def _dockerfiles(context: jobs.Context, prepared: jobs.Prepared) -> Iterator[Path]:
+    for target in prepared.targets.values():
+        where = str(target.get("context") or ".")
+        if "://" not in where:
+            yield context.call.root / where / str(target.get("dockerfile") or "Dockerfile")
+
+
+def without_missing_log(outcome: Outcome) -> Outcome:
+    """Return the outcome, without the name of a log that was never begun."""
     return outcome if outcome.log is None or outcome.log.exists() else replace(outcome, log=None)
 
 
-def _require_writable(path: Path) -> None:
-    """The report is written after an hour; that it can be is found out before."""
+def require_report(path: Path, read: Iterable[Path]) -> None:
+    """Find out before a build of an hour that its report can be written.
+
+    Args:
+        path: The report.
+        read: Files that the run reads.
+
+    Raises:
+        UsageError: It is a directory, or one of the files that the run reads.
+        EnvironmentLacksError: It cannot be written.
+    """
     if path.is_dir():
         raise UsageError(f"--report {path}: is a directory", hint=f"--report {path / 'report.json'}")
+    place = os.path.realpath(path)
+    if any(os.path.realpath(one) == place for one in read):
+        raise UsageError(
+            f"--report {path}: is a file that the build reads, and the report replaces it",
+            hint="name another file, as in --report report.json",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.is_file():
@@ -233,16 +242,16 @@ def _make(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentLacksError(
-            f"--output {directory}: is no directory and cannot be one: {error.strerror}"
+            f"--output {directory}: is not a directory and cannot be made one: {error.strerror}"
         ) from error
 
 
 def _engine_disk(engine: doctor.Engine) -> Path | None:
-    """Where a local engine keeps its layers; None for a remote one."""
+    """Return where a local engine keeps its layers; None for a remote one."""
     return Path(engine.info.root) if client.free_bytes(engine.info) is not None else None
 
 
-def _tidy(runs: Path, *, keep: int = 20, older: float = 14 * 86400.0) -> None:
+def tidy(runs: Path, *, keep: int = 20, older: float = 14 * 86400.0) -> None:
     """Remove the logs of runs that are older than two weeks and not among the last twenty."""
     import shutil
 

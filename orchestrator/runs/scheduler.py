@@ -1,6 +1,6 @@
-"""Running many variants: so many at once, one failure costing no other, stopping in order.
+"""Runs many variants: so many at once, one failure costing no other, stopping in order.
 
-It knows jobs and outcomes; it must not know what a variant is made of nor how the run is shown.
+Does not depend on what a variant is made of nor on how the run is shown.
 """
 
 from __future__ import annotations
@@ -8,79 +8,79 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.bake.process import Stop, run_bake
+from orchestrator.errors import InterruptedRunError
+from orchestrator.process import stoppable
 from orchestrator.runs.disk import free_bytes
-from orchestrator.runs.journal import skipped
-from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
+from orchestrator.runs.halt import Halt
+from orchestrator.runs.journal import Entry, Journal, skipped
+from orchestrator.runs.outcome import Outcome, Status, internal_error
 from orchestrator.runs.retry import RetryPolicy
-from orchestrator.runs.variant import Job, build_variant, internal_error
+from orchestrator.runs.variant import Job, VariantBuild
+from orchestrator.runs.wishes import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from orchestrator.runs.journal import Journal
+    from orchestrator.process import Stop
     from orchestrator.runs.reporter import Reporter
-    from orchestrator.runs.variant import RunBake
 
-__all__ = ["Job", "build_all"]
+__all__ = ["Job", "Memory", "build_all"]
 
-_TICK = 0.05  # seconds between looks at the wish to stop
+_TICK = 0.05  # seconds between looks at the stop
 _DISK_EVERY = 1.0  # seconds between looks at the disk
-_GRACE = 2.0  # seconds beyond terminate_after in which a variant must have ended
-_SIGNALLED = "stopped by a signal"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """What a run knows of earlier ones, and keeps for later ones.
+
+    Attributes:
+        journal: Gets every outcome of a variant that was started; None for no journal.
+        resume: Whether variants are skipped that the journal knows as built from the same inputs and still there.
+        disk: Where the engine keeps its layers, to remember how much of it a variant takes; None where unknown.
+    """
+
+    journal: Journal | None = None
+    resume: bool = False
+    disk: Path | None = None
 
 
 def build_all(
     jobs: Sequence[Job],
     *,
-    parallel: int,
-    fail_fast: bool,
     reporter: Reporter,
-    stop: threading.Event,
-    policy: RetryPolicy | None = None,
-    journal: Journal | None = None,
-    resume: bool = False,
-    disk: Path | None = None,
-    terminate_after: float = 10,
-    run: RunBake = run_bake,
-    sleep: Callable[[float], object] | None = None,
+    stop: Stop,
+    limits: Limits | None = None,
+    retry: RetryPolicy | None = None,
+    memory: Memory | None = None,
 ) -> list[Outcome]:
-    """Build variants, at most `parallel` at once, and go on whatever becomes of one of them.
+    """Build variants, at most `limits.parallel` at once; one that fails never ends the others.
 
     Args:
         jobs: In the order to start them.
-        parallel: How many at once, at least 1.
-        fail_fast: Whether the first failed variant cancels the others.
         reporter: Hears of everything; what it raises is noted in the outcome and harms nothing.
         stop: Ends the run: running variants are stopped, those to come cancelled (`signals.stop_on_signals`).
-        policy: Retries; three attempts by default.
-        journal: Gets every outcome of a variant that was started.
-        resume: Whether variants that the journal knows as built from the same inputs are skipped.
-        disk: Where the engine keeps its layers, to remember how much of it a variant takes.
-        terminate_after: Seconds between SIGTERM and SIGKILL for a bake that is to stop.
-        run: Runs one bake; tests put another in its place.
-        sleep: Waits between attempts; `stop.wait` if not given.
+        limits: How many at once, and how the run ends.
+        retry: How often and how soon a variant is tried again; three attempts by default.
+        memory: What is known of earlier runs; nothing by default.
 
     Returns:
-        One outcome for each job, in the order of the jobs. It returns within about `terminate_after` + 2 s of a stop.
+        One outcome for each job, in the order of the jobs. It returns within about `terminate_after_s` + `grace_s` of
+        a stop, whatever else ended the run before.
     """
-    return _Run(
-        jobs=jobs,
-        fail_fast=fail_fast,
+    run = _Run(
+        jobs,
         reporter=_Careful(reporter),
         stop=stop,
-        policy=policy or RetryPolicy(),
-        journal=journal,
-        resume=resume,
-        disk=disk,
-        terminate_after=terminate_after,
-        run=run,
-        sleep=sleep,
-    ).all(max(1, parallel))
+        limits=limits or Limits(),
+        retry=retry or RetryPolicy(),
+        memory=memory or Memory(),
+    )
+    return run.all()
 
 
 class _Run:
@@ -88,51 +88,41 @@ class _Run:
 
     def __init__(
         self,
-        *,
         jobs: Sequence[Job],
-        fail_fast: bool,
+        *,
         reporter: _Careful,
-        stop: threading.Event,
-        policy: RetryPolicy,
-        journal: Journal | None,
-        resume: bool,
-        disk: Path | None,
-        terminate_after: float,
-        run: RunBake,
-        sleep: Callable[[float], object] | None,
+        stop: Stop,
+        limits: Limits,
+        retry: RetryPolicy,
+        memory: Memory,
     ) -> None:
         self._jobs = jobs
-        self._fail_fast = fail_fast
         self._reporter = reporter
         self._stop = stop
-        self._policy = policy
-        self._journal = journal
-        self._resume = resume
-        self._terminate_after = terminate_after
-        self._run_bake = run
-        self._sleep = sleep
-        # Workers obey an event of this run: --fail-fast sets it without touching the caller's.
-        self._halt = Stop()
-        self._why = ""
+        self._limits = limits
+        self._retry = retry
+        self._memory = memory
+        # Workers obey a halt of this run: --fail-fast sets it without touching the caller's stop.
+        self._halt = Halt()
         self._lock = threading.Lock()
         self._slots: list[Outcome | None] = [None] * len(jobs)
-        self._disk = _DiskWatch(disk)
+        self._disk = _DiskWatch(memory.disk)
 
-    def all(self, parallel: int) -> list[Outcome]:
+    def all(self) -> list[Outcome]:
         waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in range(len(self._jobs)):
             waiting.put(index)
         # Daemon threads: one that hangs in a verification hook must not keep the program from ending.
         workers = [
             threading.Thread(target=self._work, args=(waiting,), name=f"variant-{n}", daemon=True)
-            for n in range(min(parallel, len(self._jobs)))
+            for n in range(min(max(1, self._limits.parallel), len(self._jobs)))
         ]
         for worker in workers:
             worker.start()
         try:
             self._watch(workers)
         except BaseException:  # KeyboardInterrupt where nobody installed handlers
-            self._halt_for(_SIGNALLED)
+            self._halt.interrupt(immediate=False)
             self._watch(workers)
             raise
         for index in range(len(self._jobs)):
@@ -142,15 +132,17 @@ class _Run:
     def _watch(self, workers: Sequence[threading.Thread]) -> None:
         deadline: float | None = None
         while alive := [worker for worker in workers if worker.is_alive()]:
-            if self._stop.is_set():
-                self._halt_for(_SIGNALLED)
-                self._halt.immediate = isinstance(self._stop, Stop) and self._stop.immediate
-            if self._halt.is_set() and deadline is None and self._why == _SIGNALLED:
-                deadline = time.monotonic() + self._terminate_after + _GRACE
+            self._obey()
+            if self._halt.interrupted and deadline is None:
+                deadline = time.monotonic() + self._limits.terminate_after_s + self._limits.grace_s
             if deadline is not None and time.monotonic() > deadline:
                 return
             self._disk.look()
             alive[0].join(_TICK)
+
+    def _obey(self) -> None:
+        if self._stop.is_set():
+            self._halt.interrupt(immediate=self._stop.immediate)
 
     def _work(self, waiting: queue.SimpleQueue[int]) -> None:
         while True:
@@ -162,25 +154,28 @@ class _Run:
 
     def _one(self, index: int) -> Outcome:
         job = self._jobs[index]
-        if self._stop.is_set():
-            self._halt_for(_SIGNALLED)
-        if self._halt.is_set():
+        self._obey()
+        if self._halt.asked:
             return self._cancelled(index)
-        entry = self._journal.built(job.id, job.key) if self._journal is not None and self._resume else None
+        try:
+            with stoppable(self._halt.stop):
+                entry = self._kept(job)
+        except InterruptedRunError:
+            return self._cancelled(index)
         if entry is not None:
             return skipped(entry)
         self._reporter.started(job.id)
         self._disk.begin(job.id)
-        return build_variant(
-            job,
-            run=self._run_bake,
-            policy=self._policy,
-            reporter=self._reporter,
-            halt=self._halt,
-            why_halted=lambda: self._why,
-            terminate_after=self._terminate_after,
-            sleep=self._sleep,
-        )
+        build = VariantBuild(job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt)
+        return build.outcome()
+
+    def _kept(self, job: Job) -> Entry | None:
+        """What the journal knows of a variant that need not be built again, None for one that must be built."""
+        journal = self._memory.journal
+        entry = journal.built(job.id, job.key) if journal is not None and self._memory.resume else None
+        if entry is None or (job.present is not None and not job.present(entry)):
+            return None
+        return entry
 
     def _finish(self, index: int, outcome: Outcome) -> None:
         with self._lock:
@@ -191,28 +186,23 @@ class _Run:
                 self._reporter.told = True
                 outcome = replace(outcome, notes=(*outcome.notes, self._reporter.trouble))
             self._slots[index] = outcome
-        if outcome.status is Status.FAILED and self._fail_fast:
-            self._halt_for(f"cancelled because {outcome.id} failed (--fail-fast)")
+        if outcome.status is Status.FAILED and self._limits.fail_fast:
+            self._halt.failed(outcome.id)
         self._reporter.finished(outcome)
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         peak = self._disk.end(job.id)
-        if self._journal is None or outcome.status is Status.SKIPPED or not outcome.attempts:
+        journal = self._memory.journal
+        if journal is None or outcome.status is Status.SKIPPED or not outcome.attempts:
             return
         try:
-            self._journal.add(outcome, key=job.key, peak=peak)
+            journal.add(outcome, key=job.key, peak=peak)
         except OSError as error:
             self._reporter.trouble = self._reporter.trouble or f"the journal was not written: {error}"
 
-    def _halt_for(self, why: str) -> None:
-        with self._lock:
-            self._why = self._why or why
-        self._halt.set()
-
     def _cancelled(self, index: int) -> Outcome:
         job = self._jobs[index]
-        error = ErrorInfo(class_="interrupted", message=self._why or _SIGNALLED)
-        return Outcome(id=job.id, status=Status.CANCELLED, tags=job.tags, log=job.log, error=error)
+        return Outcome(id=job.id, status=Status.CANCELLED, tags=job.tags, log=job.log, error=self._halt.reason)
 
 
 class _DiskWatch:
@@ -247,7 +237,7 @@ class _DiskWatch:
 
 
 class _Careful:
-    """Stands before a reporter: what it raises (a closed terminal, a fault of ours) must not cost a build."""
+    """Wraps a reporter: what it raises (a closed terminal, a fault of ours) must not cost a build."""
 
     def __init__(self, inner: Reporter) -> None:
         self._inner = inner

@@ -1,7 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP turned into a wish to stop, so that a run ends in order and still writes its report.
-
-It knows signals; it must not know what runs.
-"""
+"""Turns SIGINT, SIGTERM and SIGHUP into a stop, so that a run ends in order and still writes its report."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.process import Stop
+from orchestrator.process import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,11 +37,10 @@ def interrupting() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Within it, the first signal sets the event it gives, the second makes the stop immediate.
+    """Yield a stop that the first signal sets and the second makes immediate.
 
-    A signal that the process was told to ignore (SIGHUP under nohup) stays ignored. Outside the main thread Python
-    allows no handlers: the event is given all the same and never set by a signal. The handlers of before come back at
-    the end.
+    A signal that the process was started to ignore (SIGHUP under nohup) stays ignored. Outside the main thread Python
+    allows no handlers: the stop is then never set by a signal. The earlier handlers are restored at the end.
     """
     stop = Stop()
     asked = False

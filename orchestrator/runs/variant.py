@@ -1,6 +1,6 @@
-"""One variant from preflight to outcome: prepare, bake with retries, verify.
+"""Builds one variant from preflight to outcome: prepare, bake with retries, verify.
 
-It knows the phases of one job; it must not know of the other jobs of the run.
+Does not depend on the other jobs of the run.
 """
 
 from __future__ import annotations
@@ -9,50 +9,53 @@ import contextlib
 import time
 import traceback
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.bake.events import StepKind, StepStarted
 from orchestrator.engine.client import PRUNE
-from orchestrator.errors import (
-    EnvironmentLacksError,
-    InterruptedRunError,
-    NetworkError,
-    OrchestrateError,
-    VerificationError,
-)
+from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
-from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
-from orchestrator.runs.retry import Kind, RetryPolicy, attempts, classify
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info, internal_error
+from orchestrator.runs.retry import RetryPolicy, attempts, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from typing import Protocol
 
     from orchestrator.bake.events import Event
-    from orchestrator.bake.process import BakeCommand, BakeResult, Stop
+    from orchestrator.bake.process import BakeResult
+    from orchestrator.process import Stop
+    from orchestrator.runs.halt import Halt
+    from orchestrator.runs.journal import Entry
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.wishes import Limits
 
-    class RunBake(Protocol):
-        """The shape of `orchestrator.bake.process.run_bake`."""
+    class Bake(Protocol):
+        """One bake, ready to run (`orchestrator.bake.process.BakeCommand`)."""
 
-        def __call__(
-            self,
-            command: BakeCommand,
-            *,
-            on_event: Callable[[Event], None],
-            stop: Stop,
-            terminate_after: float,
-        ) -> BakeResult:
-            """Run one bake to its end."""
+        @property
+        def target(self) -> str:
+            """The target to bake."""
+
+        @property
+        def log(self) -> Path:
+            """Its log file."""
+
+        def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
+            """Run it to its end."""
+
+    class After(Protocol):
+        """What follows a build that succeeded."""
+
+        def __call__(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
+            """Return the outcome as it is, or failed."""
 
 
 CLIPPED = (
     "BuildKit clipped a step's output (the limit is the builder's): create the builder with "
     "--driver-opt env.BUILDKIT_STEP_LOG_MAX_SIZE=-1 --driver-opt env.BUILDKIT_STEP_LOG_MAX_SPEED=-1"
 )
-KILLED = "the step was killed (exit code 137), mostly for want of memory: lower max_jobs or --jobs"
+KILLED = "the step was killed (exit code 137), usually for lack of memory: lower max_jobs or --jobs"
 STEP_DISK = f"the step's output says that no space is left: see `docker buildx du`, free some with `{PRUNE}`"
 
 
@@ -62,18 +65,22 @@ class Job:
 
     Attributes:
         id: The variant.
-        prepare: Does the preflight and gives the command. An OrchestrateError fails the variant alone.
-        after: Looks at what was built and gives the outcome back, as it is or failed (verification).
-        then: What `after` does, in a word for whoever watches; "" if it takes no time worth a word.
+        prepare: Does the preflight and returns the bake. An OrchestrateError fails the variant alone.
+        after: Looks at what was built and returns the outcome, as it is or failed (verification); None for nothing.
+        then: What `after` does, in a word that is shown; "" if it takes no time worth mentioning.
+        discard: Removes what a build that did not succeed leaves behind; None for nothing.
+        present: Whether the result of an earlier run is still there, for `--resume`.
         key: Stands for all inputs, for `--resume`; "" where they are not known.
         tags: References it will get, shown also if it never comes that far.
         log: Its log file, if known before `prepare`.
     """
 
     id: str
-    prepare: Callable[[], BakeCommand]
-    after: Callable[[Outcome], Outcome] | None = None
+    prepare: Callable[[], Bake]
+    after: After | None = None
     then: str = ""
+    discard: Callable[[], None] | None = None
+    present: Callable[[Entry], bool] | None = None
     key: str = ""
     tags: tuple[str, ...] = ()
     log: Path | None = None
@@ -85,172 +92,133 @@ class _Tried:
 
     result: BakeResult | None = None
     error: ErrorInfo | None = None
-    transient: bool = False
+    again: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in one line."""
+        if self.error is not None:
+            return self.error.message
+        failure = self.result.failure if self.result is not None else None
+        if failure is None:
+            return ""
+        return f"{failure.step}: {failure.message}" if failure.step else failure.message
 
 
-@dataclass(slots=True)
-class _State:
-    command: BakeCommand | None = None
-    tries: int = 0
-
-
-def build_variant(
-    job: Job,
-    *,
-    run: RunBake,
-    policy: RetryPolicy,
-    reporter: Reporter,
-    halt: Stop,
-    why_halted: Callable[[], str],
-    terminate_after: float,
-    sleep: Callable[[float], object] | None = None,
-) -> Outcome:
-    """Build one variant; every end of it is an outcome, no exception leaves here.
+class VariantBuild:
+    """One build of one variant.
 
     Args:
         job: The variant.
-        run: `run_bake`, or what a test puts in its place.
-        policy: How often and how soon to try again.
-        reporter: Told of attempts and events; must not raise.
-        halt: Set when the run is to end.
-        why_halted: The reason in a sentence, once `halt` is set.
-        terminate_after: Seconds between SIGTERM and SIGKILL.
-        sleep: Waits between attempts; tests give a clock of their own.
+        limits: How a bake is stopped.
+        retry: How often and how soon to try again.
+        reporter: Hears of attempts and events; must not raise.
+        halt: Ends the run.
     """
-    begun = time.monotonic()
-    state = _State()
 
-    def done(**fields: Any) -> Outcome:
-        log = state.command.log if state.command is not None else job.log
-        base = Outcome(id=job.id, status=Status.FAILED, tags=job.tags, attempts=state.tries, log=log)
-        return replace(base, seconds=time.monotonic() - begun, **fields)
+    def __init__(self, job: Job, *, limits: Limits, retry: RetryPolicy, reporter: Reporter, halt: Halt) -> None:
+        self._job = job
+        self._limits = limits
+        self._retry = retry
+        self._reporter = reporter
+        self._halt = halt
+        self._begun = time.monotonic()
+        self._bake: Bake | None = None
+        self._tries = 0
 
-    def once(number: int) -> _Tried:
-        state.tries = number
-        reporter.attempt(job.id, number, policy.attempts)
-        if state.command is None:
-            try:
-                state.command = job.prepare()
-            except InterruptedRunError:  # by `halt`, which tells the reason
-                return _Tried()
-            except NetworkError as error:
-                return _Tried(error=error_info(error, "arrived"), transient=True)
-            except OrchestrateError as error:
-                return _Tried(error=error_info(error, "arrived"))
-        if halt.is_set():
-            return _Tried()
-        result = run(
-            state.command,
-            on_event=lambda event: reporter.event(job.id, event),
-            stop=halt,
-            terminate_after=terminate_after,
-        )
-        failure = result.failure
-        transient = failure is not None and not result.stopped and classify(failure) is Kind.TRANSIENT
-        return _Tried(result=result, transient=transient)
+    def outcome(self) -> Outcome:
+        """Build the variant; every end of it is an outcome, no exception leaves here."""
+        with stoppable(self._halt.stop):
+            outcome = self._built()
+            if outcome.status is Status.BUILT and self._job.after is not None:
+                outcome = self._after(outcome)
+        if outcome.status is not Status.BUILT and self._job.discard is not None:
+            self._job.discard()
+        return replace(outcome, seconds=time.monotonic() - self._begun)
 
-    def before_wait(number: int, seconds: float, tried: _Tried) -> None:
-        reporter.waiting(job.id, number, policy.attempts, seconds, _reason(tried))
-
-    try:
-        with stoppable(halt):
+    def _built(self) -> Outcome:
+        try:
             tried = attempts(
-                once, again=lambda t: t.transient, policy=policy, stop=halt, before_wait=before_wait, sleep=sleep
+                self._once,
+                again=lambda tried: tried.again,
+                policy=self._retry,
+                stop=self._halt.stop,
+                before_wait=self._waiting,
             )
-            outcome = done(**_ending(tried, state.command, halted=why_halted() if halt.is_set() else ""))
-            if outcome.status is not Status.BUILT or job.after is None:
-                return outcome
-            after = partial(_after, job.after, job.then, reporter)
-            return _verified(after, outcome, halt=halt, why_halted=why_halted, begun=begun)
-    except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
-        return done(error=error_info(error, "environment"))
-    except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
-        _log_traceback(state.command.log if state.command else job.log, error)
-        return done(error=internal_error(error), last_lines=_traceback(error))
+            return self._ending(tried)
+        except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
+            return self._outcome(status=Status.FAILED, error=error_info(error))
+        except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
+            return self._broken(self._outcome(status=Status.FAILED), error)
 
+    def _once(self, number: int) -> _Tried:
+        self._tries = number
+        self._reporter.attempt(self._job.id, number, self._retry.attempts)
+        if self._bake is None:
+            try:
+                self._bake = self._job.prepare()
+            except InterruptedRunError:  # by the halt, which knows the reason
+                return _Tried()
+            except OrchestrateError as error:
+                return _Tried(error=error_info(error), again=error.failure.retried)
+        if self._halt.asked:
+            return _Tried()
+        result = self._bake.run(
+            on_event=lambda event: self._reporter.event(self._job.id, event),
+            stop=self._halt.stop,
+            terminate_after=self._limits.terminate_after_s,
+        )
+        again = result.failure is not None and not result.stopped and judge(result.failure).again
+        return _Tried(result=result, again=again)
 
-def error_info(error: OrchestrateError | OSError, otherwise: str) -> ErrorInfo:
-    """The report's form of an error that was raised: its class, `otherwise` where the type tells nothing."""
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return ErrorInfo(class_=otherwise, message=f"{where}{error.strerror or error}")
-    classes: tuple[tuple[type[OrchestrateError], str], ...] = (
-        (NetworkError, "network"),
-        (VerificationError, "verification"),
-        (EnvironmentLacksError, "environment"),
-        (InterruptedRunError, "interrupted"),
-    )
-    class_ = next((name for type_, name in classes if isinstance(error, type_)), otherwise)
-    return ErrorInfo(class_=class_, message=str(error))
+    def _waiting(self, number: int, seconds: float, tried: _Tried) -> None:
+        self._reporter.waiting(self._job.id, number, self._retry.attempts, seconds, tried.reason)
 
+    def _ending(self, tried: _Tried) -> Outcome:
+        """The outcome that the last attempt gives."""
+        result = tried.result
+        if result is None:
+            if self._halt.asked:
+                return self._outcome(status=Status.CANCELLED, error=self._halt.reason)
+            return self._outcome(status=Status.FAILED, error=tried.error)
+        metadata = _of_target(result.metadata, self._bake.target if self._bake else "")
+        seen = self._outcome(status=Status.BUILT, steps=result.steps, metadata=metadata, notes=_notes(result))
+        failure = result.failure
+        if failure is None:
+            return replace(seen, digest=_digest(metadata))
+        if result.stopped or self._halt.asked:
+            status, error = Status.CANCELLED, replace(self._halt.reason, step=failure.step)
+        else:
+            error = ErrorInfo(failure=judge(failure).failure, message=failure.message, step=failure.step)
+            status = Status.FAILED
+        return replace(seen, status=status, error=error, last_lines=result.last_lines)
 
-def internal_error(error: BaseException) -> ErrorInfo:
-    """The report's form of an exception that nobody expected."""
-    text = " ".join(str(error).split())
-    return ErrorInfo(class_="internal", message=f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    def _after(self, outcome: Outcome) -> Outcome:
+        if self._halt.asked or self._job.after is None:
+            return self._unverified(outcome)
+        if self._job.then:
+            step = StepStarted(number=0, name=self._job.then, kind=StepKind.EXPORT, steps=outcome.steps)
+            self._reporter.event(outcome.id, step)
+        try:
+            return self._job.after(outcome, stop=self._halt.stop, reporter=self._reporter)
+        except InterruptedRunError:
+            return self._unverified(outcome)
+        except (OrchestrateError, OSError) as error:
+            return replace(outcome, status=Status.FAILED, error=error_info(error))
+        except Exception as error:  # noqa: BLE001 - as in `_built`; the digest is kept
+            return self._broken(outcome, error)
 
+    def _unverified(self, outcome: Outcome) -> Outcome:
+        note = f"built as {outcome.digest}, but not verified"
+        return replace(outcome, status=Status.CANCELLED, error=self._halt.reason, notes=(*outcome.notes, note))
 
-def _ending(tried: _Tried, command: BakeCommand | None, *, halted: str) -> dict[str, Any]:
-    """The fields of the outcome that the last attempt gives."""
-    result = tried.result
-    if result is None:
-        if halted:
-            return {"status": Status.CANCELLED, "error": ErrorInfo(class_="interrupted", message=halted)}
-        return {"status": Status.FAILED, "error": tried.error}
-    metadata = _of_target(result.metadata, command.target if command else "")
-    fields: dict[str, Any] = {"steps": result.steps, "metadata": metadata, "notes": _notes(result)}
-    if result.failure is None:
-        return {**fields, "status": Status.BUILT, "digest": _digest(metadata)}
-    if result.stopped or halted:
-        error = ErrorInfo(class_="interrupted", message=halted or "stopped", step=result.failure.step)
-        return {**fields, "status": Status.CANCELLED, "error": error, "last_lines": result.last_lines}
-    kind = classify(result.failure)
-    error = ErrorInfo(class_=kind.error_class, message=result.failure.message, step=result.failure.step)
-    return {**fields, "status": Status.FAILED, "error": error, "last_lines": result.last_lines}
-
-
-def _after(after: Callable[[Outcome], Outcome], then: str, reporter: Reporter, outcome: Outcome) -> Outcome:
-    if then:
-        step = StepStarted(number=0, name=then, kind=StepKind.EXPORT, steps=outcome.steps)
-        reporter.event(outcome.id, step)
-    return after(outcome)
-
-
-def _verified(
-    after: Callable[[Outcome], Outcome],
-    outcome: Outcome,
-    *,
-    halt: Stop,
-    why_halted: Callable[[], str],
-    begun: float,
-) -> Outcome:
-    if halt.is_set():
-        return _unverified(outcome, why_halted())
-    try:
-        outcome = after(outcome)
-    except InterruptedRunError:
-        outcome = _unverified(outcome, why_halted())
-    except OrchestrateError as error:
-        outcome = replace(outcome, status=Status.FAILED, error=error_info(error, "verification"))
-    except Exception as error:  # noqa: BLE001 - as in build_variant; the digest is kept
+    def _broken(self, outcome: Outcome, error: Exception) -> Outcome:
         _log_traceback(outcome.log, error)
-        outcome = replace(outcome, status=Status.FAILED, error=internal_error(error), last_lines=_traceback(error))
-    return replace(outcome, seconds=time.monotonic() - begun)
+        return replace(outcome, status=Status.FAILED, error=internal_error(error), last_lines=_traceback(error))
 
-
-def _unverified(outcome: Outcome, why: str) -> Outcome:
-    note = f"built as {outcome.digest}, but not verified"
-    error = ErrorInfo(class_="interrupted", message=why or "stopped")
-    return replace(outcome, status=Status.CANCELLED, error=error, notes=(*outcome.notes, note))
-
-
-def _reason(tried: _Tried) -> str:
-    if tried.error is not None:
-        return tried.error.message
-    failure = tried.result.failure if tried.result is not None else None
-    if failure is None:
-        return ""
-    return f"{failure.step}: {failure.message}" if failure.step else failure.message
+    def _outcome(self, **fields: Any) -> Outcome:
+        log = self._bake.log if self._bake is not None else self._job.log
+        return Outcome(id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, **fields)
 
 
 def _of_target(metadata: Mapping[str, Any] | None, target: str) -> Mapping[str, Any] | None:

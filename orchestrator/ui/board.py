@@ -138,7 +138,7 @@ class GitHubLines(PlainLines):
         if outcome.status is not Status.FAILED or outcome.error is None:
             return
         message = f"{outcome.error.step}: {outcome.error.message}" if outcome.error.step else outcome.error.message
-        title = f"{outcome.id} failed ({outcome.error.class_})"
+        title = f"{outcome.id} failed ({outcome.error.failure})"
         block = [github.command("error", message, title=title)]
         log = self._log(outcome)
         if log:
@@ -302,7 +302,7 @@ def end_line(outcome: Outcome) -> str:
     if outcome.error is not None:
         reason = outcome.error.message.split("\n", 1)[0]
         step = f"{brief(outcome.error.step)}: " if outcome.error.step else ""
-        parts.append(f"({outcome.error.class_}) {step}{shorten(reason, _REASON, '...')}")
+        parts.append(f"({outcome.error.failure}) {step}{shorten(reason, _REASON, '...')}")
     if outcome.attempts:
         steps = f", {outcome.steps.cached}/{outcome.steps.total} steps cached" if outcome.steps.total else ""
         many = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""

@@ -112,7 +112,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
     error = outcome.error
     step = f" at {shorten(clean(error.step), 160, '...')}" if error.step else ""
     first, *more = error.message.splitlines() or [""]
-    lines = [f"{outcome.id}: {outcome.status.value} ({error.class_}){step}: {clean(first)}"]
+    lines = [f"{outcome.id}: {outcome.status.value} ({error.failure}){step}: {clean(first)}"]
     lines += [f"    {clean(line)}" for line in more]
     if outcome.status is Status.FAILED:
         lines += [f"  | {shorten(clean(line), 400, '...')}" for line in outcome.last_lines[-SHOWN_LINES:]]

@@ -83,7 +83,7 @@ def _failure(outcome: Outcome) -> str:
     error = outcome.error
     first, *more = error.message.splitlines() or [""]
     step = f" at {_code(shorten(clean(error.step), 160, '…'))}" if error.step else ""
-    text = f"**{_text(outcome.id)}** {outcome.status.value} ({error.class_}){step}: {_text(first)}\n\n"
+    text = f"**{_text(outcome.id)}** {outcome.status.value} ({error.failure}){step}: {_text(first)}\n\n"
     last = outcome.last_lines[-SHOWN_LINES:] if outcome.status is Status.FAILED else ()
     body = [clean(line) for line in more] + [shorten(clean(line), 400, "…") for line in last]
     if body:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_no_answer_ends_the_whole_family(tmp_path: Path) -> None:
 
 def test_a_wish_to_stop_ends_the_whole_family(tmp_path: Path) -> None:
     note = tmp_path / "numbers"
-    stop = threading.Event()
+    stop = process.Stop()
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
     with process.stoppable(stop), pytest.raises(InterruptedRunError):
@@ -84,8 +85,20 @@ def test_a_wish_to_stop_ends_the_whole_family(tmp_path: Path) -> None:
     assert process.run(("true",)).ok  # outside, the wish counts no more
 
 
+def test_a_thread_sees_the_stop_only_when_it_is_carried(tmp_path: Path) -> None:
+    stop = process.Stop()
+    stop.set()
+    with process.stoppable(stop), ThreadPoolExecutor(max_workers=2) as pool:
+        carried = [pool.submit(process.carried(process.run), ("sleep", "60"), timeout=30) for _ in range(2)]
+        assert pool.submit(process.run, ("true",)).result().ok
+        for future in carried:
+            with pytest.raises(InterruptedRunError):
+                future.result()
+    assert not process.carried(process.asked_to_stop)()
+
+
 def test_while_nobody_wishes_to_stop_all_is_as_ever() -> None:
-    with process.stoppable(threading.Event()):
+    with process.stoppable(process.Stop()):
         assert process.run(("cat",), stdin="x" * 100_000).stdout == "x" * 100_000
         with pytest.raises(EnvironmentLacksError, match="no answer within"):
             process.run(("sleep", "60"), timeout=0.3)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.bake.events import LogLine, PlainLine, StepKind, StepStarted
-from orchestrator.bake.process import BakeCommand, BakeResult, Stop, bake_argv, run_bake
+from orchestrator.bake.process import BakeCommand, BakeResult, bake_argv, run_bake
 from orchestrator.errors import EnvironmentLacksError
-from orchestrator.process import run
+from orchestrator.process import Stop, run
 from tests.support.base import write_rootfs
 
 if TYPE_CHECKING:
@@ -331,4 +331,4 @@ def test_the_log_is_written_while_it_happens(tmp_path: Path) -> None:
     seen: list[bool] = []
     follow(command, on_event=lambda _: seen.append("first\n" in command.log.read_text()))
     assert seen == [True]
-    assert command.log.stat().st_mode & 0o777 == 0o644
+    assert command.log.stat().st_mode & 0o777 == 0o600

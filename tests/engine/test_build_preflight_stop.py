@@ -6,18 +6,20 @@ import contextlib
 import time
 import uuid
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from orchestrator.bake.process import BakeCommand, Stop
 from orchestrator.errors import InterruptedRunError
 from orchestrator.image.layers.parallel import Layer, scan_layers
 from orchestrator.image.layers.store import LayerStore
-from orchestrator.process import run, stoppable
+from orchestrator.process import Stop, run, stoppable
 from orchestrator.runs.outcome import Status
-from orchestrator.runs.reporter import Silent
 from orchestrator.runs.scheduler import Job, build_all
+from tests.unit.runs.support import Silent
+
+if TYPE_CHECKING:
+    from orchestrator.bake.process import BakeCommand
 
 MARK = "ORCHESTRATE_TEST_MARK"
 
@@ -40,7 +42,7 @@ def test_a_stop_ends_what_a_preflight_runs() -> None:
         run(["sleep", "60"], env={MARK: mark})
         raise AssertionError("it was not stopped")
 
-    (outcome,) = build_all([Job(id="a", prepare=prepare)], parallel=1, fail_fast=False, reporter=Silent(), stop=stop)
+    (outcome,) = build_all([Job(id="a", prepare=prepare)], reporter=Silent(), stop=stop)
     assert time.monotonic() - started < 5
     assert outcome.status is Status.CANCELLED
     assert outcome.error is not None

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.bake.process import BakeCommand, Stop
+from orchestrator.bake.process import BakeCommand
+from orchestrator.process import Stop
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
-from orchestrator.runs.reporter import Silent
 from orchestrator.runs.retry import RetryPolicy
-from orchestrator.runs.scheduler import Job, build_all
+from orchestrator.runs.scheduler import Job, Memory, build_all
+from orchestrator.runs.wishes import Limits
 from tests.support.base import write_rootfs
 from tests.support.engine import ROOT, remove_images
 from tests.support.faults import Fault
+from tests.unit.runs.support import Silent
 
 if TYPE_CHECKING:
     from tests.support.engine import MakeFaulty, Registry
@@ -52,7 +54,6 @@ def job(folder: Path, target: str) -> Job:
         bake_json=(folder / "bake.json").read_text(),
         target=target,
         cwd=folder,
-        env={},
         log=folder / "state" / f"{target}.log",
         metadata=folder / "state" / f"{target}.json",
     )
@@ -70,14 +71,8 @@ def project(folder: Path, **targets: dict[str, Any]) -> None:
 
 
 def build(folder: Path, *targets: str, **options: Any) -> list[Outcome]:
-    settings: dict[str, Any] = {
-        "parallel": 2,
-        "fail_fast": False,
-        "reporter": Silent(),
-        "stop": Stop(),
-        "policy": SOON,
-        **options,
-    }
+    limits = Limits(parallel=2, fail_fast=options.pop("fail_fast", False))
+    settings: dict[str, Any] = {"reporter": Silent(), "stop": Stop(), "retry": SOON, "limits": limits, **options}
     return build_all([job(folder, target) for target in targets], **settings)
 
 
@@ -93,7 +88,7 @@ def test_of_two_at_once_one_fails_and_the_other_is_pushed(registry: Registry, tm
     assert registry.digest(tmp_image.partition("/")[2], "good") == good.digest
     assert registry.tags(tmp_image.partition("/")[2]) == ["good"]
     assert bad.error is not None
-    assert (bad.error.class_, bad.error.message, bad.attempts) == ("run", "exit code: 9", 1)
+    assert (bad.error.failure, bad.error.message, bad.attempts) == ("run", "exit code: 9", 1)
     assert bad.error.step == "[bad 1/1] RUN echo 503 Service Unavailable; exit 9"
     assert bad.last_lines == ("503 Service Unavailable",)
     assert exit_code([good, bad]) == 1
@@ -150,9 +145,9 @@ def test_a_registry_that_stays_busy(
 ) -> None:
     proxy = faulty_registry(Fault(path="/", status=503, times=-1))
     from_proxy(tmp_path, proxy.address, tmp_image.partition("/")[2])
-    (outcome,) = build(tmp_path, "v", policy=RetryPolicy(attempts=2, initial=0.1, jitter=0.1))
+    (outcome,) = build(tmp_path, "v", retry=RetryPolicy(attempts=2, initial=0.1, jitter=0.1))
     assert outcome.error is not None
-    assert (outcome.status, outcome.attempts, outcome.error.class_) == (Status.FAILED, 2, "network")
+    assert (outcome.status, outcome.attempts, outcome.error.failure) == (Status.FAILED, 2, "network")
     assert "503 Service Unavailable" in outcome.error.message
     assert exit_code([outcome]) == 6
 
@@ -165,7 +160,7 @@ def test_a_registry_that_refuses_is_asked_once(
     from_proxy(tmp_path, proxy.address, tmp_image.partition("/")[2])
     (outcome,) = build(tmp_path, "v")
     assert outcome.error is not None
-    assert (outcome.status, outcome.attempts, outcome.error.class_) == (Status.FAILED, 1, class_)
+    assert (outcome.status, outcome.attempts, outcome.error.failure) == (Status.FAILED, 1, class_)
     assert "\n" not in outcome.error.message
     assert ("not found" if status == 404 else str(status)) in outcome.error.message
     assert exit_code([outcome]) == 1
@@ -181,7 +176,7 @@ def test_a_push_that_is_refused(faulty_registry: MakeFaulty, tmp_image: str, tmp
     finally:
         remove_images(tag)
     assert outcome.error is not None
-    assert (outcome.attempts, outcome.error.class_, outcome.digest) == (1, "auth", None), outcome
+    assert (outcome.attempts, outcome.error.failure, outcome.digest) == (1, "auth", None), outcome
     assert outcome.error.step == "exporting to image"
     assert proxy.count(method="PUT", path="/manifests/", status=403) == 1
 
@@ -190,8 +185,9 @@ def test_what_was_built_is_skipped_on_resume(tmp_image: str, tmp_path: Path) -> 
     push = {"tags": [f"{tmp_image}:a"], "output": ["type=registry"]}
     project(tmp_path, a={"do": "RUN echo a", **push}, b={"do": "RUN false"})
     journal = Journal(tmp_path / "state" / "journal.jsonl")
-    first = build(tmp_path, "a", "b", journal=journal, disk=tmp_path)
-    again = build(tmp_path, "a", "b", journal=Journal(tmp_path / "state" / "journal.jsonl"), resume=True)
+    first = build(tmp_path, "a", "b", memory=Memory(journal=journal, disk=tmp_path))
+    kept = Memory(journal=Journal(tmp_path / "state" / "journal.jsonl"), resume=True)
+    again = build(tmp_path, "a", "b", memory=kept)
     assert [outcome.status for outcome in again] == [Status.SKIPPED, Status.FAILED]
     assert again[0].digest == first[0].digest is not None
 

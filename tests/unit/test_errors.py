@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from orchestrator import errors
-from orchestrator.errors import MatrixError, OrchestrateError, Problem, did_you_mean
+from orchestrator.errors import FailureClass, MatrixError, OrchestrateError, Problem, did_you_mean
 
 
 def test_the_exit_codes_are_the_contract() -> None:
@@ -15,7 +18,6 @@ def test_the_exit_codes_are_the_contract() -> None:
         if isinstance(value, type) and issubclass(value, OrchestrateError) and value is not OrchestrateError
     }
     assert found == {
-        "BuildError": 1,
         "MatrixError": 2,
         "UsageError": 2,
         "DriftError": 3,
@@ -24,6 +26,40 @@ def test_the_exit_codes_are_the_contract() -> None:
         "NetworkError": 6,
         "InterruptedRunError": 130,
     }
+
+
+def test_one_table_gives_every_failure_its_word_and_its_code() -> None:
+    assert {member.value: member.exit_code for member in FailureClass} == {
+        "run": 1,
+        "network": 6,
+        "auth": 1,
+        "not-found": 1,
+        "disk": 5,
+        "matrix": 2,
+        "usage": 2,
+        "arrived": 2,
+        "drift": 3,
+        "verification": 4,
+        "cancelled": 1,
+        "interrupted": 130,
+        "environment": 5,
+        "internal": 1,
+    }
+    assert [member for member in FailureClass if member.retried] == [FailureClass.NETWORK]
+    assert all(len(member.words.split()) >= 3 for member in FailureClass)
+    assert FailureClass("not-found") is FailureClass.NOT_FOUND
+    assert f"{FailureClass.NOT_FOUND}" == "not-found"
+
+
+def test_an_error_has_the_code_of_its_class() -> None:
+    class SpecialError(MatrixError, failure=FailureClass.ARRIVED):
+        pass
+
+    class ChildError(SpecialError):
+        pass
+
+    assert (ChildError.failure, ChildError.exit_code) == (FailureClass.ARRIVED, 2)
+    assert (MatrixError.failure, OrchestrateError.failure) == (FailureClass.MATRIX, FailureClass.INTERNAL)
 
 
 @pytest.mark.parametrize(
@@ -58,3 +94,10 @@ def test_an_error_reads_as_message_problems_hint() -> None:
 )
 def test_suggestions(word: str, known: list[str], said: str) -> None:
     assert did_you_mean(word, known) == said
+
+
+def test_the_documented_classes_are_the_table() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "build.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (\d+) \|", text, re.MULTILINE))
+    of_commands = {FailureClass.USAGE, FailureClass.DRIFT}  # never the end of a variant
+    assert rows == {member.value: str(member.exit_code) for member in FailureClass if member not in of_commands}

@@ -117,7 +117,7 @@ def scan_layers(
 
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
     try:
-        for future in [pool.submit(work, index) for index in missing]:
+        for future in [pool.submit(process.carried(work), index) for index in missing]:
             while not wait([future], timeout=_POLL).done:
                 if process.asked_to_stop():
                     raise InterruptedRunError("stopped")

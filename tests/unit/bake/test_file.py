@@ -64,7 +64,8 @@ def test_a_push_of_the_example() -> None:
         (Output(), "type=cacheonly"),
         (Output(push=True), "type=image,name=acme/app,push-by-digest=true,name-canonical=true,push=true"),
         (Output(load=True), "type=docker"),
-        (Output(directory=Path("/out")), "type=oci,dest=/out/app-cu130-amd64.tar"),
+        (Output(directory=Path("/out")), "type=oci,dest=/out/app-cu130-amd64.tar.part"),
+        (Output(directory=Path('/a,b"c')), 'type=oci,"dest=/a,b""c/app-cu130-amd64.tar.part"'),
     ],
 )
 def test_outputs_of_a_variant_without_tags(output: Output, expected: str) -> None:

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.bake.events import Event, LogLine, StepDone, StepFailed, StepKind, Steps, StepStarted, StepWarning
+from orchestrator.bake.events import (
+    Event,
+    LogLine,
+    PlainLine,
+    StepDone,
+    StepFailed,
+    StepKind,
+    Steps,
+    StepStarted,
+    StepWarning,
+)
 from orchestrator.bake.log import LogFile, render
 from orchestrator.bake.progress import LINE_LIMIT, TAIL_LINES, Progress, one_line
 
@@ -190,7 +200,36 @@ def test_credentials_in_urls_never_come_out() -> None:
     )
     said = [*(line for event in events for line in render(event)), *progress.last_lines(), str(progress.failure(1))]
     assert "hunter2" not in "\n".join(said)
-    assert any("***@example.org" in line for line in said)
+    assert any("https://example.org/x" in line for line in said)
+
+
+TOKEN = "https://ghp_SECRETTOKEN@127.0.0.1:9/n.git"
+
+
+def test_a_token_is_in_no_event_and_in_no_log(tmp_path: Path) -> None:
+    long = "x" * (LINE_LIMIT - 20)  # the line is cut in the middle of the token
+    progress, events = play(
+        vertex("a", f"[internal] load git source {TOKEN}", started=T0),
+        output("a", f"{long} {TOKEN}\n{TOKEN}\n".encode()),
+        output("a", f"{long} {TOKEN}".encode()),  # and no end of the line comes
+        f"ERROR: failed to solve: {TOKEN}: no".encode(),
+        vertex("a", f"[internal] load git source {TOKEN}", started=T0, completed=T1, error=f"fetch {TOKEN}: no"),
+    )
+    path = tmp_path / "v.log"
+    with LogFile(path) as log:
+        log.begin("v", ["docker", "buildx", "bake", "--set", f"a.contexts.r={TOKEN}"])
+        for event in events:
+            log.write(event)
+        log.write(PlainLine(text=TOKEN))  # of whoever forgot
+        log.note(TOKEN)
+        log.end(1, stopped=False)
+    failure = progress.failure(1)
+    assert failure is not None
+    said = f"{events}{progress.last_lines()}{failure}{path.read_text()}"
+    assert "SECRET" not in said
+    assert "ghp_" not in said
+    assert failure.step == "[internal] load git source https://127.0.0.1:9/n.git"
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 
 from orchestrator.cli import app
 from orchestrator.errors import (
-    BuildError,
     DriftError,
     EnvironmentLacksError,
     MatrixError,
@@ -38,7 +37,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (BuildError("one"), 1, "error: one\n"),
+        (OrchestrateError("one"), 1, "error: one\n"),
         (MatrixError("two", hint="do x"), 2, "error: two\nhint: do x\n"),
         (UsageError("two"), 2, "error: two\n"),
         (DriftError("", problems=[Problem(what="a", file="f", line=1)]), 3, "f:1: a\n"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.bake.events import Event
+    from orchestrator.process import Stop
     from orchestrator.runs.outcome import Outcome
+    from orchestrator.runs.variant import Job
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -27,7 +29,6 @@ def command(variant: str, folder: Path = Path("/dev/null/nowhere")) -> BakeComma
         bake_json="{}",
         target=variant,
         cwd=folder,
-        env={},
         log=folder / f"{variant}.log",
         metadata=folder / f"{variant}.json",
     )
@@ -46,30 +47,58 @@ def failed(message: str, *, kind: StepKind = StepKind.METADATA) -> BakeResult:
     return BakeResult(returncode=1, failure=failure(message, kind=kind), last_lines=("last words",))
 
 
+@dataclass(frozen=True)
+class FakeBake:
+    """A bake that gives what `Bakes` says instead of starting a process."""
+
+    command: BakeCommand
+    bakes: Bakes
+
+    @property
+    def target(self) -> str:
+        return self.command.target
+
+    @property
+    def log(self) -> Path:
+        return self.command.log
+
+    def run(
+        self,
+        *,
+        on_event: Callable[[Event], None],  # noqa: ARG002 - the shape of a bake
+        stop: Stop,
+        terminate_after: float,  # noqa: ARG002 - the shape of a bake
+    ) -> BakeResult:
+        return self.bakes.give(self.command.id, stop)
+
+
 @dataclass
 class Bakes:
-    """Stands where `run_bake` stands: gives each variant's results in turn, and remembers what was asked."""
+    """Gives each variant's results in turn, and remembers what was asked."""
 
-    results: dict[str, list[BakeResult | Callable[[threading.Event], BakeResult]]] = field(default_factory=dict)
+    results: dict[str, list[BakeResult | Callable[[Stop], BakeResult]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def __call__(
-        self,
-        command: BakeCommand,
-        *,
-        on_event: Callable[[Event], None],  # noqa: ARG002 - run_bake's shape
-        stop: threading.Event,
-        terminate_after: float,  # noqa: ARG002 - run_bake's shape
-    ) -> BakeResult:
+    def of(self, job: Job) -> Job:
+        """The job with a bake of ours in the place of its command."""
+
+        def prepare() -> FakeBake:
+            command = job.prepare()
+            assert isinstance(command, BakeCommand)
+            return FakeBake(command=command, bakes=self)
+
+        return replace(job, prepare=prepare)
+
+    def give(self, variant: str, stop: Stop) -> BakeResult:
         with self._lock:
-            self.asked.append(command.id)
+            self.asked.append(variant)
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
-            results = self.results.get(command.id)
-            result = results.pop(0) if results else built(command.id)
+            results = self.results.get(variant)
+            result = results.pop(0) if results else built(variant)
         try:
             return result if isinstance(result, BakeResult) else result(stop)
         finally:
@@ -93,7 +122,26 @@ class Heard:
         self.said.append(("event", variant, event))
 
     def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
-        self.said.append(("waiting", variant, number, of, seconds >= 2, reason))
+        self.said.append(("waiting", variant, number, of, seconds > 0, reason))
 
     def finished(self, outcome: Outcome) -> None:
         self.said.append(("finished", outcome.id, outcome.status))
+
+
+class Silent:
+    """A reporter that shows nothing."""
+
+    def started(self, variant: str) -> None:
+        """See Reporter."""
+
+    def attempt(self, variant: str, number: int, of: int) -> None:
+        """See Reporter."""
+
+    def event(self, variant: str, event: Event) -> None:
+        """See Reporter."""
+
+    def waiting(self, variant: str, number: int, of: int, seconds: float, reason: str) -> None:
+        """See Reporter."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """See Reporter."""

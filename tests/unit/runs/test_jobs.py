@@ -1,4 +1,4 @@
-"""What jobs are made of that needs no engine: the swap of a local cache, and what the report says of a variant."""
+"""What jobs are made of that needs no engine: the swap of a local cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.runs import jobs
-from tests.unit.matrix.support import EXAMPLE, planned
 
 if TYPE_CHECKING:
     import pytest
@@ -18,7 +17,7 @@ def _tree(path: Path, content: str) -> None:
 
 
 def swap(new: Path, final: Path) -> None:
-    jobs._swap(new, final)
+    jobs.swap_cache(new, final)
 
 
 def test_a_new_cache_takes_the_place_of_the_old(tmp_path: Path) -> None:
@@ -62,13 +61,3 @@ def test_a_swap_that_fails_keeps_the_old_cache(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "rename", failing)
     swap(new, final)
     assert (final / "index.json").read_text() == "1"
-
-
-def test_the_report_says_what_was_promised() -> None:
-    info = jobs.infos(planned(EXAMPLE))[0]
-    assert (info.id, info.target, info.cuda, info.platform) == (
-        "openai-cu129-amd64-python3-12", "openai", "12.9", "linux/amd64"
-    )  # fmt: skip
-    assert "11.0" in info.requested
-    assert "11.0" not in info.effective
-    assert info.dropped == [("11.0", "sm_110 needs CUDA 13.0 or later; CUDA 12.8/12.9 name the same GPU 10.1")]

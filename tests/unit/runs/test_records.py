@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.bake.events import Steps
-from orchestrator.errors import EnvironmentLacksError
+from orchestrator.errors import EnvironmentLacksError, FailureClass
 from orchestrator.runs.disk import HOPELESS, check_disk, free_bytes, human
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, exit_code
-from orchestrator.runs.report import VariantInfo, report, write_report
+from orchestrator.runs.report import report, write_report
 from orchestrator.runs.signals import stop_on_signals
+from tests.unit.matrix.support import planned
 from tests.unit.runs.support import DIGEST
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ GIB = 1 << 30
 BUILT = Outcome(id="a", status=Status.BUILT, digest=DIGEST, tags=("r:a",), attempts=2, seconds=1.23456)
 
 
-def failed(class_: str) -> Outcome:
-    return Outcome(id=class_, status=Status.FAILED, error=ErrorInfo(class_=class_, message="no"))
+def failed(name: str) -> Outcome:
+    return Outcome(id=name, status=Status.FAILED, error=ErrorInfo(failure=FailureClass(name), message="no"))
 
 
 def test_the_journal_remembers_the_last_outcome_of_the_same_inputs(tmp_path: Path) -> None:
@@ -116,24 +118,27 @@ def test_sizes(size: int, text: str) -> None:
     assert human(size) == text
 
 
+MATRIX = """\
+version: 1
+image: registry.lan/app
+bake: {files: [docker-bake.json], targets: [openai]}
+arch_lists: {release: 9.0 11.0}
+cuda: {"12.9": {version: 12.9.1}, "13.0": {version: 13.0.2}}
+platforms: {linux/amd64: {}}
+variants: {arch_list: release, tags: ["{image}:{cuda.short}"]}
+"""
+
+
 def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
-    info = VariantInfo(
-        id="a",
-        target="openai",
-        cuda="12.9",
-        platform="linux/amd64",
-        requested=["9.0", "11.0"],
-        effective=["9.0"],
-        dropped=[("11.0", "needs CUDA 13.0")],
-    )
-    other = VariantInfo(id="b", target="openai", cuda="13.0", platform="linux/arm64")
+    variants = planned(MATRIX).variants
+    first, other = (replace(variant, id=name) for variant, name in zip(variants, "ab", strict=True))
     outcomes = [
         Outcome(
             id="b",
             status=Status.FAILED,
             attempts=1,
             log=tmp_path / "b.log",
-            error=ErrorInfo(class_="run", message="exit code: 1", step="[b 1/1] RUN false"),
+            error=ErrorInfo(failure=FailureClass.RUN, message="exit code: 1", step="[b 1/1] RUN false"),
         ),
         Outcome(
             id="a",
@@ -146,7 +151,7 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
             notes=("clipped",),
         ),
     ]
-    content = report([info, other], outcomes, started=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
+    content = report([first, other], outcomes, started=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
     path = tmp_path / "out" / "report.json"
     write_report(path, content)
     assert json.loads(path.read_text()) == {
@@ -161,7 +166,12 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
                 "archs": {
                     "requested": ["9.0", "11.0"],
                     "effective": ["9.0"],
-                    "dropped": [{"arch": "11.0", "why": "needs CUDA 13.0"}],
+                    "dropped": [
+                        {
+                            "arch": "11.0",
+                            "why": "sm_110 needs CUDA 13.0 or later; CUDA 12.8/12.9 name the same GPU 10.1",
+                        }
+                    ],
                 },
                 "status": "built",
                 "digest": DIGEST,
@@ -177,8 +187,8 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
                 "id": "b",
                 "target": "openai",
                 "cuda": "13.0",
-                "platform": "linux/arm64",
-                "archs": {"requested": [], "effective": [], "dropped": []},
+                "platform": "linux/amd64",
+                "archs": {"requested": ["9.0", "11.0"], "effective": ["9.0", "11.0"], "dropped": []},
                 "status": "failed",
                 "digest": None,
                 "tags": [],
@@ -214,6 +224,8 @@ SKIPPED = Outcome(id="s", status=Status.SKIPPED)
         ([BUILT, SKIPPED], 0),
         ([BUILT, failed("run")], 1),
         ([failed("auth")], 1),
+        ([failed("cancelled")], 1),
+        ([failed("matrix")], 2),
         ([failed("internal")], 1),
         ([failed("arrived"), failed("arrived"), CANCELLED], 2),
         ([failed("verification")], 4),

@@ -6,102 +6,169 @@ import threading
 
 import pytest
 
-from orchestrator.bake.events import StepKind
-from orchestrator.runs.outcome import ERROR_CLASSES
-from orchestrator.runs.retry import Kind, RetryPolicy, attempts, classify
+from orchestrator.bake.events import StepKind, step_kind
+from orchestrator.errors import FailureClass as F  # stands in every line of the table
+from orchestrator.process import Stop
+from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
 from tests.unit.runs.support import failure
 
 HEAD = "unexpected status from HEAD request to http://127.0.0.1:5000/v2/bp/x/manifests/503:"
 PUSH = "failed to push 127.0.0.1:5000/bp/x:1:"
 
 # (kind of the failed step, its error as BuildKit 0.25/buildx 0.29 wrote it, what buildx said, judgement)
+AGAIN = Judgement(failure=F.NETWORK, again=True)
+OTHER = Judgement(failure=F.RUN)
+
 TABLE = [
     # What the network and registries do for a while.
-    (StepKind.METADATA, f"{HEAD} 503 Service Unavailable", "", Kind.TRANSIENT),
-    (StepKind.METADATA, f"{HEAD} 500 Internal Server Error", "", Kind.TRANSIENT),
-    (StepKind.METADATA, f"{HEAD} 429 Too Many Requests", "", Kind.TRANSIENT),
-    (StepKind.METADATA, f"{HEAD} 408 Request Timeout", "", Kind.TRANSIENT),
-    (StepKind.METADATA, f"{HEAD} 425 Too Early", "", Kind.TRANSIENT),
-    (StepKind.METADATA, 'failed to do request: Head "https://r/v2/": EOF', "", Kind.TRANSIENT),
-    (StepKind.METADATA, "failed to do request: read: connection reset by peer", "", Kind.TRANSIENT),
-    (StepKind.METADATA, "dial tcp: lookup ghcr.io: i/o timeout", "", Kind.TRANSIENT),
-    (StepKind.METADATA, "net/http: TLS handshake timeout", "", Kind.TRANSIENT),
-    (StepKind.METADATA, "failed to resolve: context deadline exceeded", "", Kind.TRANSIENT),
+    (StepKind.METADATA, f"{HEAD} 503 Service Unavailable", "", AGAIN),
+    (StepKind.METADATA, f"{HEAD} 500 Internal Server Error", "", AGAIN),
+    (StepKind.METADATA, f"{HEAD} 429 Too Many Requests", "", AGAIN),
+    (StepKind.METADATA, f"{HEAD} 408 Request Timeout", "", AGAIN),
+    (StepKind.METADATA, f"{HEAD} 425 Too Early", "", AGAIN),
+    (StepKind.METADATA, 'failed to do request: Head "https://r/v2/": EOF', "", AGAIN),
+    (StepKind.METADATA, "failed to do request: read: connection reset by peer", "", AGAIN),
+    (StepKind.METADATA, "dial tcp: lookup ghcr.io: i/o timeout", "", AGAIN),
+    (StepKind.METADATA, "net/http: TLS handshake timeout", "", AGAIN),
+    (StepKind.METADATA, "failed to resolve: context deadline exceeded", "", AGAIN),
     (
         StepKind.AUTH,
         "failed to fetch anonymous token: dial tcp 127.0.0.1:1: connect: connection refused",
         "",
-        Kind.TRANSIENT,
+        AGAIN,
     ),
-    (StepKind.BASE, "toomanyrequests: You have reached your pull rate limit", "", Kind.TRANSIENT),
-    (StepKind.EXPORT, f"{PUSH} unavailable: not now", "", Kind.TRANSIENT),
-    (StepKind.EXPORT, f"{PUSH} unavailable", "", Kind.TRANSIENT),
-    (StepKind.EXPORT, f"{PUSH} unknown: unknown error", "", Kind.TRANSIENT),
-    (StepKind.EXPORT, f"{PUSH} write tcp 1->2: use of closed network connection", "", Kind.TRANSIENT),
-    (StepKind.CACHE_EXPORT, f"error writing layer blob: {HEAD} 502 Bad Gateway", "", Kind.TRANSIENT),
+    (StepKind.BASE, "toomanyrequests: You have reached your pull rate limit", "", AGAIN),
+    (StepKind.EXPORT, f"{PUSH} unavailable: not now", "", AGAIN),
+    (StepKind.EXPORT, f"{PUSH} unavailable", "", AGAIN),
+    (StepKind.EXPORT, f"{PUSH} unknown: unknown error", "", AGAIN),
+    (StepKind.EXPORT, f"{PUSH} write tcp 1->2: use of closed network connection", "", AGAIN),
+    (StepKind.CACHE_EXPORT, f"error writing layer blob: {HEAD} 502 Bad Gateway", "", AGAIN),
     (
         StepKind.AUTH,
         "401 Unauthorized: failed to fetch a token: unexpected status: 503 Service Unavailable",
         "",
-        Kind.TRANSIENT,
+        AGAIN,
     ),
-    (StepKind.FETCH, "invalid response status 503", "", Kind.TRANSIENT),
-    (StepKind.CLIENT, "rpc error: code = Unavailable desc = error reading from server: EOF", "", Kind.TRANSIENT),
+    (StepKind.FETCH, "invalid response status 503", "", AGAIN),
+    (StepKind.CLIENT, "rpc error: code = Unavailable desc = error reading from server: EOF", "", AGAIN),
     # What stays as it is.
-    (StepKind.METADATA, f"{HEAD} 401 Unauthorized", "", Kind.AUTH),
-    (StepKind.METADATA, f"{HEAD} 403 Forbidden", "", Kind.AUTH),
-    (StepKind.EXPORT, f"{PUSH} unauthorized: authentication required", "", Kind.AUTH),
-    (StepKind.EXPORT, f"{PUSH} denied", "", Kind.AUTH),
-    (StepKind.EXPORT, f"{PUSH} denied: requested access to the resource is denied", "", Kind.AUTH),
+    (StepKind.METADATA, f"{HEAD} 401 Unauthorized", "", F.AUTH),
+    (StepKind.METADATA, f"{HEAD} 403 Forbidden", "", F.AUTH),
+    (StepKind.EXPORT, f"{PUSH} unauthorized: authentication required", "", F.AUTH),
+    (StepKind.EXPORT, f"{PUSH} denied", "", F.AUTH),
+    (StepKind.EXPORT, f"{PUSH} denied: requested access to the resource is denied", "", F.AUTH),
     (
         StepKind.METADATA,
         "pull access denied, repository does not exist or may require authorization: insufficient_scope",
         "",
-        Kind.AUTH,
+        F.AUTH,
     ),
-    (StepKind.METADATA, "127.0.0.1:5000/bp/none:1: not found", "", Kind.NOT_FOUND),
-    (StepKind.METADATA, "docker.io/acme/eof: timed out:503: not found", "", Kind.NOT_FOUND),
-    (StepKind.EXPORT, f"{PUSH} name unknown: repository name not known to registry", "", Kind.NOT_FOUND),
-    (StepKind.FETCH, "invalid response status 404", "", Kind.NOT_FOUND),
-    (StepKind.EXPORT, "write /var/lib/x: no space left on device", "", Kind.DISK),
-    (StepKind.BASE, "failed to extract layer: write /x: no space left on device", "", Kind.DISK),
-    (StepKind.METADATA, "tls: failed to verify certificate: x509: unknown authority", "", Kind.ENVIRONMENT),
-    (StepKind.CLIENT, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "", Kind.ENVIRONMENT),
-    (StepKind.CLIENT, "unknown flag: --progres", "", Kind.ENVIRONMENT),
-    (StepKind.CLIENT, "dockerfile parse error on line 3: unknown instruction: FOO", "", Kind.OTHER),
-    (StepKind.FILE, 'failed to calculate checksum of ref x::y: "/nothere": not found', "", Kind.OTHER),
+    (StepKind.METADATA, "127.0.0.1:5000/bp/none:1: not found", "", F.NOT_FOUND),
+    (StepKind.METADATA, "docker.io/acme/eof: timed out:503: not found", "", F.NOT_FOUND),
+    (StepKind.EXPORT, f"{PUSH} name unknown: repository name not known to registry", "", F.NOT_FOUND),
+    (StepKind.FETCH, "invalid response status 404", "", F.NOT_FOUND),
+    (StepKind.EXPORT, "write /var/lib/x: no space left on device", "", F.DISK),
+    (StepKind.BASE, "failed to extract layer: write /x: no space left on device", "", F.DISK),
+    (StepKind.METADATA, "tls: failed to verify certificate: x509: unknown authority", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, "unknown flag: --progres", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, "dockerfile parse error on line 3: unknown instruction: FOO", "", OTHER),
+    (StepKind.FILE, 'failed to calculate checksum of ref x::y: "/nothere": not found', "", OTHER),
     # A RUN, whatever it says.
-    (StepKind.RUN, "exit code: 1", "", Kind.RUN),
-    (StepKind.RUN, "exit code: 503 Service Unavailable, connection reset, EOF", "", Kind.RUN),
-    (StepKind.RUN, "exit code: 1", "ERROR: connection reset by peer", Kind.RUN),
-    (StepKind.RUN, "no space left on device", "", Kind.RUN),
+    (StepKind.RUN, "exit code: 1", "", F.RUN),
+    (StepKind.RUN, "exit code: 503 Service Unavailable, connection reset, EOF", "", F.RUN),
+    (StepKind.RUN, "exit code: 1", "ERROR: connection reset by peer", F.RUN),
+    (StepKind.RUN, "no space left on device", "", F.RUN),
     # Cancelled: by us, or because the builder went away under it.
-    (StepKind.RUN, "context canceled", "", Kind.CANCELLED),
-    (StepKind.RUN, "context canceled", "rpc error: code = Unavailable desc = error reading: EOF", Kind.TRANSIENT),
+    (StepKind.RUN, "context canceled", "", F.CANCELLED),
+    (StepKind.RUN, "context canceled", "rpc error: code = Unavailable desc = error reading: EOF", AGAIN),
 ]
 
 
 @pytest.mark.parametrize(("kind", "message", "client", "expected"), TABLE)
-def test_judgement(kind: StepKind, message: str, client: str, expected: Kind) -> None:
-    assert classify(failure(message, kind=kind, client=client)) is expected
+def test_judgement(kind: StepKind, message: str, client: str, expected: Judgement | F) -> None:
+    found = judge(failure(message, kind=kind, client=client))
+    assert found == (expected if isinstance(expected, Judgement) else Judgement(failure=expected))
 
 
-def test_every_kind_has_a_class_of_the_report() -> None:
-    assert {kind.error_class for kind in Kind} <= set(ERROR_CLASSES)
+def test_what_nobody_has_seen_gets_the_class_that_the_caller_names() -> None:
+    odd = failure("something nobody has seen", kind=StepKind.EXPORT)
+    assert judge(odd, unknown=F.NETWORK) == Judgement(failure=F.NETWORK)
+    assert judge(odd) == OTHER
+    assert judge(failure("503 Service Unavailable", kind=StepKind.RUN), unknown=F.NETWORK) == Judgement(failure=F.RUN)
 
 
-class Clock:
-    """Time that passes only when somebody waits."""
+GIT = "failed to fetch remote https://h/n.git: git stderr: fatal: unable to access 'https://h/n.git/': "
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (f"{GIT}Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server: exit status 128", AGAIN),
+        (f"{GIT}Failed to connect to github.com port 443: Connection timed out: exit status 128", AGAIN),
+        (f"{GIT}Could not resolve host: no.example: exit status 128", AGAIN),
+        (f"{GIT}Could not resolve proxy: proxy.example", AGAIN),
+        (f"{GIT}The requested URL returned error: 503", AGAIN),
+        (f"{GIT}The requested URL returned error: 429", AGAIN),
+        (f"{GIT}Empty reply from server", AGAIN),
+        (f"{GIT}OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to github.com:443", AGAIN),
+        (f"{GIT}gnutls_handshake() failed: Error in the pull function.", AGAIN),
+        (f"{GIT}GnuTLS recv error (-110): The TLS connection was non-properly terminated.", AGAIN),
+        (f"{GIT}Recv failure: Connection reset by peer", AGAIN),
+        ("error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502 fatal: expected 'packfile'", AGAIN),
+        ("error: RPC failed; HTTP 504 curl 22", AGAIN),
+        ("error: RPC failed; curl 92 HTTP/2 stream 5 was not closed cleanly: INTERNAL_ERROR (err 2)", AGAIN),
+        ("error: RPC failed; curl 18 transfer closed with outstanding read data remaining", AGAIN),
+        ("fetch-pack: unexpected disconnect while reading sideband packet fatal: early EOF", AGAIN),
+        ("fatal: the remote end hung up unexpectedly", AGAIN),
+        ("ssh: connect to host github.com port 22: Connection refused", AGAIN),
+        ("kex_exchange_identification: Connection closed by remote host", AGAIN),
+        ("ssh: Could not resolve hostname github.com: Temporary failure in name resolution", AGAIN),
+        (f"{GIT}The requested URL returned error: 403", F.AUTH),
+        (f"{GIT}The requested URL returned error: 404", F.NOT_FOUND),
+        ("fatal: Authentication failed for 'https://github.com/acme/private.git/'", F.AUTH),
+        ("fatal: could not read Username for 'https://github.com': terminal prompts disabled", F.AUTH),
+        ("git@github.com: Permission denied (publickey). fatal: Could not read from remote repository.", F.AUTH),
+        ("remote: Repository not found. fatal: repository 'https://github.com/a/b.git/' not found", F.NOT_FOUND),
+        ("fatal: couldn't find remote ref refs/heads/none", F.NOT_FOUND),
+        (f"{GIT}SSL certificate problem: self-signed certificate in certificate chain", F.ENVIRONMENT),
+        (f"{GIT}server certificate verification failed. CAfile: none CRLfile: none", F.ENVIRONMENT),
+    ],
+)
+@pytest.mark.parametrize(
+    "step",
+    [
+        "[internal] load git source https://127.0.0.1:9/n.git",
+        "[context src] https://127.0.0.1:9/n.git",
+        "[app 1/2] ADD https://127.0.0.1:9/n.git /src",
+    ],
+)
+def test_what_git_and_curl_say(step: str, message: str, expected: Judgement | F) -> None:
+    found = judge(failure(message, kind=step_kind(step), step=step))
+    assert found == (expected if isinstance(expected, Judgement) else Judgement(failure=expected))
+
+
+@pytest.mark.parametrize(
+    "name", ["[internal] load git source https://h/n.git#main", "[internal] load remote build context"]
+)
+def test_a_remote_context_is_fetched(name: str) -> None:
+    assert step_kind(name) is StepKind.FETCH
+
+
+class Clock(Stop):
+    """A stop on which waiting takes no time."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.waits: list[float] = []
 
-    def __call__(self, seconds: float) -> None:
-        self.waits.append(seconds)
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0)
+        return self.is_set()
 
 
 def made(
-    results: list[str], *, policy: RetryPolicy, stop: threading.Event | None = None, clock: Clock | None = None
+    results: list[str], *, policy: RetryPolicy, stop: Stop | None = None
 ) -> tuple[str, list[int], list[tuple[int, str]]]:
     numbers: list[int] = []
     told: list[tuple[int, str]] = []
@@ -114,9 +181,8 @@ def made(
         once,
         again=lambda text: text.startswith("again"),
         policy=policy,
-        stop=stop or threading.Event(),
+        stop=stop or Clock(),
         before_wait=lambda number, _seconds, text: told.append((number, text)),
-        sleep=clock or Clock(),
     )
     return result, numbers, told
 
@@ -141,29 +207,27 @@ def test_there_is_always_one_attempt(count: int) -> None:
 def test_waits_double_to_a_limit_with_chance_added() -> None:
     clock = Clock()
     policy = RetryPolicy(attempts=6, initial=2, maximum=10, jitter=1)
-    made(["again"] * 6, policy=policy, clock=clock)
+    made(["again"] * 6, policy=policy, stop=clock)
     for waited, least in zip(clock.waits, [2, 4, 8, 10, 10], strict=True):
         assert least <= waited <= least + 1
     other = Clock()
-    made(["again"] * 6, policy=policy, clock=other)
+    made(["again"] * 6, policy=policy, stop=other)
     assert clock.waits[:3] != other.waits[:3]
 
 
 def test_a_stop_during_the_wait_ends_it() -> None:
-    stop = threading.Event()
-
     class Stopping(Clock):
-        def __call__(self, seconds: float) -> None:
-            super().__call__(seconds)
-            stop.set()
+        def wait(self, timeout: float | None = None) -> bool:
+            self.set()
+            return super().wait(timeout)
 
     clock = Stopping()
-    assert made(["again 1", "never"], policy=RetryPolicy(), stop=stop, clock=clock)[:2] == ("again 1", [1])
+    assert made(["again 1", "never"], policy=RetryPolicy(), stop=clock)[:2] == ("again 1", [1])
     assert len(clock.waits) == 1
 
 
-def test_without_a_clock_of_its_own_the_wait_is_the_stop_events() -> None:
-    stop = threading.Event()
+def test_a_stop_ends_a_wait_that_takes_time() -> None:
+    stop = Stop()
     threading.Timer(0.05, stop.set).start()
     result = attempts(
         lambda number: f"again {number}",
@@ -187,8 +251,7 @@ def test_what_an_attempt_raises_ends_the_attempts() -> None:
             once,
             again=lambda _: True,
             policy=RetryPolicy(),
-            stop=threading.Event(),
+            stop=Clock(),
             before_wait=lambda *_: None,
-            sleep=Clock(),
         )
     assert numbers == [1]

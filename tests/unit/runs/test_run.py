@@ -6,21 +6,29 @@ import json
 import os
 import signal
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator import process
 from orchestrator.bake import preflight
+from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.file import Output
 from orchestrator.engine import buildx
+from orchestrator.engine.builders import Builder
 from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
-from orchestrator.runs import jobs, run
+from orchestrator.process import Stop
+from orchestrator.runs import header_bundle, jobs, kept, run
+from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.signals import interrupting
+from orchestrator.runs.wishes import Wishes
+from tests.unit.runs.support import DIGEST, Silent
 
 MATRIX = """\
 version: 1
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orchestrator.matrix.variants import Plan
+    from orchestrator.runs.variant import Job
 
 
 def planned(root: Path) -> Plan:
@@ -56,8 +65,14 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, Any]]:
 
 
 def key(root: Path, **options: Any) -> str:
-    (job,) = jobs.prepare(planned(root), jobs.Options(docker=("docker",), run="r", **options)).jobs
-    return job.key
+    return only_job(root, **options).key
+
+
+def only_job(root: Path, **options: Any) -> Job:
+    plan = planned(root)
+    context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r", **options)
+    (job,) = jobs.prepare(plan, context).jobs
+    return job
 
 
 def test_a_key_stands_for_all_that_goes_in(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
@@ -93,7 +108,7 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path, resolved: dict[st
 
 def test_a_preflight_that_fails_is_in_the_log(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
     resolved["app-cu130-amd64"] = {**TARGET, "dockerfile": "none"}
-    (job,) = jobs.prepare(planned(tmp_path), jobs.Options(docker=("docker",), run="r")).jobs
+    job = only_job(tmp_path)
     with pytest.raises(MatrixError) as error:
         job.prepare()
     assert job.log is not None
@@ -104,7 +119,7 @@ def test_a_run_directory_that_vanished(
     tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert resolved
-    (job,) = jobs.prepare(planned(tmp_path), jobs.Options(docker=("docker",), run="r")).jobs
+    job = only_job(tmp_path)
     found = preflight.Arrival(checked=False, why_not="remote")
     monkeypatch.setattr(preflight, "arrival", lambda *_: found)
     (tmp_path / ".orchestrate" / "runs" / "r").rmdir()
@@ -113,23 +128,134 @@ def test_a_run_directory_that_vanished(
 
 
 def test_the_place_of_the_report(tmp_path: Path) -> None:
-    run._require_writable(tmp_path / "new" / "report.json")
+    run.require_report(tmp_path / "new" / "report.json", [])
     assert list((tmp_path / "new").iterdir()) == []
-    run._require_writable(Path(os.devnull))
+    run.require_report(Path(os.devnull), [])
     with pytest.raises(UsageError, match="is a directory"):
-        run._require_writable(tmp_path)
+        run.require_report(tmp_path, [])
     (tmp_path / "file").write_text("kept")
-    run._require_writable(tmp_path / "file")
+    run.require_report(tmp_path / "file", [])
     assert (tmp_path / "file").read_text() == "kept"
     with pytest.raises(EnvironmentLacksError, match="cannot be written"):
-        run._require_writable(tmp_path / "file" / "report.json")
+        run.require_report(tmp_path / "file" / "report.json", [])
+
+
+def test_the_report_replaces_nothing_that_the_run_reads(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    (tmp_path / "matrix.yaml").write_text(MATRIX)
+    (tmp_path / "docker-bake.json").write_text("{}")
+    (tmp_path / "link.json").symlink_to("docker-bake.json")
+    for name in ("matrix.yaml", "docker-bake.json", "link.json"):
+        with pytest.raises(UsageError, match="is a file that the build reads"):
+            run.require_report(tmp_path / name, run.inputs(plan))
+    assert (tmp_path / "matrix.yaml").read_text() == MATRIX
+    run.require_report(tmp_path / "report.json", run.inputs(plan))
+
+
+def test_nothing_of_the_state_is_for_others(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
+    state = tmp_path / ".orchestrate"
+    state.mkdir(mode=0o755)  # of an earlier version
+    resolved["app-cu130-amd64"] = {**TARGET, "dockerfile": "none"}
+    job = only_job(tmp_path)
+    with pytest.raises(MatrixError):
+        job.prepare()
+    Journal(state / "journal.jsonl").add(Outcome(id="a", status=Status.BUILT), key="k")
+    Outlines(state / "outlines.json").put("k", {})
+    modes = {path.name: path.stat().st_mode & 0o777 for path in [state, *state.rglob("*")]}
+    assert modes == {
+        ".orchestrate": 0o700,
+        ".gitignore": 0o600,
+        "runs": 0o700,
+        "r": 0o700,
+        "app-cu130-amd64.log": 0o600,
+        "journal.jsonl": 0o600,
+        "outlines.json": 0o600,
+    }
+
+
+def test_a_platform_that_the_builder_lacks_fails_its_variant_after_the_arguments(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved
+    arm = Builder(name="b", driver="docker", platforms=("linux/arm64",), running=True)
+    job = only_job(tmp_path, builder=arm)
+    consumed: dict[str, str] = {}
+    monkeypatch.setattr(preflight, "arrival", lambda *_: preflight.Arrival(checked=True, consumed=consumed))
+    with pytest.raises(preflight.NotArrivedError):
+        job.prepare()
+    consumed["CUDA_VERSION"] = "13.0.2"
+    with pytest.raises(EnvironmentLacksError, match="cannot build linux/amd64"):
+        job.prepare()
+    assert only_job(tmp_path, builder=replace(arm, platforms=("linux/amd64",))).prepare().target == "app-cu130-amd64"
+
+
+def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
+    assert resolved
+    out = tmp_path / "out"
+    out.mkdir()
+    archive, part = out / "app-cu130-amd64.tar", out / "app-cu130-amd64.tar.part"
+    archive.write_text("of an earlier run")
+    job = only_job(tmp_path, output=Output(directory=out))
+    assert job.after is not None
+    assert job.discard is not None
+    assert job.present is not None
+    part.write_text("half")
+    job.discard()
+    assert (archive.read_text(), part.exists()) == ("of an earlier run", False)
+    job.discard()  # bake never began
+    part.write_text("whole")
+    outcome = job.after(Outcome(id=job.id, status=Status.BUILT, digest=DIGEST), stop=Stop(), reporter=Silent())
+    assert (archive.read_text(), part.exists(), outcome.size) == ("whole", False, 5)
+
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.add(outcome, key="k")
+    entry = Journal(tmp_path / "journal.jsonl").built(job.id, "k")
+    assert entry is not None
+    assert job.present(entry)
+    archive.write_text("")
+    assert not job.present(entry)
+    archive.unlink()
+    assert not job.present(entry)
+    assert not kept.archived(archive, 0)
+
+
+@pytest.mark.parametrize(
+    ("images", "there"),
+    [
+        ([{"Id": DIGEST, "Descriptor": {"digest": DIGEST}}], True),
+        ([{"Id": "sha256:config"}], True),  # the classic image store knows no manifest
+        ([{"Id": "sha256:other", "Descriptor": {"digest": "sha256:other"}}], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_what_the_engine_still_has(monkeypatch: pytest.MonkeyPatch, images: Any, *, there: bool) -> None:
+    def answer(argv: tuple[str, ...], **_: Any) -> process.Completed:
+        assert argv == ("docker", "image", "inspect", "r:a")
+        return process.Completed(argv=argv, returncode=int(not images), stdout=json.dumps(images), stderr="")
+
+    monkeypatch.setattr(process, "run", answer)
+    assert kept.loaded(("docker",), ["r:a"], DIGEST) is there
+    assert not kept.loaded(("docker",), [], DIGEST)
+
+
+def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetching(*_: Any, **__: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(header_bundle, "header_extras", fetching)
+    screen = run.Screen(reporter=lambda _: nullcontext(Silent()), warn=pytest.fail, tell=pytest.fail)
+    result = run.build(planned(tmp_path), Wishes(report=tmp_path / "report.json"), screen)
+    assert result.code == 130
+    (variant,) = json.loads((tmp_path / "report.json").read_text())["variants"]
+    assert (variant["status"], variant["error"]["class"], variant["attempts"]) == ("cancelled", "interrupted", 0)
 
 
 def test_a_log_that_was_never_begun_is_not_named(tmp_path: Path) -> None:
     outcome = Outcome(id="a", status=Status.CANCELLED, log=tmp_path / "a.log")
-    assert run._with_log(outcome) == replace(outcome, log=None)
+    assert run.without_missing_log(outcome) == replace(outcome, log=None)
     (tmp_path / "a.log").write_text("")
-    assert run._with_log(outcome) == outcome
+    assert run.without_missing_log(outcome) == outcome
 
 
 def test_old_runs_are_tidied(tmp_path: Path) -> None:
@@ -139,7 +265,7 @@ def test_old_runs_are_tidied(tmp_path: Path) -> None:
         (folder / "a.log").write_text("")
         if number != 1:
             os.utime(folder, (1, time.time() - 30 * 86400))
-    run._tidy(tmp_path)
+    run.tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["202601", *(f"2026{n:02d}" for n in range(5, 25))]
 
 
@@ -148,10 +274,10 @@ def test_a_local_cache_is_swapped_whole(tmp_path: Path) -> None:
     for folder, text in ((new, "new"), (final, "old")):
         folder.mkdir()
         (folder / "index.json").write_text(json.dumps(text))
-    jobs._swap(new, final)
+    jobs.swap_cache(new, final)
     assert json.loads((final / "index.json").read_text()) == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
-    jobs._swap(new, final)  # nothing was written this time
+    jobs.swap_cache(new, final)  # nothing was written this time
     assert final.is_dir()
 
 

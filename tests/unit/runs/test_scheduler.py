@@ -5,32 +5,39 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestrator.bake.events import StepKind
-from orchestrator.bake.process import BakeCommand, BakeResult, Stop
+from orchestrator.bake.preflight import NotArrivedError
+from orchestrator.bake.process import BakeCommand, BakeResult
 from orchestrator.errors import (
     EnvironmentLacksError,
+    FailureClass,
+    InterruptedRunError,
     MatrixError,
     NetworkError,
     OrchestrateError,
     VerificationError,
 )
-from orchestrator.runs import scheduler
-from orchestrator.runs.journal import Journal
-from orchestrator.runs.outcome import Outcome, Status
-from orchestrator.runs.reporter import Silent
-from orchestrator.runs.scheduler import Job, build_all
+from orchestrator.process import Stop
+from orchestrator.runs.journal import Entry, Journal
+from orchestrator.runs.outcome import Outcome, Status, exit_code
+from orchestrator.runs.retry import RetryPolicy
+from orchestrator.runs.scheduler import Job, Memory, build_all
 from orchestrator.runs.variant import CLIPPED, KILLED, STEP_DISK
-from tests.unit.runs.support import DIGEST, Bakes, Heard, built, command, failed, failure
+from orchestrator.runs.wishes import Limits
+from tests.unit.runs.support import DIGEST, Bakes, Heard, Silent, built, command, failed, failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 BUSY = "unexpected status: 503 Service Unavailable"
+SOON = RetryPolicy(initial=0.001, maximum=0.001, jitter=0)
+LIMITS = ("parallel", "fail_fast", "terminate_after_s", "grace_s")
 
 
 def job(variant: str, **fields: Any) -> Job:
@@ -38,26 +45,23 @@ def job(variant: str, **fields: Any) -> Job:
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
-    def prepare(*_: object) -> Any:
+    def prepare(*_: object, **__: object) -> Any:
         raise error
 
     return prepare
 
 
 def run(*jobs: Job, bakes: Bakes | None = None, **options: Any) -> list[Outcome]:
-    settings: dict[str, Any] = {
-        "parallel": 2,
-        "fail_fast": False,
-        "reporter": Silent(),
-        "stop": Stop(),
-        "sleep": lambda _: None,
-        "terminate_after": 0.2,
-        **options,
-    }
-    return build_all(jobs, run=bakes or Bakes(), **settings)
+    """Build with bakes of ours; what `Limits` and `Memory` hold is given by its own name."""
+    limits: dict[str, Any] = {"parallel": 2, "terminate_after_s": 0.2, "grace_s": 0.3}
+    limits |= {name: options.pop(name) for name in [*LIMITS] if name in options}
+    memory = {name: options.pop(name) for name in ("journal", "resume") if name in options}
+    settings: dict[str, Any] = {"reporter": Silent(), "stop": Stop(), "retry": SOON, **options}
+    fake = bakes or Bakes()
+    return build_all([fake.of(job) for job in jobs], limits=Limits(**limits), memory=Memory(**memory), **settings)
 
 
-def until(stop: threading.Event) -> BakeResult:
+def until(stop: Stop) -> BakeResult:
     """A bake that goes on until it is stopped, and then ends as buildx does."""
     assert stop.wait(10)
     return BakeResult(returncode=130, failure=failure("context canceled", kind=StepKind.RUN), stopped=True)
@@ -78,7 +82,7 @@ def test_nothing_to_build() -> None:
 
 @pytest.mark.parametrize("parallel", [0, 1, 3])
 def test_never_more_at_once_than_asked_for(parallel: int) -> None:
-    def slow(_: threading.Event) -> BakeResult:
+    def slow(_: Stop) -> BakeResult:
         time.sleep(0.02)
         return built("x")
 
@@ -93,7 +97,7 @@ def test_one_failure_costs_no_other() -> None:
     assert [outcome.status for outcome in outcomes] == [Status.BUILT, Status.FAILED, Status.BUILT]
     error = outcomes[1].error
     assert error is not None
-    assert (error.class_, error.message, error.step) == ("run", "exit code: 1", "step")
+    assert (error.failure, error.message, error.step) == ("run", "exit code: 1", "step")
     assert outcomes[1].last_lines == ("last words",)
     assert bakes.asked == ["a", "b", "c"]
 
@@ -108,6 +112,68 @@ def test_fail_fast_stops_those_that_run_and_starts_no_more() -> None:
     ] * 2
     assert outcomes[2].attempts == 0
     assert not stop.is_set()
+
+
+def test_after_fail_fast_an_interruption_still_bounds_the_run() -> None:
+    stop, release = Stop(), threading.Event()
+
+    def deaf(outcome: Outcome, **_: object) -> Outcome:  # a hook that looks at no stop
+        assert release.wait(30)
+        return outcome
+
+    def failing(_: Stop) -> BakeResult:
+        threading.Timer(0.3, stop.set).start()
+        return failed("exit code: 1", kind=StepKind.RUN)
+
+    def later(_: Stop) -> BakeResult:
+        time.sleep(0.2)  # until the hook of the other one has begun
+        return failing(_)
+
+    started = time.monotonic()
+    try:
+        outcomes = run(
+            job("slow", after=deaf), job("bad"), bakes=Bakes(results={"bad": [later]}), fail_fast=True, stop=stop
+        )
+        assert time.monotonic() - started < 5
+    finally:
+        release.set()
+    assert [outcome.status for outcome in outcomes] == [Status.CANCELLED, Status.FAILED]
+    assert exit_code(outcomes, interrupted=stop.is_set()) == 130
+
+
+def test_cancelled_by_another_variant_is_not_interrupted_by_the_user() -> None:
+    bakes = Bakes(results={"a": [until], "b": [failed("exit code: 1", kind=StepKind.RUN)]})
+    outcomes = run(*map(job, "abc"), bakes=bakes, fail_fast=True)
+    assert [outcome.error.failure for outcome in outcomes if outcome.error] == [
+        FailureClass.CANCELLED,
+        FailureClass.RUN,
+        FailureClass.CANCELLED,
+    ]
+
+
+def test_a_builder_that_is_lost_ends_no_run_as_interrupted() -> None:
+    lost = failed("context canceled", kind=StepKind.RUN)  # nobody asked to stop
+    (outcome,) = run(job("a"), bakes=Bakes(results={"a": [lost]}))
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.failure) == (Status.FAILED, FailureClass.CANCELLED)
+    assert exit_code([outcome]) == 1
+
+
+def test_what_a_failed_build_leaves_is_discarded() -> None:
+    gone: list[str] = []
+    jobs = [replace(job(name), discard=partial(gone.append, name)) for name in "ab"]
+    run(*jobs, bakes=Bakes(results={"b": [failed("exit code: 1", kind=StepKind.RUN)]}))
+    assert gone == ["b"]
+
+
+def test_credentials_are_in_no_outcome() -> None:
+    secret = "https://ghp_SECRET@127.0.0.1:9/n.git"
+    result = replace(failed(f"{secret}: no", kind=StepKind.RUN), last_lines=(secret,), cache_problems=(secret,))
+    (outcome,) = run(job("a"), bakes=Bakes(results={"a": [result]}))
+    (refused,) = run(job("a", prepare=raising(MatrixError(secret, hint=secret))))
+    (broken,) = run(job("a", prepare=raising(KeyError(secret))))
+    assert "ghp_SECRET" not in f"{outcome}{refused}{broken}"
+    assert "127.0.0.1:9/n.git" in f"{outcome}"
 
 
 def test_a_passing_failure_is_tried_again_and_told() -> None:
@@ -139,23 +205,24 @@ def test_a_passing_failure_is_tried_again_and_told() -> None:
 def test_how_often_and_under_which_class_a_failure_ends(result: BakeResult, tries: int, class_: str) -> None:
     (outcome,) = run(job("a"), bakes=Bakes(results={"a": [result] * 3}))
     assert outcome.error is not None
-    assert (outcome.status, outcome.attempts, outcome.error.class_) == (Status.FAILED, tries, class_)
+    assert (outcome.status, outcome.attempts, outcome.error.failure) == (Status.FAILED, tries, class_)
 
 
 @pytest.mark.parametrize(
     ("error", "class_", "tries"),
     [
-        (MatrixError("TORCH_ARCHS does not arrive"), "arrived", 1),
+        (NotArrivedError("TORCH_ARCHS does not arrive"), "arrived", 1),
+        (MatrixError("Dockerfile: not found"), "matrix", 1),
         (EnvironmentLacksError("no engine"), "environment", 1),
         (NetworkError("no route"), "network", 3),
-        (OrchestrateError("something"), "arrived", 1),
+        (OrchestrateError("something"), "internal", 1),
     ],
 )
 def test_a_failed_preflight_fails_the_variant_alone(error: OrchestrateError, class_: str, tries: int) -> None:
     bakes = Bakes()
     first, second = run(job("a", prepare=raising(error)), job("b"), bakes=bakes)
     assert first.error is not None
-    assert (first.status, first.error.class_, first.attempts) == (Status.FAILED, class_, tries)
+    assert (first.status, first.error.failure, first.attempts) == (Status.FAILED, class_, tries)
     assert first.error.message == str(error)
     assert second.status is Status.BUILT
     assert bakes.asked == ["b"]
@@ -166,24 +233,24 @@ def test_a_fault_of_ours_costs_one_variant_and_is_in_its_log(tmp_path: Path) -> 
         job("a", prepare=raising(KeyError("oops")), log=tmp_path / "logs" / "a.log"), job("b"), parallel=1
     )
     assert first.error is not None
-    assert (first.status, first.error.class_, first.error.message) == (Status.FAILED, "internal", "KeyError: 'oops'")
+    assert (first.status, first.error.failure, first.error.message) == (Status.FAILED, "internal", "KeyError: 'oops'")
     assert "Traceback" in (tmp_path / "logs" / "a.log").read_text()
     assert second.status is Status.BUILT
 
 
 def test_a_missing_docker_is_said_once_for_each_variant() -> None:
-    def missing(_: threading.Event) -> BakeResult:
+    def missing(_: Stop) -> BakeResult:
         raise EnvironmentLacksError("docker is not installed or not on PATH")
 
     (outcome,) = run(job("a"), bakes=Bakes(results={"a": [missing]}))
     assert outcome.error is not None
-    assert (outcome.status, outcome.error.class_) == (Status.FAILED, "environment")
+    assert (outcome.status, outcome.error.failure) == (Status.FAILED, "environment")
 
 
 def test_the_hook_afterwards_sees_the_outcome_and_may_fail_it() -> None:
     seen: list[Outcome] = []
 
-    def after(outcome: Outcome) -> Outcome:
+    def after(outcome: Outcome, **_: object) -> Outcome:
         seen.append(outcome)
         raise VerificationError("sm_110 is missing")
 
@@ -191,15 +258,15 @@ def test_the_hook_afterwards_sees_the_outcome_and_may_fail_it() -> None:
     first, second = run(job("a", after=after), job("b", after=after), bakes=bakes)
     assert [outcome.id for outcome in seen] == ["a"]
     assert first.error is not None
-    assert (first.status, first.error.class_, first.digest) == (Status.FAILED, "verification", DIGEST)
+    assert (first.status, first.error.failure, first.digest) == (Status.FAILED, "verification", DIGEST)
     assert second.error is not None
-    assert second.error.class_ == "run"
+    assert second.error.failure == "run"
 
 
 def test_a_hook_that_takes_time_is_told() -> None:
     heard = Heard()
-    run(replace(job("a", after=lambda outcome: outcome), then="verifying"), reporter=heard)
-    run(job("b", after=lambda outcome: outcome), reporter=heard)
+    run(replace(job("a", after=lambda outcome, **_: outcome), then="verifying"), reporter=heard)
+    run(job("b", after=lambda outcome, **_: outcome), reporter=heard)
     events = [said for said in heard.said if said[0] == "event"]
     assert [(variant, event.name) for _, variant, event in events] == [("a", "verifying")]
 
@@ -207,7 +274,7 @@ def test_a_hook_that_takes_time_is_told() -> None:
 def test_a_fault_in_the_hook_keeps_the_digest() -> None:
     (outcome,) = run(job("a", after=raising(KeyError("oops"))))
     assert outcome.error is not None
-    assert (outcome.status, outcome.error.class_, outcome.digest) == (Status.FAILED, "internal", DIGEST)
+    assert (outcome.status, outcome.error.failure, outcome.digest) == (Status.FAILED, "internal", DIGEST)
 
 
 def test_a_reporter_that_fails_harms_nothing_and_is_mentioned() -> None:
@@ -224,14 +291,14 @@ def test_a_reporter_that_fails_harms_nothing_and_is_mentioned() -> None:
 def test_a_stop_ends_what_runs_and_cancels_the_rest() -> None:
     stop = Stop()
 
-    def stopping(halt: threading.Event) -> BakeResult:
+    def stopping(halt: Stop) -> BakeResult:
         stop.set()
         return until(halt)
 
     heard = Heard()
     outcomes = run(*map(job, "abc"), bakes=Bakes(results={"a": [stopping]}), parallel=1, stop=stop, reporter=heard)
     assert [outcome.status for outcome in outcomes] == [Status.CANCELLED] * 3
-    assert {outcome.error.class_ for outcome in outcomes if outcome.error} == {"interrupted"}
+    assert {outcome.error.failure for outcome in outcomes if outcome.error} == {"interrupted"}
     assert [said[1] for said in heard.said if said[0] == "finished"] == ["a", "b", "c"]
 
 
@@ -239,12 +306,11 @@ def test_a_stop_during_the_wait_between_attempts() -> None:
     stop = Stop()
     threading.Timer(0.1, stop.set).start()
     bakes = Bakes(results={"a": [failed(BUSY), built("a")]})
-    (outcome,) = run(job("a"), bakes=bakes, stop=stop, sleep=None)
+    (outcome,) = run(job("a"), bakes=bakes, stop=stop, retry=RetryPolicy(initial=60, maximum=60))
     assert (outcome.status, bakes.asked) == (Status.CANCELLED, ["a"])
 
 
-def test_a_stop_does_not_wait_for_a_preflight_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "_GRACE", 0.1)
+def test_a_stop_does_not_wait_for_a_preflight_that_hangs() -> None:
     stop, release = Stop(), threading.Event()
 
     def hang() -> BakeCommand:
@@ -269,14 +335,14 @@ def test_no_bake_is_started_after_a_stop_during_preflight() -> None:
         time.sleep(0.2)  # longer than the run takes to notice
         return command("a")
 
-    (outcome,) = run(job("a", prepare=prepare), bakes=bakes, stop=stop, terminate_after=5)
+    (outcome,) = run(job("a", prepare=prepare), bakes=bakes, stop=stop, terminate_after_s=5)
     assert (outcome.status, outcome.attempts, bakes.asked) == (Status.CANCELLED, 1, [])
 
 
 def test_what_was_built_but_not_verified_before_a_stop_is_not_called_built() -> None:
     stop = Stop()
 
-    def last_moment(halt: threading.Event) -> BakeResult:
+    def last_moment(halt: Stop) -> BakeResult:
         stop.set()
         assert halt.wait(10)
         return built("a")
@@ -304,6 +370,31 @@ def test_resume_skips_what_was_built_from_the_same_inputs(tmp_path: Path) -> Non
     plain = Bakes()
     run(jobs[0], bakes=plain, journal=Journal(path))
     assert plain.asked == ["a"]
+
+
+def test_resume_builds_again_what_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    run(job("a", key="1"), job("b", key="1"), journal=Journal(path))
+    seen: list[str | None] = []
+
+    def present(entry: Entry) -> bool:
+        seen.append(entry.digest)
+        return entry.id == "a"
+
+    bakes = Bakes()
+    jobs = [job(name, key="1", present=present) for name in "ab"]
+    outcomes = run(*jobs, bakes=bakes, journal=Journal(path), resume=True)
+    assert [outcome.status for outcome in outcomes] == [Status.SKIPPED, Status.BUILT]
+    assert (seen, bakes.asked) == ([DIGEST, DIGEST], ["b"])
+
+
+def test_a_stop_while_a_registry_is_asked_cancels(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    run(job("a", key="1"), journal=Journal(path))
+    bakes = Bakes()
+    asking = job("a", key="1", present=raising(InterruptedRunError("stopped")))
+    (outcome,) = run(asking, bakes=bakes, journal=Journal(path), resume=True)
+    assert (outcome.status, outcome.attempts, bakes.asked) == (Status.CANCELLED, 0, [])
 
 
 def test_a_journal_that_cannot_be_written_costs_no_build(tmp_path: Path) -> None:

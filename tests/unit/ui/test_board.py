@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
+from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
 from orchestrator.ui.board import GitHubLines, LiveBoard, PlainLines, make_reporter
 
@@ -45,7 +46,7 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failed(variant: str, **fields: object) -> Outcome:
-    error = ErrorInfo(class_="run", message="exit code: 1", step="[b 1/1] RUN false")
+    error = ErrorInfo(failure=FailureClass.RUN, message="exit code: 1", step="[b 1/1] RUN false")
     outcome = Outcome(id=variant, status=Status.FAILED, attempts=1, seconds=61, error=error)
     return Outcome(**{**{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}, **fields})
 
@@ -145,7 +146,7 @@ def test_a_log_that_is_gone_is_replaced_by_the_last_lines(tmp_path: Path) -> Non
 
 def test_an_annotation_is_one_line_whatever_it_says() -> None:
     stream = Stream()
-    error = ErrorInfo(class_="run", message="100%\n::error::two")
+    error = ErrorInfo(failure=FailureClass.RUN, message="100%\n::error::two")
     GitHubLines(["b"], stream=stream).finished(failed("b,c:d", error=error))
     assert "::error title=b%2Cc%3Ad failed (run)::100%25%0A::error::two" in stream.getvalue().splitlines()
 

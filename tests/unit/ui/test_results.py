@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.results import SHOWN_LINES, failure_lines, show_results, summary
 from orchestrator.ui.text import clean, duration, short_digest, shorten
@@ -31,11 +32,11 @@ FAILED = Outcome(
     attempts=1,
     seconds=7.04,
     log=Path("state/openai-cu129-amd64.log"),
-    error=ErrorInfo(class_="run", message="exit code: 2", step="[build 3/4] RUN make [all]"),
+    error=ErrorInfo(failure=FailureClass.RUN, message="exit code: 2", step="[build 3/4] RUN make [all]"),
     last_lines=tuple(f"line {number} \x1b[31m" for number in range(40)),
 )
 CANCELLED = Outcome(
-    id="c", status=Status.CANCELLED, error=ErrorInfo(class_="interrupted", message="stopped by a signal")
+    id="c", status=Status.CANCELLED, error=ErrorInfo(failure=FailureClass.INTERRUPTED, message="stopped by a signal")
 )
 ALL = [BUILT, FAILED, CANCELLED]
 
@@ -93,7 +94,8 @@ def test_nothing_of_nothing() -> None:
 
 
 def test_a_message_of_several_lines_stays_together() -> None:
-    error = ErrorInfo(class_="arrived", message="two arguments do not arrive\nmatrix.yaml:3: A\nmatrix.yaml:4: B")
+    message = "two arguments do not arrive\nmatrix.yaml:3: A\nmatrix.yaml:4: B"
+    error = ErrorInfo(failure=FailureClass.ARRIVED, message=message)
     assert failure_lines(Outcome(id="v", status=Status.FAILED, error=error)) == [
         "v: failed (arrived): two arguments do not arrive",
         "    matrix.yaml:3: A",

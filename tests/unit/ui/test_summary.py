@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.summary import MOST, append_summary, markdown
 
@@ -24,7 +25,7 @@ BUILT = Outcome(
 
 
 def failed(**fields: Any) -> Outcome:
-    error = ErrorInfo(class_="run", message="exit code: 2", step="[b 1/1] RUN make | tee `x`")
+    error = ErrorInfo(failure=FailureClass.RUN, message="exit code: 2", step="[b 1/1] RUN make | tee `x`")
     return replace(Outcome(id="bad", status=Status.FAILED, attempts=1, seconds=3.0, error=error), **fields)
 
 
@@ -55,7 +56,7 @@ def test_output_stays_inside_its_block() -> None:
 
 
 def test_a_message_is_text() -> None:
-    error = ErrorInfo(class_="network", message="[click](http://x) <b> *x* |\nsecond line")
+    error = ErrorInfo(failure=FailureClass.NETWORK, message="[click](http://x) <b> *x* |\nsecond line")
     text = markdown([failed(error=error)])
     assert "failed (network): \\[click\\]\\(http://x\\) \\<b\\> \\*x\\* \\|\n" in text
     assert "\n```\nsecond line\n```\n" in text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from orchestrator import process
+from orchestrator.bake.file import Output
 from orchestrator.errors import (
     EnvironmentLacksError,
     InterruptedRunError,
@@ -16,12 +18,14 @@ from orchestrator.errors import (
     OrchestrateError,
     VerificationError,
 )
-from orchestrator.process import Completed
-from orchestrator.runs import features
-from orchestrator.runs.features import AfterBuild
+from orchestrator.image.verdict import verify as image_verify
+from orchestrator.process import Completed, Stop
+from orchestrator.runs import header_bundle
+from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.retry import RetryPolicy
-from tests.unit.runs.support import DIGEST
+from orchestrator.runs.tagging import Tagging
+from tests.unit.runs.support import DIGEST, Heard
 from tests.unit.runs.test_run import planned
 
 if TYPE_CHECKING:
@@ -45,20 +49,24 @@ class Answers:
         return Completed(argv=tuple(argv), returncode=1 if text else 0, stdout="", stderr=text)
 
 
-def hook(root: Path, *, verify: OrchestrateError | None = None, **fields: Any) -> Outcome:
-    """What the hook makes of a variant that was built; `verify` is what its verification raises."""
-    outcome = fields.pop("outcome", BUILT)
+def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = True, **fields: Any) -> Outcome:
+    """What follows a variant that was built; `verify` is what reading its image raises."""
+    outcome, reporter = fields.pop("outcome", BUILT), fields.pop("reporter", Heard())
+    output = Output(push=True, hold="digest" if held else "")
+    if not held:
+        output = replace(output, push=False, load=True)
     plan = planned(root)
-    policy = RetryPolicy(initial=0.001, maximum=0.001, jitter=0)
-    given = {"plan": plan, "docker": ("docker",), "stop": threading.Event(), "held": True, "policy": policy, **fields}
+    tagging = Tagging(docker=("docker",), retry=RetryPolicy(initial=0.001, maximum=0.001, jitter=0))
+    after = AfterBuild(plan=plan, output=output, tagging=tagging)
 
-    class Judged(AfterBuild):
-        def _verified(self, _variant: Any, outcome: Outcome) -> Outcome:
-            if verify is not None:
-                raise verify
-            return outcome
+    def verify_image(*_: Any, **__: Any) -> Any:
+        if verify is not None:
+            raise verify
+        return SimpleNamespace(ok=True, warnings=fields.get("warnings", ()))
 
-    return Judged(**given)(plan.variants[0], outcome)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_verify, "verify_image", verify_image)
+        return after(plan.variants[0], outcome, stop=fields.get("stop", Stop()), reporter=reporter)
 
 
 @pytest.fixture
@@ -88,7 +96,7 @@ def test_no_tag_moves_without_a_verification(
     outcome = hook(tmp_path, verify=error)
     assert tools.asked == []
     assert outcome.error is not None
-    assert (outcome.status, outcome.error.class_, outcome.error.message) == (Status.FAILED, class_, str(error))
+    assert (outcome.status, outcome.error.failure, outcome.error.message) == (Status.FAILED, class_, str(error))
     assert outcome.digest == DIGEST
     assert outcome.notes == (f"pushed as registry.lan/app@{DIGEST}; its tags were not moved",)
 
@@ -136,17 +144,47 @@ def test_a_tag_that_cannot_be_set(
         assert outcome == BUILT
         return
     assert outcome.error is not None
-    assert (outcome.status, outcome.error.class_) == (Status.FAILED, class_)
+    assert (outcome.status, outcome.error.failure) == (Status.FAILED, class_)
     assert outcome.error.message == f"verified, but its tags could not be set: {said[-1].removeprefix('ERROR: ')}"
     assert outcome.error.step == "tag registry.lan/app:x"
     assert outcome.notes == (f"pushed as registry.lan/app@{DIGEST}; its tags were not moved",)
+
+
+def test_warnings_of_the_verification_are_notes(tmp_path: Path, tools: Answers) -> None:
+    assert tools.said
+    assert hook(tmp_path, warnings=["libx.so: only PTX"]).notes == ("verification: libx.so: only PTX",)
+
+
+def test_a_wait_for_a_tag_is_told_before_it_begins(tmp_path: Path, tools: Answers) -> None:
+    tools.said = [BUSY, ""]
+    heard = Heard()
+    assert hook(tmp_path, reporter=heard) == BUILT
+    (waiting,) = heard.said
+    assert waiting[:5] == ("waiting", "app-cu130-amd64", 1, 3, True)
+    assert "503 Service Unavailable" in waiting[5]
+
+
+def test_a_stop_ends_the_wait_for_a_tag(tmp_path: Path, tools: Answers) -> None:
+    tools.said = [BUSY, "never asked"]
+    stop = Stop()
+    stop.set()
+    outcome = hook(tmp_path, stop=stop)
+    assert (outcome.status, len(tools.asked)) == (Status.FAILED, 1)
+
+
+def test_a_refusal_shows_no_credentials(tmp_path: Path, tools: Answers) -> None:
+    tools.said = ["ERROR: https://ghp_SECRET@r/v2/: 403 Forbidden"]
+    outcome = hook(tmp_path)
+    assert "ghp_SECRET" not in str(outcome)
+    assert outcome.error is not None
+    assert "https://r/v2/: 403 Forbidden" in outcome.error.message
 
 
 def test_a_fetch_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     said: list[str] = []
-    told = features._Told(said.append)
+    told = header_bundle.Told(said.append)
     told(1, 9, 500_000)
     told(2, 9, 600_000)
     now += 5

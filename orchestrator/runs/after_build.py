@@ -1,0 +1,86 @@
+"""What follows a build that succeeded: the image is verified, and only then gets its tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.file import Output, repositories
+from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info
+from orchestrator.runs.verification import verified
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.matrix.variants import Plan, Variant
+    from orchestrator.process import Stop
+    from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.tagging import Tagging
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AfterBuild:
+    """Verifies a variant that was built and sets its tags if they were held back.
+
+    Attributes:
+        plan: The plan.
+        output: Where the result is.
+        tagging: How held tags are set.
+        bundles: Variant id -> digest of the FlashInfer bundle that its image must hold.
+    """
+
+    plan: Plan
+    output: Output
+    tagging: Tagging
+    bundles: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, variant: Variant, outcome: Outcome, *, stop: Stop, reporter: Reporter) -> Outcome:
+        """Look at one variant that was built; return the outcome as it is or failed.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+        """
+        held = bool(self.output.hold)
+        if held and not outcome.digest:
+            error = ErrorInfo(
+                failure=FailureClass.INTERNAL, message="buildx gave no digest of what it pushed: no tag was set"
+            )
+            return replace(outcome, status=Status.FAILED, error=error)
+        try:
+            checked = verified(
+                variant,
+                outcome,
+                self._source(variant, outcome),
+                spec=self.plan.matrix.spec.verify,
+                bundle=self.bundles.get(variant.id, ""),
+            )
+        except InterruptedRunError:
+            raise
+        except OrchestrateError as error:
+            return self._untagged(variant, outcome, error_info(error))
+        if not held or not variant.tags or outcome.digest is None:
+            return checked
+        tags = repositories(self.plan.image, variant)
+        failure = self.tagging.set(variant.id, tags, outcome.digest, stop=stop, reporter=reporter)
+        return self._untagged(variant, checked, failure) if failure is not None else checked
+
+    def _untagged(self, variant: Variant, outcome: Outcome, error: ErrorInfo) -> Outcome:
+        """The failed outcome, with a note on where the image is whose tags were not set."""
+        failed = replace(outcome, status=Status.FAILED, error=error)
+        if not self.output.hold or not variant.tags:
+            return failed
+        note = f"pushed as {self._pushed(variant, outcome)}; its tags were not moved"
+        return replace(failed, notes=(*outcome.notes, note))
+
+    def _source(self, variant: Variant, outcome: Outcome) -> str:
+        """What to verify, as `orchestrate verify` takes it; "" where nothing was kept that can be read."""
+        if self.output.hold:
+            return self._pushed(variant, outcome)
+        archive = self.output.archive(variant.id)
+        if archive is not None:
+            return str(archive)
+        return variant.tags[0].text if self.output.load and variant.tags else ""
+
+    def _pushed(self, variant: Variant, outcome: Outcome) -> str:
+        return f"{next(iter(repositories(self.plan.image, variant)))}@{outcome.digest}"

@@ -1,0 +1,90 @@
+"""Builds without a network: what an air-gapped build leaves out, and which of its inputs are missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import process
+from orchestrator.bake.file import Extras
+from orchestrator.engine import buildx
+from orchestrator.errors import EnvironmentLacksError, Problem
+from orchestrator.reference import host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.matrix.variants import Plan
+
+
+def isolated(plan: Plan, extras: Mapping[str, Extras], registries: Sequence[str]) -> dict[str, Extras]:
+    """Return the extras of an air-gapped build: no network for any RUN, and no cache on another machine.
+
+    Args:
+        plan: The plan.
+        extras: What other features add already.
+        registries: Registry hosts that may be reached.
+    """
+    backend = plan.matrix.spec.cache.backend
+    return {
+        variant.id: replace(
+            extras.get(variant.id, Extras()),
+            network="none",
+            no_cache=backend == "gha" or (backend == "registry" and host_of(variant.cache_ref) not in registries),
+        )
+        for variant in plan.variants
+    }
+
+
+def require_inputs(
+    plan: Plan,
+    targets: Mapping[str, Mapping[str, Any]],
+    extras: Mapping[str, Extras],
+    registries: Sequence[str],
+    docker: tuple[str, ...],
+) -> None:
+    """Require that everything that an air-gapped build needs is on this machine before it starts.
+
+    Args:
+        plan: The plan.
+        targets: Variant id -> resolved bake target.
+        extras: What was added to each variant.
+        registries: Registry hosts that may be reached.
+        docker: The docker client's argv.
+
+    Raises:
+        EnvironmentLacksError: Something is missing; each problem with the command that prepares it.
+    """
+    from orchestrator.headers import airgap
+
+    known: dict[str, bool] = {}
+
+    def present(reference: str) -> bool:
+        if reference not in known:
+            known[reference] = process.run((*docker, "image", "inspect", reference), timeout=60).ok
+        return known[reference]
+
+    lines: dict[str, list[str]] = {}
+    spec = plan.matrix.spec.headers
+    for variant in plan.variants:
+        target = targets[variant.id]
+        text, why = buildx.dockerfile(plan.matrix.root, target)
+        if text is None:
+            lines.setdefault(f"Dockerfile: {why}", []).append(variant.id)
+            continue
+        digest = extras[variant.id].args.get(spec.digest_arg, "") if spec is not None else ""
+        place = str(target.get("dockerfile") or "Dockerfile")
+        found = airgap.needs(
+            target, text, root=plan.matrix.root, place=place, image_present=present, registries=registries,
+            bundle=digest, bundle_wanted=variant.headers,
+        )  # fmt: skip
+        for need in airgap.missing(found):
+            cure = f"; {need.cure}" if need.cure else ""
+            lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)
+    if lines:
+        problems = [Problem(what=f"{line} [{', '.join(ids)}]") for line, ids in lines.items()]
+        raise EnvironmentLacksError(
+            f"--air-gapped: {len(problems)} input{'s are' if len(problems) > 1 else ' is'} missing",
+            problems=problems,
+            hint="prepare them where there is a network; docs/air-gapped.md shows every step",
+        )

@@ -1,0 +1,86 @@
+"""Points the tags of a variant at the digest that was pushed and verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator import process
+from orchestrator.bake.events import StepKind
+from orchestrator.bake.progress import Failure, one_line
+from orchestrator.engine import buildx
+from orchestrator.errors import FailureClass
+from orchestrator.runs.outcome import ErrorInfo
+from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from orchestrator.process import Stop
+    from orchestrator.runs.reporter import Reporter
+
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tagging:
+    """How tags are set.
+
+    Attributes:
+        docker: The docker client's argv.
+        retry: How often and how soon a tag is tried again.
+    """
+
+    docker: tuple[str, ...]
+    retry: RetryPolicy
+
+    def set(
+        self, variant: str, tags: Mapping[str, Sequence[str]], digest: str, *, stop: Stop, reporter: Reporter
+    ) -> ErrorInfo | None:
+        """Set tags: a carbon copy of the index, so that the digest stays the same.
+
+        Args:
+            variant: The variant's id, for the reporter.
+            tags: Repository -> its tags.
+            digest: What they are to name, `sha256:…`.
+            stop: Ends the waiting between two attempts.
+            reporter: Hears of an attempt that failed before the next one is waited for.
+
+        Returns:
+            Why the first one that failed could not be set, None if all were.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+        """
+
+        def waiting(number: int, seconds: float, done: process.Completed) -> None:
+            reporter.waiting(variant, number, self.retry.attempts, seconds, f"tag: {_reason(done)}")
+
+        for repository, names in tags.items():
+            words = [word for name in names for word in ("--tag", name)]
+            create = (*self.docker, "buildx", "imagetools", "create", "--prefer-index=false", *words)
+
+            def once(_number: int, argv: Sequence[str] = (*create, f"{repository}@{digest}")) -> process.Completed:
+                return process.run(argv, timeout=_TIMEOUT_S)
+
+            done = attempts(
+                once,
+                again=lambda done: not done.ok and _judge(done).again,
+                policy=self.retry,
+                stop=stop,
+                before_wait=waiting,
+            )
+            if not done.ok:
+                message = f"verified, but its tags could not be set: {_reason(done)}"
+                return ErrorInfo(failure=_judge(done).failure, message=message, step=f"tag {', '.join(names)}")
+        return None
+
+
+def _judge(done: process.Completed) -> Judgement:
+    """Judge a registry's answer as that of a push."""
+    failure = Failure(step="tag", kind=StepKind.EXPORT, message=_reason(done), returncode=done.returncode)
+    return judge(failure, unknown=FailureClass.NETWORK)
+
+
+def _reason(done: process.Completed) -> str:
+    return one_line(buildx.last_error(done.stderr))

@@ -1,0 +1,65 @@
+"""What a run was asked for: one value, composed of small ones; each function takes the part that it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.file import Output
+from orchestrator.runs.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How many variants run at once, and how a run ends.
+
+    Attributes:
+        parallel: How many variants run at once; less than 1 counts as 1.
+        fail_fast: Whether the first failed variant cancels the others.
+        terminate_after_s: Seconds between SIGTERM and SIGKILL for a bake that is to stop.
+        grace_s: Seconds beyond that in which a variant must have ended after an interruption.
+    """
+
+    parallel: int = 1
+    fail_fast: bool = False
+    terminate_after_s: float = 10
+    grace_s: float = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AirGap:
+    """A build that fetches nothing from outside.
+
+    Attributes:
+        registries: Registry hosts that it may reach all the same.
+    """
+
+    registries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What a build was asked for.
+
+    Attributes:
+        output: Where results go.
+        limits: How many at once, and how the run ends.
+        retry: How often and how soon a variant is tried again.
+        resume: Whether variants that were built from the same inputs, and are still there, are skipped.
+        report: File for the JSON report; None for none.
+        builder: Builder name, "" for the current one.
+        air_gap: What an air-gapped build may reach; None for a build with a network.
+        verify: Verify each variant once it is built; its tags are set only then.
+    """
+
+    output: Output = field(default_factory=Output)
+    limits: Limits = field(default_factory=Limits)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    resume: bool = False
+    report: Path | None = None
+    builder: str = ""
+    air_gap: AirGap | None = None
+    verify: bool = False
