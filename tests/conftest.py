@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.artifacts import NOT_DOWNLOADED, downloads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytest_plugins = ["tests.support.engine"]
 
@@ -32,3 +39,26 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _FOREIGN:
         if name in os.environ:
             monkeypatch.delenv(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Tell the downloads which test asks for them."""
+    downloads.item = item
+    try:
+        return (yield)
+    finally:
+        downloads.item = None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not downloaded, and how many tests did not run for it."""
+    missing: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        _, found, what = str(report.longrepr).partition(NOT_DOWNLOADED)
+        if found:
+            missing[what.rstrip("')")] += 1
+    if missing:
+        terminalreporter.section("not downloaded, no network")
+        for what, tests in sorted(missing.items()):
+            terminalreporter.write_line(f"{what}: {tests} tests skipped")

@@ -22,6 +22,8 @@ from tests.support.artifacts import download, unpacked
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.download
+
 RELEASES: dict[Behaviour, str] = {"vllm-0.20": "0.20.0", "vllm-0.29": "0.29.0", "vllm-0.33": "0.33.0"}
 PAIRS = 3000
 Pair = tuple[tuple[Arch, ...], tuple[Arch, ...]]

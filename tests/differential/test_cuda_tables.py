@@ -33,6 +33,8 @@ from tests.support.artifacts import download, unpacked
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.download
+
 TOOLKITS = {  # the first and last release of each row of the table, as far as 300 MB go
     "11.8": "nvidia-cuda-nvcc-cu11==11.8.89",
     "12.0": "nvidia-cuda-nvcc-cu12==12.0.140",

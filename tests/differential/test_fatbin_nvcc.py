@@ -24,6 +24,8 @@ from tests.support.wheels import containers_of, nvidias_answer, our_answer
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.download
+
 KERNEL = "__global__ void k(float *p) { p[threadIdx.x] += 1; }\n"
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.download
+
 # cuobjdump 13.5.37 stops with "Invalid ELF" on this one file, a sibling of six that it reads.
 UNREADABLE = {"libbitsandbytes_cuda121.so"}
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from orchestrator.headers.lock import Lock
 
+pytestmark = pytest.mark.download
+
 GOLDEN = "sha256:4544d43e2593dc57ef64d69cbb37c535debe1532767293385829c602025678b6"
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.download
+
 COMMAND = str(Path(sys.executable).parent / "orchestrate")
 IMAGE = "airgap.test/axpy"
 TAG = f"{IMAGE}:cu130-amd64"

@@ -16,6 +16,8 @@ import pytest
 from tests.support.engine import ROOT, Registry, call
 from tests.support.toolchain import FULL, Axpy, Pushed, axpy, device_code, promised
 
+pytestmark = pytest.mark.download
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 
 

@@ -21,6 +21,8 @@ from tests.support.artifacts import download, extract_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.download
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 CLAIMS = Path(__file__).parent / "vllm"
 PIPELINE = ".buildkite/release-pipeline.yaml"

@@ -18,6 +18,8 @@ from orchestrator.cuda.cmake import kernel_families
 from orchestrator.cuda.toolkit import toolkit_for
 from tests.support.artifacts import download
 
+pytestmark = pytest.mark.download
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 MATRIX = Path(__file__).parent / "vllm/matrix-0.20.0.yaml"
 

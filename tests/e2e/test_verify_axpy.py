@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.toolchain import Axpy, axpy
 
+pytestmark = pytest.mark.download
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 NEW = "8.0 9.0 11.0"
 FORGETFUL = """

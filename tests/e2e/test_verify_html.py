@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import fatbins
+from tests.support.artifacts import downloads
 from tests.support.engine import call
+
+pytestmark = pytest.mark.download
 
 COMMAND = Path(sys.executable).parent / "orchestrate"
 FLAGS = (
@@ -35,11 +38,9 @@ def chromium() -> str:
     if found is None:
         begun = time.monotonic()
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (
-            ["update", "-qq"],
-            ["install", "-qq", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
-        ):
-            subprocess.run(["apt-get", "-o", "DPkg::Lock::Timeout=300", *words], check=True, env=env, timeout=600)
+        apt = "apt-get -qq -o DPkg::Lock::Timeout=300"
+        install = f"{apt} update; {apt} install -y --no-install-recommends chromium fonts-dejavu-core"
+        downloads.made_available("chromium", "sh", "-c", install, env=env)
         print(f"chromium installed in {time.monotonic() - begun:.0f} s")
         found = shutil.which("chromium")
     assert found

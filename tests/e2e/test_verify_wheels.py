@@ -21,6 +21,8 @@ import zstandard
 from tests.support.artifacts import unpacked
 from tests.support.wheels import wheel
 
+pytestmark = pytest.mark.download
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 LISTS = {
     ("vllm==0.33.0", "x86_64"): "7.5 8.0 8.6 8.9 9.0 10.0 12.0",

@@ -23,6 +23,8 @@ import yaml
 from tests.support.artifacts import download
 from tests.support.engine import ROOT, call
 
+pytestmark = pytest.mark.download
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 KEPT = ("docker/", ".buildkite/release-pipeline.yaml", "tools/flashinfer-build.sh")
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from orchestrator.matrix.variants import Variant
 
+pytestmark = pytest.mark.download
+
 # What vLLM's Dockerfile calls its base images: nothing of the kind can be reached here.
 BASES = ("BUILD_BASE_IMAGE", "FINAL_BASE_IMAGE", "CUDA_VERSION", "UBUNTU_VERSION")
 

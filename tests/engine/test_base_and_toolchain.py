@@ -15,6 +15,8 @@ from tests.support.toolchain import FULL, base, toolkit
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.download
+
 SCRIPTS = ROOT / "scripts"
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.download
+
 SCRATCH = ("--set", "*.args.BUILD_BASE_IMAGE=scratch", "--set", "*.args.FINAL_BASE_IMAGE=scratch")
 RELEASE = "7.5 8.0 8.6 8.9 9.0 10.0 11.0 12.0+PTX"
 

@@ -2,12 +2,16 @@
 
 They come from the package index that this machine's pip is configured for. The cache lives outside the checkout, so a
 fresh clone on the same machine downloads nothing again; nothing of it is ever committed.
+
+A test that downloads has the marker `download`, which `made_available` insists on. Without a network such a test is
+skipped and the end of the run lists what was missing; in CI (CI=true) it fails instead.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,7 +19,55 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from filelock import FileLock
+
+NOT_DOWNLOADED = "not downloaded: "
+"""How the reason of such a skip begins."""
+
+# What pip, apt and mmdebstrap say where there is no network at all. A wrong name or digest is another fault, and fails.
+_NO_NETWORK = re.compile(
+    r"NewConnectionError|Temporary failure|name resolution|Network is unreachable|No route to host|Could not connect"
+    r"|Cannot initiate the connection|Could not resolve|Connection timed out|ConnectTimeout|Unable to connect",
+    re.IGNORECASE,
+)
+
+
+class Downloads:
+    """The test that runs, and whether the network was missing once: each further try takes pip half a minute."""
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+        self.missing_network = ""
+
+    def made_available(self, what: str, *argv: str | Path, timeout: float = 600, **options: Any) -> None:
+        """Run a program that fetches something.
+
+        Args:
+            what: Its result, in words for the summary.
+            argv: The program and its arguments.
+            timeout: Seconds.
+            options: For `subprocess.run`.
+        """
+        if self.item is not None and self.item.get_closest_marker("download") is None:
+            pytest.fail(f"{self.item.nodeid} downloads {what}: mark it with pytest.mark.download")
+        said = self.missing_network
+        if not said:
+            done = subprocess.run(
+                [str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                stdin=subprocess.DEVNULL, timeout=timeout, **options,
+            )  # fmt: skip
+            if done.returncode == 0:
+                return
+            said = done.stdout[-4000:]
+        if os.environ.get("CI") or not _NO_NETWORK.search(said):
+            pytest.fail(f"{what} could not be made available: {said}")
+        self.missing_network = said
+        pytest.skip(f"{NOT_DOWNLOADED}{what}")
+
+
+downloads = Downloads()
+"""One for the process: tests/conftest.py tells it which test runs."""
 
 
 def cache_dir() -> Path:
@@ -84,7 +136,7 @@ def download(requirement: str, *, platform: str = "", python: str = "", sdist: b
                 argv += ["--only-binary", ":all:"]
                 argv += ["--platform", platform] if platform else []
                 argv += ["--python-version", python] if python else []
-            subprocess.run([*argv, requirement], check=True, env=env)
+            downloads.made_available(requirement, *argv, requirement, timeout=1800, env=env)
             (folder / ".complete").touch()
         (found,) = [path for path in folder.iterdir() if path.name != ".complete"]
         if digest and sha256(found) != digest:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import zstandard
 from filelock import FileLock
 
-from tests.support.artifacts import cache_dir, download, unpacked
+from tests.support.artifacts import cache_dir, download, downloads, unpacked
 from tests.support.engine import ROOT, Registry, call
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ EFFECTIVE = {"12.4": "7.5 8.0 8.6 8.9 9.0", "13.0": "7.5 8.0 8.6 8.9 9.0 10.0 11
 def toolkit(release: str, directory: Path) -> Path:
     """A CUDA toolkit in `directory`: its bin/nvcc runs. Releases: 12.4 and 13.0."""
     _host_compiler()
-    call(ROOT / "scripts" / "toolchain", release, directory, timeout=600)
+    downloads.made_available(f"CUDA {release}", ROOT / "scripts" / "toolchain", release, directory)
     return directory
 
 
@@ -45,13 +45,13 @@ def _host_compiler() -> None:
     if shutil.which("g++") is None:
         with FileLock(cache_dir() / "apt.lock"):
             if shutil.which("g++") is None:
-                call("apt-get", "update", "-q", timeout=300)
-                call("apt-get", "install", "-q", "-y", "--no-install-recommends", "g++", timeout=600)
+                install = "apt-get update -q; apt-get install -q -y --no-install-recommends g++"
+                downloads.made_available("g++", "sh", "-c", install)
 
 
 def base(destination: Path) -> Path:
     """A Debian base image: a .tar, or an OCI layout directory for any other name."""
-    call(ROOT / "scripts" / "base", destination, timeout=600)
+    downloads.made_available("a Debian base image", ROOT / "scripts" / "base", destination)
     return destination
 
 
