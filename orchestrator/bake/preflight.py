@@ -8,7 +8,6 @@ must be among it. What cannot be checked is reported as not checked, never as pa
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from orchestrator import process
 from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.file import escape
 from orchestrator.dockerfile.bases import EMPTY, without_bases
+from orchestrator.dockerfile.predefined import predefined
 from orchestrator.engine import buildx
 from orchestrator.errors import FailureClass, MatrixError, Problem, did_you_mean
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from orchestrator.engine.buildx import BakeCall
     from orchestrator.errors import Place
 
-# BuildKit's predefined arguments: consumed without an ARG (docs.docker.com/reference/dockerfile, "Predefined ARGs").
-_PREDEFINED = re.compile(r"(?i:(?:https?|ftp|no|all)_proxy)|SOURCE_DATE_EPOCH|BUILDKIT_\w+", re.ASCII)
 _TIMEOUT = 120.0
 
 
@@ -134,7 +132,7 @@ def check(
     consumed = found.consumed
     problems: list[Problem] = []
     for name, value in injected.items():
-        if _PREDEFINED.fullmatch(name):
+        if predefined(name):
             continue
         if name not in consumed:
             near = did_you_mean(name, consumed)

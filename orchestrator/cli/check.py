@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.cli.common import Location
-    from orchestrator.drift.check import Report
+    from orchestrator.drift.report import Report
     from orchestrator.matrix.model import Matrix
 
 
@@ -53,56 +53,73 @@ class CheckFormat(StrEnum):
 def command(*, given: Location, fix: bool, diff: bool, find: bool, format_: CheckFormat) -> None:
     """Compare the repository's other files with the matrix.
 
-    The places are those that `claims:` of the matrix names. Exits 0 when all agree, 3 when one does not; a claimed
-    place that is gone is a disagreement too.
+    The places are those that `claims:` of the matrix names, and the Dockerfiles that carry FlashInfer's headers. Exits
+    0 when all agree, 3 when one does not; a claimed place that is gone is a disagreement too.
     """
     if find:
         _find(given.root, format_)
         return
-    matrix = common.open_matrix(given)
-    if fix or diff:
-        _fix(matrix, format_, write=fix)
-    else:
-        _check(matrix, format_)
+    _report(common.open_matrix(given), format_, fix=fix, diff=diff)
 
 
-def _check(matrix: Matrix, format_: CheckFormat) -> None:
+def _report(matrix: Matrix, format_: CheckFormat, *, fix: bool, diff: bool) -> None:
+    """Print one report; every format and `--diff` and `--fix` show the same places and end with the same exit code."""
     from orchestrator.drift.check import check
     from orchestrator.drift.evaluate import Buildx
-    from orchestrator.drift.guard import headers
 
-    report = check(matrix, buildx=Buildx(root=matrix.root))
-    _print(matrix, report, format_)
+    buildx = Buildx(matrix.root)
+    if fix or diff:
+        from orchestrator.drift import fix as fixing
+
+        found = fixing.fix(matrix, buildx=buildx)
+        if fix:
+            fixing.write(found.texts, matrix.root)
+        report = found.after if fix else found.before
+        changes = found.diff
+        left = found.after
+    else:
+        report = left = check(matrix, buildx=buildx)
+        changes = None
+    _print(matrix, report, format_, changes=changes, left=left)
+    for reason in report.skipped:
+        sys.stderr.write(f"not checked: {reason}\n")
     if not matrix.spec.claims:
         sys.stderr.write("the matrix has no claims: `orchestrate check --find` proposes some\n")
-    carried = headers(matrix)
-    if not report.clean or carried:
-        fixable = sum(one.edit is not None for one in report.disagreements)
-        hint = f"`orchestrate check --fix` repairs {fixable} of them" if fixable else ""
-        told = [_contradict(report)] if not report.clean else []
-        told += ["the FlashInfer headers would not arrive, or not be proven"] if carried else []
-        raise DriftError("; ".join(told), problems=carried, hint=hint)
+    if not report.clean:
+        raise DriftError(_contradict(report), hint=_hint(report, changes, fix=fix))
 
 
-def _fix(matrix: Matrix, format_: CheckFormat, *, write: bool) -> None:
-    from orchestrator.drift import fix
-    from orchestrator.drift.evaluate import Buildx
+def _hint(report: Report, changes: str | None, *, fix: bool) -> str:
+    """What repairs a report, "" if only people can."""
+    if fix:
+        return ""
+    if changes is not None:
+        return "`orchestrate check --fix` makes the change above" if changes else ""
+    fixable = sum(one.edit is not None for one in report.disagreements)
+    return f"`orchestrate check --fix` repairs {fixable} of them" if fixable else ""
+
+
+def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str | None, left: Report) -> None:
+    """Print a report, the changes that `--diff` and `--fix` make, and for people what is left after them."""
     from orchestrator.ui import drift_view
 
-    found = fix.fix(matrix, buildx=Buildx(root=matrix.root))
-    if write:
-        fix.write(found.texts, matrix.root)
-    shown = found.after if write else found.before
-    if format_ is CheckFormat.JSON:
-        _write(json.dumps(drift_view.as_json(shown, found.diff), indent=2, ensure_ascii=False))
-    else:
-        _write(found.diff.rstrip("\n")) if found.diff else None
-        for line in drift_view.lines(found.after):
-            _write(line)
-        sys.stderr.write(drift_view.summary(shown) + "\n")
-    if not shown.clean:
-        hint = "" if write else "`orchestrate check --fix` makes the change above"
-        raise DriftError(_contradict(shown), hint=hint if found.diff else "")
+    match format_:
+        case CheckFormat.JSON:
+            _write(json.dumps(drift_view.as_json(report, changes), indent=2, ensure_ascii=False))
+        case CheckFormat.GITHUB:
+            parent = matrix.path.parent.as_posix()
+            prefix = "" if parent == "." or matrix.path.is_absolute() else f"{parent}/"
+            for line in drift_view.as_github(report, prefix):
+                _write(line)
+        case CheckFormat.TABLE:
+            if changes:
+                _write(changes.rstrip("\n"))
+            for line in drift_view.lines(left):
+                _write(line)
+            if changes is not None:
+                sys.stderr.write(drift_view.summary(report) + "\n")
+            elif report.clean:
+                _write(drift_view.summary(report))
 
 
 def _find(root: Path, format_: CheckFormat) -> None:
@@ -112,29 +129,13 @@ def _find(root: Path, format_: CheckFormat) -> None:
 
     if not root.is_dir():
         raise UsageError(f"{root}: the directory was not found")
-    groups = find(root)
+    findings = find(root)
     if format_ is CheckFormat.JSON:
-        _write(json.dumps(drift_view.groups_as_json(groups), indent=2, ensure_ascii=False))
+        _write(json.dumps(drift_view.findings_as_json(findings), indent=2, ensure_ascii=False))
     else:
-        _write(propose(groups).rstrip("\n"))
-
-
-def _print(matrix: Matrix, report: Report, format_: CheckFormat) -> None:
-    from orchestrator.ui import drift_view
-
-    match format_:
-        case CheckFormat.JSON:
-            _write(json.dumps(drift_view.as_json(report), indent=2, ensure_ascii=False))
-        case CheckFormat.GITHUB:
-            parent = matrix.path.parent.as_posix()
-            prefix = "" if parent == "." or matrix.path.is_absolute() else f"{parent}/"
-            for line in drift_view.as_github(report, prefix):
-                _write(line)
-        case CheckFormat.TABLE:
-            for line in drift_view.lines(report):
-                _write(line)
-            if report.clean:
-                _write(drift_view.summary(report))
+        _write(propose(findings.groups).rstrip("\n"))
+    for line in drift_view.skipped_lines(findings.skipped):
+        sys.stderr.write(f"{line}\n")
 
 
 def _contradict(report: Report) -> str:
@@ -143,5 +144,5 @@ def _contradict(report: Report) -> str:
 
 
 def _write(text: str) -> None:
-    """One line (or several) of the result; bytes of a file that are not UTF-8 are shown as escapes."""
+    """Write lines of the result; bytes of a file that are not UTF-8 are shown as escapes."""
     sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")

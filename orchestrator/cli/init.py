@@ -27,19 +27,22 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     It is made of the bake file, Dockerfile arguments and arch lists that are found. It loads and plans as it is; its
     claims show at once where the repository contradicts itself.
     """
-    from orchestrator.drift.adopt import first_matrix
     from orchestrator.drift.find import find
+    from orchestrator.drift.first import first_matrix
     from orchestrator.files import write_whole
     from orchestrator.matrix import load
     from orchestrator.matrix.expand import plan
-    from orchestrator.ui.drift_view import count
+    from orchestrator.ui.drift_view import count, skipped_lines
 
     root, path = given.root, given.path
     if not root.is_dir():
         raise UsageError(f"{root}: the directory was not found")
     if path.exists() and not (force or print_):
         raise UsageError(f"{path} exists already", hint="--force replaces it, --print shows the new one")
-    text = first_matrix(root, find(root))
+    findings = find(root)
+    for line in skipped_lines(findings.skipped):
+        sys.stderr.write(f"{line}\n")
+    text = first_matrix(root, findings.groups)
     matrix = load.parse(text.encode(), path=path, shown=str(path))
     variants = plan(matrix, fact=lambda _: "0" * 12).variants
     if print_:

@@ -1,4 +1,4 @@
-"""What the user's other files claim about things that the matrix owns: found, compared, repaired.
+"""Claims: what the other files of a repository say about values that the matrix owns; found, compared, repaired.
 
-The room reads files as text and knows the matrix; it must not know how anything is built, and needs no engine.
+Reads files as text and compares them with the matrix. Does not depend on builds, and needs no engine.
 """

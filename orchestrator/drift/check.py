@@ -1,6 +1,6 @@
-"""`orchestrate check`: every place that contradicts the matrix, with its line and the difference in words.
+"""`orchestrate check`: finds every place that contradicts the matrix, with its line and the difference in words.
 
-It joins claims, places and expectations. It reads files and never writes one (fix.py does).
+Joins claims, places and expectations. Reads files and never writes one (fix.py does).
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift import claims as claimed
 from orchestrator.drift.expect import ClaimError, Expectations, parse_archs
 from orchestrator.drift.files import Files, UnreadableError, outside
 from orchestrator.drift.readers import regex
+from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.readers.tree import split_pointer
+from orchestrator.drift.report import Disagreement, Edit, Report
 from orchestrator.drift.words import difference
 from orchestrator.matrix.positions import invalid
 
@@ -31,82 +34,6 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Variant
 
 
-_NOT_THERE = ("it is not there",)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edit:
-    """Characters of a file that a fix replaces: those from `start` up to `end`, by `text`."""
-
-    file: str
-    start: int
-    end: int
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Disagreement:
-    """One place that contradicts the matrix.
-
-    Attributes:
-        claim: Index of the claim in matrix.yaml, from 0.
-        file: Path below the root.
-        line: 1-based line; 1 where the place is gone.
-        column: 1-based column.
-        end_column: Column after the last character, on the same line.
-        place: What the claim names: "ARG torch_cuda_arch_list", and the stage or branch it was found in.
-        says: What stands there, None where the place is gone.
-        expected: What the matrix says, "" where only a person can tell.
-        words: The difference in words, or why the place is drift.
-        why: What the claim says about the place's importance.
-        edit: The edit that repairs it, None where it cannot be done safely.
-        unfixable: Why there is no edit, or "".
-    """
-
-    claim: int
-    file: str
-    line: int
-    column: int
-    end_column: int
-    place: str
-    says: str | None
-    expected: str
-    words: tuple[str, ...] = ()
-    why: str = ""
-    edit: Edit | None = None
-    unfixable: str = ""
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}"
-        words = "; ".join(self.words)
-        if self.says is None:
-            return f"{where}: {self.place}: {words}"
-        matrix = f", the matrix says {self.expected}" if self.expected else ""
-        return f"{where}: {self.place}: says {self.says or 'nothing'}{matrix}" + (f": {words}" if words else "")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """What a check found.
-
-    Attributes:
-        disagreements: In the order of files and lines.
-        claims: How many claims were checked.
-        files: The files they name, each once.
-        places: How many places were read.
-    """
-
-    disagreements: tuple[Disagreement, ...]
-    claims: int
-    files: tuple[str, ...]
-    places: int
-
-    @property
-    def clean(self) -> bool:
-        """Whether every place agrees with the matrix."""
-        return not self.disagreements
-
-
 def check(
     matrix: Matrix,
     root: Path | None = None,
@@ -114,55 +41,63 @@ def check(
     overlay: Mapping[str, str] | None = None,
     buildx: Buildx | None = None,
 ) -> Report:
-    """Compare every claimed place with the matrix.
+    """Compare every claimed place with the matrix, and the Dockerfiles with what `headers:` promises.
 
     Args:
         matrix: A loaded matrix.
-        root: The directory that claims' paths start from, by default the matrix's own.
-        overlay: Texts that stand for files on disk, by name below the root.
-        buildx: Evaluates claimed expressions of bake files; without it they are reported as what they are.
+        root: The directory that paths of claims start from, by default the directory of the matrix.
+        overlay: Texts in place of files on disk, by name below the root.
+        buildx: Evaluates claimed expressions of bake files and resolves targets; without it such expressions are
+            reported as they are written, and Dockerfiles are not checked.
 
     Raises:
-        MatrixError: Claims that cannot be understood, all together, each with its line.
+        MatrixError: Invalid claims, all together, each with its line; or buildx refuses the bake files.
     """
     files = Files(root=root or matrix.root, overlay=overlay or {}, buildx=buildx)
     expectations = Expectations(matrix, _Variants(matrix))
     problems: list[Problem] = []
     found: list[Disagreement] = []
-    tally = _Tally()
-    for index, claim in enumerate(matrix.spec.claims):
+    checker = _Checker(files=files)
+    for index, spec in enumerate(matrix.spec.claims):
         try:
-            _well_formed(claim)
-            expected = None if claim.build_args else expectations.of(claim)
+            _well_formed(spec)
+            expected = None if spec.build_args else expectations.of(spec)
         except ClaimError as error:
             at: tuple[str | int, ...] = ("claims", index, error.key)
             problems.append(matrix.positions.problem(at, str(error), hint=error.hint))
             continue
-        found += _checked(index, claim, expected, files, tally)
+        found += checker.compare(_Claim(index=index, spec=spec, expected=expected))
     if problems:
         raise invalid(matrix.positions.file, problems)
-    unique = dict.fromkeys(sorted(found, key=lambda one: (one.file, one.line, one.column, one.claim)))
-    names = tuple(sorted(tally.files))
-    return Report(disagreements=tuple(unique), claims=len(matrix.spec.claims), files=names, places=tally.places)
+    skipped: tuple[str, ...] = ()
+    if matrix.spec.headers is not None:
+        from orchestrator.drift import guard
+
+        guarded = guard.headers(matrix, files, buildx)
+        found += guarded.disagreements
+        skipped = guarded.skipped
+    return Report(
+        disagreements=tuple(dict.fromkeys(sorted(found, key=_order))),
+        claims=len(matrix.spec.claims),
+        files=tuple(sorted(checker.names)),
+        places=checker.places,
+        skipped=skipped,
+    )
 
 
-@dataclass(kw_only=True, slots=True)
-class _Tally:
-    """What was looked at."""
-
-    files: set[str] = field(default_factory=set)
-    places: int = 0
+def _order(one: Disagreement) -> tuple[str, int, int, int]:
+    return one.file, one.line, one.column, -1 if one.claim is None else one.claim
 
 
 class _Variants:
-    """The matrix's variants, expanded when a claim first asks for them."""
+    """The variants of the matrix, expanded when a claim first needs them."""
 
     def __init__(self, matrix: Matrix) -> None:
         self._matrix = matrix
         self._variants: Sequence[Variant] | None = None
 
     def __call__(self) -> Sequence[Variant]:
-        if self._variants is None:  # no claim speaks of commits: git is not asked
+        if self._variants is None:  # no placeholder of a claim names a commit: git is not asked
             from orchestrator.matrix.expand import plan
 
             self._variants = plan(self._matrix, fact=lambda _: "0" * 12).variants
@@ -170,10 +105,10 @@ class _Variants:
 
 
 def _well_formed(claim: ClaimSpec) -> None:
-    """Refuse what only the claim itself shows.
+    """Refuse a claim that is invalid by itself.
 
     Raises:
-        ClaimError: A path that leads out of the repository, a pattern or a pointer that is none.
+        ClaimError: A path that leads out of the repository, an invalid pattern or pointer.
     """
     if outside(claim.file):
         raise ClaimError(f"{claim.file} leads out of the repository", key="file")
@@ -190,78 +125,148 @@ def _well_formed(claim: ClaimSpec) -> None:
                 raise ClaimError(str(error), key=key) from error
 
 
-def _checked(
-    index: int, claim: ClaimSpec, expected: Expected | None, files: Files, tally: _Tally
-) -> Iterator[Disagreement]:
-    """What one claim finds in every file that it names."""
-    names = files.names(claim.file)
-    if not names:
-        yield _gone(index, claim, claim.file, "no such file")
-    before = tally.places
-    lacking: list[Disagreement] = []
-    for name in names:
-        tally.files.add(name)
-        try:
-            file = files.read(name)
-            if expected is None:
-                found = list(_undeclared(index, claim, file, files, tally))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Claim:
+    """A claim: its index in the matrix, and what its places must say (None: that arguments are declared)."""
+
+    index: int
+    spec: ClaimSpec
+    expected: Expected | None
+
+    def gone(self, name: str, what: str, *, line: int = 1, column: int = 1) -> Disagreement:
+        """A place that was not found: drift, never a pass."""
+        return Disagreement(
+            claim=self.index,
+            file=name,
+            line=line,
+            column=column,
+            end_column=column,
+            place=claimed.describe(self.spec),
+            says=None,
+            expected="",
+            words=(what,),
+            why=self.spec.why,
+            unfixable="there is nothing to edit",
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class _Checker:
+    """Compares claims with files, and counts what was read.
+
+    Attributes:
+        files: The files of the repository.
+        names: The files that claims named.
+        places: How many places were read.
+    """
+
+    files: Files
+    names: set[str] = field(default_factory=set)
+    places: int = 0
+
+    def compare(self, claim: _Claim) -> Iterator[Disagreement]:
+        """What one claim finds in every file that it names."""
+        names = self.files.names(claim.spec.file)
+        if not names:
+            yield claim.gone(claim.spec.file, "the file was not found")
+        before = self.places
+        without: list[str] = []
+        for name in names:
+            self.names.add(name)
+            found = self._in_file(claim, name)
+            if found is None:
+                without.append(name)
             else:
-                found = list(_compared(index, claim, expected, file, files, tally))
+                yield from found
+        if len(names) == 1 or self.places == before:  # of the files of a glob, one that has the place is enough
+            yield from (claim.gone(name, "not found") for name in without)
+
+    def _in_file(self, claim: _Claim, name: str) -> Sequence[Disagreement] | None:
+        """What one claim finds in one file, None if the place is not in it."""
+        try:
+            file = self.files.read(name)
+        except UnreadableError as error:
+            return [claim.gone(name, str(error))]
+        try:
+            if claim.expected is None:
+                return self._undeclared(claim, file)
+            return self._compared(claim, claim.expected, file)
+        except ReadError as error:
+            line, column = error.line, error.column
+            if error.offset is not None and not line:
+                line, column = file.lines.place(error.offset)
+            return [claim.gone(name, error.what, line=line or 1, column=column or 1)]
         except ValueError as error:
-            found = [_gone(index, claim, name, str(error))]
-        nowhere = [one for one in found if one.words == _NOT_THERE]
-        lacking += nowhere
-        yield from (one for one in found if one not in nowhere)
-    if len(names) == 1 or tally.places == before:  # of the files of a glob, one that has the place is enough
-        yield from lacking
+            return [claim.gone(name, str(error))]
+
+    def _compared(self, claim: _Claim, expected: Expected, file: File) -> Sequence[Disagreement] | None:
+        """The places of a file that do not say what is expected."""
+        spec = claim.spec
+        found = claimed.places(spec, file, self.files.buildx)
+        empty = [part for part in claimed.parts(spec, file) if not any(part[0] <= one.start < part[1] for one in found)]
+        wrong = [claim.gone(file.name, "not found in this part", line=file.lines.place(start)[0]) for start, _ in empty]
+        if not found:
+            return wrong or None
+        if spec.places is not None and len(found) != spec.places:
+            wrong.append(claim.gone(file.name, f"expected in {spec.places} places, found in {len(found)}"))
+        for place in found if spec.all else found[:1]:
+            self.places += 1
+            if not expected.agrees(place.value) and not (place.written and expected.agrees(place.written)):
+                wrong.append(_disagreement(claim, expected, file, place))
+        return wrong
+
+    def _undeclared(self, claim: _Claim, file: File) -> Sequence[Disagreement] | None:
+        """Build arguments that the Dockerfile of their command does not declare: docker ignores them silently."""
+        wrong = []
+        before = self.places
+        for given in claimed.build_args(claim.spec, file):
+            name = given.command.option("-f", "--file") or "Dockerfile"
+            if not given.command.builds or "$" in name or "$" in given.name:
+                continue
+            declared = self._declared(name)
+            if declared is None:
+                continue
+            self.places += 1
+            if given.name in declared or predefined(given.name):
+                continue
+            line, column = file.lines.place(given.start)
+            wrong.append(
+                Disagreement(
+                    claim=claim.index,
+                    file=file.name,
+                    line=line,
+                    column=column,
+                    end_column=column + len(given.name),
+                    place=f"--build-arg {given.name}",
+                    says=None,
+                    expected="",
+                    words=(f"{name} declares no such ARG: docker ignores it silently",),
+                    why=claim.spec.why,
+                    unfixable="either the option or an ARG is wrong",
+                    hint=f"remove the option, or declare ARG {given.name} in {name}",
+                )
+            )
+        return wrong if self.places > before else None
+
+    def _declared(self, name: str) -> frozenset[str] | None:
+        """The ARGs of a Dockerfile, None if the repository has no such file."""
+        if outside(name) or not self.files.names(name):
+            return None
+        try:
+            return frozenset(one.name for one in self.files.read(name).declared if one.kind == "ARG")
+        except UnreadableError:
+            return None
 
 
-def _compared(
-    index: int, claim: ClaimSpec, expected: Expected, file: File, files: Files, tally: _Tally
-) -> Iterator[Disagreement]:
-    """The places of one file that say something else than expected."""
-    found = claimed.places(claim, file, files.buildx)
-    empty = [part for part in claimed.parts(claim, file) if not any(part[0] <= one.start < part[1] for one in found)]
-    for start, _ in empty:
-        yield _gone(index, claim, file.name, "it is missing there", line=file.lines.place(start)[0])
-    if not found:
-        if not empty:
-            yield _gone(index, claim, file.name, *_NOT_THERE)
-        return
-    if claim.places is not None and len(found) != claim.places:
-        yield _gone(index, claim, file.name, f"expected in {claim.places} places, found in {len(found)}")
-    for place in found if claim.all else found[:1]:
-        tally.places += 1
-        if not expected.agrees(place.value) and not (place.written and expected.agrees(place.written)):
-            yield _disagreement(index, claim, expected, file, place)
-
-
-def _gone(index: int, claim: ClaimSpec, name: str, what: str, *, line: int = 1) -> Disagreement:
-    """A place that is not there: drift, never a pass."""
-    return Disagreement(
-        claim=index,
-        file=name,
-        line=line,
-        column=1,
-        end_column=1,
-        place=claimed.describe(claim),
-        says=None,
-        expected="",
-        words=(what,),
-        why=claim.why,
-        unfixable="there is nothing to edit",
-    )
-
-
-def _disagreement(index: int, claim: ClaimSpec, expected: Expected, file: File, place: Found) -> Disagreement:
+def _disagreement(claim: _Claim, expected: Expected, file: File, place: Found) -> Disagreement:
     text = expected.for_place(place.value)
     line, column = file.lines.place(place.start)
     end_line, end_column = file.lines.place(place.end)
-    edit, unfixable = _edit(claim, file, place, text)
-    named = claimed.describe(claim)
+    edit, unfixable = _edit(claim.spec, file, place, text)
+    named = claimed.describe(claim.spec)
     where = f" ({place.where})" if place.where and place.where not in named else ""
     return Disagreement(
-        claim=index,
+        claim=claim.index,
         file=file.name,
         line=line,
         column=column,
@@ -270,7 +275,7 @@ def _disagreement(index: int, claim: ClaimSpec, expected: Expected, file: File, 
         says=place.value,
         expected=text if text is not None else " or ".join(expected.choices),
         words=_words(expected, place),
-        why=claim.why,
+        why=claim.spec.why,
         edit=edit,
         unfixable=unfixable,
     )
@@ -283,7 +288,7 @@ def _words(expected: Expected, place: Found) -> tuple[str, ...]:
     try:
         found = parse_archs(place.value, expected.dialect)
     except ValueError as error:
-        return (f"it is no arch list in the {expected.dialect} dialect: {error}", *via)
+        return (f"not an arch list in the {expected.dialect} dialect: {error}", *via)
     return (*difference(found, expected.archs, expected.toolkits, expected.forbidden), *via)
 
 
@@ -294,53 +299,11 @@ def _edit(claim: ClaimSpec, file: File, place: Found, text: str | None) -> tuple
     if place.via:
         return None, place.via
     if text is None:
-        return None, "more than one value would be right"
+        return None, "more than one value is right"
     written = write(text, place.styles)
     there = file.text[place.start : place.end]
     if written is None or (place.styles == (Style.RAW,) and "\n" in text):
-        return None, "its quoting cannot hold the value"
+        return None, "the quotes around it cannot hold the value"
     if "\n" in there and "#" in there:
-        return None, "a comment stands inside the value"
+        return None, "the value contains a comment"
     return Edit(file=file.name, start=place.start, end=place.end, text=written), ""
-
-
-def _undeclared(index: int, claim: ClaimSpec, file: File, files: Files, tally: _Tally) -> Iterator[Disagreement]:
-    """Build arguments that the Dockerfile of their command does not declare: docker ignores them silently."""
-    given_any = False
-    for given in claimed.build_args(claim, file):
-        name = given.command.option("-f", "--file") or "Dockerfile"
-        if not given.command.builds or "$" in name or "$" in given.name:
-            continue
-        declared = _declared(name, files)
-        if declared is None:
-            continue
-        given_any = True
-        tally.places += 1
-        if given.name in declared or given.name in claimed.PREDEFINED_ARGS or given.name.startswith("BUILDKIT_"):
-            continue
-        line, column = file.lines.place(given.start)
-        yield Disagreement(
-            claim=index,
-            file=file.name,
-            line=line,
-            column=column,
-            end_column=column + len(given.name),
-            place=f"--build-arg {given.name}",
-            says=None,
-            expected="",
-            words=(f"{name} declares no such ARG: docker ignores it silently",),
-            why=claim.why,
-            unfixable="whether to remove it or to declare the ARG is for a person to say",
-        )
-    if not given_any:
-        yield _gone(index, claim, file.name, *_NOT_THERE)
-
-
-def _declared(name: str, files: Files) -> frozenset[str] | None:
-    """The ARGs of a Dockerfile, None where the repository has no such file."""
-    if outside(name) or not files.names(name):
-        return None
-    try:
-        return frozenset(one.name for one in files.read(name).declared() if one.kind == "ARG")
-    except UnreadableError:
-        return None

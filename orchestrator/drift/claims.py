@@ -1,6 +1,6 @@
-"""Claims: which places of which files each one means, and what stands there now.
+"""Finds the places of a file that a claim means, and what they say now.
 
-It joins the readers to the files of a repository. It must not know what the places should say (expect.py does).
+Chooses the reader of each file. What the places should say, expect.py computes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,6 @@ _SUFFIXES = {
     ".hcl": "bake", ".md": "text", ".rst": "text", ".txt": "requirements",
 }  # fmt: skip
 
-# BuildKit takes these whether the Dockerfile declares them or not.
-PREDEFINED_ARGS = frozenset(
-    name
-    for lower in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
-    for name in (lower, lower.upper())
-) | {"SOURCE_DATE_EPOCH", "DOCKER_BUILDKIT"}
-
 
 def reader_of(claim: ClaimSpec, name: str) -> str:
     """Which reader a file is read with: as the claim says, or by its name."""
@@ -50,7 +43,7 @@ def reader_of(claim: ClaimSpec, name: str) -> str:
 
 
 def describe(claim: ClaimSpec) -> str:
-    """The place that a claim names, in words: "ARG torch_cuda_arch_list in stage base"."""
+    """The place of a claim in words: "ARG torch_cuda_arch_list in stage base"."""
     pointer = f" under {claim.pointer}" if claim.pointer else ""
     if claim.arg is not None and claim.target is not None:
         return f"arg {claim.arg} of target {claim.target}"
@@ -79,7 +72,8 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
         buildx: Evaluates expressions of bake files, where it may.
 
     Raises:
-        ValueError: The file is not what the claim takes it for, or the claim's pattern or pointer is wrong.
+        ReadError: The file is not in the format that it is read as.
+        ValueError: The pattern or the pointer of the claim is invalid.
     """
     reader = reader_of(claim, file.name)
     if claim.regex is not None:
@@ -87,9 +81,9 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
     if claim.variable is not None or claim.target is not None:
         return _bake(claim, bake.parse(file.text, json=reader == "json"), buildx)
     if claim.arg is not None:
-        return dockerfile.pick(file.declared(), "ARG", claim.arg, claim.stage)
+        return dockerfile.pick(file.declared, "ARG", claim.arg, claim.stage)
     if claim.env is not None:
-        return dockerfile.pick(file.declared(), "ENV", claim.env, claim.stage)
+        return dockerfile.pick(file.declared, "ENV", claim.env, claim.stage)
     if claim.name is not None:
         return [
             found
@@ -122,7 +116,8 @@ def parts(claim: ClaimSpec, file: File) -> list[tuple[int, int]]:
     """The spans of a file that a pointer narrows the search to: each of them must hold the place.
 
     Raises:
-        ValueError: The file is not what the claim takes it for, or the pointer is wrong.
+        ReadError: The file is not in the format that it is read as.
+        ValueError: The pointer is invalid.
     """
     if claim.pointer is None or (claim.build_arg is None and claim.name is None):
         return []
@@ -135,27 +130,31 @@ def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
     """The --build-arg options of a file that a claim means.
 
     Raises:
-        ValueError: The file is not what the claim takes it for, or the claim's pattern or pointer is wrong.
+        ReadError: The file is not in the format that it is read as.
+        ValueError: The pattern or the pointer of the claim is invalid.
     """
     try:
         where = re.compile(claim.where) if claim.where is not None else None
     except re.error as error:
-        raise ValueError(f"where is not a regular expression: {error}") from error
-    key = f"{reader_of(claim, file.name)} {claim.pointer or ''}"
-    if key not in file.given:
-        reader = reader_of(claim, file.name)
+        raise ValueError(f"where is invalid: expected a regular expression: {error}") from error
+    reader = reader_of(claim, file.name)
+
+    def read() -> list[shell.BuildArg]:
         known = reader in {"yaml", "json", "toml"}
         environment = data.environment(file.parsed(data_format(reader))) if known else {}
         found = (shell.build_args(source, environment) for source in scripts(claim, file, "--build-arg"))
-        file.given[key] = [given for group in found for given in group]
-    yield from (given for given in file.given[key] if where is None or where.search(given.command.text))
+        return [given for group in found for given in group]
+
+    given = file.given(reader, claim.pointer or "", read)
+    yield from (one for one in given if where is None or where.search(one.command.text))
 
 
 def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
     """The parts of a file that a shell runs: a script whole, strings of data files that hold `needle`, code blocks.
 
     Raises:
-        ValueError: The file is not what the claim takes it for, or the claim's pointer is wrong.
+        ReadError: The file is not in the format that it is read as.
+        ValueError: The pointer of the claim is invalid.
     """
     reader = reader_of(claim, file.name)
     if reader in {"json", "yaml", "toml"}:
@@ -189,4 +188,4 @@ def data_format(reader: str) -> data.Format:
         return "yaml"
     if reader == "toml":
         return "toml"
-    raise ValueError(f"a pointer leads into JSON, YAML or TOML; say which with reader: (this is read as {reader})")
+    raise ValueError(f"a pointer leads into JSON, YAML or TOML: expected reader: json, yaml or toml, found {reader}")

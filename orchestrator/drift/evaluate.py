@@ -1,62 +1,80 @@
-"""What buildx makes of an expression in a bake file that the reader leaves alone: a function, a conditional.
+"""What buildx makes of a project's bake files, where the readers leave it to buildx: functions, conditionals, targets.
 
-The one place of the room that starts a process, and only where such an expression is claimed and buildx is there.
-It needs no engine: bake evaluates its files by itself.
+The only module of the package that starts processes. It needs buildx and no engine: bake evaluates its files itself.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
+from orchestrator.engine import buildx
+from orchestrator.engine.client import docker_command
 from orchestrator.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.drift.readers.bake import BakeFile
 
+_TIMEOUT_S = 30.0
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
 class Buildx:
-    """Evaluates bake files as if no environment variable were set; answers are kept.
+    """Evaluates bake files as if no environment variable were set; each question is asked once.
 
-    Attributes:
+    Args:
         root: The directory that bake runs in.
-        known: Answers by the text of the file and what was asked.
     """
 
-    root: Path
-    known: dict[tuple[str, str], Any] = field(default_factory=dict)
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._answers: dict[tuple[str, ...], Any] = {}
+        self._targets: dict[tuple[str, ...], Mapping[str, Mapping[str, Any]]] = {}
 
     def variable(self, file: BakeFile, name: str) -> str | None:
-        """The default of a variable, None where buildx cannot tell (it is not there, or refuses the file)."""
+        """The default of a variable, None if buildx is missing or refuses the file."""
         listed = self._asked(file, "--list=type=variables,format=json")
         values = listed if isinstance(listed, list) else []
         return next((str(one["value"]) for one in values if one.get("name") == name and "value" in one), None)
 
     def arg(self, file: BakeFile, target: str, name: str) -> str | None:
-        """The value of a target's argument, None where buildx cannot tell."""
+        """The value of an argument of a target, None if buildx is missing or refuses the file."""
         printed = self._asked(file, "--print", target)
         bodies = printed.get("target", {}) if isinstance(printed, dict) else {}
         value = bodies.get(target, {}).get("args", {}).get(name)
-        # what --print writes is a bake file again, its strings escaped as templates
-        return None if value is None else str(value).replace("$${", "${").replace("%%{", "%{")
+        return None if value is None else buildx.unescape(str(value))
+
+    def targets(self, files: Sequence[str], names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The project's own targets as buildx resolves them.
+
+        Args:
+            files: The project's bake files.
+            names: The targets.
+
+        Raises:
+            MatrixError: buildx refuses the bake files.
+            EnvironmentLacksError: There is no docker client, or it does not answer.
+        """
+        key = (*files, "", *names)
+        if key not in self._targets:
+            call = buildx.BakeCall(docker=docker_command(), files=tuple(files), root=self._root)
+            self._targets[key] = buildx.resolve(call, {name: {} for name in names})
+        return self._targets[key]
 
     def _asked(self, file: BakeFile, *words: str) -> Any:
-        key = (file.text, " ".join(words))
-        if key not in self.known:
-            unset = [word for name in file.variables for word in ("-u", name)]
-            try:
-                done = process.run(
-                    ["env", *unset, "docker", "buildx", "bake", "-f", "-", *words],
-                    cwd=self.root,
-                    stdin=file.text,
-                    timeout=30,
-                )
-                self.known[key] = json.loads(done.stdout) if done.ok else None
-            except (EnvironmentLacksError, ValueError):
-                self.known[key] = None
-        return self.known[key]
+        key = (file.text, *words)
+        if key not in self._answers:
+            self._answers[key] = self._ask(file, words)
+        return self._answers[key]
+
+    def _ask(self, file: BakeFile, words: Sequence[str]) -> Any:
+        unset = [word for name in file.variables for word in ("-u", name)]
+        try:
+            argv = ["env", *unset, *docker_command(), "buildx", "bake", "-f", "-", *words]
+            done = process.run(argv, cwd=self._root, stdin=file.text, timeout=_TIMEOUT_S)
+            return json.loads(done.stdout) if done.ok else None
+        except (EnvironmentLacksError, ValueError, RecursionError):
+            return None

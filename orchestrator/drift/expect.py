@@ -1,6 +1,4 @@
-"""What the matrix says a place must say: the `says:` of a claim, filled in.
-
-It knows the matrix, its plan and the dialects of arch lists; it must not know files.
+"""What a place must say: the `says:` of a claim with its placeholders filled in from the matrix.
 
 Placeholders of `says` (and no others):
 
@@ -8,7 +6,7 @@ Placeholders of `says` (and no others):
 | --- | --- |
 | `{arch_lists.NAME}` | a named arch list; with `cuda:` cut to what that release (or all of a range) compiles |
 | `{cuda[13.0].version}` | of one CUDA release: version, major, minor, short, tag_suffix; `{cuda[13.0]}` is its key |
-| `{cuda[*].version}` | of whichever of the matrix's CUDA releases the place itself names |
+| `{cuda[*].version}` | of the CUDA release of the matrix that the place itself names |
 | `{args.NAME}` | a build argument of the variants that `when` selects, which must all agree |
 | `{archs.torch}`, `{archs.flashinfer}`, `{archs.cmake}` | the effective architectures of those variants |
 | `{cuda}`, `{cuda.version}`, `{platform}`, `{platform.machine}`, `{target}`, `{AXIS}` | of those variants |
@@ -119,7 +117,7 @@ def parse_archs(text: str, dialect: Dialect) -> tuple[Arch, ...]:
     """The architectures of a list as a file writes it.
 
     Raises:
-        ValueError: It is no list in that dialect.
+        ValueError: It is not a list in that dialect.
     """
     if dialect == "cmake":
         return parse_cmake(text)
@@ -151,7 +149,7 @@ def release_range(text: str) -> tuple[Toolkit, ...]:
         match = _RANGE.fullmatch(part.strip())
         if match is None:
             raise ClaimError(
-                f"{text!r} is no CUDA release and no range", key="cuda", hint="write 13.0, or >=12.8,<13.0"
+                f"expected a CUDA release or a range, found {text!r}", key="cuda", hint="write 13.0, or >=12.8,<13.0"
             )
         conditions.append((match[1] or "==", match[2]))
     if len(conditions) == 1 and conditions[0][0] == "==":
@@ -209,8 +207,8 @@ class Expectations:
 
     def _archs(self, name: str, claim: ClaimSpec) -> Expected | None:
         """The expectation of a claim that is one arch list."""
-        room, _, rest = name.partition(".")
-        if room == "archs":
+        section, _, rest = name.partition(".")
+        if section == "archs":
             dialect: Dialect = claim.dialect or ("cmake" if rest == "cmake" else "torch")
             if rest not in {"torch", "flashinfer", "cmake"}:
                 raise self._unknown(name)
@@ -224,7 +222,7 @@ class Expectations:
             used = tuple(sorted({variant.toolkit for variant in chosen}))
             names = {variant.arch_list.text for variant in chosen}
             return self._expected(effective, dialect, used, names)
-        if room != "arch_lists":
+        if section != "arch_lists":
             return None
         if rest not in self._spec.arch_lists:
             raise ClaimError(f"unknown arch list {rest}", hint=did_you_mean(rest, self._spec.arch_lists))
@@ -268,8 +266,7 @@ class Expectations:
         indexed = _INDEXED.fullmatch(name)
         if indexed:
             return self._release(indexed["key"], indexed["field"] or "", star)
-        room, _, rest = name.partition(".")
-        if room in {"arch_lists", "archs"}:
+        if name.partition(".")[0] in {"arch_lists", "archs"}:
             archs = self._archs(name, claim)
             if archs is not None:
                 return archs.text
@@ -280,7 +277,7 @@ class Expectations:
             if headers is None or headers.version is None:
                 raise ClaimError("headers.version is not written in the matrix")
             return headers.version
-        values = {self._of_variant(name, room, rest, variant): variant.id for variant in self._chosen(claim)}
+        values = {self._of_variant(name, variant): variant.id for variant in self._chosen(claim)}
         if len(values) > 1:
             raise self._differ(name, values)
         return next(iter(values))
@@ -303,8 +300,9 @@ class Expectations:
             raise ClaimError(f"cuda[{key}] has no {field_}", hint=did_you_mean(field_, _CUDA_FIELDS))
         return values[field_]
 
-    def _of_variant(self, name: str, room: str, rest: str, variant: Variant) -> str:
-        if room == "args":
+    def _of_variant(self, name: str, variant: Variant) -> str:
+        section, _, rest = name.partition(".")
+        if section == "args":
             if rest not in variant.args:
                 known = {arg for other in self._variants() for arg in other.args}
                 hint = did_you_mean(rest, known) if rest not in known else "narrow the claim with when"

@@ -1,13 +1,13 @@
-"""The files of a repository: named, walked and read, every byte of them kept.
+"""The files of a repository: named, walked and read, every byte kept.
 
-It knows the disk and what is never a project's own (version control, virtual environments); it must not know claims.
+Skips what is never a project's own: version control, virtual environments, build trees, caches.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from orchestrator.dockerfile.spans import Lines
 from orchestrator.drift.readers import data, shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.dockerfile.read import Declaration
     from orchestrator.drift.evaluate import Buildx
@@ -27,7 +27,7 @@ _FOREIGN = frozenset(
     {".git", ".hg", ".svn", ".tox", ".nox", "node_modules", "__pycache__", "site-packages", ".mypy_cache",
      ".ruff_cache", ".pytest_cache", ".cache", ".orchestrate"}
 )  # fmt: skip
-_MADE = frozenset({"pyvenv.cfg", "CMakeCache.txt"})  # what lies beside these was made, not written
+_MADE = frozenset({"pyvenv.cfg", "CMakeCache.txt"})  # the files beside these are generated
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]")
 
 
@@ -35,66 +35,65 @@ class UnreadableError(ValueError):
     """A file cannot be read."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file of the repository, read once.
+    """A file of the repository; it is read once, and parsed once in each format that a reader asks for.
 
-    Attributes:
+    Args:
         name: Its path below the root, with slashes.
-        text: Its text; bytes that are not UTF-8 are kept as they are (surrogates), so that they can be written back.
-        lines: Where its lines begin.
-        trees: Its parsed trees by format, filled as readers ask.
-        instructions: What a Dockerfile declares, filled likewise (one list, or none yet).
-        given: The --build-arg options below each pointer, filled likewise.
+        text: Its text; bytes that are not UTF-8 are kept (as surrogates), so that they can be written back.
     """
 
-    name: str
-    text: str
-    lines: Lines
-    trees: dict[data.Format, list[Node]] = field(default_factory=dict)
-    instructions: list[list[Declaration]] = field(default_factory=list)
-    given: dict[str, list[shell.BuildArg]] = field(default_factory=dict)
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self._trees: dict[data.Format, list[Node]] = {}
+        self._given: dict[tuple[str, str], list[shell.BuildArg]] = {}
 
-    @classmethod
-    def of(cls, name: str, text: str) -> File:
-        """A file with this text."""
-        return cls(name=name, text=text, lines=Lines.of(text))
+    @cached_property
+    def lines(self) -> Lines:
+        """Where its lines begin."""
+        return Lines.of(self.text)
+
+    @cached_property
+    def declared(self) -> list[Declaration]:
+        """The ARG and ENV instructions of the file, read as a Dockerfile."""
+        return dockerfile.declarations(self.text)
 
     def parsed(self, format_: data.Format) -> list[Node]:
         """The trees of the file in a format.
 
         Raises:
-            ValueError: It is not of that format.
+            ReadError: It is not in that format.
         """
-        if format_ not in self.trees:
-            self.trees[format_] = data.parse(self.text, format_)
-        return self.trees[format_]
+        if format_ not in self._trees:
+            self._trees[format_] = data.parse(self.text, format_)
+        return self._trees[format_]
 
-    def declared(self) -> list[Declaration]:
-        """The ARG and ENV instructions of the file, taken as a Dockerfile."""
-        if not self.instructions:
-            self.instructions.append(dockerfile.declarations(self.text))
-        return self.instructions[0]
+    def given(self, reader: str, pointer: str, read: Callable[[], list[shell.BuildArg]]) -> list[shell.BuildArg]:
+        """The --build-arg options below a pointer, which `read` reads the first time."""
+        key = reader, pointer
+        if key not in self._given:
+            self._given[key] = read()
+        return self._given[key]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
     """The files of a repository.
 
-    Attributes:
-        root: The directory that claims' paths start from.
-        overlay: Texts that stand for those on disk, by name: a fix is checked before it is written.
-        buildx: Evaluates expressions of bake files, None where only the files may be asked.
-        known: Files read so far.
+    Args:
+        root: The directory that paths of claims start from.
+        overlay: Texts in place of those on disk, by name: a fix is checked before it is written.
+        buildx: Evaluates expressions of bake files, None if only the files may be read.
     """
 
-    root: Path
-    overlay: Mapping[str, str] = field(default_factory=dict)
-    buildx: Buildx | None = None
-    known: dict[str, File] = field(default_factory=dict)
+    def __init__(self, root: Path, overlay: Mapping[str, str] | None = None, buildx: Buildx | None = None) -> None:
+        self.root = root
+        self.overlay: Mapping[str, str] = overlay or {}
+        self.buildx = buildx
+        self._known: dict[str, File] = {}
 
     def names(self, pattern: str) -> list[str]:
-        """The files that a path or a glob means, as paths below the root; empty where there is none."""
+        """The files that match a path or a glob, as paths below the root."""
         if not re.search(r"[*?\[]", pattern):
             return [pattern] if (self.root / pattern).is_file() else []
         fixed = PurePosixPath(re.split(r"[*?\[]", pattern)[0] + "x").parent
@@ -103,15 +102,15 @@ class Files:
         return sorted(name for name in found if wanted.fullmatch(name))
 
     def read(self, name: str) -> File:
-        """A file.
+        """Read a file.
 
         Raises:
-            UnreadableError: It cannot be read, or is absurdly large.
+            UnreadableError: It cannot be read, or is too large.
         """
-        if name not in self.known:
+        if name not in self._known:
             text = self.overlay.get(name)
-            self.known[name] = File.of(name, read_text(self.root / name) if text is None else text)
-        return self.known[name]
+            self._known[name] = File(name, read_text(self.root / name) if text is None else text)
+        return self._known[name]
 
 
 def _translated(pattern: str) -> str:
@@ -137,7 +136,7 @@ def _translated(pattern: str) -> str:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every file below a directory in order, without links and without what is no project's own."""
+    """Every file below a directory in order, without links and without what is never a project's own."""
     for folder, folders, names in os.walk(root):
         if _MADE.intersection(names):
             folders.clear()
@@ -153,14 +152,15 @@ def read_text(path: Path) -> str:
     """A file's text, every byte of it kept: line ends, a byte-order mark, bytes that are not UTF-8.
 
     Raises:
-        UnreadableError: It cannot be read, or is absurdly large.
+        UnreadableError: It cannot be read, or is too large.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UnreadableError(f"it is larger than {_MAX_BYTES:,} bytes")
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise UnreadableError(f"the file is too large: expected at most {_MAX_BYTES:,} bytes, found {size:,}")
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise UnreadableError(f"it cannot be read: {error.strerror}") from error
+        raise UnreadableError(f"the file cannot be read: {error.strerror}") from error
 
 
 def outside(pattern: str) -> bool:

@@ -1,15 +1,12 @@
-"""`orchestrate check --fix`: writes the matrix's value into the very characters that contradict it.
+"""`orchestrate check --fix`: writes the values of the matrix into the characters that contradict it.
 
-Edits are tried in memory and read back by the same claims before anything is written; a file is replaced whole, so that
+Edits are made in memory and read back by the same claims before anything is written. A file is replaced whole, so that
 a crash leaves the old one or the new one. Everything outside the edited spans stays as it is, byte for byte.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,16 +14,17 @@ from typing import TYPE_CHECKING
 from orchestrator.drift.check import check
 from orchestrator.drift.files import Files
 from orchestrator.errors import EnvironmentLacksError, MatrixError
+from orchestrator.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from orchestrator.drift.check import Disagreement, Edit, Report
     from orchestrator.drift.evaluate import Buildx
+    from orchestrator.drift.report import Disagreement, Edit, Report
     from orchestrator.matrix.model import Matrix
 
-_ROUNDS = 10  # a fix can uncover another, and a refused one is tried without; a real repository needs two
+_ROUNDS = 10  # a fix can uncover another, and is tried again without the edits that fail; real repositories need two
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +45,7 @@ class Fix:
 
 
 def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = None) -> Fix:
-    """Work out the repair of everything that can be edited safely; nothing is written.
+    """Compute the repair of everything that can be edited safely; nothing is written.
 
     Args:
         matrix: A loaded matrix.
@@ -55,7 +53,7 @@ def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = Non
         buildx: Evaluates claimed expressions of bake files.
 
     Raises:
-        MatrixError: Claims that cannot be understood, or two that want different things of one place.
+        MatrixError: Invalid claims, or two that demand different values of one place.
     """
     base = root or matrix.root
     files = Files(root=base)
@@ -72,7 +70,7 @@ def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = Non
             tried[name] = apply(texts.get(name, files.read(name).text), group)
         outcome = check(matrix, base, overlay=tried, buildx=buildx)
         failed = _not_taken(wanted, report, outcome)
-        if failed:  # they are left to a person, and the others tried again without them
+        if failed:  # they are reported, and the others are tried again without them
             refused |= failed
         else:
             texts, report = tried, outcome
@@ -81,7 +79,7 @@ def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = Non
     return Fix(before=before, after=report, texts=changed, diff=diff)
 
 
-_Place = tuple[int, str]
+_Place = tuple[int | None, str]
 
 
 def _place(one: Disagreement) -> _Place:
@@ -89,7 +87,7 @@ def _place(one: Disagreement) -> _Place:
 
 
 def _not_taken(wanted: Sequence[Disagreement], before: Report, after: Report) -> set[_Place]:
-    """The claims (with the file) whose edits did not make their places right, or made others wrong."""
+    """The claims (with the file) whose edits did not repair their places, or broke others."""
     asked = Counter(_place(one) for one in wanted)
     was = Counter(_place(one) for one in before.disagreements)
     now = Counter(_place(one) for one in after.disagreements)
@@ -122,7 +120,7 @@ def apply(text: str, group: Iterable[Edit]) -> str:
 
 
 def write(texts: Mapping[str, str], root: Path) -> None:
-    """Replace files by new texts, each atomically, with the permissions it had.
+    """Replace files by new texts, each in one step; permissions stay.
 
     Args:
         texts: New text by name below the root.
@@ -135,27 +133,13 @@ def write(texts: Mapping[str, str], root: Path) -> None:
     for name, text in texts.items():
         path = (root / name).resolve()
         if not path.is_relative_to(base):
-            raise EnvironmentLacksError(f"{name} is a link that leads out of {root}: it is not written")
+            raise EnvironmentLacksError(
+                f"{name}: not written: the link leads out of {root}", hint=f"edit {path} by hand, or claim that file"
+            )
         try:
-            _replace(path, text.encode("utf-8", "surrogateescape"))
+            write_whole(path, text.encode("utf-8", "surrogateescape"))
         except OSError as error:
-            raise EnvironmentLacksError(f"{name} cannot be written: {error.strerror}") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    mode = path.stat().st_mode & 0o7777
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, mode)  # noqa: PTH101 - mkstemp gives a name, not a Path
-        os.replace(temporary, path)  # noqa: PTH105 - the same
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108 - the same
-        raise
+            raise EnvironmentLacksError(f"{name}: the file cannot be written: {error.strerror}") from error
 
 
 def unified_diff(name: str, before: str, after: str) -> str:

@@ -1,79 +1,145 @@
-"""Guard: the Dockerfiles that a matrix builds from, each looked at for the way it carries FlashInfer's headers.
+"""How the Dockerfiles that a matrix builds from carry FlashInfer's headers, as a part of a check's report.
 
-It joins what does not know each other: bake knows where a target's Dockerfile is, headers what it must hold. Nothing is
-built; buildx resolves the project's own targets.
+buildx says which Dockerfile each target builds, `headers.guard` judges it. Nothing is built.
 """
 
 from __future__ import annotations
 
-import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import process
+from orchestrator.drift.report import Disagreement
 from orchestrator.engine import buildx
-from orchestrator.errors import EnvironmentLacksError, Problem, UsageError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, UsageError
 from orchestrator.headers import guard, inject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from orchestrator.drift.evaluate import Buildx
+    from orchestrator.drift.files import Files
     from orchestrator.matrix.model import Matrix
+    from orchestrator.matrix.schema import HeadersSpec
 
-_TIMEOUT = 60.0
+PLACE = "FlashInfer headers"
+"""The `place` of the disagreements."""
 
 
-def headers(matrix: Matrix, *, docker: tuple[str, ...] = ("docker",)) -> tuple[Problem, ...]:
-    """What is wrong with the way the matrix' targets carry FlashInfer's headers.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guarded:
+    """What was found, and what could not be looked at."""
+
+    disagreements: tuple[Disagreement, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
+    """Check the way in which the targets of a matrix carry FlashInfer's headers.
 
     Args:
-        matrix: A loaded matrix. Without `headers:` in it, or with policy `off`, nothing is promised and so nothing is
-            guarded: how FlashInfer gets its headers is then not ours to say, and buildx need not be there.
-        docker: The docker client's argv.
-
-    Returns:
-        Problems in the order of files and lines.
+        matrix: A loaded matrix. Without `headers:`, or with policy `off`, it promises nothing, and buildx is not asked.
+        files: The files of the repository.
+        asked: Resolves the project's targets; None if buildx must not be called.
 
     Raises:
-        MatrixError: A target's Dockerfile is not there.
-        UsageError: `headers.version_from` cannot be followed.
+        MatrixError: buildx refuses the bake files.
     """
     spec = matrix.spec.headers
     if spec is None or spec.policy == "off":
-        return ()
-    targets = tuple(matrix.spec.bake.targets) if spec.targets is None else tuple(spec.targets)
-    version = inject.wanted_version(spec, matrix.root)
-    problems: dict[tuple[str, int, str], Problem] = {}
-    for target, resolved in _resolved(matrix, docker).items():
-        text, _ = buildx.dockerfile(matrix.root, resolved)
-        if text is None:
-            continue
-        context = str(resolved.get("context") or ".")
-        name = "/".join(part for part in (context, str(resolved.get("dockerfile") or "Dockerfile")) if part != ".")
-        found = guard.guard(
-            text,
-            name=name,
-            version=version,
-            targets=(str(resolved.get("target") or ""),),
-            context=spec.context,
-            digest_arg=spec.digest_arg,
-            required=target in targets,
-        )
-        problems |= {(problem.file, problem.line, problem.what): problem for problem in found}
-    return tuple(problems[key] for key in sorted(problems))
+        return Guarded()
+    if asked is None:
+        return Guarded(skipped=(f"{PLACE}: buildx is not asked",))
+    try:
+        targets = asked.targets(tuple(matrix.spec.bake.files), tuple(matrix.spec.bake.targets))
+    except EnvironmentLacksError as error:
+        return Guarded(skipped=(f"{PLACE}: {error.message}",))
+    found: dict[tuple[str, int, str], Disagreement] = {}
+    version = spec.version or ""
+    try:
+        version = _version(spec, files)
+    except UsageError as error:
+        one = _disagreement(Problem(file=_version_file(spec), what=error.message, hint=error.hint))
+        found[one.file, one.line, one.message] = one
+    for name, target in targets.items():
+        for problem in _problems(
+            spec, name, target, _Asked(files=files, version=version, bake=matrix.spec.bake.files[0])
+        ):
+            one = _disagreement(problem)
+            found[one.file, one.line, one.message] = one
+    return Guarded(disagreements=tuple(found[key] for key in sorted(found)))
 
 
-def _resolved(matrix: Matrix, docker: tuple[str, ...]) -> Mapping[str, Mapping[str, Any]]:
-    """The project's own targets as buildx resolves them; nothing where there is no buildx to ask."""
-    files = [word for file in matrix.spec.bake.files for word in ("-f", file)]
-    names = list(matrix.spec.bake.targets)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What every target is judged by: the files, FlashInfer's version, and the first bake file."""
+
+    files: Files
+    version: str
+    bake: str
+
+
+def _problems(spec: HeadersSpec, name: str, target: Mapping[str, Any], asked: _Asked) -> Iterator[Problem]:
+    """What is wrong with the Dockerfile of one resolved target."""
+    inline = bool(target.get("dockerfile-inline"))
+    path = PurePosixPath(str(target.get("context") or "."), str(target.get("dockerfile") or "Dockerfile")).as_posix()
     try:
-        done = process.run([*docker, "buildx", "bake", *files, "--print", *names], cwd=matrix.root, timeout=_TIMEOUT)
-    except EnvironmentLacksError:
-        return {}
-    if not done.ok:
-        raise UsageError(f"buildx cannot resolve {', '.join(names)}: {buildx.last_error(done.stderr)}")
-    try:
-        printed = json.loads(done.stdout)["target"]
-        return {name: printed[name] for name in names}
-    except (ValueError, KeyError, TypeError) as error:
-        raise EnvironmentLacksError(f"buildx printed no targets: {type(error).__name__}") from error
+        text, _ = buildx.dockerfile(asked.files.root, target)
+    except MatrixError as error:
+        yield Problem(file=path, line=1, what=error.message, hint=f"correct the target {name} in {asked.bake}")
+        return
+    if text is None:  # a remote context: nothing to read
+        return
+    found = guard.guard(
+        text if inline else asked.files.overlay.get(path, text),
+        name=path,
+        version=asked.version,
+        targets=(str(target.get("target") or ""),),
+        context=spec.context,
+        digest_arg=spec.digest_arg,
+        required=spec.targets is None or name in spec.targets,
+    )
+    for problem in found:
+        if inline:
+            what = f"dockerfile-inline of target {name}, line {problem.line}: {problem.what}"
+            yield Problem(file=asked.bake, line=1, what=what, hint=problem.hint)
+        else:
+            yield problem
+
+
+def _disagreement(problem: Problem) -> Disagreement:
+    expected = (f"expected {problem.expected}",) if problem.expected else ()
+    return Disagreement(
+        claim=None,
+        file=problem.file,
+        line=problem.line or 1,
+        column=problem.column or 1,
+        end_column=problem.column or 1,
+        place=PLACE,
+        says=None,
+        expected="",
+        words=(problem.what, *expected),
+        unfixable="only a claim can be fixed",
+        hint=problem.hint,
+    )
+
+
+def _version(spec: HeadersSpec, files: Files) -> str:
+    """FlashInfer's version as the repository says it, with the texts that a fix has changed.
+
+    Raises:
+        UsageError: `version_from` cannot be followed, or contradicts `version`.
+    """
+    name = _version_file(spec)
+    if name not in files.overlay:
+        return inject.wanted_version(spec, files.root)
+    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
+        path = Path(directory, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files.overlay[name].encode("utf-8", "surrogateescape"))
+        return inject.wanted_version(spec, Path(directory))
+
+
+def _version_file(spec: HeadersSpec) -> str:
+    return (spec.version_from or "").partition("#")[0]

@@ -1,7 +1,4 @@
-"""The difference between two arch lists in words that a reviewer understands at once.
-
-It knows architectures, devices and toolkits; it must not know files or the matrix.
-"""
+"""The difference between two arch lists in words, with the devices and CUDA releases that it concerns."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def difference(
     Args:
         found: What a file lists.
         expected: What the matrix says.
-        toolkits: The CUDA releases that the file's list is compiled by, as far as is known.
+        toolkits: The CUDA releases that compile the file's list, as far as is known.
         forbidden: Architecture -> why it must never be listed.
 
     Returns:
@@ -44,7 +41,7 @@ def difference(
         others = [str(other) for other in here if other.cc == arch.cc and other not in there]
         renamed = other_name(arch)
         if renamed in here and renamed not in there and _unknown(renamed, toolkits):
-            continue  # told below: the file has it under the name of another toolkit
+            continue  # reported below: the file has it under the name that another toolkit uses
         words.append(f"lacks {arch}{_devices(arch)}" + (f", has {', '.join(others)} instead" if others else ""))
     added = [
         arch
@@ -82,6 +79,6 @@ def _unknown(arch: Arch, toolkits: Sequence[Toolkit]) -> list[Toolkit]:
 
 
 def _devices(arch: Arch) -> str:
-    """The best-known GPUs of an architecture, in brackets: the shortest names are product lines, and say most."""
+    """Two GPUs of an architecture, in brackets: those with the shortest names, which are product lines."""
     names = sorted(device_names(arch.cc), key=len)[:2]
     return f" ({', '.join(names)})" if names else ""

@@ -1,7 +1,4 @@
-"""How a check looks: lines for people, JSON for programs, annotations for GitHub.
-
-It knows the values of the drift room and nothing of files.
-"""
+"""Shows the report of a check: lines for people, JSON for programs, annotations for GitHub."""
 
 from __future__ import annotations
 
@@ -12,12 +9,13 @@ from orchestrator.ui import github
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.drift.check import Disagreement, Report
-    from orchestrator.drift.find import Group
+    from orchestrator.drift.find import Findings
+    from orchestrator.drift.report import Disagreement, Report
+    from orchestrator.errors import Problem
 
 
 def lines(report: Report) -> list[str]:
-    """One line for each disagreement, `file:line: …`, with its reason below where the claim gives one."""
+    """One line for each disagreement, `file:line: …`; below it why it matters, and what to do by hand."""
     shown = []
     for one in report.disagreements:
         shown.append(str(one))
@@ -25,17 +23,19 @@ def lines(report: Report) -> list[str]:
             shown.append(f"    why: {one.why}")
         if one.edit is None and one.unfixable and one.says is not None:
             shown.append(f"    not fixed by --fix: {one.unfixable}")
+        if one.hint:
+            shown.append(f"    hint: {one.hint}")
     return shown
 
 
 def summary(report: Report) -> str:
-    """The counts: "32 claims, 175 places in 14 files agree with the matrix"."""
+    """The counts: "32 claims, 175 places in 14 files: all agree"."""
     counts = f"{count(report.claims, 'claim')}, {count(report.places, 'place')} in {count(len(report.files), 'file')}"
     return f"{counts}: all agree" if report.clean else f"{counts}: {count(len(report.disagreements), 'disagreement')}"
 
 
 def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
-    """The report for programs; `diff` where one was asked for."""
+    """The report for programs, with the diff of `--diff` and `--fix`."""
     content: dict[str, Any] = {
         "schema": 1,
         "claims": report.claims,
@@ -55,50 +55,60 @@ def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
                 "why": one.why,
                 "fixable": one.edit is not None,
                 "unfixable": one.unfixable,
+                "hint": one.hint,
             }
             for one in report.disagreements
         ],
+        "skipped": list(report.skipped),
     }
     return content if diff is None else {**content, "diff": diff}
 
 
 def as_github(report: Report, prefix: str = "") -> list[str]:
-    """Workflow commands that annotate the very lines.
+    """Workflow commands that annotate the lines of the disagreements.
 
     Args:
-        report: What a check found.
+        report: The result of a check.
         prefix: Directory of the matrix below the repository's root, "" or ending with a slash.
     """
     return [_annotation(one, prefix) for one in report.disagreements]
 
 
 def _annotation(one: Disagreement, prefix: str) -> str:
-    _, _, text = str(one).partition(": ")
-    why = f" ({one.why})" if one.why else ""
+    more = "".join(f" ({text})" for text in (one.why, one.hint) if text)
     place = github.Place(file=prefix + one.file, line=one.line, column=one.column, end_column=one.end_column)
-    return github.command("error", text + why, place=place, title=one.place)
+    return github.command("error", one.message + more, place=place, title=one.place)
 
 
-def groups_as_json(groups: Sequence[Group]) -> dict[str, Any]:
-    """What `check --find` found, for programs."""
+def skipped_lines(skipped: Sequence[Problem]) -> list[str]:
+    """One line for each file that `check --find` and `init` could not read."""
+    return [f"{problem.place}: skipped: {problem.what}" for problem in skipped]
+
+
+def findings_as_json(findings: Findings) -> dict[str, Any]:
+    """The result of `check --find`, for programs."""
     return {
         "schema": 1,
         "subjects": [
             {
-                "subject": group.subject,
+                "subject": str(group.subject),
                 "contradicts": group.contradicts,
                 "values": [
                     {
                         "value": value,
                         "places": [
-                            {"file": sight.file, "line": sight.line, "name": sight.name, "claim": dict(sight.claim)}
+                            {"file": sight.file, "line": sight.line, "name": sight.name, "claim": sight.locator.keys()}
                             for sight in sights
                         ],
                     }
                     for value, sights in group.values.items()
                 ],
             }
-            for group in groups
+            for group in findings.groups
+        ],
+        "skipped": [
+            {"file": problem.file, "line": problem.line, "column": problem.column, "what": problem.what}
+            for problem in findings.skipped
         ],
     }
 

@@ -144,8 +144,8 @@ def test_claimed_expressions_have_buildxs_value(
     agreed, other = (
         matrix(f"  - {{file: docker-bake.hcl, {locator}, says: '{says}'}}\n", root=tmp_path) for says in (value, "no")
     )
-    assert check(agreed, buildx=Buildx(root=tmp_path)).clean
-    (one,) = check(other, buildx=Buildx(root=tmp_path)).disagreements
+    assert check(agreed, buildx=Buildx(tmp_path)).clean
+    (one,) = check(other, buildx=Buildx(tmp_path)).disagreements
     assert (one.says, one.edit) == (value, None)
     without = check(agreed)  # no buildx: the expression is shown, never taken for a value
     assert without.disagreements[0].unfixable.startswith("it is the expression")
@@ -154,7 +154,7 @@ def test_claimed_expressions_have_buildxs_value(
 def test_a_file_that_buildx_refuses_is_no_agreement(tmp_path: Path) -> None:
     (tmp_path / "docker-bake.hcl").write_text('variable "A" { default = nonsense("x") }\n')
     loaded = matrix("  - {file: docker-bake.hcl, variable: A, says: x}\n", root=tmp_path)
-    assert not check(loaded, buildx=Buildx(root=tmp_path)).clean
+    assert not check(loaded, buildx=Buildx(tmp_path)).clean
 
 
 def test_this_repositorys_own() -> None:

@@ -83,7 +83,7 @@ def test_the_drifts_of_0_19_1(v0_19_1: Path) -> None:
         (PIPELINE, 34, arch_list, ["lacks 12.1 (GB10, DGX Spark)"]),
         (PIPELINE, 111, aot, dead),
         (PIPELINE, 124, aot, dead),
-        (PIPELINE, 127, arch_list, ["it is missing there"]),
+        (PIPELINE, 127, arch_list, ["not found in this part"]),
         (PIPELINE, 158, aot, dead),
         (PIPELINE, 158, arch_list,
          ["lacks 7.0 (V100, TITAN V)", "lacks 7.5 (T4, RTX 20)", "lacks 8.0 (A30, A100)",

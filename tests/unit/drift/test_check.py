@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.drift.check import Disagreement, check
+from orchestrator.drift.check import check
 from orchestrator.errors import MatrixError
 from tests.unit.drift.matrices import matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from orchestrator.drift.report import Disagreement
 
 
 def found(root: Path, claims: str, **files: str) -> list[Disagreement]:
@@ -41,14 +43,14 @@ def test_a_disagreement_has_its_place_and_its_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("claim", "text", "words"),
     [
-        ("file: gone.sh, name: A, says: x", "", "no such file"),
-        ("file: f.sh, name: A, says: x", "B=x\n", "it is not there"),
+        ("file: gone.sh, name: A, says: x", "", "the file was not found"),
+        ("file: f.sh, name: A, says: x", "B=x\n", "not found"),
         ("file: f.sh, name: A, says: x, places: 2", "A=x\n", "expected in 2 places, found in 1"),
-        ("file: f.sh, name: A, branch: else, says: x", "A=x\n", "it is not there"),
+        ("file: f.sh, name: A, branch: else, says: x", "A=x\n", "not found"),
         ("file: f.sh, reader: json, pointer: /a, says: x", "{", "not JSON"),
         ("file: f.sh, pointer: /a, says: x", "{}", "a pointer leads into JSON"),
         ("file: f.sh, reader: bake, variable: a, says: x", "target {", "not HCL"),
-        ("file: '*.cfg', regex: 'a=(.)', says: x", "", "no such file"),
+        ("file: '*.cfg', regex: 'a=(.)', says: x", "", "the file was not found"),
     ],
 )
 def test_a_place_that_is_gone_is_drift(tmp_path: Path, claim: str, text: str, words: str) -> None:
@@ -69,7 +71,7 @@ def test_each_step_that_a_pointer_selects_must_hold_the_place(tmp_path: Path) ->
     text = "steps:\n  - id: x-1\n    run: docker build --build-arg A=1 .\n  - id: x-2\n    run: docker build .\n"
     claims = '  - {file: p.yaml, pointer: "/steps/id=x-*", build_arg: A, says: "1"}\n'
     (one,) = found(tmp_path, claims, p_yaml=text)
-    assert (one.line, one.words) == (4, ("it is missing there",))
+    assert (one.line, one.words) == (4, ("not found in this part",))
 
 
 @pytest.mark.parametrize(

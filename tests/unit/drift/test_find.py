@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from orchestrator.drift.adopt import first_matrix, name_lists, propose
+from orchestrator.drift.adopt import name_lists, propose
 from orchestrator.drift.check import check
 from orchestrator.drift.find import Group, find
+from orchestrator.drift.first import first_matrix
 from orchestrator.errors import UsageError
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 FILES = {
@@ -56,13 +58,13 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def subject(groups: list[Group], name: str) -> Group:
-    (group,) = [group for group in groups if group.subject == name]
+def subject(groups: Sequence[Group], name: str) -> Group:
+    (group,) = [group for group in groups if str(group.subject) == name]
     return group
 
 
 def test_every_list_is_found_with_its_line(repository: Path) -> None:
-    lists = subject(find(repository), "arch list")
+    lists = subject(find(repository).groups, "arch list")
     found = {(value, sight.file, sight.line) for value, sights in lists.values.items() for sight in sights}
     assert found == {
         ("7.0 8.0 9.0 12.0", "docker/Dockerfile", 3),
@@ -79,8 +81,8 @@ def test_every_list_is_found_with_its_line(repository: Path) -> None:
 
 
 def test_contradictions_come_first(repository: Path) -> None:
-    groups = find(repository)
-    assert [(group.subject, group.contradicts) for group in groups] == [
+    groups = find(repository).groups
+    assert [(str(group.subject), group.contradicts) for group in groups] == [
         ("arch list", True),
         ("CUDA 12.9", True),
         ("argument flashinfer_version", True),
@@ -95,7 +97,7 @@ def test_contradictions_come_first(repository: Path) -> None:
 
 
 def test_proposed_claims_are_yaml_that_means_the_found_places(repository: Path) -> None:
-    groups = find(repository)
+    groups = find(repository).groups
     proposed = yaml.safe_load(propose(groups))
     assert proposed["arch_lists"]["release"] == "7.0 8.0 9.0 12.0"
     arm = {
@@ -109,13 +111,13 @@ def test_proposed_claims_are_yaml_that_means_the_found_places(repository: Path) 
 
 
 def test_names_of_lists_are_unique(repository: Path) -> None:
-    names = name_lists(find(repository))
+    names = name_lists(find(repository).groups)
     assert len(set(names.values())) == len(names)
     assert names["8.0 8.7 9.0 11.0"] == "arm"
 
 
 def test_a_first_matrix_loads_and_plans_and_shows_the_drift(repository: Path) -> None:
-    text = first_matrix(repository, find(repository))
+    text = first_matrix(repository, find(repository).groups)
     path = repository / "matrix.yaml"
     path.write_text(text)
     matrix = load.load(path)
@@ -126,21 +128,23 @@ def test_a_first_matrix_loads_and_plans_and_shows_the_drift(repository: Path) ->
     assert {variant.platform for variant in planned.variants} == {"linux/amd64", "linux/arm64"}
     report = check(matrix)
     assert {(one.file, one.line) for one in report.disagreements} == {("docker-bake.hcl", 1), ("ci/pipeline.yaml", 7)}
-    assert find(repository) == find(repository)
-    assert all(sight.file != "matrix.yaml" for group in find(repository) for v in group.values.values() for sight in v)
+    assert find(repository).groups == find(repository).groups
+    assert all(
+        sight.file != "matrix.yaml" for group in find(repository).groups for v in group.values.values() for sight in v
+    )
 
 
 def test_architectures_that_nothing_compiles_stay_out_of_a_first_matrix(repository: Path) -> None:
     (repository / "ci/pipeline.yaml").unlink()
-    text = first_matrix(repository, find(repository))
-    assert "release: 8.0 9.0 12.0  # without 7.0, which no release above compiles" in text
+    text = first_matrix(repository, find(repository).groups)
+    assert "release: 8.0 9.0 12.0  # without 7.0, which no release below compiles" in text
     load.parse(text.encode(), path=repository / "matrix.yaml", shown="matrix.yaml")
 
 
 def test_a_repository_without_a_bake_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no bake file"):
-        first_matrix(tmp_path, find(tmp_path))
+    with pytest.raises(UsageError, match="a bake file with a target was not found"):
+        first_matrix(tmp_path, find(tmp_path).groups)
 
 
 def test_an_empty_repository_proposes_nothing(tmp_path: Path) -> None:
-    assert yaml.safe_load(propose(find(tmp_path))) == {"claims": []}
+    assert yaml.safe_load(propose(find(tmp_path).groups)) == {"claims": []}

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.drift import fix as fixing
-from orchestrator.drift.check import Edit, check
+from orchestrator.drift.check import check
+from orchestrator.drift.report import Edit
 from orchestrator.errors import EnvironmentLacksError, MatrixError
 from tests.unit.drift.matrices import matrix
 
@@ -203,7 +204,7 @@ def test_places_that_must_not_be_edited(tmp_path: Path) -> None:
     fixed = fixing.fix(matrix(claims, root=tmp_path))
     assert fixed.texts == {}
     assert [one.unfixable for one in fixed.after.disagreements] == [
-        "its quoting cannot hold the value", "the claim says fix: false",
+        "the quotes around it cannot hold the value", "the claim says fix: false",
     ]  # fmt: skip
 
 

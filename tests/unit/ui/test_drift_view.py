@@ -11,7 +11,7 @@ from tests.unit.drift.matrices import matrix
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.drift.check import Report
+    from orchestrator.drift.report import Report
 
 CLAIMS = """\
   - {file: b.sh, name: A, says: "2", why: "100% needed, always"}
@@ -60,7 +60,7 @@ def test_github_annotations_are_escaped(tmp_path: Path) -> None:
 
 def test_groups_as_json(tmp_path: Path) -> None:
     (tmp_path / "b.sh").write_text('TORCH_CUDA_ARCH_LIST="8.0 9.0"\n')
-    content = drift_view.groups_as_json(find(tmp_path))
+    content = drift_view.findings_as_json(find(tmp_path))
     (subject,) = content["subjects"]
     (value,) = subject["values"]
     assert value["value"] == "8.0 9.0"
