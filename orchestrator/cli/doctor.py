@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.cli.common import Selection
-    from orchestrator.engine.doctor import Check, Need
+    from orchestrator.engine.doctor import Need
+    from orchestrator.engine.machine import Check
     from orchestrator.matrix.variants import Plan
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -35,22 +36,26 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 @options.selection(options.IMAGE)
 @kit.option(
     "-j", "--jobs", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=1, metavar="N",
-    help="Check memory for this many variants at once.",
+    help="Check memory and processors for this many variants at once.",
 )  # fmt: skip
 @options.formats(explanation="Print the checks in this format.")
 def command(*, given: Selection, jobs: int, format_: Format) -> None:
-    """Check engine, buildx, builder, disk, memory and registry.
+    """Check engine, buildx, builder, disk, memory, processors and registry.
 
     Each check says what works and how to mend what does not. With a matrix, the machine is checked for what the
-    selected variants need: their platforms, their registry, their cache, and memory for their max_jobs. Exits 5 if
-    something is missing that a build cannot do without.
+    selected variants need: their platforms, their registry, their cache, and memory and processors for their max_jobs.
+    Exits 5 if something is missing that every build needs.
     """
     from orchestrator.engine.doctor import diagnose
+    from orchestrator.registry.reach import check_registry
 
-    need, checks = _need(given, jobs)
-    checks += diagnose(need)
+    need, image, checks = _need(given, jobs)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        registry_job = pool.submit(check_registry, image) if image else None
+        checks += diagnose(need)
+        checks += [registry_job.result()] if registry_job is not None else []
     if format_ is Format.JSON:
-        sys.stdout.write(json.dumps({"schema": 1, "checks": [asdict(check) for check in checks]}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({"schema": 1, "checks": [_row(check) for check in checks]}, indent=2) + "\n")
     else:
         _print(checks)
     failed = [check for check in checks if check.status == "fail"]
@@ -59,9 +64,17 @@ def command(*, given: Selection, jobs: int, format_: Format) -> None:
         raise EnvironmentLacksError(f"{len(failed)} of {len(checks)} checks failed: {names}")
 
 
-def _need(given: Selection, jobs: int) -> tuple[Need, list[Check]]:
-    """What the variants of the matrix need of the machine; an invalid matrix is a finding, not the end."""
-    from orchestrator.engine.doctor import Check, Need
+def _row(check: Check) -> dict[str, str]:
+    return {"name": check.name, "status": check.status, "detail": check.detail, "cure": check.hint}
+
+
+def _need(given: Selection, jobs: int) -> tuple[Need, str, list[Check]]:
+    """Return what the variants of the matrix need, the image whose registry they use, and a check of the matrix.
+
+    An invalid matrix is a finding: the machine is checked without it.
+    """
+    from orchestrator.engine.doctor import Need
+    from orchestrator.engine.machine import Check
 
     if given.file is None and not given.path.exists():
         if given.cuda or given.target or given.axis or given.variant:
@@ -69,25 +82,24 @@ def _need(given: Selection, jobs: int) -> tuple[Need, list[Check]]:
                 f"{given.path} was not found: without a matrix there are no variants to select",
                 hint="name the matrix with -f or -C, or leave --cuda, --target, --axis and --variant out",
             )
-        return Need(platforms=tuple(given.platform), image=given.image), []
+        return Need(platforms=tuple(given.platform)), given.image, []
     try:
         plan = common.open_plan(given)
     except MatrixError as error:
         if not given.path.exists():
             raise
-        cure = "`orchestrate plan` shows every problem with its place"
-        return Need(image=given.image), [Check(name="matrix", status="warn", detail=error.message, cure=cure)]
+        hint = "`orchestrate plan` shows every problem with its place"
+        return Need(), given.image, [Check(name="matrix", status="warn", detail=error.message, hint=hint)]
     need = Need(
         platforms=tuple(dict.fromkeys(variant.platform for variant in plan.variants)),
-        image=plan.image,
         jobs=_compile_jobs(plan, jobs),
         cache=plan.matrix.spec.cache.backend,
     )
-    return need, [Check(name="matrix", status="ok", detail=f"{len(plan.variants)} variants")]
+    return need, plan.image, [Check(name="matrix", status="ok", detail=f"{len(plan.variants)} variants")]
 
 
 def _compile_jobs(plan: Plan, at_once: int) -> int | None:
-    """Compile jobs of the largest variants that may run at the same time, None if no variant says max_jobs."""
+    """Add up the compile jobs of the largest variants that run at the same time; None if none sets max_jobs."""
     found = [
         int(value.text)
         for variant in plan.variants
@@ -107,5 +119,5 @@ def _print(checks: Sequence[Check]) -> None:
     for check in checks:
         line = Text.assemble((f"{check.status:<4}", _STYLES[check.status]), f"  {check.name:<{width}}  {check.detail}")
         screen.print(line, soft_wrap=True)
-        if check.cure:
-            screen.print(Text(" " * (width + 8) + check.cure, style="dim"), soft_wrap=True)
+        if check.hint:
+            screen.print(Text(" " * (width + 8) + check.hint, style="dim"), soft_wrap=True)

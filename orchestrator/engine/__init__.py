@@ -1,4 +1,4 @@
-"""The Docker engine and buildx of this machine: what answers, what it can do, and what to do where it cannot.
+"""The Docker engine and buildx of this machine: what answers, what it can do, and hints where it cannot.
 
-It knows clients, engines, builders and their versions; it must not know the matrix, variants or builds.
+Does not depend on the matrix, variants or builds.
 """

@@ -1,8 +1,4 @@
-"""The builder that buildx will use: its driver, its platforms, and what it can export.
-
-Knows `docker buildx ls`; judging is doctor.py's. The list is read here and not through python-on-whales because its
-model leaves out two fields that decide (which builder is current, and why one is broken), and takes three processes.
-"""
+"""The builder that buildx uses: its driver, its platforms, and what it can export."""
 
 from __future__ import annotations
 
@@ -11,14 +7,16 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine import client
+from orchestrator.engine import beyond
+from orchestrator.engine.buildx import last_error
 from orchestrator.errors import EnvironmentLacksError, did_you_mean
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DOCKER_DRIVER = "docker"
-"""The driver that builds inside the engine itself."""
+"""The driver that builds in the engine itself."""
 
 BUILDER_VARIABLE = "BUILDX_BUILDER"
 
@@ -30,10 +28,10 @@ class Builder:
     Attributes:
         name: Its name.
         driver: docker, docker-container, kubernetes, remote or cloud.
-        platforms: What its running nodes build, without variants' marks ("linux/amd64"); empty if none runs yet.
+        platforms: What its running nodes build ("linux/amd64"); empty if none runs yet.
         running: Whether any node runs. A docker-container builder starts with its first build.
-        error: Why buildx could not load it, or "".
-        current: Whether buildx takes it where nobody names one.
+        error: Why buildx cannot load it, or "".
+        current: Whether buildx uses it where no builder is named.
         containerd_store: Whether the engine behind a docker driver has the containerd image store.
     """
 
@@ -53,20 +51,20 @@ class Builder:
     def exports_cache(self, backend: str) -> bool:
         """Whether it can write a cache of this backend (registry, local, gha, s3, azblob, inline).
 
-        The docker driver without the containerd image store knows inline caches alone.
+        The docker driver without the containerd image store writes inline caches only.
         """
         return self.full or backend == "inline"
 
     def builds(self, platform: str) -> bool:
-        """Whether it builds a platform; a builder that has not started yet is believed."""
+        """Whether it builds a platform; True for a builder that has not started, which does not say."""
         return not self.platforms or platform in self.platforms
 
 
 def parse_builders(text: str, *, containerd_store: bool) -> tuple[Builder, ...]:
-    """Read what `docker buildx ls --format json` wrote: one JSON object a line.
+    """Read what `docker buildx ls --format json` wrote: one JSON object per line.
 
     Args:
-        text: Its standard output. A line that is no JSON object is passed over.
+        text: Its standard output. Lines that are not JSON objects are skipped.
         containerd_store: Whether the engine behind the docker driver has the containerd image store.
     """
     found: list[Builder] = []
@@ -83,7 +81,7 @@ def parse_builders(text: str, *, containerd_store: bool) -> tuple[Builder, ...]:
 def _builder(values: Mapping[str, Any], *, containerd_store: bool) -> Builder:
     nodes = [node for node in values.get("Nodes") or [] if isinstance(node, dict)]
     errors = [str(error) for error in (values.get("Err"), *(node.get("Err") for node in nodes)) if error]
-    # A star marks a platform that the user set by hand; v2, v3 … are micro-architectures of one that stands there too.
+    # A star marks a platform that the user set; v2, v3 … are micro-architectures of one that is listed too.
     platforms = {str(name).rstrip("*") for node in nodes for name in node.get("Platforms") or []}
     return Builder(
         name=str(values["Name"]),
@@ -97,33 +95,33 @@ def _builder(values: Mapping[str, Any], *, containerd_store: bool) -> Builder:
 
 
 def choose(found: Iterable[Builder], name: str = "") -> Builder:
-    """The builder that a build will use.
+    """Choose the builder of a build.
 
     Args:
-        found: All of them.
-        name: The one that the user named; "" takes $BUILDX_BUILDER, else the current one, as buildx does.
+        found: All builders.
+        name: The one that the user named; "" means $BUILDX_BUILDER, else the current one, as for buildx.
 
     Raises:
-        EnvironmentLacksError: There is none of that name, or none at all, or buildx could not load it.
+        EnvironmentLacksError: It was not found, or buildx cannot load it.
     """
     known = {builder.name: builder for builder in found}
     wanted = name or os.environ.get(BUILDER_VARIABLE, "")
     chosen = known.get(wanted) if wanted else next((b for b in known.values() if b.current), None)
     if chosen is None:
         raise EnvironmentLacksError(
-            f"buildx has no builder named {wanted}" if wanted else "buildx has no current builder",
+            f"builder {wanted} was not found" if wanted else "buildx has no current builder",
             hint=did_you_mean(wanted, known) if wanted else "see `docker buildx ls`, then `docker buildx use NAME`",
         )
     if chosen.error:
         raise EnvironmentLacksError(
-            f"buildx cannot use builder {chosen.name}: {chosen.error}",
+            f"buildx cannot load builder {chosen.name}: {redact(chosen.error)}",
             hint="see `docker buildx ls`, then `docker buildx use NAME` or set BUILDX_BUILDER",
         )
     return chosen
 
 
 def selected(*, containerd_store: bool, name: str = "") -> Builder:
-    """Ask buildx for its builders and choose the one that a build will use.
+    """Ask buildx for its builders and choose the one of a build.
 
     Args:
         containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
@@ -132,12 +130,10 @@ def selected(*, containerd_store: bool, name: str = "") -> Builder:
     Raises:
         EnvironmentLacksError: As for `choose`, or buildx does not answer.
     """
-    answer = client.docker("buildx", "ls", "--format", "json", timeout=60)
+    answer = beyond.list_builders()
     found = parse_builders(answer.stdout, containerd_store=containerd_store)
     if not found and not answer.ok:
-        lines = answer.stderr.strip().splitlines()
         raise EnvironmentLacksError(
-            f"`docker buildx ls` failed: {lines[-1] if lines else f'exit status {answer.returncode}'}",
-            hint="see `docker buildx ls`",
+            f"`docker buildx ls` failed: {redact(last_error(answer.stderr))}", hint="see `docker buildx ls`"
         )
     return choose(found, name)

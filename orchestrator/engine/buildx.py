@@ -1,7 +1,4 @@
-"""How buildx is called for a project: its bake files, targets resolved by `bake --print`, errors in its own words.
-
-Does not know what a matrix is; what a resolved target means for a build is bake's.
-"""
+"""How buildx is called for a project: its bake files, targets resolved by `bake --print`, its errors."""
 
 from __future__ import annotations
 
@@ -44,20 +41,20 @@ class BakeCall:
 
 
 def resolve(call: BakeCall, targets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The targets as buildx resolves them (`bake --print`), all in one call: everything inherited filled in.
+    """Resolve targets with one `bake --print`: everything that they inherit is filled in.
 
     Args:
         call: How to call buildx.
-        targets: Name -> target to lay over the project's bake files, as a bake file holds it; at least one.
+        targets: Name -> target as a bake file holds it, added to the project's bake files; at least one.
 
     Returns:
         Name -> target.
 
     Raises:
-        MatrixError: buildx refuses the bake files; its own words are in the message.
-        EnvironmentLacksError: What buildx says is no JSON of the expected shape.
+        MatrixError: buildx refuses the bake files; the message holds its reason.
+        EnvironmentLacksError: buildx printed no targets.
     """
-    # buildx opens what `output` and `cache-to` name even to print: a file that stands there would be emptied.
+    # buildx opens what `output` and `cache-to` name even to print, and empties a file that exists.
     quiet = {name: {**target, "output": ["type=cacheonly"], "cache-to": []} for name, target in targets.items()}
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
         path = Path(directory, "variants.json")
@@ -70,8 +67,8 @@ def resolve(call: BakeCall, targets: Mapping[str, Mapping[str, Any]]) -> dict[st
         return {name: printed[name] | _destinations(target) for name, target in targets.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise EnvironmentLacksError(
-            f"`buildx bake --print` gave no targets that can be read ({type(error).__name__}: {error})",
-            hint="`orchestrate doctor` looks at buildx",
+            f"`buildx bake --print` printed no targets ({type(error).__name__}: {error})",
+            hint="orchestrate doctor checks buildx",
         ) from error
 
 
@@ -80,26 +77,26 @@ def _destinations(target: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def last_error(stderr: str) -> str:
-    """The line of buildx's output that says what is wrong."""
+    """Return the line of docker's or buildx's output that says what is wrong."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["no output"])[-1].removeprefix("ERROR: ")
 
 
 def unescape(text: str) -> str:
-    """A text of `bake --print` as it is meant: buildx escapes the marks of its templates again."""
+    """Undo the escapes that `bake --print` adds for the marks of its templates."""
     return text.replace("$${", "${").replace("%%{", "%{")
 
 
 def dockerfile(root: Path, target: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The Dockerfile's text, or the reason why there is none to read.
+    """Return a target's Dockerfile, or None and the reason why it cannot be read here.
 
     Args:
-        root: What relative paths of the target start from.
+        root: The directory that the target's paths are relative to.
         target: A resolved bake target.
 
     Raises:
-        MatrixError: It is not there or not readable.
+        MatrixError: It was not found, or it is not UTF-8 text.
     """
     inline = target.get("dockerfile-inline")
     if inline:

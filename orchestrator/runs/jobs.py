@@ -201,7 +201,7 @@ class _Step:
         if self.context.builder is not None:
             for check in doctor.check_platforms(self.context.builder, [self.variant.platform], here=True):
                 if check.status == "fail":
-                    raise EnvironmentLacksError(check.detail, hint=check.cure)
+                    raise EnvironmentLacksError(check.detail, hint=check.hint)
 
     def _command(self) -> BakeCommand:
         call = self.context.call

@@ -11,11 +11,10 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.engine import client, doctor
+from orchestrator.engine import client, doctor, machine
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
 from orchestrator.runs import air_gap, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
@@ -31,6 +30,7 @@ from orchestrator.runs.tagging import Tagging
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from orchestrator.bake.file import Extras
     from orchestrator.matrix.variants import Plan
@@ -248,7 +248,7 @@ def _make(directory: Path) -> None:
 
 def _engine_disk(engine: doctor.Engine) -> Path | None:
     """Return where a local engine keeps its layers; None for a remote one."""
-    return Path(engine.info.root) if client.free_bytes(engine.info) is not None else None
+    return machine.engine_disk(engine.info)
 
 
 def tidy(runs: Path, *, keep: int = 20, older: float = 14 * 86400.0) -> None:

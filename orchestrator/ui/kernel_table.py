@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.image.verdict.explain import devices_of
 from orchestrator.image.verdict.kernels import Status
 from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
+from orchestrator.sizes import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,16 +39,6 @@ def level(cell: Cell, *, damaged: bool = False) -> str:
     if not cell.direct:
         return "ptx" if cell.ptx else "none"
     return "all" if cell.direct == cell.total else "part"
-
-
-def size_text(count: int) -> str:
-    """Bytes for people: 92.6 MB."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
 
 
 def show(verdict: Verdict, screen: Console) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from orchestrator.cuda.devices import device_names
 from orchestrator.image.verdict.kernels import Status
 from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
-from orchestrator.ui.kernel_table import WORDS, level, size_text
+from orchestrator.sizes import size_text
+from orchestrator.ui.kernel_table import WORDS, level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

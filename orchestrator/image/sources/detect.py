@@ -58,6 +58,7 @@ def _means_a_file(name: str) -> bool:
 
 
 def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool) -> Contents:
+    from orchestrator.engine.images import Held
     from orchestrator.image.sources import engine, registry
 
     reference = name.removeprefix(ENGINE).removeprefix(REGISTRY)
@@ -65,7 +66,7 @@ def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platfor
     image = None if name.startswith(REGISTRY) else engine.held(reference)
     if image is not None or name.startswith(ENGINE):  # of one that it does not hold, the engine says why
         return engine.open_image(
-            reference, image or engine.Held(), store, partial(_scratch, stack), platform=platform, deep=deep
+            reference, image or Held(), store, partial(_scratch, stack), platform=platform, deep=deep
         )
     try:
         contents, connection = registry.open_image(reference, platform=platform)

@@ -1,18 +1,17 @@
-"""An image of the local Docker engine, by way of `docker save`."""
+"""Reads an image of the local Docker engine through `docker save`."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.engine.client import docker, docker_command
+from orchestrator.engine import images
+from orchestrator.engine.client import docker_command
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.image.layers.unpack import CHUNK
 from orchestrator.image.sources.base import Contents
@@ -24,41 +23,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from orchestrator.engine.images import Held
     from orchestrator.image.layers.store import LayerStore
 
 _POLL = 0.1  # seconds between looks at the wish to stop
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
-    """An image that the engine holds.
-
-    Attributes:
-        id: `sha256:…`; whatever the engine saves under it is the same next time.
-        platform: That the engine itself would run, for images that hold several; "" where it does not say.
-    """
-
-    id: str = ""
-    platform: str = ""
-
-
 def held(reference: str) -> Held | None:
-    """What the engine says of an image; None where it holds none of this name, and where no engine answers."""
+    """An image of the engine; None where it holds none of this name, and where no engine answers."""
     try:
-        answer = docker("image", "inspect", "--format", "{{json .}}", "--", reference)
+        return images.held(reference)
     except EnvironmentLacksError:
         return None
-    if not answer.ok:
-        return None
-    try:
-        value = json.loads(answer.stdout)
-    except ValueError:
-        return Held()
-    if not isinstance(value, dict):
-        return Held()
-    parts = [value.get("Os"), value.get("Architecture"), value.get("Variant")]
-    platform = "/".join(str(part) for part in parts if part) if value.get("Os") else ""
-    return Held(id=str(value.get("Id") or ""), platform=platform)
 
 
 def open_image(

@@ -1,144 +1,143 @@
-"""What the engine and buildx say, read from what real ones wrote (recorded/) and from what others write."""
+"""Which client is asked, how it is called, and what its failures become; that calls end is tests/engine's."""
 
 from __future__ import annotations
 
-import json
-import platform
-from pathlib import Path
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from python_on_whales import DockerClient
+from python_on_whales.exceptions import DockerException
 
-from orchestrator.engine import client
-from orchestrator.engine.client import FEATURES, FLOOR, Buildx, Version
-from orchestrator.errors import EnvironmentLacksError
+from orchestrator import process
+from orchestrator.engine import client, images
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
-RECORDED = Path(__file__).parent / "recorded"
-
-
-def read(name: str) -> str:
-    return (RECORDED / name).read_text()
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def version(major: int, minor: int, patch: int = 0) -> Version:
-    return Version(major=major, minor=minor, patch=patch)
+@pytest.fixture(autouse=True)
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A docker client that the user names; it is never started here."""
+    path = tmp_path / "my docker"
+    path.touch(mode=0o755)
+    monkeypatch.setenv(client.CLIENT_VARIABLE, str(path))
+    return str(path)
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("github.com/docker/buildx v0.29.1 a32761aeb3debd39be1eca514af3693af0db334b", version(0, 29, 1)),
-        ("github.com/docker/buildx 0.29.1+ds1 0.29.1+ds1-4", version(0, 29, 1)),
-        ("github.com/docker/buildx v0.21.1-desktop.2 39c6b6d", version(0, 21, 1)),
-        ("github.com/docker/buildx v0.30.0-rc1 1fa9d5e", version(0, 30)),
-        ("github.com/docker/buildx 0.13.1+ds1-3 0.13.1+ds1-3", version(0, 13, 1)),
-        ("github.com/docker/buildx v1.2.3 x", version(1, 2, 3)),
-    ],
-)
-def test_buildx_versions_of_every_spelling(line: str, expected: Version) -> None:
-    assert client.parse_buildx(line + "\n").version == expected
+def failing(argv: list[str], code: int, stderr: bytes | None) -> None:
+    def question(_: DockerClient) -> None:
+        raise DockerException(argv, code, b"", stderr)
+
+    client.ask(question)
 
 
-def test_the_recorded_buildx() -> None:
-    assert client.parse_buildx(read("buildx-version.txt")).version == version(0, 29, 1)
-
-
-@pytest.mark.parametrize("text", ["", "\n", "docker: 'buildx' is not a docker command.", "github.com/docker/buildx"])
-def test_no_version_is_an_error_with_a_cure(text: str) -> None:
-    with pytest.raises(EnvironmentLacksError) as caught:
-        client.parse_buildx(text)
-    assert "install buildx" in caught.value.hint
-
-
-def test_features_follow_the_version() -> None:
-    old = Buildx(version=version(0, 23), text="")
-    assert old.supports("history")
-    assert old.lacking("history") == ""
-    assert not old.supports("du-json")
-    assert old.lacking("du-json") == "needs buildx >= 0.28, found 0.23.0: the cache table has no sizes"
-    assert Buildx(version=version(1, 0), text="").supports("imagetools-metadata-file")
-    assert all(feature.without and feature.since.major == 0 for feature in FEATURES.values())
-
-
-def test_versions_compare_by_number_not_by_text() -> None:
-    assert version(0, 9) < FLOOR < version(0, 100)
-
-
-def test_the_recorded_engine() -> None:
-    info = client.parse_info(read("info.json"), "")
-    assert info.version == "28.5.2+dfsg4"
-    assert info.containerd_store
-    assert info.platform == "linux/amd64"
-    assert info.cpus == 2
-    assert info.memory == 25276510208
-    assert info.root == "/var/lib/docker"
-
-
-def test_the_classic_store_is_told_from_containerds() -> None:
-    values = json.loads(read("info.json")) | {
-        "Driver": "overlay2",
-        "DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"]],
-        "Architecture": "aarch64",
-    }
-    info = client.parse_info(json.dumps(values), "")
-    assert not info.containerd_store
-    assert info.platform == "linux/arm64"
-
-
-@pytest.mark.parametrize(
-    ("stderr", "says", "cure"),
-    [
-        (
-            "Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?\n",
-            "tcp://",
-            "start",
-        ),
-        ("permission denied while trying to connect to the docker API at unix:///x\n", "let you in", "usermod"),
-        ('unable to resolve docker endpoint: context "nope": context not found: x\n', "context", "docker context ls"),
-        ("", "no Docker engine answers", "start the Docker engine"),
-    ],
-)
-def test_no_engine_is_an_error_with_the_reason_and_its_cure(stderr: str, says: str, cure: str) -> None:
-    with pytest.raises(EnvironmentLacksError) as caught:
-        client.parse_info(read("info-unreachable.json"), stderr)
-    assert says in caught.value.message
-    assert cure in caught.value.hint
-    assert caught.value.exit_code == 5
-
-
-def test_the_engines_own_reason_comes_first() -> None:
-    with pytest.raises(EnvironmentLacksError, match="the reason"):
-        client.parse_info(json.dumps({"ServerErrors": ["the reason"]}), "errors pretty printing info\n")
-
-
-@given(st.text(), st.text())
-def test_any_answer_is_an_engine_or_a_clear_error(stdout: str, stderr: str) -> None:
-    with pytest.raises(EnvironmentLacksError):
-        client.parse_info(stdout, stderr)
-
-
-def test_the_client_that_the_user_names_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = tmp_path / "my-docker"
-    mine.touch(mode=0o755)
-    monkeypatch.setenv(client.CLIENT_VARIABLE, str(mine))
-    assert client.docker_command() == (str(mine),)
+def test_the_client_that_the_user_names_is_taken(mine: str) -> None:
+    assert client.docker_command() == (mine,)
 
 
 def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(EnvironmentLacksError, match="no docker client"):
-        client.docker_command()
     monkeypatch.setenv(client.CLIENT_VARIABLE, "/nonexistent/docker")
     with pytest.raises(EnvironmentLacksError, match="/nonexistent/docker"):
         client.docker_command()
+    monkeypatch.delenv(client.CLIENT_VARIABLE)
+    with pytest.raises(EnvironmentLacksError, match="no docker client"):
+        client.docker_command()
+    with pytest.raises(EnvironmentLacksError, match="no docker client"):
+        client.ask(lambda docker: docker.version())
 
 
-def test_free_bytes_are_those_of_an_engine_of_this_machine_alone(tmp_path: Path) -> None:
-    values = json.loads(read("info.json")) | {"DockerRootDir": str(tmp_path)}
-    there = client.parse_info(json.dumps(values | {"Name": "somewhere-else"}), "")
-    here = client.parse_info(json.dumps(values | {"Name": platform.node()}), "")
-    assert client.free_bytes(there) is None
-    free = client.free_bytes(here)
-    assert free is not None
-    assert free > 0
+def test_both_doors_call_the_same_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://other:2375")
+    monkeypatch.setenv("DOCKER_CONTEXT", "other")
+    whales = [str(word) for word in DockerClient(client_call=client.client_call(tmp_path / "pid", 7)).docker_cmd]
+    own = list(client.docker_command())
+    assert whales[-len(own) :] == own  # and neither --host nor --context after it: they are in the environment
+    assert whales[-len(own) - 4 : -len(own)][1:] == ["-k", "2", "7"]
+    assert whales[-len(own) - 4].endswith("timeout")
+
+
+def test_a_machine_without_timeout_still_has_a_client(
+    tmp_path: Path, mine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert client.client_call(tmp_path / "pid", 7)[3:] == [str(tmp_path / "pid"), mine]
+
+
+def test_a_failure_says_what_docker_says_and_nothing_secret(mine: str) -> None:
+    argv = ["/bin/sh", "-c", "x", "/tmp/pid", "timeout", "-k", "2", "30", mine, "pull", "https://bob:secret@host/a b"]
+    stderr = b"Pulling\nERROR: https://bob:secret@host/v2/: 503 Service Unavailable\n"
+    with pytest.raises(client.DockerFailedError) as caught:
+        failing(argv, 1, stderr)
+    assert caught.value.message == (
+        "`docker pull 'https://host/a b'` failed: https://host/v2/: 503 Service Unavailable"
+    )
+    assert caught.value.reason == "https://host/v2/: 503 Service Unavailable"
+    assert caught.value.returncode == 1
+    assert caught.value.exit_code == 5
+    assert caught.value.__cause__ is None  # -v/--verbose shows causes, and whales' message holds everything
+
+
+@pytest.mark.parametrize("code", [124, 137])
+def test_the_end_of_the_limit_is_told_from_a_failure(mine: str, code: int) -> None:
+    with pytest.raises(EnvironmentLacksError, match="no answer within 30 s: docker info") as caught:
+        failing([mine, "info"], code, b"")
+    assert not isinstance(caught.value, client.DockerFailedError)
+    with pytest.raises(client.DockerFailedError, match="its own reason"):
+        failing([mine, "info"], code, b"its own reason")
+
+
+def test_a_failure_in_no_encoding_is_a_failure(mine: str) -> None:
+    with pytest.raises(client.DockerFailedError, match="no such thing: \ufffd"):
+        failing([mine, "info"], 1, b"no such thing: \xff")
+
+
+def test_an_answer_that_cannot_be_read_is_a_failure() -> None:
+    def question(_: DockerClient) -> object:
+        import json
+
+        return json.loads("{")
+
+    with pytest.raises(client.DockerFailedError, match="cannot be read"):
+        client.ask(question)
+
+
+def test_a_fault_of_ours_stays_one() -> None:
+    with pytest.raises(ZeroDivisionError):
+        client.ask(lambda _: 1 // 0)
+
+
+def test_a_stop_ends_the_wait() -> None:
+    stop, ended = process.Stop(), threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    threading.Timer(0.8, ended.set).start()  # the process that a kill would have ended
+    with process.stoppable(stop), pytest.raises(InterruptedRunError):
+        client.ask(lambda _: ended.wait(20))
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("Cannot connect to the Docker daemon at tcp://127.0.0.1:1. Is the docker daemon running?", "systemctl"),
+        ("failed to connect to the docker API at unix:///x", "systemctl"),
+        ("permission denied while trying to connect to the docker API at unix:///x", "usermod"),
+        ('unable to resolve docker endpoint: context "nope": context not found: x', "docker context ls"),
+    ],
+)
+def test_hints_follow_the_reason(reason: str, word: str) -> None:
+    assert word in client.hint(reason)
+    assert word in client.unreachable(reason).hint
+
+
+def test_other_reasons_have_no_hint_of_their_own() -> None:
+    assert client.hint("pull access denied for acme/app: permission denied") == ""
+    assert client.hint("503 Service Unavailable") == ""
+    assert "start the Docker engine" in client.unreachable("EOF").hint
+
+
+@pytest.mark.parametrize("name", ["", "--help", "-f"])
+def test_an_option_is_not_the_name_of_an_image(name: str) -> None:
+    assert images.held(name) is None

@@ -63,12 +63,6 @@ def test_signs_that_the_stream_can_carry(tmp_path: Path) -> None:
     assert " #" in out.read()
 
 
-def test_sizes_for_people() -> None:
-    assert [kernel_table.size_text(size) for size in (0, 999, 92_600, 92_600_000, 5_440_000_000)] == [
-        "0 B", "999 B", "92.6 kB", "92.6 MB", "5.44 GB",
-    ]  # fmt: skip
-
-
 def test_what_changed_between_two(tmp_path: Path) -> None:
     old = tree(tmp_path / "old", **{"lib.so": ["80 90"], "same.so": ["90"]})
     new = tree(tmp_path / "new", **{"lib.so": ["90 110"], "same.so": ["90"], "more.so": ["90"]})

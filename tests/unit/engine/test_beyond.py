@@ -1,0 +1,58 @@
+"""The commands that python-on-whales lacks; what docker makes of them is tests/engine's."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import pytest
+from python_on_whales.components.buildx.imagetools.cli_wrapper import ImagetoolsCLI
+from python_on_whales.components.buildx.models import BuilderInspectResult
+from python_on_whales.components.system.models import SystemInfo
+
+from orchestrator import process
+from orchestrator.engine import beyond, client
+from orchestrator.process import Completed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What was asked of a docker client that the user names, without the client."""
+    found: list[tuple[str, ...]] = []
+    mine = tmp_path / "docker"
+    mine.touch(mode=0o755)
+    monkeypatch.setenv(client.CLIENT_VARIABLE, str(mine))
+
+    def run(argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None) -> Completed:
+        assert argv[0] == str(mine)
+        assert 0 < timeout <= 300
+        assert env is None
+        found.append(tuple(argv[1:]))
+        return Completed(argv=tuple(argv), returncode=0, stdout="", stderr="")
+
+    monkeypatch.setattr(process, "run", run)
+    return found
+
+
+def test_tags_are_copies_of_one_digest(asked: list[tuple[str, ...]]) -> None:
+    beyond.copy_to_tags("r/a@sha256:1", ["r/a:x", "r/a:y"])
+    assert asked == [
+        ("buildx", "imagetools", "create", "--prefer-index=false", "--tag", "r/a:x", "--tag", "r/a:y", "r/a@sha256:1")
+    ]
+
+
+def test_questions_go_to_the_client_that_the_user_names(asked: list[tuple[str, ...]]) -> None:
+    beyond.system_info()
+    beyond.list_builders()
+    assert [words[:2] for words in asked] == [("info", "--format"), ("buildx", "ls")]
+
+
+def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
+    """A version that has it makes a function of this module needless."""
+    assert "prefer_index" not in inspect.signature(ImagetoolsCLI.create).parameters
+    assert {"current", "err"}.isdisjoint(BuilderInspectResult.model_fields)
+    assert "server_errors" not in SystemInfo.model_fields
