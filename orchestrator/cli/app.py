@@ -28,7 +28,7 @@ COMMANDS = {
         "init": "Write a first matrix.yaml for a repository that has none.",
         "headers": "Carry FlashInfer's headers into images that run without a network.",
         "verify": "Verify from an image's own bytes which GPUs it has code for.",
-        "doctor": "Check engine, buildx, builder, disk, memory and registry.",
+        "doctor": "Check engine, buildx, builder, disk, memory, processors and registry.",
         "schema": "Print the JSON Schema of matrix.yaml.",
     }.items()
 }
