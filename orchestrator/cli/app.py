@@ -87,7 +87,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # Looking for pydantic plugins reads the metadata of every installed package; this program has none to offer them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    code = run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        code = run(list(sys.argv[1:] if argv is None else argv))
+    except Exception as error:  # noqa: BLE001  # a fault of this program: the one case that ends with a traceback
+        code = _show_fault(error)
     _forget_broken_streams()
     sys.exit(code)
 
@@ -197,7 +200,9 @@ def show(error: OrchestrateError, *, causes: bool = False) -> None:
     if github.running(os.environ):
         for problem in error.problems:
             place = github.Place(file=problem.file, line=problem.line, column=problem.column)
-            sys.stderr.write(github.command("error", problem.what, place=place) + "\n")
+            sys.stderr.write(
+                github.command("error", str(problem).removeprefix(f"{problem.place}: "), place=place) + "\n"
+            )
 
 
 def _show_styled(lines: Sequence[tuple[str, str, str]]) -> None:
@@ -208,7 +213,19 @@ def _show_styled(lines: Sequence[tuple[str, str, str]]) -> None:
 
     screen = console.err()
     for label, style, text in lines:
-        screen.print(Text(label, style=style) + Text(clean_lines(text), style=""), soft_wrap=True)
+        screen.print(Text.assemble((label, style), clean_lines(text)), soft_wrap=True)
+
+
+def _show_fault(error: Exception) -> int:
+    """Print the traceback of an internal error, without credentials."""
+    import traceback
+
+    from orchestrator.redact import redact
+    from orchestrator.ui.text import clean_lines
+
+    sys.stderr.write(clean_lines(redact("".join(traceback.format_exception(error)))))
+    sys.stderr.write("error: internal error: this is a fault of orchestrate, please report it with the lines above\n")
+    return OrchestrateError.exit_code
 
 
 def _causes(error: BaseException) -> Iterator[str]:

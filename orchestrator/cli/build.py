@@ -13,6 +13,7 @@ import click
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
+from orchestrator.cli.outputs import REPORT, require_replaceable
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
@@ -95,6 +96,8 @@ def command(
     from orchestrator.ui.board import make_reporter
     from orchestrator.ui.summary import append_summary
 
+    if report is not None:
+        require_replaceable(report, "--report", REPORT)
     plan = common.open_plan(given)
     wanted = plan.matrix.spec.verify.after_build if verify is None else verify
     wishes = Wishes(

@@ -158,7 +158,10 @@ class Command(click.Command):
                     raise UsageError(f"{_shown(other)} cannot be combined with {_shown(one)}", hint=_help_of(ctx))
         for one, others in self.needs.items():
             if self._used(ctx, one) and not any(self._used(ctx, other) for other in others):
-                raise UsageError(f"{_shown(one)} needs {' or '.join(others)}", hint=_help_of(ctx))
+                raise UsageError(
+                    f"{_shown(one)} has no effect without {_either(others)}",
+                    hint=f"add {_either(others)}, or leave {_shown(one)} out",
+                )
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -293,6 +296,11 @@ def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:  
 
 def _shown(name: str) -> str:
     return name.replace("=", " ")
+
+
+def _either(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _help_of(ctx: click.Context) -> str:

@@ -13,6 +13,7 @@ import click
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
+from orchestrator.cli.outputs import PAGE, require_replaceable
 from orchestrator.errors import UsageError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def command(
         return
     if len(sources) != 1:
         raise UsageError("verify takes one source", hint="to compare two, use --compare OLD NEW")
+    if html is not None:
+        require_replaceable(html, "--html", PAGE)
     promise = _explicit_promise(archs, device, given)
     scanned = reader.read(sources[0])
     judging = _Judging(require=require, allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_)
@@ -278,10 +281,11 @@ def _policy(scanned: Scanned, policy: Policy | None, given: Selection, judging: 
 
 def _show(result: Verdict, judging: _Judging) -> None:
     if judging.html is not None:
+        from orchestrator.files import write_whole
         from orchestrator.ui import report
 
         try:
-            judging.html.write_text(report.page(result), encoding="utf-8")
+            write_whole(judging.html, report.page(result))
         except OSError as error:
             raise UsageError(f"--html {judging.html}: {error.strerror}") from error
     if judging.format is common.Format.JSON:

@@ -10,6 +10,7 @@ import click
 from orchestrator.cli import kit, options
 from orchestrator.cli.headers import shared
 from orchestrator.cli.kit import Heading
+from orchestrator.cli.outputs import LOCK, require_replaceable
 from orchestrator.errors import DriftError
 from orchestrator.ui.transfers import TransferProgress
 
@@ -78,6 +79,8 @@ def command(
     from orchestrator.headers import bundle, inject, staleness, work
 
     given = shared.given(chosen)
+    if chosen.lock is not None and not check:
+        require_replaceable(chosen.lock, "--lock", LOCK)
     wanted = flashinfer or (inject.wanted_version(given.spec, given.root) if given.spec else "")
     known = _image_pins(image) if image else work.read_pins(source, wanted, given.store)
     if check:

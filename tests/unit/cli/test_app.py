@@ -65,6 +65,56 @@ def test_a_mistake_of_ours_is_shown_whole(monkeypatch: pytest.MonkeyPatch) -> No
         app.run(["plan"])
 
 
+def test_a_fault_of_ours_ends_with_its_traceback_and_no_credentials(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, KeyError("https://TOKEN@host/x"))
+    with pytest.raises(SystemExit) as ended:
+        app.main(["plan"])
+    assert ended.value.code == 1
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "TOKEN" not in shown
+    assert shown.splitlines()[-1].startswith("error: internal error: ")
+
+
+def failing_with_causes() -> None:
+    refused = ConnectionError("https://user:secret@host/v2: refused\x1b[2J")
+    unreadable = ValueError("unreadable")
+    unreadable.__cause__ = refused
+    raise NetworkError("failed", hint="try again") from unreadable
+
+
+def test_causes_are_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("orchestrator.cli.common.open_plan", lambda _: failing_with_causes())
+    assert app.run(["plan"]) == 6
+    assert capsys.readouterr().err == "error: failed\nhint: try again\n"
+    for flag in ("-v", "--verbose"):
+        assert app.run(["plan", flag]) == 6
+        assert capsys.readouterr().err == (
+            "error: failed\nhint: try again\n"
+            "caused by: ValueError: unreadable\n"
+            "caused by: ConnectionError: https://host/v2: refused\n"
+        )
+
+
+def test_an_error_in_a_pipe_loads_no_rich(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_show_styled", lambda _: pytest.fail("styled"))
+    app.show(UsageError("x"))
+    assert capsys.readouterr().err == "error: x\n"
+
+
+def test_a_terminal_gets_colours_unless_it_is_told_not_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    app.show(UsageError("x"))
+    assert capsys.readouterr().err == "\x1b[1;31merror: \x1b[0mx\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    app.show(UsageError("x"))
+    assert "31m" not in capsys.readouterr().err
+
+
 def test_markup_in_messages_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     failing(monkeypatch, UsageError("[bold]x[/bold] [/y]", hint="[z]", problems=[Problem(what="[red]p")]))
     app.run(["plan"])
@@ -76,7 +126,7 @@ def test_annotations_for_github_are_escaped_and_leave_the_result_alone(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     problems = [
-        Problem(what="50% of\na", file="m.yaml", line=2, column=3),
+        Problem(what="50% of\na", expected="c", file="m.yaml", line=2, column=3),
         Problem(what="b"),
         Problem(what="c", file="a.so"),
     ]
@@ -84,7 +134,7 @@ def test_annotations_for_github_are_escaped_and_leave_the_result_alone(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines()[-3:] == [
-        "::error file=m.yaml,line=2,col=3::50%25 of%0Aa",
+        "::error file=m.yaml,line=2,col=3::50%25 of%0Aa, expected c",
         "::error::b",
         "::error file=a.so::c",
     ]

@@ -1,0 +1,74 @@
+"""Refuses to write a result over a file of another kind: a matrix, a bake file, a Dockerfile, a source."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_READ = 64 << 20  # bytes: a report of 1,000 variants with their last lines has under 10 MB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A kind of result that a command writes.
+
+    Attributes:
+        name: What it is called in messages.
+        suffix: What its files usually end with.
+        recognises: Whether bytes are a result of this kind.
+    """
+
+    name: str
+    suffix: str
+    recognises: Callable[[bytes], bool]
+
+
+def require_replaceable(path: Path, option: str, kind: Kind) -> None:
+    """Refuse a file that is not an earlier result of the same kind; an empty file or a pipe is none.
+
+    Args:
+        path: What the option names.
+        option: The option.
+        kind: What is going to be written.
+
+    Raises:
+        UsageError: Something else is there.
+    """
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return
+        with path.open("rb") as stream:
+            known = kind.recognises(stream.read(_READ))
+    except OSError:
+        return  # writing it says why it cannot be used
+    if not known:
+        raise UsageError(
+            f"{option} {path}: the file exists and is not {kind.name}",
+            hint=f"name another file, as in {option} {path.stem}{kind.suffix}, or remove this one",
+        )
+
+
+def _object_with(data: bytes, *keys: str) -> bool:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and all(key in found for key in keys)
+
+
+REPORT = Kind(
+    name="a build report", suffix=".report.json", recognises=lambda data: _object_with(data, "schema", "variants")
+)
+PAGE = Kind(
+    name="an HTML page",
+    suffix=".html",
+    recognises=lambda data: data[:200].lstrip().lower().startswith(b"<!doctype html"),
+)
+LOCK = Kind(name="a lock file", suffix=".lock.json", recognises=lambda data: _object_with(data, "flashinfer", "bundle"))
