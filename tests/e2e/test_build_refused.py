@@ -82,4 +82,4 @@ def test_a_state_directory_that_is_a_file(project: Project) -> None:
 def test_verification_of_nothing(project: Project) -> None:
     done = project.build("--verify")
     assert done.returncode == 2
-    assert "--verify needs --push or --load or --output" in done.stderr
+    assert "hint: add --push, --load or --output, or leave --verify out" in done.stderr

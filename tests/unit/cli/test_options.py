@@ -148,6 +148,22 @@ def test_options_that_mean_nothing_alone_are_refused(
     )
 
 
+def test_a_default_that_is_spelt_out_conflicts_with_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.unit.matrix.support import SMALL
+
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    assert app.run(["plan", "-C", str(tmp_path), "--format", "table", "--explain", "app-cu130-amd64"]) == 0
+    assert "app-cu130-amd64" in capsys.readouterr().out
+
+
+def test_options_are_listed_in_the_order_of_their_declaration(capsys: pytest.CaptureFixture[str]) -> None:
+    app.run(["build", "--help"])
+    said = capsys.readouterr().out
+    names = ("--cuda", "--platform", "--target", "--axis", "--variant", "--arg", "--push", "--jobs", "--file")
+    places = [said.index(f"{name} ") for name in names]
+    assert places == sorted(places)
+
+
 def test_the_combinations_that_were_once_ignored_are_refused() -> None:
     known = {(name, frozenset((one, other))) for name, one, other in CONFLICTS}
     for line in (
