@@ -13,7 +13,7 @@ from tests.support.artifacts import NOT_DOWNLOADED, downloads
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["tests.support.engine"]
+pytest_plugins = ["tests.support.engine", "tests.support.emulation"]
 
 # What a user's or a runner's environment holds must not change what tests see.
 _FOREIGN = (
