@@ -18,7 +18,6 @@ Scripts rely on these codes. This module imports no other package; every package
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -199,6 +198,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Returns:
         "did you mean release?", or "known: a, b, c" when nothing is near, or "" when nothing is known.
     """
+    import difflib
+
     names = sorted(set(known))
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if not near:  # the same letters in another case are always a match

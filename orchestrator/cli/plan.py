@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -66,6 +65,8 @@ def _print(plan: Plan, format_: PlanFormat) -> None:
             else:
                 sys.stdout.write(plan_view.plain(plan))
         case PlanFormat.JSON:
+            import json
+
             sys.stdout.write(json.dumps(plan_view.as_json(plan), indent=2) + "\n")
         case PlanFormat.GITHUB:
             sys.stdout.write(plan_view.as_github(plan) + "\n")
@@ -75,6 +76,8 @@ def _print(plan: Plan, format_: PlanFormat) -> None:
 
 def _bake(plan: Plan) -> None:
     """The bake file of all selected variants on stdout, the commands on stderr."""
+    import json
+
     from orchestrator import process
     from orchestrator.bake import file
 

@@ -92,7 +92,7 @@ class _Reader:
                 value = mark.expand(value)
         result = self.value(inner, value, path)
         for mark in marks:
-            if isinstance(mark, Range) and result is not _WRONG and result not in mark:
+            if isinstance(mark, Range) and result is not _WRONG and not mark.holds(result):
                 return self._invalid(path, f"{_WORDS[inner]} {mark}", value)
         return result
 

@@ -6,7 +6,6 @@ together, `expand` finds what only the expansion shows.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import MatrixError
@@ -70,8 +69,7 @@ def parse(data: bytes, *, path: Path, shown: str) -> Matrix:
         raise invalid(shown, problems)
     whole = not problems
     problems += rules.problems(spec, positions)
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    matrix = Matrix(path=path, root=path.parent, spec=spec, positions=positions, digest=digest)
+    matrix = Matrix(path=path, root=path.parent, spec=spec, positions=positions, data=data)
     if problems:
         from orchestrator.matrix.expand import further_problems
 

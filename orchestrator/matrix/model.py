@@ -21,11 +21,18 @@ class Matrix:
         root: Its directory: what relative paths in it start from.
         spec: The validated values.
         positions: Where each of them stands.
-        digest: `sha256:…` of the file's bytes.
+        data: The file's bytes.
     """
 
     path: Path
     root: Path
     spec: MatrixFile
     positions: Positions
-    digest: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` of the file's bytes."""
+        import hashlib
+
+        return f"sha256:{hashlib.sha256(self.data).hexdigest()}"

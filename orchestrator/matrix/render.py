@@ -29,7 +29,7 @@ class Renderer:
     def __init__(self, matrix: Matrix, image: str, fact: Callable[[str], str], findings: Findings) -> None:
         self.spec = matrix.spec
         self.findings = findings
-        self._digest = matrix.digest.removeprefix("sha256:")[:12]
+        self._matrix = matrix
         self._fact = fact
         self._facts: dict[str, str] = {}
         self._templates: dict[str, template.Template] = {}
@@ -49,7 +49,8 @@ class Renderer:
     def fact(self, name: str) -> str:
         """A fact that all variants share; each is asked for once."""
         if name not in self._facts:
-            self._facts[name] = self._digest if name == "matrix.digest" else self._fact(name)
+            digest = name == "matrix.digest"
+            self._facts[name] = self._matrix.digest.removeprefix("sha256:")[:12] if digest else self._fact(name)
         return self._facts[name]
 
     def variant(self, name: str, cell: Mapping[str, str], chosen: Chosen) -> Variant:

@@ -5,7 +5,6 @@ It knows plans and shows them; it decides nothing.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
@@ -137,6 +136,8 @@ def as_github(plan: Plan) -> str:
     Raises:
         UsageError: GitHub would refuse it: more than 256 jobs, or more than 1 MB.
     """
+    import json
+
     rows = [
         {
             "variant": variant.id,
