@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+COMMAND = str(Path(sys.executable).parent / "orchestrate")
+
+
+def run(directory: Path, *words: str, code: int = 0) -> None:
+    """Run a command in a directory; its output is thrown away, an exit code other than the expected one is not.
+
+    Bytecode is written and read, whatever the environment says: without it every run compiles the program anew.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(words, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != code:
+        raise SystemExit(f"{' '.join(words)}\n{done.stdout}{done.stderr}")
 
 
 def seconds(work: Callable[[], object]) -> float:
