@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.drift.report import Disagreement
 from orchestrator.engine import buildx
 from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, UsageError
-from orchestrator.headers import guard, inject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +81,8 @@ class _Asked:
 
 def _problems(spec: HeadersSpec, name: str, target: Mapping[str, Any], asked: _Asked) -> Iterator[Problem]:
     """What is wrong with the Dockerfile of one resolved target."""
+    from orchestrator.headers import guard
+
     inline = bool(target.get("dockerfile-inline"))
     path = PurePosixPath(str(target.get("context") or "."), str(target.get("dockerfile") or "Dockerfile")).as_posix()
     try:
@@ -131,6 +132,8 @@ def _version(spec: HeadersSpec, files: Files) -> str:
     Raises:
         UsageError: `version_from` cannot be followed, or contradicts `version`.
     """
+    from orchestrator.headers import inject
+
     name = _version_file(spec)
     if name not in files.overlay:
         return inject.wanted_version(spec, files.root)
