@@ -17,7 +17,6 @@ from tests.support.engine import call
 from tests.unit.matrix.support import EXAMPLE, SMALL
 
 COMMAND = Path(sys.executable).parent / "orchestrate"
-HEAVY = ("python_on_whales", "httpx", "zstandard", "tenacity", "hypothesis", "asyncio")
 
 
 def orchestrate(root: Path, *words: str | bytes, **env: str) -> subprocess.CompletedProcess[str]:
@@ -36,26 +35,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for line in ("init -q", "add -A", "commit -q -m one", "tag v1", "checkout -q -b a/b"):
         call("git", "-C", root, "-c", "user.name=t", "-c", "user.email=t@example.org", *line.split())
     return root
-
-
-# -- cost -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "words", [["--help"], ["plan", "--help"], ["plan"], ["plan", "--format", "json"], ["--version"]], ids=" ".join
-)
-def test_what_is_dear_is_not_imported(project: Path, words: list[str]) -> None:
-    code = (
-        "import json, sys\n"
-        "from orchestrator.cli.app import run\n"
-        f"code = run({words!r})\n"
-        f"print(json.dumps([code, [name for name in {HEAVY!r} if name in sys.modules]]), file=sys.stderr)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert json.loads(done.stderr.splitlines()[-1]) == [0, []]
-    assert done.stdout
 
 
 # -- formats ----------------------------------------------------------------------------------------------------------
