@@ -192,10 +192,8 @@ class _Checker:
                 return self._undeclared(claim, file)
             return self._compared(claim, claim.expected, file)
         except ReadError as error:
-            line, column = error.line, error.column
-            if error.offset is not None and not line:
-                line, column = file.lines.place(error.offset)
-            return [claim.gone(name, error.what, line=line or 1, column=column or 1)]
+            line, column = error.place(file.lines)
+            return [claim.gone(name, error.what, line=line, column=column)]
         except ValueError as error:
             return [claim.gone(name, str(error))]
 

@@ -101,7 +101,7 @@ class Expected:
             return False
 
     def for_place(self, value: str) -> str | None:
-        """The text that a place which says `value` should say, or None where only a person can tell."""
+        """The text that a place which says `value` should say, or None if more than one is right."""
         if self.archs is not None:
             items = self.text.split(" ")
             semicolons = self.dialect == "torch" and ";" in value and " " not in value.strip()

@@ -13,7 +13,7 @@ from orchestrator.cuda.dialects import parse_cmake, render_matrix
 from orchestrator.cuda.toolkit import first_toolkit
 from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.claims import FENCE
-from orchestrator.drift.files import File, read_text
+from orchestrator.drift.files import File, UnreadableError, read_text
 from orchestrator.drift.locator import Locator
 from orchestrator.drift.readers import bake, data, requirements, shell
 from orchestrator.drift.readers.errors import ReadError
@@ -142,13 +142,20 @@ def scan(path: Path, name: str, seen: Seen) -> None:
     try:
         if path.stat().st_size > _MAX_BYTES or not _TELLING.search(path.read_bytes()):
             return
-        _Scan(file=File(name, read_text(path)), seen=seen).run(reader_by_name(path.name))
-    except ReadError as error:
-        seen.skipped.append(Problem(file=name, line=error.line, column=error.column, what=error.what))
-    except ValueError as error:
+        file = File(name, read_text(path))
+    except UnreadableError as error:
         seen.skipped.append(Problem(file=name, what=str(error)))
+        return
     except OSError as error:
         seen.skipped.append(Problem(file=name, what=f"the file cannot be read: {error.strerror}"))
+        return
+    try:
+        _Scan(file=file, seen=seen).run(reader_by_name(path.name))
+    except ReadError as error:
+        line, column = error.place(file.lines)
+        seen.skipped.append(Problem(file=name, line=line, column=column, what=error.what))
+    except ValueError as error:
+        seen.skipped.append(Problem(file=name, what=str(error)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

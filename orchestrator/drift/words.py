@@ -20,7 +20,7 @@ def difference(
     toolkits: Sequence[Toolkit] = (),
     forbidden: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """What `found` lacks and adds.
+    """What is missing in `found`, and what it adds.
 
     Args:
         found: What a file lists.
@@ -29,7 +29,7 @@ def difference(
         forbidden: Architecture -> why it must never be listed.
 
     Returns:
-        One phrase for each difference: "lacks 12.0 (RTX 50, RTX PRO 6000 Blackwell)", "adds 7.0, which CUDA 13.0
+        One phrase for each difference: "missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)", "adds 7.0, which CUDA 13.0
         cannot compile".
     """
     here = {arch.without_ptx(): arch for arch in found}
@@ -42,7 +42,7 @@ def difference(
         renamed = other_name(arch)
         if renamed in here and renamed not in there and _unknown(renamed, toolkits):
             continue  # reported below: the file has it under the name that another toolkit uses
-        words.append(f"lacks {arch}{_devices(arch)}" + (f", has {', '.join(others)} instead" if others else ""))
+        words.append(f"missing {arch}{_devices(arch)}" + (f", has {', '.join(others)} instead" if others else ""))
     added = [
         arch
         for arch in here
@@ -50,7 +50,7 @@ def difference(
     ]
     words += [_added(arch, there, toolkits, forbidden or {}) for arch in added]
     words += [
-        f"lacks +PTX on {arch}" if there[arch].ptx else f"adds +PTX to {arch}"
+        f"missing +PTX on {arch}" if there[arch].ptx else f"adds +PTX to {arch}"
         for arch, listed in here.items()
         if arch in there and listed.ptx != there[arch].ptx
     ]

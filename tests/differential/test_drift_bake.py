@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -182,3 +183,18 @@ def _compare(file: bake.BakeFile, theirs: dict[str, dict[str, str]], text: str) 
             if found is not None:
                 ours[key] = found.value
         assert ours == args, (target, text)
+
+
+def test_the_docker_command_that_the_user_chose_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker, env = shutil.which("docker"), shutil.which("env")
+    assert docker is not None
+    assert env is not None
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/env").symlink_to(env)
+    monkeypatch.setenv("ORCHESTRATE_DOCKER", docker)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "docker-bake.hcl").write_text(EXPRESSIONS)
+    claims = "  - {file: docker-bake.hcl, target: t, arg: b, says: '8.0 8.6'}\n"
+    assert check(matrix(claims, root=tmp_path), buildx=Buildx(tmp_path)).clean
+    monkeypatch.delenv("ORCHESTRATE_DOCKER")
+    assert not check(matrix(claims, root=tmp_path), buildx=Buildx(tmp_path)).clean  # shown as it is written

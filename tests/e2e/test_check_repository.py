@@ -44,7 +44,7 @@ def test_an_architecture_is_added_by_one_edit_and_one_command(copy: Path) -> Non
     (line,) = [line for line in before.splitlines() if line.startswith("  release: ")]
     matrix.write_text(before.replace(line, line.replace("10.0 ", "10.0 10.3 ")))
     shown = orchestrate(copy, "check", code=3)
-    assert shown.count("lacks 10.3 (B300, GB300)") == 7  # two of them through a variable
+    assert shown.count("missing 10.3 (B300, GB300)") == 7  # two of them through a variable
     diff = orchestrate(copy, "check", "--fix", code=0)
     added = [row for row in diff.splitlines() if row.startswith("+") and "10.3" in row]
     changed = [row.removeprefix("+++ b/") for row in diff.splitlines() if row.startswith("+++ ")]

@@ -69,9 +69,9 @@ def shown(tree: Path) -> list[tuple[str, int, str, list[str]]]:
 def test_the_drifts_of_0_20_0(v0_20_0: Path) -> None:
     assert shown(v0_20_0) == [
         (NIGHTLY, 48, r"regex regular CI stays on CUDA (\d+\.\d+)", []),
-        (NIGHTLY, 62, "--build-arg torch_cuda_arch_list", ["lacks 11.0 (Jetson Thor, Jetson T5000)"]),
+        (NIGHTLY, 62, "--build-arg torch_cuda_arch_list", ["missing 11.0 (Jetson Thor, Jetson T5000)"]),
         ("docker/docker-bake.hcl", 23, "variable TORCH_CUDA_ARCH_LIST",
-         ["lacks 7.5 (T4, RTX 20)", "lacks 8.6 (A2, A10)", "lacks +PTX on 12.0"]),
+         ["missing 7.5 (T4, RTX 20)", "missing 8.6 (A2, A10)", "missing +PTX on 12.0"]),
         (DOCS, 39, r"regex are compiled with CUDA (\d+\.\d+) and", []),
     ]  # fmt: skip
 
@@ -80,22 +80,22 @@ def test_the_drifts_of_0_19_1(v0_19_1: Path) -> None:
     dead = ["docker/Dockerfile declares no such ARG: docker ignores it silently"]
     arch_list, aot = "--build-arg torch_cuda_arch_list", "--build-arg FLASHINFER_AOT_COMPILE"
     assert shown(v0_19_1) == [
-        (PIPELINE, 34, arch_list, ["lacks 12.1 (GB10, DGX Spark)"]),
+        (PIPELINE, 34, arch_list, ["missing 12.1 (GB10, DGX Spark)"]),
         (PIPELINE, 111, aot, dead),
         (PIPELINE, 124, aot, dead),
         (PIPELINE, 127, arch_list, ["not found in this part"]),
         (PIPELINE, 158, aot, dead),
         (PIPELINE, 158, arch_list,
-         ["lacks 7.0 (V100, TITAN V)", "lacks 7.5 (T4, RTX 20)", "lacks 8.0 (A30, A100)",
+         ["missing 7.0 (V100, TITAN V)", "missing 7.5 (T4, RTX 20)", "missing 8.0 (A30, A100)",
           "adds 8.7 (Jetson Orin NX, Jetson AGX Orin)", "adds +PTX to 10.0"]),
         (PIPELINE, 170, aot, dead),
         (PIPELINE, 180, aot, dead),
         (PIPELINE, 180, arch_list,
-         ["lacks 7.5 (T4, RTX 20)", "lacks 8.0 (A30, A100)", "adds 8.7 (Jetson Orin NX, Jetson AGX Orin)",
+         ["missing 7.5 (T4, RTX 20)", "missing 8.0 (A30, A100)", "adds 8.7 (Jetson Orin NX, Jetson AGX Orin)",
           "adds 12.1 (GB10, DGX Spark)", "adds +PTX to 10.0"]),
         (PIPELINE, 192, aot, dead),
         ("docker/docker-bake.hcl", 23, "variable TORCH_CUDA_ARCH_LIST",
-         ["lacks 7.0 (V100, TITAN V)", "lacks 7.5 (T4, RTX 20)", "lacks 12.0 (RTX 50, RTX PRO 6000 Blackwell)"]),
+         ["missing 7.0 (V100, TITAN V)", "missing 7.5 (T4, RTX 20)", "missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)"]),
     ]  # fmt: skip
 
 
@@ -148,13 +148,13 @@ def _replace(old: str, new: str, *, count: int = 1) -> Callable[[str], str]:
         # the three catches of the review of #39233
         ("docker/Dockerfile", _replace("='7.5 8.0 8.6", "='7.0 7.5 8.0 8.6"), 191,
          "adds 7.0 (V100, TITAN V), which CUDA 13.0 cannot compile, and which the matrix forbids (7.5 is its oldest)"),
-        (PIPELINE, _replace("7.5 8.0 8.6 8.9", "7.5 8.0 8.9"), 5, "lacks 8.6 (A2, A10)"),
-        ("docker/docker-bake.hcl", _replace(" 12.0+PTX", ""), 23, "lacks 12.0 (RTX 50, RTX PRO 6000 Blackwell)"),
+        (PIPELINE, _replace("7.5 8.0 8.6 8.9", "7.5 8.0 8.9"), 5, "missing 8.6 (A2, A10)"),
+        ("docker/docker-bake.hcl", _replace(" 12.0+PTX", ""), 23, "missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)"),
         # the eight edits of #39233 itself, each forgotten once
-        ("docker/Dockerfile", _replace(" 11.0", ""), 191, "lacks 11.0 (Jetson Thor, Jetson T5000)"),
-        ("docker/versions.json", _replace(" 11.0", ""), 35, "lacks 11.0 (Jetson Thor, Jetson T5000)"),
-        (PIPELINE, _replace("10.0 11.0", "10.0"), 7, "lacks 11.0 (Jetson Thor, Jetson T5000)"),
-        ("tools/flashinfer-build.sh", _replace(" 11.0", ""), 38, "lacks 11.0 (Jetson Thor, Jetson T5000)"),
+        ("docker/Dockerfile", _replace(" 11.0", ""), 191, "missing 11.0 (Jetson Thor, Jetson T5000)"),
+        ("docker/versions.json", _replace(" 11.0", ""), 35, "missing 11.0 (Jetson Thor, Jetson T5000)"),
+        (PIPELINE, _replace("10.0 11.0", "10.0"), 7, "missing 11.0 (Jetson Thor, Jetson T5000)"),
+        ("tools/flashinfer-build.sh", _replace(" 11.0", ""), 38, "missing 11.0 (Jetson Thor, Jetson T5000)"),
         # Thor under the name that CUDA 12 gives it
         ("docker/docker-bake.hcl", _replace("11.0", "10.1"), 23,
          "lists 10.1, the name that CUDA 12 gives Jetson Thor; CUDA 13 calls it 11.0"),
@@ -221,7 +221,7 @@ def test_init_writes_a_matrix_that_plans_and_shows_the_drift(
         matrix = yaml.safe_load(text)
         told = f"matrix.yaml: 8 variants, {len(matrix['claims'])} claims"
         assert told in (Path(__file__).parents[2] / "docs/check.md").read_text()
-    assert "matrix.yaml is there already" in orchestrate("init", "-C", tree, code=2).stderr
+    assert "matrix.yaml exists already" in orchestrate("init", "-C", tree, code=2).stderr
     for name in ["docker", ".buildkite", "tools", ".github", "docs"]:
         shutil.copytree(tree / name, tmp_path / name)
     (tmp_path / "matrix.yaml").write_text(text)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.dockerfile.spans import Lines
+
 MAX_DEPTH = 100
 """How many brackets, blocks or tables of a file may contain each other; real files stay below 20.
 
@@ -33,6 +38,12 @@ class ReadError(ValueError):
         """The error at an offset of a file's text."""
         start = text.rfind("\n", 0, offset) + 1
         return cls(what, line=text.count("\n", 0, start) + 1, column=offset - start + 1, offset=offset)
+
+    def place(self, lines: Lines) -> tuple[int, int]:
+        """Its line and column in a file, both 1 if unknown."""
+        if self.line or self.offset is None:
+            return self.line or 1, self.column or 1
+        return lines.place(self.offset)
 
 
 def too_deep(text: str, offset: int) -> ReadError:

@@ -150,7 +150,7 @@ class _Parser:
 
     @contextmanager
     def deeper(self, opening: _Token) -> Iterator[None]:
-        """Step over the bracket at hand and read one level deeper.
+        """Skip the opening bracket and read one level deeper.
 
         Raises:
             ReadError: That is one level too deep.

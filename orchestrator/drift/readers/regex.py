@@ -1,4 +1,4 @@
-"""A regular expression with exactly one group, for files that no other reader knows."""
+"""A regular expression with exactly one group, for files without a reader of their own."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_a_disagreement_has_its_place_and_its_words(tmp_path: Path) -> None:
     (one,) = found(tmp_path, claims, Dockerfile="FROM x\nARG B=1 L='7.0 8.0 8.6 9.0 10.0'\n")
     assert (one.file, one.line, one.column, one.end_column, one.why) == ("Dockerfile", 2, 12, 32, "the kernels")
     assert str(one) == (
-        "Dockerfile:2: ARG L (stage 0): says 7.0 8.0 8.6 9.0 10.0, the matrix says 8.0 8.6 9.0 10.0 12.0: lacks 12.0 "
+        "Dockerfile:2: ARG L (stage 0): says 7.0 8.0 8.6 9.0 10.0, the matrix says 8.0 8.6 9.0 10.0 12.0: missing 12.0 "
         "(RTX 50, RTX PRO 6000 Blackwell); adds 7.0 (V100, TITAN V), which CUDA 13.0 cannot compile"
     )
 
@@ -179,3 +179,26 @@ def test_an_unreadable_file_is_drift(tmp_path: Path) -> None:
 def test_bytes_that_are_not_utf8_do_not_disturb_a_script(tmp_path: Path) -> None:
     (tmp_path / "b.sh").write_bytes(b"# caf\xe9\nA=x\n")
     assert found(tmp_path, "  - {file: b.sh, name: A, says: x}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("d.sh", "A=1\n" + "if true; then\n" * 200, (102, 1)),
+        ("d.yaml", "steps:\n  - run: |\n      A=1\n" + "      if true; then\n" * 200, (104, 7)),
+        ("d.md", "# A\n```\n" + "if true; then\n" * 200 + "```\n", (103, 1)),
+    ],
+)
+def test_a_script_that_is_nested_too_deeply_is_drift_at_its_place(
+    tmp_path: Path, name: str, text: str, place: tuple[int, int]
+) -> None:
+    text = text if "A=" in text else text.replace("if true", "A=1; if true", 1)
+    (tmp_path / name).write_text(text)
+    (one,) = found(tmp_path, f"  - {{file: {name}, name: A, says: '1'}}\n")
+    assert (one.line, one.column, one.words) == (*place, ("nested too deeply, expected at most 100 levels",))
+
+
+def test_a_file_of_another_format_is_drift_at_its_place(tmp_path: Path) -> None:
+    (tmp_path / "v.json").write_text('{"a": 1,\n "b" 2}')
+    (one,) = found(tmp_path, "  - {file: v.json, pointer: /a, says: '1'}\n")
+    assert (one.line, one.column, one.words) == (2, 6, ("not JSON: expected :",))

@@ -148,3 +148,16 @@ def test_a_repository_without_a_bake_file(tmp_path: Path) -> None:
 
 def test_an_empty_repository_proposes_nothing(tmp_path: Path) -> None:
     assert yaml.safe_load(propose(find(tmp_path).groups)) == {"claims": []}
+
+
+def test_files_that_are_not_what_their_name_says_are_named(repository: Path) -> None:
+    (repository / "deep.json").write_text('{"cuda_version": ' + "[" * 3000)
+    (repository / "deep.sh").write_text("# cuda_version\n" + "if x; then\n" * 200)
+    (repository / "other.json").write_text("[" * 3000)  # nothing in it looks like a value of a matrix
+    found = {problem.file: (problem.line, problem.what) for problem in find(repository).skipped}
+    assert found == {
+        "broken.yaml": (2, "not YAML: while parsing a flow sequence did not find expected ',' or ']'"),
+        "deep.json": (1, "nested too deeply, expected at most 100 levels"),
+        "deep.sh": (102, "nested too deeply, expected at most 100 levels"),
+    }
+    assert find(repository).groups

@@ -14,7 +14,7 @@ BOTH = (toolkit_for("12.9"), toolkit_for("13.0"))
     ("found", "expected", "toolkits", "words"),
     [
         ("8.0 9.0", "9.0 8.0", CUDA_13, []),
-        ("8.0 9.0", "8.0 9.0 12.0", CUDA_13, ["lacks 12.0 (RTX 50, RTX PRO 6000 Blackwell)"]),
+        ("8.0 9.0", "8.0 9.0 12.0", CUDA_13, ["missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)"]),
         ("7.0 8.0", "8.0", CUDA_13, ["adds 7.0 (V100, TITAN V), which CUDA 13.0 cannot compile"]),
         ("7.0 8.0", "8.0", BOTH, ["adds 7.0 (V100, TITAN V), which CUDA 13.0 cannot compile"]),
         ("8.0 8.6", "8.0", CUDA_13, ["adds 8.6 (A2, A10)"]),
@@ -24,9 +24,9 @@ BOTH = (toolkit_for("12.9"), toolkit_for("13.0"))
          ["lists 10.1, the name that CUDA 12 gives Jetson Thor; CUDA 13 calls it 11.0, and the matrix lists neither"]),
         ("8.0 11.0", "8.0 10.1", (toolkit_for("12.9"),),
          ["lists 11.0, the name that CUDA 13 gives Jetson Thor; CUDA 12 calls it 10.1"]),
-        ("8.0 12.0", "8.0 12.0+PTX", CUDA_13, ["lacks +PTX on 12.0"]),
+        ("8.0 12.0", "8.0 12.0+PTX", CUDA_13, ["missing +PTX on 12.0"]),
         ("8.0+PTX 12.0", "8.0 12.0", CUDA_13, ["adds +PTX to 8.0"]),
-        ("9.0a", "9.0", CUDA_13, ["lacks 9.0 (H100, H200), has 9.0a instead"]),
+        ("9.0a", "9.0", CUDA_13, ["missing 9.0 (H100, H200), has 9.0a instead"]),
         ("8.0 9.0 9.0a", "8.0 9.0", CUDA_13, ["adds 9.0a (H100, H200)"]),
     ],
 )  # fmt: skip
