@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.process import Completed
 
 _LIST_TIMEOUT = 60.0
+_INSPECT_TIMEOUT = 60.0
 _COPY_TIMEOUT = 300.0
 
 
@@ -43,6 +44,20 @@ def list_builders() -> Completed:
         EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
     """
     return client.docker("buildx", "ls", "--format", "json", timeout=_LIST_TIMEOUT)
+
+
+def inspect_images(references: Sequence[str]) -> Completed:
+    """`docker image inspect` as JSON, a list with one entry for each image; fails if one is missing.
+
+    Whales' model drops `Descriptor`, the manifest that a tag names in the containerd image store.
+
+    Args:
+        references: Of the images; at least one.
+
+    Raises:
+        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
+    """
+    return client.docker("image", "inspect", *references, timeout=_INSPECT_TIMEOUT)
 
 
 def copy_to_tags(source: str, tags: Sequence[str]) -> Completed:

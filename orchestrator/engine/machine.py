@@ -73,7 +73,7 @@ def free_bytes(path: Path | None) -> int | None:
 
 
 def check_disk(free: int | None, peaks: Sequence[int] = (), *, parallel: int = 1) -> Check:
-    """Judge the free bytes of the engine's disk, beside what the variants took in earlier runs.
+    """Judge the free bytes of the engine's disk, beside what the variants took in earlier runs (the journal's peaks).
 
     Args:
         free: Free bytes; None where the engine is on another machine.

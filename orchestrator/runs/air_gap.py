@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import process
 from orchestrator.bake.file import Extras
-from orchestrator.engine import buildx
+from orchestrator.engine import buildx, images
 from orchestrator.errors import EnvironmentLacksError, Problem
 from orchestrator.reference import host_of
 
@@ -41,7 +40,6 @@ def require_inputs(
     targets: Mapping[str, Mapping[str, Any]],
     extras: Mapping[str, Extras],
     registries: Sequence[str],
-    docker: tuple[str, ...],
 ) -> None:
     """Require that everything that an air-gapped build needs is on this machine before it starts.
 
@@ -50,7 +48,6 @@ def require_inputs(
         targets: Variant id -> resolved bake target.
         extras: What was added to each variant.
         registries: Registry hosts that may be reached.
-        docker: The docker client's argv.
 
     Raises:
         EnvironmentLacksError: Something is missing; each problem with the command that prepares it.
@@ -61,7 +58,7 @@ def require_inputs(
 
     def present(reference: str) -> bool:
         if reference not in known:
-            known[reference] = process.run((*docker, "image", "inspect", reference), timeout=60).ok
+            known[reference] = images.held(reference) is not None
         return known[reference]
 
     lines: dict[str, list[str]] = {}

@@ -257,7 +257,7 @@ class _Step:
         if output.push:
             return kept.pushed(self.repositories, entry.digest)
         if output.load:
-            return kept.loaded(self.context.call.docker, entry.tags, entry.digest)
+            return kept.loaded(entry.tags, entry.digest)
         archive = output.archive(self.variant.id)
         return kept.archived(archive, entry.size) if archive is not None else True
 

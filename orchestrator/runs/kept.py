@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from orchestrator import process
+from orchestrator.engine import beyond
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-_TIMEOUT_S = 60.0
 
 
 def pushed(repositories: Iterable[str], digest: str | None) -> bool:
@@ -41,7 +39,7 @@ def _held(reference: str) -> bool:
     return True
 
 
-def loaded(docker: tuple[str, ...], tags: Iterable[str], digest: str | None) -> bool:
+def loaded(tags: Iterable[str], digest: str | None) -> bool:
     """Return whether the engine has an image under every tag, and the one that was loaded where it tells the digest.
 
     Raises:
@@ -50,7 +48,7 @@ def loaded(docker: tuple[str, ...], tags: Iterable[str], digest: str | None) -> 
     names = list(tags)
     if not names:
         return False
-    done = process.run((*docker, "image", "inspect", *names), timeout=_TIMEOUT_S)
+    done = beyond.inspect_images(names)
     try:
         images = json.loads(done.stdout) if done.ok else []
         # The containerd image store names the manifest that was loaded; the classic one only its own image id.

@@ -18,7 +18,6 @@ from orchestrator.engine import client, doctor, machine
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
 from orchestrator.runs import air_gap, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
-from orchestrator.runs.disk import check_disk
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
@@ -28,7 +27,7 @@ from orchestrator.runs.signals import interrupting, stop_on_signals
 from orchestrator.runs.tagging import Tagging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -128,7 +127,7 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
     after = AfterBuild(
         plan=plan,
         output=output,
-        tagging=Tagging(docker=docker, retry=wishes.retry),
+        tagging=Tagging(retry=wishes.retry),
         bundles=header_bundle.bundles(plan, extras),
     )
     context = jobs.Context(
@@ -144,15 +143,14 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
     if wishes.report is not None:
         require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:
-        air_gap.require_inputs(plan, prepared.targets, extras, wishes.air_gap.registries, docker)
+        air_gap.require_inputs(plan, prepared.targets, extras, wishes.air_gap.registries)
     return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=_engine_disk(engine))
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:
     variants = ready.prepared.jobs
     peaks = [ready.journal.peak(job.id) for job in variants]
-    for warning in check_disk(ready.disk or ready.prepared.state, peaks, parallel=wishes.limits.parallel):
-        screen.warn(warning)
+    require_room(machine.free_bytes(ready.disk), peaks, parallel=wishes.limits.parallel, warn=screen.warn)
     tidy(ready.prepared.state / "runs")
     with screen.reporter([job.id for job in variants]) as watching:
         return build_all(
@@ -163,6 +161,25 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
             retry=wishes.retry,
             memory=Memory(journal=ready.journal, resume=wishes.resume, disk=ready.disk),
         )
+
+
+def require_room(free: int | None, peaks: Sequence[int], *, parallel: int, warn: Callable[[str], None]) -> None:
+    """Require that the engine's disk has room for the variants, judged as `doctor` judges it.
+
+    Args:
+        free: Free bytes, None where the engine is on another machine.
+        peaks: Bytes that each variant took in its hungriest run, 0 where unknown.
+        parallel: How many variants run at once.
+        warn: Hears of a disk that may be too small.
+
+    Raises:
+        EnvironmentLacksError: No build can work with so little.
+    """
+    check = machine.check_disk(free, peaks, parallel=parallel)
+    if check.status == "fail":
+        raise EnvironmentLacksError(check.detail, hint=check.hint)
+    if check.status == "warn":
+        warn(check.detail)
 
 
 def _result(

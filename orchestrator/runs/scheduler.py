@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.engine.machine import free_bytes
 from orchestrator.errors import InterruptedRunError
 from orchestrator.process import stoppable
-from orchestrator.runs.disk import free_bytes
 from orchestrator.runs.halt import Halt
 from orchestrator.runs.journal import Entry, Journal, skipped
 from orchestrator.runs.outcome import Outcome, Status, internal_error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from orchestrator import process
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.progress import Failure, one_line
-from orchestrator.engine import buildx
+from orchestrator.engine import beyond, buildx
 from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo
 from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
@@ -16,10 +16,9 @@ from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator import process
     from orchestrator.process import Stop
     from orchestrator.runs.reporter import Reporter
-
-_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,11 +26,9 @@ class Tagging:
     """How tags are set.
 
     Attributes:
-        docker: The docker client's argv.
         retry: How often and how soon a tag is tried again.
     """
 
-    docker: tuple[str, ...]
     retry: RetryPolicy
 
     def set(
@@ -57,14 +54,8 @@ class Tagging:
             reporter.waiting(variant, number, self.retry.attempts, seconds, f"tag: {_reason(done)}")
 
         for repository, names in tags.items():
-            words = [word for name in names for word in ("--tag", name)]
-            create = (*self.docker, "buildx", "imagetools", "create", "--prefer-index=false", *words)
-
-            def once(_number: int, argv: Sequence[str] = (*create, f"{repository}@{digest}")) -> process.Completed:
-                return process.run(argv, timeout=_TIMEOUT_S)
-
             done = attempts(
-                once,
+                partial(_copied, f"{repository}@{digest}", names),
                 again=lambda done: not done.ok and _judge(done).again,
                 policy=self.retry,
                 stop=stop,
@@ -74,6 +65,10 @@ class Tagging:
                 message = f"verified, but its tags could not be set: {_reason(done)}"
                 return ErrorInfo(failure=_judge(done).failure, message=message, step=f"tag {', '.join(names)}")
         return None
+
+
+def _copied(source: str, tags: Sequence[str], _attempt: int) -> process.Completed:
+    return beyond.copy_to_tags(source, tags)
 
 
 def _judge(done: process.Completed) -> Judgement:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from python_on_whales.components.buildx.imagetools.cli_wrapper import ImagetoolsCLI
 from python_on_whales.components.buildx.models import BuilderInspectResult
+from python_on_whales.components.image.models import ImageInspectResult
 from python_on_whales.components.system.models import SystemInfo
 
 from orchestrator import process
@@ -48,7 +49,9 @@ def test_tags_are_copies_of_one_digest(asked: list[tuple[str, ...]]) -> None:
 def test_questions_go_to_the_client_that_the_user_names(asked: list[tuple[str, ...]]) -> None:
     beyond.system_info()
     beyond.list_builders()
-    assert [words[:2] for words in asked] == [("info", "--format"), ("buildx", "ls")]
+    beyond.inspect_images(["a", "b"])
+    assert [words[:2] for words in asked] == [("info", "--format"), ("buildx", "ls"), ("image", "inspect")]
+    assert asked[-1][2:] == ("a", "b")
 
 
 def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
@@ -56,3 +59,4 @@ def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
     assert "prefer_index" not in inspect.signature(ImagetoolsCLI.create).parameters
     assert {"current", "err"}.isdisjoint(BuilderInspectResult.model_fields)
     assert "server_errors" not in SystemInfo.model_fields
+    assert "descriptor" not in ImageInspectResult.model_fields

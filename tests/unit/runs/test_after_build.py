@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator import process
 from orchestrator.bake.file import Output
+from orchestrator.engine import beyond
 from orchestrator.errors import (
     EnvironmentLacksError,
     InterruptedRunError,
@@ -36,17 +36,16 @@ BUILT = Outcome(id="app-cu130-amd64", status=Status.BUILT, digest=DIGEST, tags=(
 
 
 class Answers:
-    """Stands where `process.run` stands: what imagetools would say, in turn; "" is a success."""
+    """Stands where `beyond.copy_to_tags` stands: what imagetools would say, in turn; "" is a success."""
 
     def __init__(self, *said: str) -> None:
         self.said = list(said)
         self.asked: list[tuple[str, ...]] = []
 
-    def __call__(self, argv: Sequence[str], *, timeout: float) -> Completed:
-        assert timeout > 0
-        self.asked.append(tuple(argv))
+    def __call__(self, source: str, tags: Sequence[str]) -> Completed:
+        self.asked.append((source, *tags))
         text = self.said.pop(0)
-        return Completed(argv=tuple(argv), returncode=1 if text else 0, stdout="", stderr=text)
+        return Completed(argv=("docker",), returncode=1 if text else 0, stdout="", stderr=text)
 
 
 def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = True, **fields: Any) -> Outcome:
@@ -56,7 +55,7 @@ def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = Tru
     if not held:
         output = replace(output, push=False, load=True)
     plan = planned(root)
-    tagging = Tagging(docker=("docker",), retry=RetryPolicy(initial=0.001, maximum=0.001, jitter=0))
+    tagging = Tagging(retry=RetryPolicy(initial=0.001, maximum=0.001, jitter=0))
     after = AfterBuild(plan=plan, output=output, tagging=tagging)
 
     def verify_image(*_: Any, **__: Any) -> Any:
@@ -72,14 +71,13 @@ def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = Tru
 @pytest.fixture
 def tools(monkeypatch: pytest.MonkeyPatch) -> Answers:
     answers = Answers("")
-    monkeypatch.setattr(process, "run", answers)
+    monkeypatch.setattr(beyond, "copy_to_tags", answers)
     return answers
 
 
 def test_tags_follow_the_verification(tmp_path: Path, tools: Answers) -> None:
     assert hook(tmp_path) == BUILT
-    (argv,) = tools.asked
-    assert argv[-3:] == ("--tag", "registry.lan/app:x", f"registry.lan/app@{DIGEST}")
+    assert tools.asked == [(f"registry.lan/app@{DIGEST}", "registry.lan/app:x")]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.bake.events import Steps
-from orchestrator.errors import EnvironmentLacksError, FailureClass
-from orchestrator.runs.disk import HOPELESS, check_disk, free_bytes, human
+from orchestrator.errors import FailureClass
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, exit_code
 from orchestrator.runs.report import report, write_report
@@ -93,29 +92,6 @@ def test_foreign_rows_are_passed_over(tmp_path: Path, row: object) -> None:
     path = tmp_path / "j"
     path.write_text(json.dumps(row))
     assert Journal(path).built("a", "k") is None
-
-
-def test_disk(tmp_path: Path) -> None:
-    assert check_disk(tmp_path, [0, 0], parallel=1, free=HOPELESS) == ()
-    assert check_disk(tmp_path, [30 * GIB, 40 * GIB], parallel=1, free=50 * GIB) == ()
-    (warning,) = check_disk(tmp_path, [30 * GIB, 40 * GIB], parallel=2, free=50 * GIB)
-    assert "50.0 GiB free" in warning
-    assert "70.0 GiB" in warning
-    with pytest.raises(EnvironmentLacksError, match=r"only 2\.0 GiB free"):
-        check_disk(tmp_path, [], parallel=1, free=HOPELESS - 1)
-
-
-def test_free_space_is_measured_where_the_directory_will_be(tmp_path: Path) -> None:
-    found = free_bytes(tmp_path / "not" / "yet")
-    assert found is not None
-    assert found > 0
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * GIB, "5.0 GiB"), (3 << 40, "3.0 TiB")]
-)
-def test_sizes(size: int, text: str) -> None:
-    assert human(size) == text
 
 
 MATRIX = """\

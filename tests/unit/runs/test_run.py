@@ -17,7 +17,7 @@ from orchestrator import process
 from orchestrator.bake import preflight
 from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.file import Output
-from orchestrator.engine import buildx
+from orchestrator.engine import beyond, buildx
 from orchestrator.engine.builders import Builder
 from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.matrix import git, load
@@ -230,13 +230,13 @@ def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path, resolved: dict[s
     ],
 )
 def test_what_the_engine_still_has(monkeypatch: pytest.MonkeyPatch, images: Any, *, there: bool) -> None:
-    def answer(argv: tuple[str, ...], **_: Any) -> process.Completed:
-        assert argv == ("docker", "image", "inspect", "r:a")
-        return process.Completed(argv=argv, returncode=int(not images), stdout=json.dumps(images), stderr="")
+    def answer(names: list[str]) -> process.Completed:
+        assert names == ["r:a"]
+        return process.Completed(argv=("docker",), returncode=int(not images), stdout=json.dumps(images), stderr="")
 
-    monkeypatch.setattr(process, "run", answer)
-    assert kept.loaded(("docker",), ["r:a"], DIGEST) is there
-    assert not kept.loaded(("docker",), [], DIGEST)
+    monkeypatch.setattr(beyond, "inspect_images", answer)
+    assert kept.loaded(["r:a"], DIGEST) is there
+    assert not kept.loaded([], DIGEST)
 
 
 def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +249,18 @@ def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, mo
     assert result.code == 130
     (variant,) = json.loads((tmp_path / "report.json").read_text())["variants"]
     assert (variant["status"], variant["error"]["class"], variant["attempts"]) == ("cancelled", "interrupted", 0)
+
+
+def test_a_disk_without_room_is_refused_and_a_small_one_warned_of() -> None:
+    warned: list[str] = []
+    run.require_room(None, [0], parallel=1, warn=warned.append)
+    run.require_room(50 << 30, [30 << 30], parallel=1, warn=warned.append)
+    assert warned == []
+    run.require_room(50 << 30, [30 << 30, 40 << 30], parallel=2, warn=warned.append)
+    assert ["took 70 GiB" in line for line in warned] == [True]
+    with pytest.raises(EnvironmentLacksError, match="expected at least 2 GiB") as caught:
+        run.require_room(1 << 30, [], parallel=1, warn=warned.append)
+    assert "docker buildx prune" in caught.value.hint
 
 
 def test_a_log_that_was_never_begun_is_not_named(tmp_path: Path) -> None:
