@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Extras
 from orchestrator.labels import FLASHINFER
+from orchestrator.sizes import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ class Told:
         """Hear of files fetched, files in all, and bytes received."""
         if time.monotonic() >= self._next or done == total:
             self._next = time.monotonic() + _TELL_EVERY
-            self._tell(f"FlashInfer headers: {done} of {total} files fetched, {received / 1e6:.1f} MB")
+            self._tell(f"FlashInfer headers: {done} of {total} files fetched, {size_text(received)}")
 
 
 def bundles(plan: Plan, extras: Mapping[str, Extras]) -> dict[str, str]:

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.sizes import size_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,7 +44,7 @@ class TransferProgress:
             self._bar.stop()
 
     def _report(self, done: int, total: int, received: int) -> None:
-        size = f"{received / 1e6:,.1f} MB"
+        size = size_text(received)
         if self._bar is not None:
             if not self._bar.tasks:
                 self._bar.add_task(self.what, total=total, size=size)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from python_on_whales import DockerClient
 from python_on_whales.exceptions import DockerException
 
+import orchestrator
 from orchestrator import process
 from orchestrator.engine import client, images
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +140,18 @@ def test_other_reasons_have_no_hint_of_their_own() -> None:
 @pytest.mark.parametrize("name", ["", "--help", "-f"])
 def test_an_option_is_not_the_name_of_an_image(name: str) -> None:
     assert images.held(name) is None
+
+
+def test_no_other_module_writes_the_clients_name_into_a_command() -> None:
+    """`["docker", "buildx", …]` ignores $ORCHESTRATE_DOCKER. Commands that are only shown are not run."""
+    root = Path(orchestrator.__file__).parent
+    shown = {"cli/plan.py", "engine/client.py"}
+    wrong = {
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in root.rglob("*.py")
+        if str(path.relative_to(root)) not in shown
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.List | ast.Tuple)
+        and any(isinstance(one, ast.Constant) and one.value == "docker" for one in node.elts)
+    }
+    assert not wrong
