@@ -23,20 +23,17 @@ def pushed(repositories: Iterable[str], digest: str | None) -> bool:
 
 
 def _held(reference: str) -> bool:
-    from orchestrator.image.sources.registry import Registry, parse_reference
+    from orchestrator.reference import parse
+    from orchestrator.registry.client import Registry
 
     try:
-        found = parse_reference(reference)
-        registry = Registry(found)
-        try:
-            registry.json(f"manifests/{found.digest}", found.digest)
-        finally:
-            registry.close()
+        found = parse(reference)
+        with Registry(found.repository) as registry:
+            return found.digest is not None and registry.head(found.digest) is not None
     except InterruptedRunError:
         raise
     except OrchestrateError:
         return False
-    return True
 
 
 def loaded(tags: Iterable[str], digest: str | None) -> bool:

@@ -7,11 +7,13 @@ import http.server
 import json
 import re
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.errors import NetworkError, UsageError, VerificationError
+from orchestrator import process
+from orchestrator.errors import InterruptedRunError, NetworkError, UsageError, VerificationError
 from orchestrator.image.layers.store import LayerStore
 from orchestrator.image.verdict.scanned import Scanned, scan_source
 from tests.support import fatbins
@@ -59,13 +61,13 @@ def test_passing_faults_cost_time_and_nothing_else(fault: Fault, pushed: str, fa
 
 def test_lasting_faults_are_one_network_error(pushed: str, faulty_registry: MakeFaulty) -> None:
     for fault, words in (
-        (Fault(path="/manifests/", status=503, times=-1), "status 503, after 4 attempts"),
+        (Fault(path="/manifests/", status=503, times=-1), "status 503, not now, after 4 attempts"),
         (Fault(path="/blobs/", reset=True, times=-1), "after 4 attempts"),
-        (Fault(path="/manifests/", status=403, times=-1), "does not let you read"),
+        (Fault(path="/manifests/", status=403, times=-1), "access is denied: manifest 1: status 403"),
     ):
         with pytest.raises(NetworkError, match=words):
             scanned(f"docker://{faulty_registry(fault).address}/{pushed}:1")
-    with pytest.raises(NetworkError, match="has no"):
+    with pytest.raises(NetworkError, match="missing was not found"):
         scanned(f"docker://{faulty_registry().address}/{pushed}:missing")
     with pytest.raises(NetworkError, match="after 4 attempts"):
         scanned("docker://127.0.0.1:9/x:1")
@@ -124,6 +126,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = {"longer": data + b"x", "changed": data[:-1] + b"x", "shorter": data[:-9]}.get(
                 self.server.harm, data
             )
+            if self.server.harm == "busy":
+                self._answer(503, b"", {"Retry-After": "30"})
+                return
             if self.server.harm in ("cut", "cut without ranges"):
                 self._cut(data)
                 return
@@ -177,7 +182,7 @@ def test_a_token_opens_the_registry(serve: Any, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert list(scanned(f"docker://{serve().address}/app").files.code) == ["usr/a.so", "usr/c.so"]
     server = serve(password="se:cret")
-    with pytest.raises(NetworkError, match="gives no token") as caught:
+    with pytest.raises(NetworkError, match="token server answers with status 401") as caught:
         scanned(f"docker://{server.address}/app")
     assert caught.value.hint == f"docker login {server.address}"
     auth = base64.b64encode(b"me:se:cret").decode()
@@ -206,7 +211,7 @@ def test_a_layer_that_breaks_off_is_taken_up_again(harm: str, serve: Any) -> Non
 
 @pytest.mark.parametrize(
     ("harm", "words"),
-    [("longer", "longer than its declared"), ("changed", "do not have this digest"), ("shorter", "digest|cut")],
+    [("longer", "too large"), ("changed", "does not match its digest"), ("shorter", "digest")],
 )
 def test_bytes_that_are_not_the_layer_are_never_believed(harm: str, words: str, serve: Any, tmp_path: Path) -> None:
     store = LayerStore(tmp_path / "store")
@@ -215,10 +220,21 @@ def test_bytes_that_are_not_the_layer_are_never_believed(harm: str, words: str, 
     assert store.get(Layout(LAYERS, packing="").layers[0]) is None
 
 
+def test_a_wish_to_stop_reaches_the_threads_that_pull(serve: Any) -> None:
+    stop = process.Stop()
+    server = serve(harm="busy")
+    with process.stoppable(stop):
+        threading.Timer(1.5, stop.set).start()
+        begun = time.monotonic()
+        with pytest.raises(InterruptedRunError):
+            scanned(f"docker://{server.address}/app")
+        assert time.monotonic() - begun < 5
+
+
 def test_a_digest_holds_the_manifest(serve: Any) -> None:
     server = serve()
     assert scanned(f"docker://{server.address}/app@{server.layout.digest}").digest == server.layout.digest
-    with pytest.raises(VerificationError, match="has the digest"):
+    with pytest.raises(VerificationError, match="digest does not match"):
         scanned(f"docker://{server.address}/app@{digest(b'other')}")
     with pytest.raises(UsageError):
         scanned("docker://NOT/a reference")

@@ -116,17 +116,25 @@ class Registry:
 
 
 class RegistryProcess:
-    """A registry of one's own: a process, a port that the kernel chose, and a directory."""
+    """A registry of one's own: a process, a port that the kernel chose, and a directory.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Of its data, created.
+        htpasswd: A line `user:hash` (bcrypt); the registry then asks for Basic authentication.
+    """
+
+    def __init__(self, folder: Path, *, htpasswd: str = "") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        config = {
+        config: dict[str, object] = {
             "version": "0.1",
             "log": {"level": "info"},
             "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
             "http": {"addr": "127.0.0.1:0"},
         }
+        if htpasswd:
+            (folder / "htpasswd").write_text(f"{htpasswd}\n")
+            config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
         (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         program = shutil.which("docker-registry") or shutil.which("registry")
         assert program, "no docker-registry: run scripts/engine up"
@@ -170,7 +178,7 @@ class RegistryProcess:
 class MakeRegistry(Protocol):
     """The factory behind `throwaway_registry`."""
 
-    def __call__(self) -> Registry: ...
+    def __call__(self, *, htpasswd: str = "") -> Registry: ...
 
 
 class MakeFaulty(Protocol):
@@ -220,8 +228,8 @@ def throwaway_registry(engine: str, tmp_path: Path) -> Iterator[MakeRegistry]:
     """Make registries with a port and a directory of their own."""
     running: list[RegistryProcess] = []
 
-    def make() -> Registry:
-        made = RegistryProcess(tmp_path / f"registry-{len(running)}")
+    def make(*, htpasswd: str = "") -> Registry:
+        made = RegistryProcess(tmp_path / f"registry-{len(running)}", htpasswd=htpasswd)
         running.append(made)
         return made.registry
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError
 from orchestrator.image.layers.store import default_directory
 from orchestrator.image.sources.base import Contents
+from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,14 +63,17 @@ def _image(name: str, store: LayerStore, stack: contextlib.ExitStack, *, platfor
     from orchestrator.image.sources import engine, registry
 
     reference = name.removeprefix(ENGINE).removeprefix(REGISTRY)
-    registry.parse_reference(reference)
+    try:
+        parsed = parse(reference)
+    except InvalidReferenceError as error:
+        raise UsageError(f"{name}: no such file, and not a valid image: {error.message}", hint=error.hint) from error
     image = None if name.startswith(REGISTRY) else engine.held(reference)
     if image is not None or name.startswith(ENGINE):  # of one that it does not hold, the engine says why
         return engine.open_image(
             reference, image or Held(), store, partial(_scratch, stack), platform=platform, deep=deep
         )
     try:
-        contents, connection = registry.open_image(reference, platform=platform)
+        contents, connection = registry.open_image(parsed, platform=platform)
     except NetworkError as error:
         if name.startswith(REGISTRY) or error.hint:
             raise

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import io
@@ -13,7 +12,7 @@ import pytest
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.image.layers.merge import LayerScan
 from orchestrator.image.layers.store import LayerStore
-from orchestrator.image.sources import oci, registry
+from orchestrator.image.sources import oci
 from orchestrator.image.sources.base import BrokenImageError
 from orchestrator.image.sources.spool import spool
 from tests.support import fatbins
@@ -171,51 +170,3 @@ def test_scans_are_kept_by_digest(tmp_path: Path) -> None:
     assert len(list((tmp_path / "s").iterdir())) == 1
     LayerStore(None).put(digest, scan)
     assert LayerStore(None).get(digest) is None
-
-
-D = f"sha256:{'0' * 64}"
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "name", "tag", "digest"),
-    [
-        ("ubuntu", "docker.io", "library/ubuntu", "latest", ""),
-        ("vllm/vllm-openai:v1", "docker.io", "vllm/vllm-openai", "v1", ""),
-        ("ghcr.io/acme/app", "ghcr.io", "acme/app", "latest", ""),
-        ("localhost/app:1", "localhost", "app", "1", ""),
-        ("127.0.0.1:5000/a/b@" + D, "127.0.0.1:5000", "a/b", "", D),
-        ("ghcr.io/a/b:1@" + D, "ghcr.io", "a/b", "1", D),
-        ("docker.io/ubuntu:24.04", "docker.io", "library/ubuntu", "24.04", ""),
-    ],
-)
-def test_references(text: str, host: str, name: str, tag: str, digest: str) -> None:
-    found = registry.parse_reference(text)
-    assert (found.host, found.name, found.tag, found.digest) == (host, name, tag, digest)
-
-
-def test_where_a_registry_answers() -> None:
-    assert registry.parse_reference("127.0.0.1:5000/a").base == "http://127.0.0.1:5000/v2/a"
-    assert registry.parse_reference("ubuntu").base == "https://registry-1.docker.io/v2/library/ubuntu"
-    for wrong in ("UPPER/case", "a b", "x:", "-x", "", "a@sha256:12", "../x"):
-        with pytest.raises(UsageError):
-            registry.parse_reference(wrong)
-
-
-def test_credentials_of_the_docker_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    assert registry.credentials("ghcr.io") == ("", "")
-    auth = base64.b64encode(b"me:se:cret").decode()
-    config = {
-        "auths": {
-            "ghcr.io": {"auth": auth}, "https://index.docker.io/v1/": {"auth": auth}, "x.io": {"identitytoken": "t"},
-            "y.io": {"auth": "%%%"}, "z.io": 7,
-        }
-    }  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert registry.credentials("ghcr.io") == ("me", "se:cret")
-    assert registry.credentials("docker.io") == ("me", "se:cret")
-    assert registry.credentials("x.io") == ("<token>", "t")
-    for none in ("y.io", "z.io", "w.io"):
-        assert registry.credentials(none) == ("", "")
-    (tmp_path / "config.json").write_text("[1")
-    assert registry.credentials("ghcr.io") == ("", "")

@@ -1,0 +1,31 @@
+"""Why a registry gave no answer: refused, not found, damaged, or a failure that another attempt may mend."""
+
+from __future__ import annotations
+
+from orchestrator.errors import NetworkError, VerificationError
+
+
+class DeniedError(NetworkError):
+    """The registry refuses access with the credentials at hand; another attempt changes nothing."""
+
+
+class NotFoundError(NetworkError):
+    """The registry has no such repository, manifest or blob."""
+
+
+class DamagedAnswerError(VerificationError):
+    """The registry's answer does not match its digest or size, or cannot be read."""
+
+
+class TransientError(Exception):
+    """An attempt failed in a way that often passes; never leaves the package.
+
+    Args:
+        reason: What happened, for the message after the last attempt.
+        after_s: Seconds that the registry asks to wait, 0 where it names none.
+    """
+
+    def __init__(self, reason: str, *, after_s: float = 0) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+        self.what = ""  # what was asked for: whoever knows it fills it in
