@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, cast
 from orchestrator.cuda.arch import Arch, ArchSyntaxError, Suffix, from_sm, parse_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _CMAKE = re.compile(r"([1-9][0-9]{1,2})([af]?)(-real|-virtual)?")
-_GENCODE = re.compile(r"arch=compute_([1-9][0-9]{1,2})([af]?),code=(?:\[([^\]]*)\]|([^\[\],]+))")
-_CODE = re.compile(r"(sm|compute)_([1-9][0-9]{1,2})([af]?)")
 
 
 class DialectError(ValueError):
@@ -132,12 +130,12 @@ def parse_cmake(text: str) -> tuple[Arch, ...]:
         if not match:
             why = "write numbers as in 90a-real or 120, separated by semicolons"
             raise DialectError(dialect="CMake", item=item, why=why)
-        arch = _from_sm("CMake", item, match[1], match[2])
+        arch = _from_sm(item, match[1], match[2])
         if match[3] != "-virtual":
             real[arch] = None
         if match[3] != "-real":
             virtual[arch] = None
-    return _joined("CMake", real, virtual)
+    return _joined(real, virtual)
 
 
 def render_gencode(archs: Iterable[Arch]) -> tuple[str, ...]:
@@ -159,53 +157,18 @@ def render_gencode(archs: Iterable[Arch]) -> tuple[str, ...]:
     return tuple(flags)
 
 
-def parse_gencode(flags: Sequence[str]) -> tuple[Arch, ...]:
-    """Read nvcc's -gencode flags; each target comes once, other flags are passed over.
-
-    A suffix of `arch=` holds for `code=` as well: compute_100f with code=sm_103 makes sm_103f (measured, nvcc 13.0).
-
-    Args:
-        flags: `-gencode=…`, `--generate-code=…`, or either in two elements.
-
-    Raises:
-        DialectError: A flag that is not understood, or PTX without its machine code.
-    """
-    real: dict[Arch, None] = {}
-    virtual: dict[Arch, None] = {}
-    for value in _gencode_values(flags):
-        match = _GENCODE.fullmatch(value)
-        if not match:
-            raise DialectError(dialect="nvcc", item=value, why="write arch=compute_90a,code=sm_90a")
-        for code in (match[3] or match[4]).split(","):
-            made = _CODE.fullmatch(code)
-            if not made:
-                raise DialectError(dialect="nvcc", item=value, why=f"{code!r} is neither sm_… nor compute_…")
-            arch = _from_sm("nvcc", value, made[2], made[3] or match[2])
-            (real if made[1] == "sm" else virtual)[arch] = None
-    return _joined("nvcc", real, virtual)
-
-
-def _gencode_values(flags: Sequence[str]) -> Iterable[str]:
-    options = ("-gencode", "--generate-code")
-    words = iter(flags)
-    for word in words:
-        option, equals, value = word.partition("=")
-        if option in options:
-            yield value if equals else next(words, "")
-
-
-def _from_sm(dialect: str, item: str, number: str, suffix: str) -> Arch:
+def _from_sm(item: str, number: str, suffix: str) -> Arch:
     try:
         return from_sm(int(number), cast("Suffix", suffix))
     except ValueError as error:
-        raise DialectError(dialect=dialect, item=item, why=str(error)) from None
+        raise DialectError(dialect="CMake", item=item, why=str(error)) from None
 
 
-def _joined(dialect: str, real: dict[Arch, None], virtual: dict[Arch, None]) -> tuple[Arch, ...]:
+def _joined(real: dict[Arch, None], virtual: dict[Arch, None]) -> tuple[Arch, ...]:
     for arch in virtual:
         if arch not in real:
             why = f"PTX of {arch} without its machine code; an arch list cannot say that"
-            raise DialectError(dialect=dialect, item=str(arch), why=why)
+            raise DialectError(dialect="CMake", item=str(arch), why=why)
     if not real:
         raise ArchSyntaxError(item="", why="the list names no architecture", offset=0)
     return tuple(arch.with_ptx() if arch in virtual else arch for arch in real)

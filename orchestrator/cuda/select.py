@@ -2,7 +2,7 @@
 
 Nothing is left out silently: every architecture that was asked for is either in `effective` or in `dropped` with its
 reason, and whatever was changed on the way is a note. An architecture that the toolkit knows under another name is
-dropped too, by default, so that a matrix which adds 11.0 for CUDA 13 leaves its CUDA 12 builds as they were.
+dropped too, so that a matrix which adds 11.0 for CUDA 13 leaves its CUDA 12 builds as they were.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class Selection:
         requested: The list as given, in its order.
         effective: What the toolkit compiles, in the order requested, each target once.
         dropped: What it does not, each with its reason, in the order requested.
-        notes: What was changed on the way (a repetition folded, a name translated) and what may clash later, one line
-            each.
+        notes: What was changed on the way (a repetition folded) and what may clash later, one line each.
     """
 
     requested: tuple[Arch, ...]
@@ -55,34 +54,22 @@ class Selection:
         return not self.effective
 
 
-def select(requested: Sequence[Arch], toolkit: Toolkit, *, translate_renames: bool = False) -> Selection:
+def select(requested: Sequence[Arch], toolkit: Toolkit) -> Selection:
     """Filter an arch list by what a toolkit compiles.
 
     Args:
         requested: The arch list, in any order; repetitions are folded with a note.
         toolkit: The CUDA release that will compile it.
-        translate_renames: Build 11.0 as 10.1 on CUDA 12.8 and 12.9, and 10.1 as 11.0 from 13.0 on, with a note, instead
-            of dropping it.
     """
-    kept: list[Arch] = []
-    dropped: list[DroppedArch] = []
-    notes: list[str] = []
-    for arch in dict.fromkeys(requested):
-        if toolkit.supports(arch):
-            kept.append(arch)
-            continue
-        other = other_name(arch)
-        if translate_renames and other and toolkit.supports(other):
-            kept.append(other)
-            notes.append(f"{arch} is compiled as {other}, the name that CUDA {toolkit} gives the same GPU")
-            continue
-        dropped.append(DroppedArch(arch=arch, why=why_dropped(arch, toolkit)))
-    effective, folds = _fold(kept)
+    archs = list(dict.fromkeys(requested))
+    effective, folds = _fold([arch for arch in archs if toolkit.supports(arch)])
     return Selection(
         requested=tuple(requested),
         effective=effective,
-        dropped=tuple(dropped),
-        notes=(*_repetitions(requested), *notes, *folds, *_clashes(effective)),
+        dropped=tuple(
+            DroppedArch(arch=arch, why=why_dropped(arch, toolkit)) for arch in archs if not toolkit.supports(arch)
+        ),
+        notes=(*_repetitions(requested), *folds, *_clashes(effective)),
     )
 
 
@@ -148,7 +135,7 @@ def _fold(archs: Sequence[Arch]) -> tuple[tuple[Arch, ...], tuple[str, ...]]:
 
 
 def _clashes(effective: Sequence[Arch]) -> tuple[str, ...]:
-    """Measured with nvcc 13.0 and 13.5; 10.0 beside 10.0a, or 10.0a beside 10.0f, is well."""
+    """Measured with nvcc 13.0 and 13.5; 10.0 beside 10.0a, or 10.0a beside 10.0f, is accepted."""
     plain = {arch.plain() for arch in effective if not arch.suffix}
     return tuple(
         f"{arch.plain()} and {arch.without_ptx()} are both listed: nvcc refuses them in one compilation"

@@ -38,26 +38,10 @@ _TARGETS_BY_FIRST_RELEASE = (
         f"{_COMMON} 88 90a 100 100a 100f 103 103a 103f 107 107a 107f 110 110a 110f 120 120a 120f 121 121a 121f",
     ),
 )
-# Newest PTX ISA of each release. There is no 12.7 on the package index, so it stands in no row.
-_PTX_ISA = MappingProxyType(
-    {
-        (11, 8): (7, 8),
-        (12, 0): (8, 0),
-        (12, 1): (8, 1),
-        (12, 2): (8, 2),
-        (12, 3): (8, 3),
-        (12, 4): (8, 4),
-        (12, 5): (8, 5),
-        (12, 6): (8, 5),
-        (12, 8): (8, 7),
-        (12, 9): (8, 8),
-        (13, 0): (9, 0),
-        (13, 1): (9, 1),
-        (13, 2): (9, 2),
-        (13, 3): (9, 3),
-        (13, 4): (9, 4),
-        (13, 5): (9, 5),
-    }
+# There is no 12.7 on the package index, so it is in no row.
+_RELEASES = (
+    *((11, 8), (12, 0), (12, 1), (12, 2), (12, 3), (12, 4), (12, 5), (12, 6), (12, 8), (12, 9)),
+    *((13, 0), (13, 1), (13, 2), (13, 3), (13, 4), (13, 5)),
 )
 _RENAMED = MappingProxyType({(10, 1): (11, 0), (11, 0): (10, 1)})
 
@@ -92,7 +76,7 @@ class Toolkit:
     minor: int
 
     def __post_init__(self) -> None:
-        if (self.major, self.minor) not in _PTX_ISA:
+        if (self.major, self.minor) not in _RELEASES:
             raise UnknownToolkitError(self.name, _unknown())
 
     @property
@@ -105,11 +89,6 @@ class Toolkit:
         """Every target it compiles, as SM number and suffix."""
         return _TARGETS[(self.major, self.minor)]
 
-    @property
-    def ptx_isa(self) -> tuple[int, int]:
-        """The newest PTX ISA it writes, (9, 0) for CUDA 13.0: a driver must know at least that to compile its PTX."""
-        return _PTX_ISA[(self.major, self.minor)]
-
     def supports(self, arch: Arch) -> bool:
         """Whether it compiles the architecture under that very name, suffix included (PTX comes with it)."""
         return (arch.sm, arch.suffix) in self.targets
@@ -120,7 +99,7 @@ class Toolkit:
 
 def toolkits() -> tuple[Toolkit, ...]:
     """Every release of the table, oldest first."""
-    return tuple(Toolkit(major, minor) for major, minor in sorted(_PTX_ISA))
+    return tuple(Toolkit(major, minor) for major, minor in _RELEASES)
 
 
 def toolkit_for(version: str) -> Toolkit:
@@ -137,7 +116,7 @@ def toolkit_for(version: str) -> Toolkit:
         why = "write major.minor or major.minor.patch, as in 13.0.2"
         raise UnknownToolkitError(version, f"{why}; {_known()}")
     major, minor = int(match[1]), int(match[2])
-    if (major, minor) not in _PTX_ISA:
+    if (major, minor) not in _RELEASES:
         raise UnknownToolkitError(version, _unknown())
     return Toolkit(major, minor)
 
@@ -170,7 +149,7 @@ def _unknown() -> str:
 
 
 def _known() -> str:
-    names = ", ".join(f"{major}.{minor}" for major, minor in sorted(_PTX_ISA))
+    names = ", ".join(f"{major}.{minor}" for major, minor in _RELEASES)
     return f"known releases: {names}"
 
 
@@ -180,7 +159,7 @@ def _target(word: str) -> Target:
 
 def _table() -> dict[tuple[int, int], frozenset[Target]]:
     rows = {}
-    for release in _PTX_ISA:
+    for release in _RELEASES:
         _, words = max((first, words) for first, words in _TARGETS_BY_FIRST_RELEASE if first <= release)
         rows[release] = frozenset(_target(word) for word in words.split())
     return rows

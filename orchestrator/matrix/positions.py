@@ -55,19 +55,24 @@ class Positions:
         return Place(file=self.file, line=line, column=column)
 
     def problem(
-        self,
-        path: KeyPath,
-        what: str,
-        *,
-        key: bool = False,
-        part: tuple[str, int] = ("", 0),
-        expected: str = "",
-        found: str = "",
-        hint: str = "",
+        self, path: KeyPath, what: str, *, key: bool = False, expected: str = "", found: str = "", hint: str = ""
     ) -> Problem:
-        """A problem at `path`, or at a part of the scalar there: (a piece of its text, how many such stand before)."""
-        line, column = self._inside(path, *part) or self.at(path, key=key)
+        """A problem of the value at `path`, or of its key."""
+        line, column = self.at(path, key=key)
         return Problem(file=self.file, line=line, column=column, what=what, expected=expected, found=found, hint=hint)
+
+    def problem_in(self, path: KeyPath, piece: str, before: int, what: str, *, hint: str = "") -> Problem:
+        """A problem of a piece of the scalar at `path`.
+
+        Args:
+            path: The scalar.
+            piece: The piece of its text, "" for the whole.
+            before: How many pieces like it stand before it.
+            what: As in `Problem`.
+            hint: As in `Problem`.
+        """
+        line, column = self._inside(path, piece, before) or self.at(path)
+        return Problem(file=self.file, line=line, column=column, what=what, hint=hint)
 
     def _inside(self, path: KeyPath, piece: str, before: int) -> tuple[int, int] | None:
         """Where a piece stands in the file: quotes, escapes and folded lines make it another place than in the text."""

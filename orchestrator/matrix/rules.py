@@ -75,8 +75,8 @@ def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         try:
             listed = parse_list(entry.archs)
         except ArchSyntaxError as error:
-            part = (error.item, entry.archs[: error.offset].count(error.item) if error.item else 0)
-            yield at.problem(where, f"arch list {name}: {error}", part=part)
+            before = entry.archs[: error.offset].count(error.item) if error.item else 0
+            yield at.problem_in(where, error.item, before, f"arch list {name}: {error}")
             continue
         plain = {arch.without_ptx() for arch in listed}
         yield from _rules(entry.require, plain, at, (*path, "require"), must=True)
@@ -189,7 +189,5 @@ def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
 def _unknown(path: KeyPath, text: str, known: Collection[str], at: Positions) -> Iterator[Problem]:
     for offset, name in template.unknown(text, known):
         written = f"{{{name}}}"
-        yield at.problem(
-            path, f"unknown placeholder {written}", part=(written, text[:offset].count(written)),
-            hint=f"{did_you_mean(name, known)} (literal braces: {{{{{name}}}}})",
-        )  # fmt: skip
+        hint = f"{did_you_mean(name, known)} (literal braces: {{{{{name}}}}})"
+        yield at.problem_in(path, written, text[:offset].count(written), f"unknown placeholder {written}", hint=hint)

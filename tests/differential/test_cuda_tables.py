@@ -23,12 +23,13 @@ from orchestrator.cuda.coverage import How, Image, serve
 from orchestrator.cuda.dialects import (
     DialectError,
     parse_flashinfer,
-    parse_gencode,
     render_flashinfer,
     render_gencode,
 )
 from orchestrator.cuda.toolkit import toolkit_for, toolkits
 from tests.support.artifacts import download, unpacked
+from tests.support.gencode import parse_gencode
+from tests.support.ptx import newest_ptx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def test_a_toolkits_targets_are_those_that_its_ptxas_allows(cuda: str) -> None:
 
 @pytest.mark.parametrize("cuda", TOOLKITS)
 def test_a_toolkits_newest_ptx_isa_is_the_last_that_its_ptxas_reads(cuda: str, tmp_path: Path) -> None:
-    major, minor = toolkit_for(cuda).ptx_isa
+    major, minor = newest_ptx(toolkit_for(cuda))
     assert assembles(cuda, target="sm_80", gpu="sm_80", isa=f"{major}.{minor}", folder=tmp_path)
     for later in (f"{major}.{minor + 1}", f"{major + 1}.0"):
         assert not assembles(cuda, target="sm_80", gpu="sm_80", isa=later, folder=tmp_path)
@@ -84,7 +85,7 @@ def test_a_toolkits_newest_ptx_isa_is_the_last_that_its_ptxas_reads(cuda: str, t
 def test_ptx_serves_the_devices_that_ptxas_compiles_it_for(tmp_path: Path) -> None:
     """Every kind of PTX that any release wrote against every device of the newest: the PTX rule and the families."""
     newest = toolkit_for(NEWEST)
-    isa = ".".join(map(str, newest.ptx_isa))
+    isa = ".".join(map(str, newest_ptx(newest)))
     devices = sorted(sm for sm, suffix in newest.targets if not suffix)
     targets = sorted({from_target(target) for toolkit in toolkits() for target in toolkit.targets if target[0] >= 50})
 

@@ -32,6 +32,7 @@ from orchestrator.image.code.elf import Window, read_sections
 from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, Container, Kind, read_containers
 from orchestrator.image.code.library import Folder, read_file
 from orchestrator.image.verdict.kernels import how_served, images_of
+from tests.support.ptx import newest_ptx
 
 RAN, NO_IMAGE, TOO_NEW = "ok", "cudaErrorNoKernelImageForDevice", "cudaErrorUnsupportedPtxVersion"
 NOT_LINKED = "cudaErrorSymbolNotFound"  # instead of NO_IMAGE, where relocatable code was there and could not be linked
@@ -307,7 +308,7 @@ def about(directory: Path, *, launch: bool) -> dict[str, Any]:
         "gpu": name,
         "cc": cc,
         "driver_cuda": driver,
-        "driver_ptx_isa": toolkit_for(driver).ptx_isa,
+        "driver_ptx_isa": newest_ptx(toolkit_for(driver)),
         "nvcc": release,
     }
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 
-from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_arch, parse_list
+from orchestrator.cuda.arch import Arch, parse_arch, parse_list
 from orchestrator.cuda.dialects import (
     DialectError,
     parse_cmake,
     parse_flashinfer,
-    parse_gencode,
     parse_torch,
     render_cmake,
     render_flashinfer,
@@ -19,6 +18,7 @@ from orchestrator.cuda.dialects import (
     render_matrix,
     render_torch,
 )
+from tests.support.gencode import parse_gencode
 from tests.unit.cuda.strategies import arch_lists
 
 if TYPE_CHECKING:
@@ -121,45 +121,10 @@ def test_cmake_lists_that_cannot_be_said(text: str, why: str) -> None:
         parse_cmake(text)
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        (("-O2", "-gencode", "arch=compute_80,code=sm_80"), "8.0"),
-        (("--generate-code=arch=compute_80,code=[sm_80,compute_80]", "-lineinfo"), "8.0+PTX"),
-        (("-gencode=arch=compute_90,code=sm_90a",), "9.0a"),
-        (("-gencode=arch=compute_100f,code=sm_103",), "10.3f"),  # the suffix of arch= holds (nvcc 13.0)
-        (("-gencode=arch=compute_100f,code=sm_103a",), "10.3a"),
-        (("-gencode=arch=compute_90,code=sm_90", "-gencode=arch=compute_90,code=compute_90"), "9.0+PTX"),
-    ],
-)
-def test_gencode_flags(flags: tuple[str, ...], expected: str) -> None:
-    assert parse_gencode(flags) == parse_list(expected)
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("-gencode", "arch=sm_80,code=sm_80"),
-        ("-gencode",),
-        ("-gencode=arch=compute_80",),
-        ("-gencode=arch=compute_80,code=lto_80",),
-        ("-gencode=arch=compute_80,code=compute_80",),
-    ],
-)
-def test_gencode_flags_that_cannot_be_said(flags: tuple[str, ...]) -> None:
-    with pytest.raises(DialectError, match="nvcc's dialect"):
-        parse_gencode(flags)
-
-
 @pytest.mark.parametrize("text", ["10.0 10.0f", "10.0f 10.0+PTX", "10.0f+PTX 10.0"])
 def test_nvcc_takes_no_plain_target_beside_its_family(text: str) -> None:
     with pytest.raises(DialectError, match=r"nvcc refuses 10\.0 and 10\.0f in one compilation"):
         render_gencode(parse_list(text))
-
-
-def test_flags_without_an_architecture() -> None:
-    with pytest.raises(ArchSyntaxError, match="names no architecture"):
-        parse_gencode(["-O3", "-march=native"])
 
 
 def test_the_error_names_dialect_item_and_reason() -> None:

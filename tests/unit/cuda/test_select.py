@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cuda.arch import Arch, parse_arch, parse_list
+from orchestrator.cuda.arch import Arch, parse_list
 from orchestrator.cuda.select import select
-from orchestrator.cuda.toolkit import Toolkit, other_name, toolkit_for, toolkits
+from orchestrator.cuda.toolkit import Toolkit, toolkit_for, toolkits
 from tests.unit.cuda.strategies import archs, real_archs
 
 
-def effective(text: str, cuda: str, *, translate: bool = False) -> str:
-    selection = select(parse_list(text), toolkit_for(cuda), translate_renames=translate)
+def effective(text: str, cuda: str) -> str:
+    selection = select(parse_list(text), toolkit_for(cuda))
     return " ".join(map(str, selection.effective))
 
 
@@ -52,17 +52,16 @@ def test_what_is_dropped_says_why(arch: str, cuda: str, why: str) -> None:
     assert [(str(drop.arch), drop.why) for drop in selection.dropped] == [(arch, why)]
 
 
-@given(st.lists(archs | real_archs, max_size=12), st.sampled_from(toolkits()), st.booleans())
-def test_nothing_is_lost_silently(requested: list[Arch], toolkit: Toolkit, translate: bool) -> None:
-    selection = select(requested, toolkit, translate_renames=translate)
+@given(st.lists(archs | real_archs, max_size=12), st.sampled_from(toolkits()))
+def test_nothing_is_lost_silently(requested: list[Arch], toolkit: Toolkit) -> None:
+    selection = select(requested, toolkit)
     assert selection.requested == tuple(requested)
     assert all(toolkit.supports(arch) for arch in selection.effective)
     assert all(drop.why for drop in selection.dropped)
     effective_targets = {arch.target: arch for arch in selection.effective}
     assert len(effective_targets) == len(selection.effective)
     for arch in requested:
-        other = other_name(arch) if translate else None
-        kept = effective_targets.get(arch.target) or (effective_targets.get(other.target) if other else None)
+        kept = effective_targets.get(arch.target)
         dropped = arch in {drop.arch for drop in selection.dropped}
         assert dropped != (kept is not None)
         if kept:
@@ -81,20 +80,15 @@ def test_selecting_again_changes_nothing(requested: list[Arch], toolkit: Toolkit
 
 
 @pytest.mark.parametrize(
-    ("arch", "cuda", "expected"),
-    [("11.0", "12.8", "10.1"), ("11.0f+PTX", "12.9", "10.1f+PTX"), ("10.1a", "13.0", "11.0a")],
+    ("archs", "cuda", "expected"),
+    [
+        ("8.0 11.0 12.0", "12.9", "8.0 12.0"),
+        ("8.0 10.1 12.0", "13.0", "8.0 12.0"),
+        ("11.0f 9.0 10.1f 12.0+PTX", "12.9", "9.0 10.1f 12.0+PTX"),
+    ],
 )
-def test_a_rename_is_translated_only_when_asked(arch: str, cuda: str, expected: str) -> None:
-    assert effective(arch, cuda) == ""
-    selection = select(parse_list(arch), toolkit_for(cuda), translate_renames=True)
-    assert selection.effective == (parse_arch(expected),)
-    assert not selection.dropped
-    (note,) = selection.notes
-    assert note.startswith(f"{arch} is compiled as {expected}, the name that CUDA {cuda}")
-
-
-def test_a_rename_that_the_toolkit_lacks_too_is_dropped() -> None:
-    assert effective("11.0f", "12.8", translate=True) == ""  # 12.8 has sm_101 and sm_101a, no sm_101f
+def test_a_rename_is_dropped_and_the_rest_of_the_list_is_kept(archs: str, cuda: str, expected: str) -> None:
+    assert effective(archs, cuda) == expected
 
 
 def test_repetitions_are_folded_and_told() -> None:
@@ -109,12 +103,6 @@ def test_repetitions_are_folded_and_told() -> None:
 def test_what_nvcc_refuses_in_one_compilation_is_told() -> None:
     notes = select(parse_list("10.0 10.0a 10.0f 12.0f"), toolkit_for("13.0")).notes
     assert notes == ("10.0 and 10.0f are both listed: nvcc refuses them in one compilation",)
-
-
-def test_both_names_of_one_gpu_become_one_when_translated() -> None:
-    selection = select(parse_list("10.1 11.0"), toolkit_for("13.0"), translate_renames=True)
-    assert selection.effective == (Arch(11, 0),)
-    assert selection.notes == ("10.1 is compiled as 11.0, the name that CUDA 13.0 gives the same GPU",)
 
 
 def test_an_empty_request_is_an_empty_selection() -> None:
