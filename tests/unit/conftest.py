@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -58,3 +59,11 @@ def guard() -> Iterator[Guard]:
         _guard.on = False
     if _guard.seen:
         pytest.fail(f"a unit test starts no process and opens no socket: {', '.join(_guard.seen)}")
+
+
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as a terminal leaves it: under nohup it is ignored, and a program keeps it so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -216,6 +216,7 @@ def test_exit_status(outcomes: list[Outcome], code: int) -> None:
     assert exit_code(outcomes, interrupted=True) == 130
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
     before = signal.getsignal(number)

@@ -293,6 +293,7 @@ def test_a_local_cache_is_swapped_whole(tmp_path: Path) -> None:
     assert final.is_dir()
 
 
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_before_the_first_variant_every_signal_is_an_interruption(number: signal.Signals) -> None:
     before = signal.getsignal(number)
