@@ -30,9 +30,10 @@ engine: ## a Docker engine with buildx and a local registry
 demo: setup engine ## plan, build, push and show the example for CUDA 13.0
 	@eval "$$(scripts/engine env)"; PATH="$$PWD/.venv/bin:$$PATH" scripts/demo
 
-lint: setup ## style of Python and shell
+lint: setup ## style of Python and shell, dead code
 	@$(PYTHON_IN) -m ruff check .
 	@$(PYTHON_IN) -m ruff format --check .
+	@$(PYTHON_IN) -m vulture orchestrator scripts/allowlist.py --min-confidence 60
 	@.venv/bin/shellcheck -x $(SCRIPTS)
 
 types: setup ## mypy --strict on everything

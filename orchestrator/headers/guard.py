@@ -8,14 +8,14 @@ network, and nothing around them that turns a failure into success. It reads tex
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import Problem
 from orchestrator.headers import dockerfile as dockerfiles
 from orchestrator.headers import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.headers.dockerfile import Dockerfile, Stage, Step
 
@@ -64,25 +64,6 @@ def guard(
             problems += _received(found, name, target, context, digest_arg)
     unique = {(problem.line, problem.what): problem for problem in problems}
     return tuple(sorted(unique.values(), key=lambda problem: problem.line))
-
-
-def guard_target(target: Mapping[str, Any], *, name: str, context: str, digest_arg: str) -> tuple[Problem, ...]:
-    """What is wrong with a resolved bake target (`docker buildx bake --print`) that should carry the bundle.
-
-    Args:
-        target: The target's mapping.
-        name: Its name in messages.
-        context: Named context of the bundle.
-        digest_arg: Argument that carries the bundle digest.
-    """
-    problems = []
-    if not (target.get("contexts") or {}).get(context):
-        problems.append(Problem(file=name, what=f"the bake target has no named context {context}", hint=_DOCS))
-    value = (target.get("args") or {}).get(digest_arg)
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(value or "")):
-        what = f"the bake target's argument {digest_arg} is no bundle digest"
-        problems.append(Problem(file=name, what=what, found=str(value), hint=_DOCS))
-    return tuple(problems)
 
 
 def _harm(found: Dockerfile, name: str, version: str) -> Iterator[Problem]:

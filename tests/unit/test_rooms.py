@@ -105,3 +105,45 @@ def test_modules_stay_small() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not large
+
+
+MANY = {
+    "dockerfile/spans.py:found": 7,
+    "headers/airgap.py:needs": 8,
+    "headers/guard.py:guard": 7,
+    "headers/transfer.py:_receive": 8,
+    "headers/transfer.py:download": 7,
+    "headers/work.py:make_lock": 8,
+    "image/verdict/kernels.py:_cell": 7,
+    "image/verdict/verify.py:verify_image": 9,
+    "matrix/positions.py:problem": 7,
+}
+"""Functions with more than six parameters, and how many; the list only shrinks."""
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many parameters a function has; self and cls, *args and **kwargs are not counted."""
+    arguments = function.args
+    names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return len([name for name in names if name not in {"self", "cls"}])
+
+
+def is_command(path: Path, function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether it is a command of cli/: its parameters are what a user can say."""
+    return path.is_relative_to(ROOT / "cli") and any(
+        "kit.command" in ast.unparse(one) for one in function.decorator_list
+    )
+
+
+def test_functions_take_at_most_six_parameters() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{node.name}": number
+        for path in sorted(ROOT.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (number := parameters(node)) > 6 and not is_command(path, node)
+    }
+    more = {name: number for name, number in found.items() if number > MANY.get(name, 6)}
+    assert not more, f"compose small values instead: {more}"
+    done = {name: number for name, number in MANY.items() if found.get(name, 0) < number}
+    assert not done, f"no longer needed in MANY, or too high: {sorted(done)}"

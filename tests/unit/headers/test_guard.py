@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.headers import dockerfile
-from orchestrator.headers.guard import guard, guard_target
+from orchestrator.headers.guard import guard
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = """\
@@ -117,14 +117,6 @@ def test_the_stage_that_is_shipped_counts() -> None:
     (problem,) = guard(text, targets=("final", "other"))
     assert "nothing in other takes" in problem.what
     assert "no stage nowhere" in guard(text, targets=("nowhere",))[0].what
-
-
-def test_a_bake_target_must_carry_context_and_digest() -> None:
-    good = {"contexts": {"flashinfer-headers": "/x"}, "args": {"D": "sha256:" + "0" * 64}}
-    assert guard_target(good, name="bake", context="flashinfer-headers", digest_arg="D") == ()
-    assert len(guard_target({}, name="bake", context="flashinfer-headers", digest_arg="D")) == 2
-    other = {**good, "args": {"D": "latest"}}
-    assert "is no bundle digest" in guard_target(other, name="b", context="flashinfer-headers", digest_arg="D")[0].what
 
 
 def test_the_reading_of_a_dockerfile() -> None:
