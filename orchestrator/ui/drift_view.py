@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.ui import github
+from orchestrator.ui.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ def lines(report: Report) -> list[str]:
             shown.append(f"    not fixed by --fix: {one.unfixable}")
         if one.hint:
             shown.append(f"    hint: {one.hint}")
-    return shown
+    return [clean(line) for line in shown]  # names and values come from untrusted files
 
 
 def summary(report: Report) -> str:
@@ -82,7 +83,7 @@ def _annotation(one: Disagreement, prefix: str) -> str:
 
 def skipped_lines(skipped: Sequence[Problem]) -> list[str]:
     """One line for each file that `check --find` and `init` could not read."""
-    return [f"{problem.place}: skipped: {problem.what}" for problem in skipped]
+    return [clean(f"{problem.place}: skipped: {problem.what}") for problem in skipped]
 
 
 def findings_as_json(findings: Findings) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.drift.check import check
 from orchestrator.drift.find import find
+from orchestrator.drift.report import Disagreement, Report
+from orchestrator.errors import Problem
 from orchestrator.ui import drift_view
 from tests.unit.drift.matrices import matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from orchestrator.drift.report import Report
 
 CLAIMS = """\
   - {file: b.sh, name: A, says: "2", why: "100% needed, always"}
@@ -68,3 +68,21 @@ def test_groups_as_json(tmp_path: Path) -> None:
         {"file": "b.sh", "line": 1, "name": "TORCH_CUDA_ARCH_LIST",
          "claim": {"file": "b.sh", "name": "TORCH_CUDA_ARCH_LIST"}}
     ]  # fmt: skip
+
+
+def test_names_and_values_move_no_cursor_and_end_no_line(tmp_path: Path) -> None:
+    (tmp_path / "a\n::set-output name=a::evil\n.sh").write_text("A='x\x1b]0;y\x07'\n")
+    shown = drift_view.lines(check(matrix('  - {file: "*.sh", name: A, says: "2"}\n', root=tmp_path)))
+    assert all(line.isprintable() for line in shown)
+    skipped = drift_view.skipped_lines([Problem(file="a\x1b[2J\n.yaml", line=2, what="not YAML")])
+    assert all(line.isprintable() for line in skipped)
+
+
+def test_an_annotation_says_why_and_what_to_do() -> None:
+    one = Disagreement(
+        claim=None, file="f", line=2, column=1, end_column=1, place="P", says=None, expected="", words=("gone",),
+        why="it ships", hint="add it",
+    )  # fmt: skip
+    report = Report(disagreements=(one,), claims=0, files=(), places=0)
+    (command,) = drift_view.as_github(report)
+    assert command.endswith("::P: gone (it ships) (add it)")
