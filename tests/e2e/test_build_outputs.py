@@ -7,6 +7,8 @@ import json
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.support.engine import call
 from tests.support.project import write_project
 
@@ -78,3 +80,66 @@ def test_what_was_built_is_not_built_again(registry: Registry, tmp_image: str, t
     assert (code, statuses) == (0, ["built", "built"])
     assert changed != digest
     assert registry.digest(tmp_image.partition("/")[2], "good-amd64") == changed
+
+
+def test_an_archive_that_stands_is_replaced_by_a_whole_one_or_left_alone(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, "127.0.0.1:5000/unused", app="COPY data /data")
+    (project.root / "data").write_text("one")
+    out = tmp_path / "o,u t"  # a comma is part of the name
+    path = out / "app-cu130-amd64.tar"
+    assert project.build("--output", str(out)).returncode == 0
+    first = path.read_bytes()
+    assert archive(path)
+
+    assert project.build("--output", str(out), "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "skipped"
+    assert path.read_bytes() == first
+    assert project.build("--output", str(out), "--arg", "NOPE=1").returncode == 2
+    assert path.read_bytes() == first
+    (project.root / "data").unlink()
+    assert project.build("--output", str(out)).returncode == 1
+    assert path.read_bytes() == first
+    assert [file.name for file in out.iterdir()] == [path.name]
+
+    (project.root / "data").write_text("two")
+    assert project.build("--output", str(out), "--resume").returncode == 0
+    assert path.read_bytes() != first
+    path.write_bytes(path.read_bytes()[:1000])
+    assert project.build("--output", str(out), "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "built"
+    assert archive(path)
+
+
+def test_resume_builds_again_what_the_registry_lost(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    name = tmp_image.partition("/")[2]
+    project = write_project(tmp_path, tmp_image, app="RUN echo fine")
+    assert project.build("--push").returncode == 0
+    assert project.build("--push", "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "skipped"
+    registry.forget(name)
+    assert registry.digest(name, "app-amd64") == ""
+    assert project.build("--push", "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "built"
+    assert registry.digest(name, "app-amd64") == project.reported()["app"]["digest"] != ""
+
+
+def test_resume_loads_again_what_the_engine_lost(engine: str, tmp_image: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, tmp_image, app="RUN echo fine")
+    assert project.build("--load").returncode == 0
+    assert project.build("--load", "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "skipped"
+    call("docker", "image", "rm", f"{tmp_image}:app-amd64")
+    assert project.build("--load", "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "built"
+    call("docker", "image", "inspect", f"{tmp_image}:app-amd64")
+
+
+@pytest.mark.parametrize("name", ["matrix.yaml", "docker-bake.json", "Dockerfile"])
+def test_a_report_replaces_no_input(engine: str, tmp_path: Path, name: str) -> None:
+    project = write_project(tmp_path, "127.0.0.1:5000/unused", app="RUN echo fine")
+    before = (project.root / name).read_bytes()
+    done = project.run("build", "--report", name)
+    assert done.returncode == 2, done.stderr
+    assert f"{name}: is a file that the build reads" in done.stderr
+    assert (project.root / name).read_bytes() == before
+    assert project.log("app") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,3 +84,44 @@ def test_verification_of_nothing(project: Project) -> None:
     done = project.build("--verify")
     assert done.returncode == 2
     assert "hint: add --push, --load or --output, or leave --verify out" in done.stderr
+
+
+def test_a_dockerfile_that_is_not_there(project: Project) -> None:
+    (project.root / "Dockerfile").unlink()
+    done = project.build()
+    assert done.returncode == 2
+    error = project.reported()["app"]["error"]
+    assert error["class"] == "matrix"
+    assert f"{project.root}/Dockerfile" in error["message"]
+
+
+def test_a_platform_that_the_builder_lacks_costs_its_variant_alone(project: Project) -> None:
+    matrix = project.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace("  linux/amd64: {}\n", "  linux/amd64: {}\n  linux/mips64le: {}\n"))
+    done = project.run("build", "--report", str(project.report), "--platform", "linux/mips64le")
+    assert done.returncode == 5, done.stderr
+    assert "cannot build linux/mips64le" in done.stdout
+    done = project.run("build", "--report", str(project.report))
+    assert done.returncode == 5, done.stderr
+    assert sorted(variant["status"] for variant in json.loads(project.report.read_text())["variants"]) == [
+        "built",
+        "failed",
+    ]
+
+
+def test_a_token_in_a_url_is_shown_nowhere(project: Project, tmp_path: Path) -> None:
+    bake = json.loads((project.root / "docker-bake.json").read_text())
+    bake["target"]["app"]["contexts"] = {"r": "https://ghp_SECRETTOKEN@127.0.0.1:9/n.git"}
+    (project.root / "docker-bake.json").write_text(json.dumps(bake))
+    dockerfile = project.root / "Dockerfile"
+    dockerfile.write_text(f"{dockerfile.read_text()}COPY --from=r / /r\n")
+    summary = tmp_path / "summary.md"
+    done = project.build(env={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)})
+    assert done.returncode == 6, done.stdout  # nobody listens there: the transport's failure, tried again
+    found = project.reported()["app"]
+    assert (found["error"]["class"], found["attempts"]) == ("network", 3)
+    log = project.log("app")
+    assert log is not None
+    said = done.stdout + done.stderr + project.report.read_text() + log.read_text() + summary.read_text()
+    assert "127.0.0.1:9/n.git" in said
+    assert "SECRETTOKEN" not in said
