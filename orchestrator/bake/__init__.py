@@ -1,1 +1,1 @@
-"""Running one variant: the bake file, the preflight, the process and what it says. It knows of no other variant."""
+"""Runs one variant: its bake file, its preflight, its process and what that says. Does not depend on other variants."""

@@ -1,9 +1,9 @@
-"""What a running bake says: the events of `--progress rawjson`, decoded into values.
+"""Decodes what a running bake says: the events of `--progress rawjson`.
 
 BuildKit writes one JSON object a line (a SolveStatus: vertexes, statuses, logs, warnings; facts measured with buildx
 0.29) and, on failure, plain text after it. This module turns one line into typed pieces and never fails on any bytes;
-what the pieces mean together (which step failed, how many were cached) is `progress`'s business. It must not know how
-a process is started nor what is retried.
+what the pieces mean together (which step failed, how many were cached) is in `progress`. Does not depend on how a
+process is started nor on what is retried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class StepKind(StrEnum):
-    """What a BuildKit vertex does, as far as a failure of it is judged differently."""
+    """What a BuildKit vertex does, as far as its failures are judged differently."""
 
     RUN = "run"
     FILE = "file"  # COPY, WORKDIR, ADD of a local file: the user's own tree
@@ -62,7 +62,7 @@ class StepStarted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepDone:
-    """A step ended well, after `seconds` of its own work, or came from the cache."""
+    """A step succeeded, after `seconds` of its own work, or came from the cache."""
 
     number: int
     name: str
@@ -74,7 +74,7 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepFailed:
-    """A step ended with an error. For `StepKind.CACHE_IMPORT` the build goes on without that cache."""
+    """A step failed. For `StepKind.CACHE_IMPORT` the build goes on without that cache."""
 
     number: int
     name: str
@@ -86,7 +86,7 @@ class StepFailed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogLine:
-    """One whole line that a step wrote (`stream` 1 is its standard output, 2 its standard error)."""
+    """One whole line of a step's output (`stream` 1 is its standard output, 2 its standard error)."""
 
     number: int
     stream: int
@@ -106,7 +106,7 @@ class StepStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepWarning:
-    """A warning of BuildKit (a Dockerfile check, mostly); `file` and `line` where it knows them."""
+    """A warning of BuildKit (a Dockerfile check, mostly); `file` and `line` where BuildKit gives them."""
 
     text: str
     detail: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ class StepWarning:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlainLine:
-    """A line that is no JSON: what buildx says itself, the source excerpt and `ERROR: …` after a failure."""
+    """A line that is not JSON: what buildx says itself, the source excerpt and `ERROR: …` after a failure."""
 
     text: str
 
@@ -126,7 +126,7 @@ Event = StepStarted | StepDone | StepFailed | LogLine | StepStatus | StepWarning
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawVertex:
-    """A vertex as it stands on one line; it is repeated as it changes."""
+    """A vertex as one line has it; it is repeated as it changes."""
 
     digest: str
     name: str
@@ -138,7 +138,7 @@ class RawVertex:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawStatus:
-    """A status as it stands on one line."""
+    """A status as one line has it."""
 
     vertex: str
     what: str
@@ -285,13 +285,13 @@ _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
 
 
 def step_command(name: str) -> str | None:
-    """The instruction of a Dockerfile step (`RUN make`), or None for a vertex that is no such step."""
+    """Return the instruction of a Dockerfile step (`RUN make`), or None for a vertex that is not such a step."""
     found = _STAGE.match(name)
     return found.group("command") if found else None
 
 
 def step_kind(name: str) -> StepKind:
-    """What a vertex does, read from its name as BuildKit's Dockerfile frontend writes it."""
+    """Return what a vertex does, read from its name as BuildKit's Dockerfile frontend writes it."""
     command = step_command(name)
     if command is not None:
         word = command.split(" ", 1)[0].upper()

@@ -1,4 +1,4 @@
-"""Proof, before a build starts, that every injected argument is one that the target really consumes ("arrived").
+"""Proves, before a build starts, that every injected argument is one that the target really consumes ("arrived").
 
 BuildKit accepts any argument in silence (moby/buildkit#2128, open): a mis-cased TORCH_CUDA_ARCH_LIST builds for hours
 and ships the Dockerfile's default. `--call=outline` lists what the chosen target's stages consume; everything of ours
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def arrival(bake: BakeCall, file: BakeFile, target: Mapping[str, Any], outlines:
         outlines: What earlier runs learned.
 
     Raises:
-        MatrixError: The Dockerfile is not there or not readable.
+        MatrixError: The Dockerfile is missing or not readable.
     """
     text, why = buildx.dockerfile(bake.root, target)
     if text is None:
@@ -93,7 +93,7 @@ def arrival(bake: BakeCall, file: BakeFile, target: Mapping[str, Any], outlines:
 
 
 def _outline_target(target: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """A target that has the variant's arguments and stages, and nothing that would have to be fetched."""
+    """Make a target that has the variant's arguments and stages, and needs no download."""
     contexts = _unescaped(target.get("contexts") or {})
     args = {name: value for name, value in (target.get("args") or {}).items() if value is not None}
     bare = without_bases(text, contexts=contexts, args=_unescaped(args))
@@ -115,7 +115,7 @@ def _unescaped(values: Mapping[str, str]) -> dict[str, str]:
 def check(
     found: Arrival, *, variant: str, target: str, injected: Mapping[str, str], places: Mapping[str, Place | None]
 ) -> None:
-    """Fail for every injected argument that does not arrive.
+    """Require that every injected argument reaches the target.
 
     Args:
         found: What the target consumes.
@@ -136,17 +136,19 @@ def check(
             continue
         if name not in consumed:
             near = did_you_mean(name, consumed)
-            hint = near if near.startswith("did you mean") else ""  # all that are known stand in the last line
+            hint = near if near.startswith("did you mean") else ""  # the last line lists all that are known
             problems.append(
                 Problem.at(places.get(name), f"{variant}: target {target} does not consume {name}", hint=hint)
             )
         elif consumed[name] != value:
-            what = f"{variant}: {name} arrives as {consumed[name]!r}"
-            problems.append(Problem.at(places.get(name), what, hint=f"{value!r} was injected"))
+            what = f"{variant}: {name} reaches target {target} with another value"
+            problem = Problem.at(places.get(name), what)
+            problems.append(replace(problem, expected=repr(value), found=repr(consumed[name])))
     if problems:
         names = ", ".join(sorted(consumed)) or "none"
+        many = f"{len(problems)} injected arguments do" if len(problems) > 1 else "1 injected argument does"
         raise NotArrivedError(
-            f"{variant}: {len(problems)} injected argument{'s do' if len(problems) > 1 else ' does'} not arrive",
+            f"{variant}: {many} not reach the target",
             problems=problems,
             hint=f"{target} consumes: {names}",
         )

@@ -23,11 +23,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import files
 from orchestrator.bake.entries import read_entry
 from orchestrator.bake.events import Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.progress import Failure, Progress
 from orchestrator.process import Stop, kill_group, spawn
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -260,8 +262,11 @@ def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[b
 
 
 def _read_metadata(path: Path) -> Mapping[str, Any] | None:
+    """What bake wrote, without credentials, in the file as well: the provenance holds the proxy of the docker client."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        text = redact(path.read_text(encoding="utf-8", errors="replace"))
+        files.write_whole(path, text, mode=files.PRIVATE)
+        found = json.loads(text)
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -1,1 +1,1 @@
-"""Running many variants: order, keeping going, retries, journal, disk. It must not know how things are shown."""
+"""Runs many variants: order, failures, retries, journal, report. Does not depend on how they are shown."""

@@ -36,11 +36,11 @@ _DISK_EVERY = 1.0  # seconds between looks at the disk
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Memory:
-    """What a run knows of earlier ones, and keeps for later ones.
+    """What a run reads of earlier runs, and keeps for later ones.
 
     Attributes:
         journal: Gets every outcome of a variant that was started; None for no journal.
-        resume: Whether variants are skipped that the journal knows as built from the same inputs and still there.
+        resume: Whether variants are skipped that were built from the same inputs and are still there.
         disk: Where the engine keeps its layers, to remember how much of it a variant takes; None where unknown.
     """
 
@@ -66,7 +66,7 @@ def build_all(
         stop: Ends the run: running variants are stopped, those to come cancelled (`signals.stop_on_signals`).
         limits: How many at once, and how the run ends.
         retry: How often and how soon a variant is tried again; three attempts by default.
-        memory: What is known of earlier runs; nothing by default.
+        memory: The journal and what is read of it; none by default.
 
     Returns:
         One outcome for each job, in the order of the jobs. It returns within about `terminate_after_s` + `grace_s` of
@@ -170,7 +170,7 @@ class _Run:
         return build.outcome()
 
     def _kept(self, job: Job) -> Entry | None:
-        """What the journal knows of a variant that need not be built again, None for one that must be built."""
+        """The journal's entry of a variant that need not be built again, None for one that must be built."""
         journal = self._memory.journal
         entry = journal.built(job.id, job.key) if journal is not None and self._memory.resume else None
         if entry is None or (job.present is not None and not job.present(entry)):
@@ -182,8 +182,8 @@ class _Run:
             if self._slots[index] is not None:
                 return
             self._record(self._jobs[index], outcome)
-            if self._reporter.trouble and not self._reporter.told:
-                self._reporter.told = True
+            if self._reporter.trouble and not self._reporter.mentioned:
+                self._reporter.mentioned = True
                 outcome = replace(outcome, notes=(*outcome.notes, self._reporter.trouble))
             self._slots[index] = outcome
         if outcome.status is Status.FAILED and self._limits.fail_fast:
@@ -242,7 +242,7 @@ class _Careful:
     def __init__(self, inner: Reporter) -> None:
         self._inner = inner
         self.trouble = ""
-        self.told = False
+        self.mentioned = False
 
     def started(self, variant: str) -> None:
         self._tell(self._inner.started, variant)

@@ -67,7 +67,7 @@ class Job:
         id: The variant.
         prepare: Does the preflight and returns the bake. An OrchestrateError fails the variant alone.
         after: Looks at what was built and returns the outcome, as it is or failed (verification); None for nothing.
-        then: What `after` does, in a word that is shown; "" if it takes no time worth mentioning.
+        then: What `after` does, as it is shown ("verifying"); "" if it takes no noticeable time.
         discard: Removes what a build that did not succeed leaves behind; None for nothing.
         present: Whether the result of an earlier run is still there, for `--resume`.
         key: Stands for all inputs, for `--resume`; "" where they are not known.

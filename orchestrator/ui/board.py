@@ -1,7 +1,6 @@
-"""How a running build looks: a live board on a terminal, plain lines elsewhere, groups in GitHub Actions.
+"""Shows a running build: a live board on a terminal, plain lines elsewhere, groups in GitHub Actions.
 
-All of it goes to one stream (standard error). It implements `build.reporter.Reporter`; it knows what to show and
-decides nothing about the build.
+All of it goes to one stream (standard error). Implements `runs.reporter.Reporter`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GitHubLines", "LiveBoard", "PlainLines", "Reporter", "make_reporter"]
 
-# What the builder does for itself is no news; what takes time or belongs to the Dockerfile is.
+# Steps that the builder makes for itself are not shown; those that take time or belong to the Dockerfile are.
 _NEWS = frozenset({StepKind.RUN, StepKind.FILE, StepKind.FETCH, StepKind.BASE, StepKind.CACHE_EXPORT, StepKind.EXPORT})
 _NO_NEWS = re.compile(r"^\[[^\]]*\] load (?:\.dockerignore$|metadata for )")
 _OPTIONS = re.compile(r"(?<= RUN )(?:--(?:mount|network|security)=\S+ +)+")
@@ -46,7 +45,7 @@ _NARROW = 70  # columns of a terminal, below which the board leaves the counts o
 def make_reporter(
     variants: Sequence[str], *, stream: TextIO | None = None, env: Mapping[str, str] | None = None
 ) -> LiveBoard | PlainLines:
-    """The reporter that fits the stream; a context manager.
+    """Return the reporter that fits the stream; a context manager.
 
     Args:
         variants: All variants of the run, in order.
@@ -250,9 +249,9 @@ class LiveBoard:
         table.add_column(no_wrap=True, justify="right")
         with self._lock:
             rows = list(self._rows.items())
-            room = max(3, self._console.height - 2)
-            if len(rows) > room:
-                rows = sorted(rows, key=_urgency)[: room - 1]
+            most = max(3, self._console.height - 2)
+            if len(rows) > most:
+                rows = sorted(rows, key=_urgency)[: most - 1]
             for variant, row in rows:
                 table.add_row(*self._cells(variant, row, width=self._console.width))
             hidden = len(self._rows) - len(rows)
@@ -295,7 +294,7 @@ def _is_news(kind: StepKind, name: str) -> bool:
 
 
 def end_line(outcome: Outcome) -> str:
-    """How a variant ended, in one line."""
+    """Return how a variant ended, in one line."""
     parts = [outcome.status.value]
     if outcome.digest is not None:
         parts.append(outcome.digest)

@@ -1,7 +1,4 @@
-"""The end of a build in a terminal: a table of all variants, and for each failure its reason, last lines and log.
-
-It knows outcomes; it decides nothing.
-"""
+"""Shows the end of a build: a table of all variants, and for each failure its reason, last lines and log."""
 
 from __future__ import annotations
 
@@ -39,11 +36,11 @@ def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
     if table is not None and _width(table, console) <= console.width:
         console.print(table)
     else:
-        # In a file or a pipe nothing is fitted to a width: every line whole, so that grep finds all of it.
+        # A file or a pipe gets whole lines, so that grep finds everything.
         lines = plain_results(outcomes, short=console.is_terminal)
     lines += references(outcomes)
     lines += [f"{outcome.id}: note: {clean(note)}" for outcome in outcomes for note in outcome.notes]
-    # What went wrong stands last, next to the prompt.
+    # Failures come last, next to the prompt.
     lines += [line for outcome in outcomes for line in failure_lines(outcome)]
     if len(outcomes) > 1:
         lines.append(summary(outcomes))
@@ -52,12 +49,12 @@ def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
 
 
 def _width(table: Table, console: Console) -> int:
-    """Columns that the table wants."""
+    """Return the columns that the table needs."""
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
 def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
-    """One row a variant: status, digest, time, cached steps, attempts."""
+    """Return a table with one row for each variant: status, digest, time, cached steps, attempts."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -82,7 +79,7 @@ def results_table(outcomes: Sequence[Outcome], *, console: Console) -> Table:
 
 
 def plain_results(outcomes: Sequence[Outcome], *, short: bool = False) -> list[str]:
-    """The table as lines with aligned columns, digests whole unless `short`."""
+    """Return the table as lines with aligned columns, digests whole unless `short`."""
     rows = [("variant", "status", "digest", "time", "cached", "attempts")]
     rows += [
         (
@@ -100,13 +97,13 @@ def plain_results(outcomes: Sequence[Outcome], *, short: bool = False) -> list[s
 
 
 def references(outcomes: Sequence[Outcome]) -> list[str]:
-    """What to pull: a line for each tag of the variants that are there, the digest whole."""
+    """Return what to pull: a line for each tag of the variants that are there, with the whole digest."""
     there = [outcome for outcome in outcomes if outcome.status in (Status.BUILT, Status.SKIPPED) and outcome.digest]
     return [f"{tag}@{outcome.digest}" for outcome in there for tag in outcome.tags]
 
 
 def failure_lines(outcome: Outcome) -> list[str]:
-    """Why a variant was not built, the end of its output, and where the rest is; nothing for one that was."""
+    """Return why a variant was not built, the end of its output, and where the log is; nothing for a built one."""
     if outcome.error is None:
         return []
     error = outcome.error
@@ -122,12 +119,12 @@ def failure_lines(outcome: Outcome) -> list[str]:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """`3 built, 1 failed` in one line."""
+    """Return `3 built, 1 failed` in one line."""
     counts = [(sum(outcome.status is status for outcome in outcomes), status.value) for status in Status]
     return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to build"
 
 
 def cached_steps(outcome: Outcome) -> str:
-    """`5/12`, or "-" where no step was seen."""
+    """Return `5/12`, or "-" where no step was seen."""
     steps = outcome.steps
     return f"{steps.cached}/{steps.total}" if steps.total else "-"

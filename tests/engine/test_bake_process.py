@@ -201,6 +201,19 @@ def test_floods_and_bytes_that_are_no_text(tmp_path: Path) -> None:
     assert command.log.read_bytes().startswith(b"=== v: ")
 
 
+def test_no_credentials_stay_in_the_metadata(tmp_path: Path) -> None:
+    written = {"v": {"containerimage.digest": "sha256:new", "proxy": "http://user:PASSWORD@127.0.0.1:9/"}}
+    text = (
+        "import pathlib, sys\n"
+        f"pathlib.Path(sys.argv[sys.argv.index('--metadata-file') + 1]).write_text({json.dumps(written)!r})"
+    )
+    command = script(tmp_path, text)
+    found = follow(command)[0].metadata
+    assert found == {"v": {"containerimage.digest": "sha256:new", "proxy": "http://127.0.0.1:9/"}}
+    assert json.loads(command.metadata.read_text()) == found
+    assert command.metadata.stat().st_mode & 0o777 == 0o600
+
+
 def test_metadata_of_an_earlier_attempt_does_not_pass_for_this_ones(tmp_path: Path) -> None:
     command = script(tmp_path, "import sys; sys.exit(1)")
     command.metadata.parent.mkdir()

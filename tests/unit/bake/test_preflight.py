@@ -24,7 +24,7 @@ def test_a_value_that_arrives_as_another_is_told() -> None:
     with pytest.raises(NotArrivedError) as caught:
         check(found, variant="v", target="t", injected={"A": "ours"}, places={})
     (problem,) = caught.value.problems
-    assert str(problem) == "v: A arrives as 'theirs'; 'ours' was injected"
+    assert str(problem) == "v: A reaches target t with another value, expected 'ours', found 'theirs'"
 
 
 def test_a_place_may_hold_colons() -> None:

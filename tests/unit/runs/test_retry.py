@@ -106,6 +106,7 @@ GIT = "failed to fetch remote https://h/n.git: git stderr: fatal: unable to acce
     [
         (f"{GIT}Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server: exit status 128", AGAIN),
         (f"{GIT}Failed to connect to github.com port 443: Connection timed out: exit status 128", AGAIN),
+        (f"{GIT}Failed to connect to github.com port 443 after 5 ms: Error", AGAIN),
         (f"{GIT}Could not resolve host: no.example: exit status 128", AGAIN),
         (f"{GIT}Could not resolve proxy: proxy.example", AGAIN),
         (f"{GIT}The requested URL returned error: 503", AGAIN),
