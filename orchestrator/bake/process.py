@@ -262,7 +262,7 @@ def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[b
 
 
 def _read_metadata(path: Path) -> Mapping[str, Any] | None:
-    """What bake wrote, without credentials, in the file as well: the provenance holds the proxy of the docker client."""
+    """What bake wrote, without credentials, also in the file: provenance holds the proxy of the docker client."""
     try:
         text = redact(path.read_text(encoding="utf-8", errors="replace"))
         files.write_whole(path, text, mode=files.PRIVATE)
