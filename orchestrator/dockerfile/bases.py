@@ -2,8 +2,7 @@
 
 `--call=outline` resolves the metadata of every base image first, which needs a registry and, for NVIDIA's images,
 minutes of a rate limit. Which arguments a target consumes does not depend on them: every external image is replaced by
-`scratch`, and the variables that named it are declared in the stage, so that they still count as consumed. It knows the
-Dockerfile's grammar; it must not know which arguments matter.
+`scratch`, and the variables that named it are declared in the stage, so that they still count as consumed.
 """
 
 from __future__ import annotations
@@ -11,10 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.directives import directives, escape_character
+from orchestrator.dockerfile.options import leading
 from orchestrator.dockerfile.read import instructions
+from orchestrator.dockerfile.stages import assignments
+from orchestrator.dockerfile.words import substitute
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from orchestrator.dockerfile.read import Instruction
 
@@ -24,13 +27,10 @@ EMPTY = "orchestrate-empty"
 No stage: one more at the top would shift the numbers that `COPY --from=0` counts.
 """
 
-_VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?P<operator>:?[-+])?(?P<word>[^{}]*)\}|(?P<bare>\w+))", re.ASCII)
 _NAME = re.compile(r"\$\{?(\w+)", re.ASCII)  # nested ones as well: ${A:-${B}}
-_FROM = re.compile(r"(?P<flags>(?:--\S+\s+)*)(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*$", re.IGNORECASE)
+_FROM = re.compile(r"(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*", re.IGNORECASE)
 _UNKNOWN = re.compile(r"\$(?:\{[^{}]*\}|\w+)", re.ASCII)
-_COPY_FROM = re.compile(r"--from=(?P<quote>[\"']?)(?P<name>[^\s\"']+)(?P=quote)")
-_MOUNT_FROM = re.compile(r"(?<=[,=])from=(?P<quote>[\"']?)(?P<name>[^\s,\"']+)(?P=quote)")
-_SYNTAX = re.compile(r"\A(?:\ufeff)?(?:#[^\n]*\n)*?#[ \t]*syntax[ \t]*=[^\n]*\n", re.IGNORECASE)
+_FROM_VALUE = re.compile(r"(?:^--|[=,\"'])from=[\"']?(?P<name>[^\s,\"']+)", re.IGNORECASE)
 
 
 def without_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[str, str] | None = None) -> str:
@@ -45,19 +45,11 @@ def without_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[st
         A Dockerfile whose outline, with the named context `EMPTY`, lists the same consumed arguments and needs no
         network. A `# syntax=` directive is left out: it would fetch a frontend.
     """
-    text = _without_syntax(text)
-    rewriting = _Rewriting(text, contexts, args or {})
-    return rewriting.done()
-
-
-def _without_syntax(text: str) -> str:
-    """The text without its syntax directive; other directives (escape) must stay at the top."""
-    found = _SYNTAX.match(text)
-    if found is None:
-        return text
-    head = found.group()
-    kept = head[: head.rstrip("\n").rfind("\n") + 1]
-    return kept + text[found.end() :]
+    for one in directives(text):
+        if one.name == "syntax":
+            text = text[: one.start] + text[one.end :]
+            break
+    return _Rewriting(text, contexts, args or {}).done()
 
 
 class _Rewriting:
@@ -65,79 +57,72 @@ class _Rewriting:
 
     def __init__(self, text: str, contexts: Collection[str], args: Mapping[str, str]) -> None:
         self.text = text
+        self.escape = escape_character(text)
         self.stages: set[str] = set()
         self.contexts = {name.lower() for name in contexts}
         self.args = args
+        self.values = dict(args)
         self.defaults: dict[str, str | None] = {}
         self.edits: list[tuple[int, int, str]] = []
-        self.before_from = True
 
     def done(self) -> str:
+        before_from = True
         for found in instructions(self.text):
             if found.keyword == "FROM":
+                before_from = False
                 self._from(found)
-            elif found.keyword == "ARG" and self.before_from:
+            elif found.keyword == "ARG" and before_from:
                 self._global(found.rest)
             elif found.keyword in {"COPY", "ADD"}:
-                self._sources(found, _COPY_FROM)
+                self._sources(found, "from")
             elif found.keyword == "RUN":
-                self._sources(found, _MOUNT_FROM)
-        text = self.text
-        for start, end, new in sorted(self.edits, reverse=True):
-            text = text[:start] + new + text[end:]
-        return text
+                self._sources(found, "mount")
+        pieces = []
+        at = 0
+        for start, end, new in sorted(self.edits):
+            pieces += [self.text[at:start], new]
+            at = end
+        return "".join([*pieces, self.text[at:]])
 
     def _global(self, rest: str) -> None:
-        for word in re.findall(r"\w+(?:=(?:\"[^\"]*\"|'[^']*'|\S*))?", rest):
-            name, equals, value = word.partition("=")
-            self.defaults[name] = value.strip("\"'") if equals else None
+        for name, default in assignments(rest, self.escape):
+            self.defaults[name] = default
+            if default is not None and name not in self.args:
+                self.values[name] = substitute(default, self.values.get, unset=None, escape=self.escape)
 
     def _from(self, found: Instruction) -> None:
-        self.before_from = False
-        parts = _FROM.fullmatch(found.rest)
+        flags, at = leading(found.text, found.at)
+        parts = _FROM.fullmatch(found.text, at)
         if parts is None:
             return
-        image = parts["image"].strip("\"'")
+        image = parts["image"]
         name = parts["name"]
-        resolved = self._expanded(image)
+        resolved = substitute(image, self.values.get, unset=None, escape=self.escape)
         if self._is_external(resolved.lower()):
             stage = f" AS {name}" if name else ""
             declared = "".join(f"\nARG {variable}" for variable in self._closure(image))
-            self.edits.append((found.start, found.end, f"FROM {parts['flags']}scratch{stage}{declared}"))
+            written = "".join(f"{found.text[flag.start : flag.end]} " for flag in flags)
+            self.edits.append((found.start, found.end, f"FROM {written}scratch{stage}{declared}"))
         if name:
             self.stages.add(name.lower())
 
     def _is_external(self, image: str) -> bool:
         """Whether an image is none of ours; what BuildKit alone knows (${TARGETARCH}) may be any text."""
+        known = self.stages | self.contexts | {"scratch"}
         literals = _UNKNOWN.split(image)
-        pattern = ".*".join(map(re.escape, literals))
-        return not any(re.fullmatch(pattern, name) for name in self.stages | self.contexts | {"scratch"})
+        return image not in known if len(literals) == 1 else not any(_could_be(literals, name) for name in known)
 
-    def _sources(self, found: Instruction, pattern: re.Pattern[str]) -> None:
-        for match in pattern.finditer(self.text, found.start, found.end):
+    def _sources(self, found: Instruction, flag: str) -> None:
+        source = None
+        for option in leading(found.text, found.at)[0]:
+            match = _FROM_VALUE.search(found.text[option.start : option.end]) if option.name == flag else None
+            if match is None:
+                continue
             name = match["name"].lower()
             if not (name.isdigit() or "$" in name or name in self.stages | self.contexts):
-                self.edits.append((*match.span("name"), EMPTY))
-
-    def _value(self, name: str) -> str | None:
-        value = self.args.get(name, self.defaults.get(name))
-        return None if value is None else value
-
-    def _expanded(self, text: str, depth: int = 0) -> str:
-        """The text with its variables filled in; a variable without a value stays as it is written."""
-
-        def fill(match: re.Match[str]) -> str:
-            name = match["braced"] or match["bare"]
-            value = self._value(name)
-            operator = (match["operator"] or "")[-1:]
-            if operator == "-" and not value:
-                return match["word"]
-            if operator == "+":
-                return match["word"] if value else ""
-            return match.group() if value is None else value
-
-        text = _VARIABLE.sub(fill, text)
-        return self._expanded(text, depth + 1) if "$" in text and depth < 5 else text
+                source = source or found.source
+                start, end = match.span("name")
+                self.edits.append((*source.span(option.start + start, option.start + end), EMPTY))
 
     def _closure(self, image: str) -> Iterable[str]:
         """The global arguments that name an image, those behind their defaults included."""
@@ -151,6 +136,19 @@ class _Rewriting:
             if name not in self.args:  # a default is consulted only where nothing is passed
                 open_names += _names(self.defaults[name] or "")
         return seen
+
+
+def _could_be(literals: Sequence[str], name: str) -> bool:
+    """Whether a name holds these texts in order, the first and the last one at its ends."""
+    first, *between, last = literals
+    if not (name.startswith(first) and name.endswith(last)):
+        return False
+    at = len(first)
+    for literal in between:
+        at = name.find(literal, at) + len(literal)
+        if at < len(literal):
+            return False
+    return at <= len(name) - len(last)
 
 
 def _names(text: str) -> list[str]:

@@ -1,8 +1,7 @@
 """Where a value stands in a text, and how a new one is written into that very place.
 
 Readers find values in files of many kinds; this module holds what they share: the span of a value, the nesting of
-texts inside texts (a shell command inside a quoted YAML scalar) and the quoting that each of them asks for. It must not
-know what a value means or what the matrix says about it.
+texts inside texts (a shell command inside a quoted YAML scalar) and the quoting that each of them asks for.
 """
 
 from __future__ import annotations

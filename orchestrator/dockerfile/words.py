@@ -1,6 +1,6 @@
 """Words as shells and Dockerfiles write them: quotes, escapes, variables, and which characters a fix may replace.
 
-It knows the spelling of one word; what the words of a line mean together is for the readers of shell and Dockerfiles.
+Reads one word at a time; what the words of a line mean together is left to the readers of scripts and Dockerfiles.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 SHELL_STOP = frozenset(" \t\r\n;|&()<>")
 DOCKERFILE_STOP = frozenset(" \t\r\n")
+MAX_VALUE = 65_536
+"""Characters of a value: each ARG can double the one before it."""
+
+_MAX_DEPTH = 16  # of ${A:-${B:-…}}
 _DEFAULTING = frozenset({":-", "-", ":=", "="})
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_MAX_VALUE = 1_000_000  # characters; variables that hold each other twice grow without bound
 _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
 
 
@@ -58,22 +61,65 @@ class Word:
     inner_end: int
     style: Style
 
+    @property
+    def variables(self) -> list[Variable]:
+        """Its variables alone."""
+        return [part for part in self.parts if not isinstance(part, str)]
+
     def expand(self, text: str, lookup: Callable[[str], str | None]) -> str | None:
-        """The word with its variables followed, or None where one is not known.
+        """The word with its variables followed, or None where one is not known or the result is too long.
 
         Args:
             text: The text that the word was read from.
             lookup: A variable's value, or None if it has none that can be read here.
         """
         pieces = []
-        size = 0
+        length = 0
         for part in self.parts:
             piece = part if isinstance(part, str) else _expand(part, text, lookup)
-            size += len(piece or "")
-            if piece is None or size > _MAX_VALUE:
+            length += len(piece or "")
+            if piece is None or length > MAX_VALUE:
                 return None
             pieces.append(piece)
         return "".join(pieces)
+
+
+def substitute(text: str, lookup: Callable[[str], str | None], *, unset: str | None = "", escape: str = "\\") -> str:
+    """One word of a Dockerfile with quotes undone and variables filled in, as BuildKit does for FROM.
+
+    Args:
+        text: The word.
+        lookup: A variable's value, or None if it has none.
+        unset: What a variable without a value becomes; None leaves it as it is written.
+        escape: The escape character.
+
+    Returns:
+        At most `MAX_VALUE` characters. `${name#pattern}` and its like stay as they are written.
+    """
+    return _substitute(text, lookup, unset, escape, 0)
+
+
+def _substitute(text: str, lookup: Callable[[str], str | None], unset: str | None, escape: str, depth: int) -> str:
+    word = read_word(text, 0, escape=escape, stop=frozenset(), shell=False)
+    pieces = []
+    for part in word.parts:
+        if isinstance(part, str):
+            pieces.append(part)
+            continue
+        value = lookup(part.name) if part.name else None
+        empty = value is None or (not value and part.operator.startswith(":"))
+        inner = text[part.default_start : part.default_end]
+        if not part.name or depth >= _MAX_DEPTH:
+            pieces.append(text[part.start : part.end])
+        elif part.operator in _DEFAULTING:
+            pieces.append(_substitute(inner, lookup, unset, escape, depth + 1) if empty else str(value))
+        elif part.operator in {":+", "+"}:
+            pieces.append("" if empty else _substitute(inner, lookup, unset, escape, depth + 1))
+        elif value is None:
+            pieces.append(text[part.start : part.end] if unset is None else unset)
+        else:
+            pieces.append(value)
+    return "".join(pieces)[:MAX_VALUE]
 
 
 def _expand(variable: Variable, text: str, lookup: Callable[[str], str | None]) -> str | None:
@@ -87,10 +133,9 @@ def _expand(variable: Variable, text: str, lookup: Callable[[str], str | None]) 
 def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, where: str = "") -> Found:
     """What a word says, as a place: a plain value, a default that can be fixed, or a value from elsewhere."""
     text = source.text
-    variables = [part for part in word.parts if not isinstance(part, str)]
-    if not variables:
+    if not word.variables:
         return source.found(word.text, word.inner_start, word.inner_end, word.style, where=where)
-    (first, *more) = variables
+    (first, *more) = word.variables
     value = word.expand(text, lookup)
     alone = not more and not any(isinstance(part, str) and part for part in word.parts)
     default = text[first.default_start : first.default_end]
@@ -126,7 +171,7 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
         stop: The characters that end a word.
         shell: Whether backticks and $(…) run commands, as they do in a shell and not in a Dockerfile.
 
-    A quote that is never closed ends with the text: a reader of strangers' files must not stumble over one.
+    A quote that is not closed ends with the text: files come from elsewhere, and any text can be read.
     """
     pos = at
     parts: list[str | Variable] = []

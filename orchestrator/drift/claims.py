@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import bake, data, regex, requirements, shell, tree
 

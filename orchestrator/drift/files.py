@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Lines
 from orchestrator.drift.readers import data, shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from orchestrator.dockerfile.read import Declaration
+    from orchestrator.dockerfile.declared import Declaration
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.readers.tree import Node
 

@@ -5,9 +5,8 @@ buildx says which Dockerfile each target builds, `headers.guard` judges it. Noth
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.drift.report import Disagreement
@@ -94,12 +93,14 @@ def _problems(spec: HeadersSpec, name: str, target: Mapping[str, Any], asked: _A
         return
     found = guard.guard(
         text if inline else asked.files.overlay.get(path, text),
+        guard.Promised(
+            version=asked.version,
+            targets=(str(target.get("target") or ""),),
+            context=spec.context,
+            digest_arg=spec.digest_arg,
+            required=spec.targets is None or name in spec.targets,
+        ),
         name=path,
-        version=asked.version,
-        targets=(str(target.get("target") or ""),),
-        context=spec.context,
-        digest_arg=spec.digest_arg,
-        required=spec.targets is None or name in spec.targets,
     )
     for problem in found:
         if inline:
@@ -132,16 +133,9 @@ def _version(spec: HeadersSpec, files: Files) -> str:
     Raises:
         UsageError: `version_from` cannot be followed, or contradicts `version`.
     """
-    from orchestrator.headers import inject
+    from orchestrator.drift.flashinfer import wanted_version
 
-    name = _version_file(spec)
-    if name not in files.overlay:
-        return inject.wanted_version(spec, files.root)
-    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
-        path = Path(directory, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(files.overlay[name].encode("utf-8", "surrogateescape"))
-        return inject.wanted_version(spec, Path(directory))
+    return wanted_version(spec, files.root, files.overlay)
 
 
 def _version_file(spec: HeadersSpec) -> str:

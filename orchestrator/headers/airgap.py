@@ -1,8 +1,8 @@
-"""Air gap: everything that one variant's build would fetch from outside, and whether something stands in for it.
+"""Everything that one variant's build fetches from outside, and whether something stands in for it.
 
 Read from the resolved bake target and the Dockerfile before the build starts, so that a missing input is named with the
-command that prepares it, instead of a step failing after an hour. It builds nothing and asks no network; whether an
-image is in the local store is the caller's knowledge.
+command that prepares it, instead of a step failing after an hour. Asks no network; the caller says which images the
+local store has.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.headers import dockerfile as dockerfiles
+from orchestrator import reference
+from orchestrator.dockerfile.declared import declarations
+from orchestrator.dockerfile.options import json_form
+from orchestrator.dockerfile.predefined import platform_args
+from orchestrator.dockerfile.stages import parse
+from orchestrator.dockerfile.words import substitute
+from orchestrator.headers.steps import fetches, run_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from orchestrator.headers.dockerfile import Dockerfile
+    from orchestrator.dockerfile.stages import Dockerfile, Stage, Step
 
-_REMOTE = re.compile(r"(?:https?|git|ssh)://|^git@|\.git(?:#|$)")
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+_REMOTE = re.compile(r"(?:https?|git|ssh)://|github\.com/|[\w.-]+@[\w.-]+:|\S*\.git(?:#|$)", re.ASCII)
 _LOCAL_CACHE = ("local", "inline")
-_INSTALL = re.compile(
-    r"\b(?:pip3?|uv\s+pip)\s+(?:install|download)\b|\b(?:apt-get|apt|dnf|yum|microdnf)\s+(?:-\S+\s+)*install\b"
-)
-_FETCH = re.compile(r"\b(?:curl|wget|git\s+clone)\b")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +35,7 @@ class Need:
 
     Attributes:
         kind: `frontend`, `base image`, `context`, `remote file`, `cache`, `network step` or `bundle`.
-        name: What it is.
+        name: The thing.
         place: Where it is asked for.
         covered: Whether the build has it without a network.
         certain: False where the text alone cannot tell whether it will be asked for (an install whose list is empty).
@@ -51,43 +52,39 @@ class Need:
     cure: str = ""
 
 
-def needs(
-    target: Mapping[str, Any],
-    text: str,
-    *,
-    root: Path,
-    place: str = "Dockerfile",
-    image_present: Callable[[str], bool],
-    registries: Sequence[str] = (),
-    bundle: str = "",
-    bundle_wanted: bool = False,
-) -> tuple[Need, ...]:
-    """Everything that a build would fetch.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What a build may use.
+
+    Attributes:
+        root: Directory that relative paths of the target start from.
+        image_present: Whether the local store has an image reference.
+        registries: Registry hosts that the build may still reach (`127.0.0.1:5000`).
+        place: The Dockerfile's name in messages.
+    """
+
+    root: Path
+    image_present: Callable[[str], bool]
+    registries: Sequence[str] = ()
+    place: str = "Dockerfile"
+
+
+def needs(target: Mapping[str, Any], text: str, around: Surroundings, *, bundle: str | None = None) -> tuple[Need, ...]:
+    """Everything that a build fetches.
 
     Args:
         target: The resolved bake target (`docker buildx bake --print`), with contexts and arguments injected.
         text: Its Dockerfile.
-        root: Directory that relative paths of the target start from.
-        place: The Dockerfile's name in messages.
-        image_present: Whether the local store has an image reference.
-        registries: Registry hosts that the build may still reach (`127.0.0.1:5000`).
-        bundle: Digest of the FlashInfer bundle that is injected, "" for none.
-        bundle_wanted: Whether the matrix says that this variant carries one.
+        around: What the build may use.
+        bundle: Digest of the FlashInfer bundle that is injected, "" where the variant carries one and there is none,
+            None where it carries none.
 
     Returns:
-        Covered and uncovered needs, in the order in which a build would meet them.
+        Covered and uncovered needs, in the order in which a build meets them.
     """
-    args = {str(name): str(value) for name, value in (target.get("args") or {}).items() if value is not None}
-    found = dockerfiles.parse(text, args)
-    contexts = {str(name).lower(): str(value) for name, value in (target.get("contexts") or {}).items()}
-    images = _Images(contexts, image_present, tuple(registries))
-    listed = [
-        *_frontend(found, args, place, images),
-        *_contexts(target, contexts, root, images),
-        *_stages(found, str(target.get("target") or ""), contexts, place, images, str(target.get("network") or "")),
-        *_cache(target, registries),
-    ]
-    if bundle_wanted or bundle:
+    found = _Search(target, text, around)
+    listed = [*found.frontends(), *found.contexts(), *found.stages(), *found.caches()]
+    if bundle is not None:
         listed.append(_bundle(bundle))
     unique = {(need.kind, need.name, need.place): need for need in listed}
     return tuple(unique.values())
@@ -98,115 +95,133 @@ def missing(found: Sequence[Need]) -> tuple[Need, ...]:
     return tuple(need for need in found if need.certain and not need.covered)
 
 
-@dataclass(frozen=True, kw_only=False, slots=True)
-class _Images:
-    contexts: Mapping[str, str]
-    present: Callable[[str], bool]
-    registries: tuple[str, ...]
+class _Search:
+    """One look at a target and its Dockerfile."""
 
-    def need(self, reference: str, place: str, kind: str = "base image") -> Need:
-        """Whether an image reference can be had."""
-        host = reference.split("/", 1)[0] if "/" in reference else ""
-        pinned = _DIGEST.search(reference) is not None
-        if host in self.registries:
-            why = f"{host} is allowed" + ("" if pinned else ", but a tag can move: pin it by digest")
-            cure = "" if pinned else f"docker buildx imagetools inspect {reference}"
-            return Need(kind=kind, name=reference, place=place, covered=pinned, why=why, cure=cure)
-        if self.present(reference):
-            why = "in the local store" if pinned else "in the local store, but by a tag that can move"
-            cure = "" if pinned else "pin it by digest: name@sha256:…"
-            return Need(kind=kind, name=reference, place=place, covered=True, why=why, cure=cure)
-        cure = f"docker pull {reference} (online), docker save, docker load; or a named context oci-layout://…"
-        return Need(kind=kind, name=reference, place=place, covered=False, why="not in the local store", cure=cure)
+    def __init__(self, target: Mapping[str, Any], text: str, around: Surroundings) -> None:
+        self.target = target
+        self.around = around
+        self.args = {str(name): str(value) for name, value in (target.get("args") or {}).items() if value is not None}
+        self.named = {str(name).lower(): str(value) for name, value in (target.get("contexts") or {}).items()}
+        platforms = list(target.get("platforms") or [""])
+        self.file: Dockerfile = parse(text, {**platform_args(str(platforms[0])), **self.args}, replaced=self.named)
+        self.defaults = {one.name: one.found.value for one in declarations(text) if one.found is not None}
+        self.registries = frozenset(map(_host, around.registries))
+        self.network = str(target.get("network") or "")
+
+    def image(self, text: str, place: str, kind: str = "base image") -> Need:
+        """Whether an image can be had."""
+        try:
+            named = reference.parse(text)
+        except reference.InvalidReferenceError as error:
+            return Need(kind=kind, name=text, place=place, covered=False, why=error.message, cure=error.hint)
+        if named.repository.host in self.registries:
+            tag = "" if named.pinned else ", but a tag can move: pin it by digest"
+            why = f"{named.repository.host} is allowed{tag}"
+            cure = "" if named.pinned else f"docker buildx imagetools inspect {text}"
+            return Need(kind=kind, name=text, place=place, covered=named.pinned, why=why, cure=cure)
+        if self.around.image_present(text):
+            why = "in the local store" if named.pinned else "in the local store, but by a tag that can move"
+            cure = "" if named.pinned else "pin it by digest: name@sha256:…"
+            return Need(kind=kind, name=text, place=place, covered=True, why=why, cure=cure)
+        cure = f"docker pull {text} (online), docker save, docker load; or a named context oci-layout://…"
+        return Need(kind=kind, name=text, place=place, covered=False, why="not in the local store", cure=cure)
+
+    def frontends(self) -> Iterator[Need]:
+        """The frontend that the file or an argument asks for."""
+        for text in (self.file.syntax, self.args.get("BUILDKIT_SYNTAX", "")):
+            if text:
+                need = self.image(text, f"{self.around.place}:1", kind="frontend")
+                if not need.covered:
+                    cure = "remove the syntax line: the builder's own frontend needs no registry"
+                    need = Need(kind="frontend", name=text, place=need.place, covered=False, why=need.why, cure=cure)
+                yield need
+
+    def contexts(self) -> Iterator[Need]:
+        """The build context and the named ones."""
+        for name, value in {"context": str(self.target.get("context") or "."), **self.named}.items():
+            place = f"context {name}"
+            if value.startswith("target:"):
+                continue
+            if value.startswith("docker-image://"):
+                yield self.image(value.removeprefix("docker-image://"), place)
+            elif _REMOTE.match(value):
+                cure = f"clone or unpack it, and name the directory: contexts: {{{name}: DIR}}"
+                why = "fetched over the network"
+                yield Need(kind="context", name=value, place=place, covered=False, why=why, cure=cure)
+            else:
+                path = self.around.root / _local_path(value)
+                there = path.exists()
+                why = "a local directory" if there else f"{path} was not found"
+                cure = "" if there else f"create {path}"
+                yield Need(kind="context", name=value, place=place, covered=there, why=why, cure=cure)
+
+    def stages(self) -> Iterator[Need]:
+        """Base images, files and network steps of the stages that the target is built from."""
+        known = {stage.name for stage in self.file.stages} | self.named.keys() | {"scratch", "context", ""}
+        for stage in self.file.needed(str(self.target.get("target") or ""), replaced=self.named.keys()):
+            if stage.parent is None and stage.base.lower() not in {*self.named, "scratch", ""}:
+                yield self.image(stage.base, f"{self.around.place}:{stage.line}")
+            for step in stage.steps:
+                place = f"{self.around.place}:{step.line}"
+                for source in step.sources:
+                    if source.lower() not in known and self.file.stage(source) is None:
+                        yield self.image(source, place)
+                if step.keyword == "ADD":
+                    yield from self._added(stage, step, place)
+                elif step.keyword == "RUN":
+                    yield from self._run(step, place)
+
+    def _added(self, stage: Stage, step: Step, place: str) -> Iterator[Need]:
+        for word in (json_form(step.text) or list(step.words))[:-1]:
+            value = substitute(word, lambda name: self.args.get(name, self.defaults.get(name)), unset=None)
+            if _REMOTE.match(value) or value.startswith("$"):
+                cure = f"give a named context {stage.name} that holds it"
+                yield Need(kind="remote file", name=value, place=place, covered=False, why="ADD fetches", cure=cure)
+
+    def _run(self, step: Step, place: str) -> Iterator[Need]:
+        if step.network == "host":
+            name, why, cure = "RUN --network=host", "host network", "remove --network=host"
+            yield Need(kind="network step", name=name, place=place, covered=False, why=why, cure=cure)
+        elif "none" not in (self.network, step.network):
+            name = (step.text or "RUN")[:60]
+            cure = "orchestrate build --air-gapped sets network = none for every step"
+            yield Need(kind="network step", name=name, place=place, covered=False, why="runs with a network", cure=cure)
+        elif name := next(filter(None, map(fetches, run_commands(step))), ""):
+            why = "will find no network, if it comes to it"
+            cure = "install in the base image, or from a named context with --no-index --find-links"
+            yield Need(kind="network step", name=name, place=place, covered=False, certain=False, why=why, cure=cure)
+
+    def caches(self) -> Iterator[Need]:
+        """Build caches that are read or written."""
+        for attribute in ("cache-from", "cache-to"):
+            for entry in self.target.get(attribute) or ():
+                fields = entry if isinstance(entry, dict) else _fields(str(entry))
+                kind, ref = str(fields.get("type", "registry")), str(fields.get("ref", ""))
+                near = kind == "registry" and reference.host_of(ref) in self.registries
+                covered = kind in _LOCAL_CACHE or near
+                why = "local" if covered else "reaches a service outside"
+                cure = "" if covered else "cache: {backend: local} or off"
+                yield Need(kind="cache", name=ref or kind, place=attribute, covered=covered, why=why, cure=cure)
 
 
-def _frontend(found: Dockerfile, args: Mapping[str, str], place: str, images: _Images) -> Iterator[Need]:
-    for reference in (found.syntax, args.get("BUILDKIT_SYNTAX", "")):
-        if reference:
-            need = images.need(reference, f"{place}:1", kind="frontend")
-            if not need.covered:
-                cure = "remove the syntax line: the builder's own frontend needs no registry"
-                need = Need(kind="frontend", name=reference, place=need.place, covered=False, why=need.why, cure=cure)
-            yield need
+def _host(registry: str) -> str:
+    """A registry's host as references have it: `index.docker.io` and `docker.io` are one."""
+    return reference.host_of(f"{registry}/any/image") or registry
 
 
-def _contexts(target: Mapping[str, Any], contexts: Mapping[str, str], root: Path, images: _Images) -> Iterator[Need]:
-    for name, value in {"context": str(target.get("context") or "."), **contexts}.items():
-        place = f"context {name}"
-        if value.startswith("target:"):
-            continue
-        if value.startswith("docker-image://"):
-            yield images.need(value.removeprefix("docker-image://"), place)
-        elif _REMOTE.search(value) and not value.startswith("oci-layout://"):
-            cure = f"clone or unpack it, and name the directory: contexts: {{{name}: DIR}}"
-            yield Need(
-                kind="context", name=value, place=place, covered=False, why="fetched over the network", cure=cure
-            )
-        else:
-            path = root / re.sub(r"[:@][^/]*$", "", value.removeprefix("oci-layout://").removeprefix("file://"))
-            there = path.exists()
-            why = "a local directory" if there else f"{path} is not there"
-            cure = "" if there else f"make {path}"
-            yield Need(kind="context", name=value, place=place, covered=there, why=why, cure=cure)
+def _local_path(context: str) -> str:
+    """The directory of a local context, the tag or digest of an OCI layout left out."""
+    layout = context.removeprefix("oci-layout://")
+    if layout != context:
+        return re.sub(r"[:@][^/]*$", "", layout)
+    return context.removeprefix("file://")
 
 
-def _stages(
-    found: Dockerfile, target: str, contexts: Mapping[str, str], place: str, images: _Images, network: str
-) -> Iterator[Need]:
-    replaced = frozenset(contexts)
-    known = {stage.name for stage in found.stages} | replaced | {"scratch", "context", ""}
-    for stage in found.needed(target, replaced=replaced):
-        if stage.name in replaced:
-            continue
-        if stage.base.lower() not in known:
-            yield images.need(stage.base, f"{place}:{stage.line}")
-        for step in stage.steps:
-            at = f"{place}:{step.line}"
-            for source in step.sources:
-                if source.lower() not in known and not source.isdigit():
-                    yield images.need(source, at)
-            if step.keyword == "ADD":
-                for word in step.text.split()[:-1]:
-                    if _REMOTE.search(word) or word.startswith("$"):
-                        cure = f"give a named context {stage.name} that holds it"
-                        yield Need(kind="remote file", name=word, place=at, covered=False, why="ADD fetches", cure=cure)
-            if step.keyword == "RUN":
-                yield from _step(step, at, network)
-
-
-def _step(step: dockerfiles.Step, at: str, network: str) -> Iterator[Need]:
-    if step.network == "host":
-        cure = "remove --network=host"
-        yield Need(
-            kind="network step", name="RUN --network=host", place=at, covered=False, why="host network", cure=cure
-        )
-        return
-    run = f"{step.text}\n{step.body}"
-    fetches = _FETCH.search(run) or (_INSTALL.search(run) if "--no-index" not in run else None)
-    isolated = network == "none" or step.network == "none"
-    if not isolated:
-        cure = "orchestrate build --air-gapped sets network = none for every step"
-        why = "runs with a network"
-        yield Need(kind="network step", name=step.text[:60], place=at, covered=False, why=why, cure=cure)
-    elif fetches:
-        name = fetches.group(0)
-        why = "will find no network, if it comes to it"
-        cure = "install in the base image, or from a named context with --no-index --find-links"
-        yield Need(kind="network step", name=name, place=at, covered=False, certain=False, why=why, cure=cure)
-
-
-def _cache(target: Mapping[str, Any], registries: Sequence[str]) -> Iterator[Need]:
-    for attribute in ("cache-from", "cache-to"):
-        for entry in target.get(attribute) or ():
-            fields = (
-                entry if isinstance(entry, dict) else dict(part.partition("=")[::2] for part in str(entry).split(","))
-            )
-            kind, ref = str(fields.get("type", "registry")), str(fields.get("ref", ""))
-            host = ref.split("/", 1)[0]
-            covered = kind in _LOCAL_CACHE or (kind == "registry" and host in registries)
-            why = "local" if covered else "reaches a service outside"
-            cure = "" if covered else "cache: {backend: local} or off"
-            yield Need(kind="cache", name=ref or kind, place=attribute, covered=covered, why=why, cure=cure)
+def _fields(entry: str) -> dict[str, str]:
+    if "=" not in entry:  # the short form of a cache: an image
+        return {"type": "registry", "ref": entry}
+    return dict(part.partition("=")[::2] for part in entry.split(","))
 
 
 def _bundle(digest: str) -> Need:

@@ -17,6 +17,7 @@ import tarfile
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, UsageError, VerificationError
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 from orchestrator.headers.bundle import write_lock
 
@@ -59,7 +60,7 @@ def export(lock: Lock, store: Store, target: Path, *, level: int = _LEVEL) -> in
             compressor.stream_writer(raw, closefd=False) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar,
         ):
-            _member(tar, locks.DEFAULT_NAME, locks.dumps(lock).encode())
+            _member(tar, LOCK_NAME, locks.dumps(lock).encode())
             _member(tar, locks.SUMS_NAME, locks.sums(lock).encode())
             for file in lock.files:
                 _stored(tar, store, file)
@@ -138,8 +139,8 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
 
 def _unpack(stream: _Limited, folder: Path, where: str) -> Lock:
     with tarfile.open(fileobj=stream, mode="r|") as tar:
-        text = _text(tar, locks.DEFAULT_NAME, where, _LOCK_LIMIT)
-        lock = locks.loads(text, where=f"{where}: {locks.DEFAULT_NAME}")
+        text = _text(tar, LOCK_NAME, where, _LOCK_LIMIT)
+        lock = locks.loads(text, where=f"{where}: {LOCK_NAME}")
         stream.left += lock.bytes + (len(lock.files) + 8) * _HEADERS_PER_MEMBER
         if _text(tar, locks.SUMS_NAME, where, _LOCK_LIMIT) != locks.sums(lock):
             raise VerificationError(f"{where}: {locks.SUMS_NAME} is not the one of the lock")

@@ -18,6 +18,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, Problem, UsageError, VerificationError
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _write(lock: Lock, store: Store, root: Path) -> None:
             store.copy(entry.sha256, path)
         else:
             path.write_bytes(entry.content)
-    (root / locks.DEFAULT_NAME).write_text(locks.dumps(lock), encoding="utf-8")
+    (root / LOCK_NAME).write_text(locks.dumps(lock), encoding="utf-8")
     (root / locks.SUMS_NAME).write_text(locks.sums(lock), encoding="utf-8")
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
@@ -98,7 +99,7 @@ def verify_directory(lock: Lock, root: Path) -> tuple[Problem, ...]:
         problem = _check(root / path, entry.sha256, entry.size)
         if problem:
             problems.append(Problem(file=str(root / path), what=problem))
-    for name, text in ((locks.SUMS_NAME, locks.sums(lock)), (locks.DEFAULT_NAME, locks.dumps(lock))):
+    for name, text in ((locks.SUMS_NAME, locks.sums(lock)), (LOCK_NAME, locks.dumps(lock))):
         data = text.encode()
         problem = _check(root / name, hashlib.sha256(data).hexdigest(), len(data))
         if problem:

@@ -1,143 +1,175 @@
-"""Guard: a Dockerfile must not lose its headers unnoticed.
+"""Checks that a Dockerfile does not lose its headers unnoticed.
 
 vLLM's pre-download block vanished in a diff that was about something else (vllm-project/vllm#39233); a reviewer saw it.
-This module sees it every time: the stage that receives the bundle, the stand-in with its marker, the proof without a
-network, and nothing around them that turns a failure into success. It reads text; it builds nothing.
+This module looks for the stage that receives the bundle, the stand-in with its marker, the proof without a network, and
+whatever turns a failure around them into success. It reads text and builds nothing.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.commands import commands
+from orchestrator.dockerfile.stages import assignments, parse
 from orchestrator.errors import Problem
-from orchestrator.headers import dockerfile as dockerfiles
+from orchestrator.flashinfer import NO_DOWNLOAD
 from orchestrator.headers import layout
+from orchestrator.headers.steps import ignored_failure, installs, proves_checksums, run_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from orchestrator.headers.dockerfile import Dockerfile, Stage, Step
+    from orchestrator.dockerfile.commands import Command
+    from orchestrator.dockerfile.stages import Step
 
-_OLD_CALL = re.compile(r"\bdownload_trtllm_headers\b")
-_BULK = re.compile(r"\bflashinfer\s+download-cubin\b|--download-cubin\b")
-_SWALLOW = re.compile(r"\|\|\s*(?:true|:|exit\s+0|echo\b)|;\s*true\s*$|\bset\s+\+e\b", re.MULTILINE)
-_PROOF = re.compile(r"\bsha256sum\b[^\n]*\s(?:-c|--check)\b")
-_INSTALL = re.compile(
-    r"\b(?:pip3?|uv\s+pip)\s+install\b|\b(?:apt-get|apt|dnf|yum|microdnf)\s+(?:-\S+\s+)*install\b"
-    r"|\b(?:py_install|apt_install)\b|\bflashinfer\s+(?:download-kernels|install-\S+)"
-)
+_OLD_CALL = re.compile(r"\bdownload_trtllm_headers\b")  # Python, in a here-document or behind `python -c`
+_OWN_INSTALLS = frozenset({"py_install", "apt_install"})  # functions of docker/Dockerfile
+_COMMENT = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
 _LAST_OLD = "0.6.7.post1"  # the first version without download_trtllm_headers (flashinfer-ai/flashinfer#2903)
 _DOCS = "docs/air-gapped.md has the stage that belongs here"
 
 
-def guard(
-    text: str,
-    *,
-    name: str = "Dockerfile",
-    version: str = "",
-    targets: Sequence[str] = (),
-    context: str = "flashinfer-headers",
-    digest_arg: str = "FLASHINFER_BUNDLE_DIGEST",
-    required: bool = True,
-) -> tuple[Problem, ...]:
-    """What is wrong with the way a Dockerfile carries FlashInfer's headers.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promised:
+    """What the matrix promises about a Dockerfile's headers.
 
-    Args:
-        text: The Dockerfile.
-        name: Its name in messages.
+    Attributes:
         version: FlashInfer's version, "" if it is not known.
         targets: Stages whose images must hold the headers; none names the last stage.
         context: Named context and stand-in stage of the bundle.
         digest_arg: Argument that carries the bundle digest.
         required: Whether the bundle must be received at all (the matrix has `headers:`); false looks only for steps
             that do harm wherever they stand.
+    """
+
+    version: str = ""
+    targets: tuple[str, ...] = ()
+    context: str = "flashinfer-headers"
+    digest_arg: str = "FLASHINFER_BUNDLE_DIGEST"
+    required: bool = True
+
+
+def guard(text: str, promised: Promised, *, name: str = "Dockerfile") -> tuple[Problem, ...]:
+    """Find what is wrong with the way a Dockerfile carries FlashInfer's headers.
+
+    Args:
+        text: The Dockerfile.
+        promised: What it must hold.
+        name: Its name in messages.
 
     Returns:
-        Problems in the file's order; empty when all is well.
+        Problems in the file's order; empty where there is none.
     """
-    found = dockerfiles.parse(text)
-    problems = list(_harm(found, name, version))
-    if required:
-        problems += _stand_in(found, name, context)
-        for target in targets or ("",):
-            problems += _received(found, name, target, context, digest_arg)
+    check = _Check(text, promised, name)
+    problems = list(check.harm())
+    if promised.required:
+        problems += check.stand_in()
+        for target in promised.targets or ("",):
+            problems += check.received(target)
     unique = {(problem.line, problem.what): problem for problem in problems}
     return tuple(sorted(unique.values(), key=lambda problem: problem.line))
 
 
-def _harm(found: Dockerfile, name: str, version: str) -> Iterator[Problem]:
-    for stage in found.stages:
-        for step in stage.steps:
-            run = stage.calls(step, found.scripts) if step.keyword == "RUN" else ""
-            if _OLD_CALL.search(run) and (not version or layout.key(version) >= layout.key(_LAST_OLD)):
-                since = f"FlashInfer {version}" if version else f"FlashInfer from {_LAST_OLD} on"
-                yield _problem(name, step, f"download_trtllm_headers is not in {since}: the import fails")
-            if _BULK.search(run):
-                what = "flashinfer download-cubin as a build step: it exits 0 when it failed"
-                yield _problem(name, step, what)
-            touches = "flashinfer" in run.lower() and ("headers" in run.lower() or "cubin" in run.lower())
-            if touches and (swallowed := _swallowed(run)):
-                yield _problem(name, step, f"{swallowed!r} around the FlashInfer headers: a failure would pass")
-            if step.keyword == "ENV" and re.search(r"FLASHINFER_NO_DOWNLOAD[= ]\s*[\"']?\w", step.text):
-                what = (
-                    "FLASHINFER_NO_DOWNLOAD is set for every bundle: with a cubin missing, FlashInfer runs another one"
-                )
-                yield _problem(name, step, what, "set it from an argument that orchestrate gives for a complete bundle")
+class _Check:
+    """One Dockerfile and what is promised about it."""
+
+    def __init__(self, text: str, promised: Promised, name: str) -> None:
+        self.file = parse(text)
+        self.promised = promised
+        self.name = name
+        self.scripts = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
+
+    def harm(self) -> Iterator[Problem]:
+        """Steps that do harm wherever they stand."""
+        version = self.promised.version
+        old_is_gone = not version or layout.key(version) >= layout.key(_LAST_OLD)
+        since = f"FlashInfer {version}" if version else f"FlashInfer from {_LAST_OLD} on"
+        for step in (step for stage in self.file.stages for step in stage.steps):
+            found, texts = self._runs(step)
+            if old_is_gone and any(_OLD_CALL.search(_COMMENT.sub("", text)) for text in texts):
+                yield self._problem(step, f"download_trtllm_headers is not in {since}: the import fails")
+            if any({"download-cubin", "--download-cubin"} & set(command.words) for command in found):
+                yield self._problem(step, "flashinfer download-cubin as a build step: it exits 0 when it failed")
+            shown = " ".join(_COMMENT.sub("", text) for text in texts).lower()
+            if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
+                ignored = ignored_failure(found)
+                if ignored:
+                    what = f"{ignored!r} around the FlashInfer headers: a failure passes as success"
+                    yield self._problem(step, what)
+            if step.keyword == "ENV" and _always_set(step, NO_DOWNLOAD):
+                what = f"{NO_DOWNLOAD} is set for every bundle: with a cubin missing, FlashInfer runs another one"
+                hint = "set it from an argument that orchestrate gives for a complete bundle"
+                yield self._problem(step, what, hint)
+
+    def stand_in(self) -> Iterator[Problem]:
+        """Whether the stage that stands in for a forgotten bundle is there and holds its marker."""
+        context = self.promised.context
+        stage = self.file.stage(context)
+        if stage is None:
+            what = f"stage {context} was not found: docker pulls a forgotten context from docker.io/library/{context}"
+            yield Problem(file=self.name, line=1, what=what, hint=_DOCS)
+        elif not any(step.keyword in {"COPY", "ADD", "RUN"} for step in stage.steps):
+            what = f"stage {context} is empty: with a warm cache a build without the bundle passes"
+            yield Problem(file=self.name, line=stage.line, what=what, hint="let it hold a marker file; " + _DOCS)
+
+    def received(self, target: str) -> Iterator[Problem]:
+        """Whether a target takes the headers and proves them, and nothing later replaces them."""
+        context, digest_arg = self.promised.context, self.promised.digest_arg
+        ancestry = self.file.ancestry(target)
+        if not ancestry:
+            yield Problem(file=self.name, line=1, what=f"stage {target or '(last)'} was not found")
+            return
+        steps = [step for stage in ancestry for step in stage.steps]
+        takes = [at for at, step in enumerate(steps) if context.lower() in map(str.lower, step.sources)]
+        shown = target or ancestry[-1].name
+        if not takes:
+            what = f"nothing in {shown} takes the FlashInfer headers from {context}"
+            yield Problem(file=self.name, line=ancestry[-1].line, what=what, hint=_DOCS)
+            return
+        proofs = [at for at, step in enumerate(steps) if at >= takes[0] and self._proves(step)]
+        if not proofs:
+            what = f"the FlashInfer headers in {shown} are not proven: no RUN --network=none with sha256sum --check"
+            yield self._problem(steps[takes[-1]], what)
+            return
+        if not any(step.keyword == "ARG" and _declares(step, digest_arg) for step in steps[: proofs[-1]]):
+            what = f"ARG {digest_arg} is not declared before the proof: its cache key does not follow the bundle"
+            yield self._problem(steps[proofs[-1]], what)
+        for step in steps[takes[0] + 1 :]:
+            if any(map(_replaces, run_commands(step))):
+                what = f"packages are installed after the FlashInfer headers in {shown}: they may move or replace them"
+                yield self._problem(step, what, "receive the bundle after the last package install")
+
+    def _runs(self, step: Step) -> tuple[list[Command], list[str]]:
+        """What a step starts, with the scripts of the file that it names; and the texts that this stands in."""
+        found = run_commands(step)
+        if step.keyword != "RUN":
+            return found, []
+        words = {word.rsplit("/", 1)[-1] for command in found for word in command.words}
+        named = [text for name, text in self.scripts.items() if name in words]
+        return found + [one for text in named for one in commands(text)], [step.text, *step.documents, *named]
+
+    def _proves(self, step: Step) -> bool:
+        return step.network == "none" and any(map(proves_checksums, self._runs(step)[0]))
+
+    def _problem(self, step: Step, what: str, hint: str = _DOCS) -> Problem:
+        return Problem(file=self.name, line=step.line, what=what, hint=hint)
 
 
-def _swallowed(run: str) -> str:
-    """The construct that hides a failure; `|| { echo …; exit 1; }` hides none."""
-    for line in run.splitlines():
-        match = _SWALLOW.search(line)
-        if match and "exit 1" not in line and not line.strip().startswith("fail()"):
-            return match.group(0).strip()
-    return ""
+def _replaces(command: Command) -> bool:
+    verb = "".join(command.words[1:2])
+    flashinfer = command.name == "flashinfer" and verb.startswith(("download-kernels", "install-"))
+    return bool(installs(command)) or command.name in _OWN_INSTALLS or flashinfer
 
 
-def _stand_in(found: Dockerfile, name: str, context: str) -> Iterator[Problem]:
-    stage = found.stage(context)
-    if stage is None:
-        what = f"no stage {context}: a forgotten context would be pulled as docker.io/library/{context}"
-        yield Problem(file=name, line=1, what=what, hint=_DOCS)
-    elif not any(step.keyword in ("COPY", "ADD", "RUN") for step in stage.steps):
-        what = f"stage {context} is empty: with a warm cache a build without the bundle would pass"
-        yield Problem(file=name, line=stage.line, what=what, hint="let it hold a marker file; " + _DOCS)
-
-
-def _received(found: Dockerfile, name: str, target: str, context: str, digest_arg: str) -> Iterator[Problem]:
-    line = found.line_of(target)
-    if not line:
-        yield Problem(file=name, line=1, what=f"no stage {target or '(last)'}")
-        return
-    steps = [(stage, step) for stage in line for step in stage.steps]
-    takes = [at for at, (_, step) in enumerate(steps) if context in step.sources]
-    shown = target or line[-1].name
-    if not takes:
-        what = f"nothing in {shown} takes the FlashInfer headers from {context}"
-        yield Problem(file=name, line=line[-1].line, what=what, hint=_DOCS)
-        return
-    proofs = [at for at, (stage, step) in enumerate(steps) if at >= takes[0] and _proves(found, stage, step)]
-    if not proofs:
-        what = f"the FlashInfer headers in {shown} are not proven: no RUN --network=none with sha256sum --check"
-        yield _problem(name, steps[takes[-1]][1], what)
-        return
-    if not any(step.keyword == "ARG" and _declares(step, digest_arg) for _, step in steps[: proofs[-1]]):
-        what = f"ARG {digest_arg} is not declared before the proof: its cache key does not follow the bundle"
-        yield _problem(name, steps[proofs[-1]][1], what)
-    for _, step in steps[takes[0] + 1 :]:
-        if step.keyword == "RUN" and _INSTALL.search(f"{step.text}\n{step.body}"):
-            what = f"packages are installed after the FlashInfer headers in {shown}: they may move or replace them"
-            yield _problem(name, step, what, "receive the bundle after the last package install")
-
-
-def _proves(found: Dockerfile, stage: Stage, step: Step) -> bool:
-    return step.keyword == "RUN" and step.network == "none" and bool(_PROOF.search(stage.calls(step, found.scripts)))
+def _always_set(step: Step, name: str) -> bool:
+    """Whether an ENV gives a variable a value that no argument can take away."""
+    pairs = list(assignments(step.text))
+    if pairs and pairs[0][1] is None:  # the old form: ENV NAME the rest of the line
+        pairs = [(pairs[0][0], step.text.removeprefix(pairs[0][0]).strip())]
+    return any(key == name and (value or "").lstrip("\"'")[:1] not in {"", "$"} for key, value in pairs)
 
 
 def _declares(step: Step, name: str) -> bool:
-    return re.search(rf"(?:^|\s){re.escape(name)}(?:=|\s|$)", step.text) is not None
-
-
-def _problem(name: str, step: Step, what: str, hint: str = _DOCS) -> Problem:
-    return Problem(file=name, line=step.line, what=what, hint=hint)
+    return any(key == name for key, _ in assignments(step.text))

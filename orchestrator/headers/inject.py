@@ -1,7 +1,7 @@
-"""Inject: what a build gets of a bundle: a named context, the arguments of the proving step, and why.
+"""What a build gets of a bundle: a named context, and the arguments of the step that verifies it.
 
-The stage of the Dockerfile that receives it is described in docs/air-gapped.md. The context replaces a stage of the
-same name that holds a marker file; an empty stage would pass with a warm cache (measured with Docker 28.5).
+docs/air-gapped.md describes the stage that receives it. The context replaces a stage of the same name that holds a
+marker file; with an empty stage a warm cache hides a missing bundle (measured with Docker 28.5).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import DriftError, Problem, UsageError, VerificationError
-from orchestrator.headers import bundle, resolve, version
+from orchestrator.errors import DriftError, Problem, VerificationError
+from orchestrator.flashinfer import NO_DOWNLOAD
+from orchestrator.headers import bundle, resolve
 from orchestrator.headers import lock as locks
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from orchestrator.headers.lock import Lock
     from orchestrator.headers.store import Store
     from orchestrator.matrix.schema import HeadersSpec
-
-NO_DOWNLOAD = "FLASHINFER_NO_DOWNLOAD"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,30 +34,21 @@ class Injection:
         context_dir: The materialised bundle; bake must be allowed to read it (`--allow=fs.read=…`).
         args: Build arguments: the bundle digest, and FLASHINFER_NO_DOWNLOAD=1 where the bundle covers every cubin.
         digest: `sha256:…` of the bundle, for labels and reports.
-        why: One sentence for each argument, for `orchestrate plan`.
     """
 
     context_name: str
     context_dir: Path
     digest: str
     args: dict[str, str] = field(default_factory=dict)
-    why: dict[str, str] = field(default_factory=dict)
 
 
-def wanted_version(spec: HeadersSpec, directory: Path) -> str:
-    """The FlashInfer version that the build installs, as matrix.yaml says it; "" where it says nothing.
-
-    Raises:
-        UsageError: `version_from` cannot be followed, or contradicts `version`.
-    """
-    read = version.read(spec.version_from, directory) if spec.version_from else ""
-    if read and spec.version and read != spec.version:
-        raise UsageError(f"headers.version is {spec.version}, and {spec.version_from} says {read}")
-    return read or spec.version or ""
-
-
-def check_lock(spec: HeadersSpec, directory: Path) -> Lock:
+def check_lock(spec: HeadersSpec, directory: Path, version: str) -> Lock:
     """The lock of matrix.yaml's `headers`, for the version and tier that it names.
+
+    Args:
+        spec: The section.
+        directory: Where matrix.yaml lies.
+        version: The FlashInfer version that the build installs, "" where the matrix does not say.
 
     Raises:
         UsageError: There is no lock file.
@@ -67,12 +57,10 @@ def check_lock(spec: HeadersSpec, directory: Path) -> Lock:
     """
     path = directory / spec.lock
     lock = bundle.read_lock(path)
-    wanted = wanted_version(spec, directory)
     problems = []
-    if wanted and wanted != lock.version:
-        problems.append(
-            Problem(file=str(path), what="made for another FlashInfer", expected=wanted, found=lock.version)
-        )
+    if version and version != lock.version:
+        what = "made for another FlashInfer"
+        problems.append(Problem(file=str(path), what=what, expected=version, found=lock.version))
     if spec.tier != lock.tier:
         problems.append(Problem(file=str(path), what="made for another tier", expected=spec.tier, found=lock.tier))
     if problems:
@@ -81,14 +69,20 @@ def check_lock(spec: HeadersSpec, directory: Path) -> Lock:
 
 
 def injection(
-    spec: HeadersSpec, store: Store, *, directory: Path, obtain: Callable[[Lock], None] | None = None
+    spec: HeadersSpec,
+    store: Store,
+    *,
+    directory: Path,
+    version: Callable[[], str],
+    obtain: Callable[[Lock], None] | None = None,
 ) -> Injection | None:
-    """The bundle of matrix.yaml's `headers`, materialised and proven.
+    """The bundle of matrix.yaml's `headers`, materialised and verified.
 
     Args:
         spec: The section.
         store: Holds the bundle's files.
         directory: Where matrix.yaml lies.
+        version: Says which FlashInfer the build installs, "" where the matrix does not; asked only if there is a lock.
         obtain: Brings a lock's missing files into the store; None forbids it (an air-gapped build).
 
     Returns:
@@ -100,7 +94,7 @@ def injection(
     """
     if spec.policy == "off" or (spec.policy == "optional" and not (directory / spec.lock).exists()):
         return None
-    lock = check_lock(spec, directory)
+    lock = check_lock(spec, directory, version())
     missing = [item.path for item in resolve.wanted_of(lock) if not store.has(item.sha256, item.size)]
     if missing and obtain is not None:
         obtain(lock)
@@ -112,11 +106,9 @@ def injection(
     digest = locks.bundle_digest(lock)
     folder = _materialised(lock, store)
     args = {spec.digest_arg: digest}
-    why = {spec.digest_arg: f"headers: bundle of FlashInfer {lock.version}, tier {lock.tier}, from {spec.lock}"}
     if lock.complete:
         args[NO_DOWNLOAD] = "1"
-        why[NO_DOWNLOAD] = "headers: the bundle covers every cubin"
-    return Injection(context_name=spec.context, context_dir=folder, digest=digest, args=args, why=why)
+    return Injection(context_name=spec.context, context_dir=folder, digest=digest, args=args)
 
 
 def _materialised(lock: Lock, store: Store) -> Path:

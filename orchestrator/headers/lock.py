@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError, VerificationError
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import layout as layouts
 from orchestrator.headers.pins import Pin
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SCHEMA = 1
-DEFAULT_NAME = "flashinfer.lock.json"
 SUMS_NAME = "SHA256SUMS"
 TIERS = ("headers", "cubins")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _MAX_PATH = 1024
-_RESERVED = (DEFAULT_NAME, SUMS_NAME)
+_RESERVED = (LOCK_NAME, SUMS_NAME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,7 +248,7 @@ def dumps(lock: Lock) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def loads(text: str, *, where: str = DEFAULT_NAME) -> Lock:
+def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
     """A lock from its text, with everything checked that can be checked without the files.
 
     Raises:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import Problem
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import layout as layouts
-from orchestrator.headers import lock as locks
 
 if TYPE_CHECKING:
     from orchestrator.headers.lock import Lock
@@ -30,7 +30,7 @@ class Staleness:
     problems: tuple[Problem, ...]
 
 
-def compare(lock: Lock, pins: Pins, *, where: str = locks.DEFAULT_NAME) -> Staleness:
+def compare(lock: Lock, pins: Pins, *, where: str = LOCK_NAME) -> Staleness:
     """Whether a lock still serves the FlashInfer that a build will install.
 
     Args:

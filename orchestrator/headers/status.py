@@ -1,6 +1,6 @@
-"""Status: will the images of a plan work without a network, as far as FlashInfer is concerned, and why not.
+"""Whether the images of a plan work without a network, as far as FlashInfer is concerned, and why not.
 
-It looks at the matrix, the lock and the store; it starts nothing.
+Reads the matrix, the lock and the store; starts nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.headers import inject, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.headers.store import Store
     from orchestrator.matrix.variants import Plan
 
@@ -31,11 +33,17 @@ class Row:
     why: tuple[str, ...]
 
 
-def of(plan: Plan, store: Store) -> tuple[Row, ...]:
-    """One row for every variant of a plan."""
+def of(plan: Plan, store: Store, version: Callable[[], str]) -> tuple[Row, ...]:
+    """One row for every variant of a plan.
+
+    Args:
+        plan: The plan.
+        store: Holds the bundle's files.
+        version: Says which FlashInfer the build installs, "" where the matrix does not.
+    """
     spec = plan.matrix.spec.headers
     rows = []
-    common = _common(plan, store) if spec is not None and spec.policy != "off" else None
+    common = _common(plan, store, version) if spec is not None and spec.policy != "off" else None
     for variant in plan.variants:
         if common is None:
             row = Row(
@@ -49,13 +57,13 @@ def of(plan: Plan, store: Store) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _common(plan: Plan, store: Store) -> tuple[str, tuple[str, ...]]:
+def _common(plan: Plan, store: Store, version: Callable[[], str]) -> tuple[str, tuple[str, ...]]:
     """What holds for every variant that carries the bundle."""
     spec = plan.matrix.spec.headers
     if spec is None:
         return "no", ()
     try:
-        lock = inject.check_lock(spec, plan.matrix.root)
+        lock = inject.check_lock(spec, plan.matrix.root, version())
     except OrchestrateError as error:
         told = [error.message, *(str(problem) for problem in error.problems)]
         return "no", (*told, error.hint) if error.hint else tuple(told)

@@ -9,6 +9,7 @@ Annotations are evaluated here (no `from __future__ import annotations`): the se
 import math
 from typing import Annotated, Literal
 
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.matrix.section import AnyScalar, Range, Section, Short, key
 from orchestrator.matrix.template import PLACEHOLDERS
 
@@ -171,7 +172,7 @@ class HeadersSpec(Section):
     version_from: Text | None = key(
         "Where to read the version: FILE#NAME (Dockerfile ARG, versions.json, requirements).", default=None
     )
-    lock: Text = key("Lock file, relative to matrix.yaml.", default="flashinfer.lock.json")
+    lock: Text = key("Lock file, relative to matrix.yaml.", default=LOCK_NAME)
     tier: Text = key("headers, or cubins with an SM filter.", default="headers")
     mirrors: list[Text] = key("Sources in order: URL, directory, flashinfer-cubin wheel.", default=[])
     context: str = key("Name of the named context and of its fallback.", default="flashinfer-headers")

@@ -71,10 +71,8 @@ def require_inputs(
             continue
         digest = extras[variant.id].args.get(spec.digest_arg, "") if spec is not None else ""
         place = str(target.get("dockerfile") or "Dockerfile")
-        found = airgap.needs(
-            target, text, root=plan.matrix.root, place=place, image_present=present, registries=registries,
-            bundle=digest, bundle_wanted=variant.headers,
-        )  # fmt: skip
+        around = airgap.Surroundings(root=plan.matrix.root, image_present=present, registries=registries, place=place)
+        found = airgap.needs(target, text, around, bundle=digest if variant.headers or digest else None)
         for need in airgap.missing(found):
             cure = f"; {need.cure}" if need.cure else ""
             lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Extras
@@ -33,6 +34,7 @@ def header_extras(plan: Plan, *, fetch: bool, tell: Callable[[str], None]) -> di
     carriers = [variant.id for variant in plan.variants if variant.headers]
     if spec is None or not carriers:
         return {}
+    from orchestrator.drift.flashinfer import wanted_version
     from orchestrator.headers import sources, work
     from orchestrator.headers.inject import injection
     from orchestrator.headers.store import Store, default_root
@@ -44,7 +46,8 @@ def header_extras(plan: Plan, *, fetch: bool, tell: Callable[[str], None]) -> di
         named = [str(root / item) if (root / item).exists() else item for item in spec.mirrors]
         work.obtain_lock(lock, store, sources.chain(named), progress=Told(tell))
 
-    found = injection(spec, store, directory=root, obtain=obtain if fetch else None)
+    version = partial(wanted_version, spec, root)
+    found = injection(spec, store, directory=root, version=version, obtain=obtain if fetch else None)
     if found is None:
         return {}
     extras = Extras(

@@ -16,6 +16,7 @@ from pathlib import Path
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # installed for fuzzing alone
 
 with atheris.instrument_imports(include=["orchestrator.image", "orchestrator.cuda"]):
+    from orchestrator.flashinfer import CUBIN_DIR
     from orchestrator.image.code import cubin
     from orchestrator.image.code.elf import DamagedFileError
     from orchestrator.image.code.forward import Forward
@@ -79,7 +80,7 @@ def layer(data: bytes) -> None:
                 scans.append(found)
     for files in (merge(scans), merge(reversed(scans))):
         for place in ("/c", "/d/.."):
-            bundle.judge(Scanned(source="x", environment={bundle.CUBIN_DIR: place}, files=files, user="7:8"))
+            bundle.judge(Scanned(source="x", environment={CUBIN_DIR: place}, files=files, user="7:8"))
 
 
 def _checksums(part: bytes) -> bytes:

@@ -76,12 +76,13 @@ def command(
 
     The pins are read from FlashInfer's own source, by parsing. Nothing of it is imported or run.
     """
-    from orchestrator.headers import bundle, inject, staleness, work
+    from orchestrator.drift.flashinfer import wanted_version
+    from orchestrator.headers import bundle, staleness, work
 
     given = shared.given(chosen)
     if chosen.lock is not None and not check:
         require_replaceable(chosen.lock, "--lock", LOCK)
-    wanted = flashinfer or (inject.wanted_version(given.spec, given.root) if given.spec else "")
+    wanted = flashinfer or (wanted_version(given.spec, given.root) if given.spec else "")
     known = _image_pins(image) if image else work.read_pins(source, wanted, given.store)
     if check:
         result = staleness.compare(bundle.read_lock(given.lock), known, where=str(given.lock))

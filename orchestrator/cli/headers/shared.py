@@ -13,6 +13,7 @@ import click
 from orchestrator.cli import common, options
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import UsageError
+from orchestrator.flashinfer import LOCK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 LOCK = options.declared(
     "--lock", heading=Heading.CACHE, type=click.Path(path_type=Path), metavar="FILE",
-    help="Use this lock file.", default_text="headers.lock of the matrix, else flashinfer.lock.json",
+    help="Use this lock file.", default_text="headers.lock of the matrix, else " + LOCK_NAME,
 )  # fmt: skip
 LOCKS = options.declared(
     "--lock", "locks", heading=Heading.CACHE, type=click.Path(path_type=Path), multiple=True, metavar="FILE",
-    help="Keep the files of this lock.", default_text="headers.lock of the matrix, else flashinfer.lock.json",
+    help="Keep the files of this lock.", default_text="headers.lock of the matrix, else " + LOCK_NAME,
 )  # fmt: skip
 STORE = options.declared(
     "--store", heading=Heading.CACHE, type=click.Path(path_type=Path), metavar="DIR",
@@ -123,7 +124,7 @@ def given(chosen: HeaderOptions) -> Given:
     return Given(
         root=root,
         spec=spec,
-        lock=chosen.lock or root / (spec.lock if spec else "flashinfer.lock.json"),
+        lock=chosen.lock or root / (spec.lock if spec else LOCK_NAME),
         store=stores.Store(chosen.store or stores.default_root()),
         mirrors=(*chosen.mirror, *named),
     )

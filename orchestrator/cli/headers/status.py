@@ -30,11 +30,16 @@ def command(*, given: Selection, store: Path | None, format_: common.Format) -> 
     A variant that does not work offline is shown with the reason.
     """
     from dataclasses import asdict
+    from functools import partial
 
+    from orchestrator.drift.flashinfer import wanted_version
     from orchestrator.headers import status
 
     chosen = HeaderOptions(file=given.file, directory=given.directory, store=store)
-    rows = status.of(common.open_plan(given), shared.given(chosen).store)
+    plan = common.open_plan(given)
+    spec = plan.matrix.spec.headers
+    version = partial(wanted_version, spec, plan.matrix.root) if spec else str
+    rows = status.of(plan, shared.given(chosen).store, version)
     if format_ is common.Format.JSON:
         shared.write_json({"variants": [asdict(row) for row in rows]})
         return

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-LOCK_NAME = "flashinfer.lock.json"  # headers.lock.DEFAULT_NAME
+from orchestrator.flashinfer import LOCK_NAME
+
 MAX_TEXT = 16 << 20
 """Bytes of a text that is kept: a lock of over 50,000 files."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import Problem, UsageError, VerificationError
+from orchestrator.flashinfer import CUBIN_DIR, LOCK_NAME, NO_DOWNLOAD
 from orchestrator.headers import layout, pins
 from orchestrator.headers import lock as locks
 from orchestrator.image.layers import artifacts
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from orchestrator.headers.pins import Pins
     from orchestrator.image.layers.artifacts import Artifact
     from orchestrator.image.verdict.scanned import Scanned
-
-CUBIN_DIR = "FLASHINFER_CUBIN_DIR"
-NO_DOWNLOAD = "FLASHINFER_NO_DOWNLOAD"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +123,7 @@ def carried(scanned: Scanned, *, expected: str = "") -> Carried | None:
     """
     if not (expected or scanned.labels.get(FLASHINFER)):
         directory, _ = _directory(scanned)
-        if not directory or _at(scanned, f"{directory}/{locks.DEFAULT_NAME}") is None:
+        if not directory or _at(scanned, f"{directory}/{LOCK_NAME}") is None:
             return None
     return judge(scanned, expected=expected)
 
@@ -142,12 +140,12 @@ def judge(scanned: Scanned, *, expected: str = "") -> Carried:
     directory, problems = _directory(scanned)
     if not directory:
         return Carried(directory="", lock=None, problems=tuple(problems))
-    node = _at(scanned, f"{directory}/{locks.DEFAULT_NAME}")
+    node = _at(scanned, f"{directory}/{LOCK_NAME}")
     if node is None:
-        what = f"no FlashInfer bundle in {directory}: {locks.DEFAULT_NAME} is not there"
+        what = f"no FlashInfer bundle in {directory}: {LOCK_NAME} is not there"
         return Carried(directory=directory, lock=None, problems=(*problems, Problem(file=source, what=what)))
     try:
-        lock = locks.loads(node.text, where=f"{source}:{directory}/{locks.DEFAULT_NAME}")
+        lock = locks.loads(node.text, where=f"{source}:{directory}/{LOCK_NAME}")
     except VerificationError as error:
         return Carried(directory=directory, lock=None, problems=(*problems, Problem(file=source, what=error.message)))
     digest = locks.bundle_digest(lock)

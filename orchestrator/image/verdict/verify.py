@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import Problem
-from orchestrator.image.layers import artifacts
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.image.verdict import explain, findings, kernels
 from orchestrator.image.verdict.policy import Policy
 from orchestrator.image.verdict.scanned import scan_source
@@ -227,7 +227,7 @@ def verdict(
 
 def _headers(scanned: Scanned, expected: str) -> Carried | None:
     """The bundle, looked for only where there may be one: most images need not load what knows FlashInfer."""
-    locked = any(path.endswith(artifacts.LOCK_NAME) for path in scanned.files.artifacts)
+    locked = any(path.endswith(LOCK_NAME) for path in scanned.files.artifacts)
     if not scanned.image or not (expected or scanned.labels.get(FLASHINFER) or locked):
         return None
     from orchestrator.image.verdict.bundle import carried

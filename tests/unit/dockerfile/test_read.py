@@ -4,7 +4,8 @@ from textwrap import dedent
 
 import pytest
 
-from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile import declared as dockerfile
+from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.spans import Style
 
 TWO_STAGES = dedent(
@@ -100,12 +101,12 @@ def test_a_shift_is_no_heredoc() -> None:
 )
 def test_broken_files_do_not_raise(text: str) -> None:
     dockerfile.declarations(text)
-    dockerfile.instructions(text)
+    list(instructions(text))
 
 
 def test_instructions_have_keyword_rest_and_span() -> None:
     text = "FROM scratch\nRUN a \\\n  b\n"
-    first, second = dockerfile.instructions(text)
+    first, second = instructions(text)
     assert (first.keyword, first.rest) == ("FROM", "scratch")
     assert (second.keyword, second.rest) == ("RUN", "a   b")
     assert text[second.start : second.end] == "RUN a \\\n  b"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.headers.airgap import Need, missing, needs
+from orchestrator.headers.airgap import Need, Surroundings, missing, needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,9 @@ PINNED = "debian@sha256:" + "1" * 64
 
 def found(root: Path, text: str = "FROM scratch\n", present: tuple[str, ...] = (), **more: Any) -> list[Need]:
     target = {"context": ".", "network": "none", **more.pop("target", {})}
-    return list(needs(target, text, root=root, image_present=lambda name: name in present, **more))
+    bundle = more.pop("bundle", None)
+    around = Surroundings(root=root, image_present=lambda name: name in present, **more)
+    return list(needs(target, text, around, bundle=bundle))
 
 
 def uncovered(root: Path, text: str = "FROM scratch\n", **more: Any) -> list[str]:
@@ -57,6 +59,74 @@ def test_each_thing_from_outside_is_named_once(tmp_path: Path, text: str, target
     assert listed[0].place
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        'RUN python3 -c "print(1 << 20)"\n',
+        "RUN cat <<<foo\n",
+        "RUN [ $((1<<20)) -gt 0 ]\n",
+        "RUN cat <<EOF\n",
+        "RUN true \\\\\n",
+        "RUN cat <<-'E'\n\tx\n\tE\n",
+    ],
+)
+@pytest.mark.parametrize("add", ["ADD https://example.com/m.bin /m", "add\t--chmod=644\thttps://example.com/m.bin\t/m"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "# escape=`\n", "# check=skip=all\r\n"])
+def test_no_instruction_hides_what_is_fetched_after_it(tmp_path: Path, start: str, before: str, add: str) -> None:
+    text = f"{start}FROM scratch\n{before}{add}\n"
+    assert uncovered(tmp_path, text) == ["remote file: https://example.com/m.bin"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("FROM debian AS debian\n", ["base image: debian"]),
+        ("FROM debian:12 AS a\nFROM scratch\nCOPY --from=0 / /\n", ["base image: debian:12"]),
+        ("FROM later\nFROM scratch AS later\nFROM scratch\nCOPY --from=0 / /\n", ["base image: later"]),
+        ("FROM base-${TARGETARCH}\n", ["base image: base-arm64"]),
+        ("ARG U=https://h\nFROM scratch\nARG U\nADD ${U}/x /x\n", ["remote file: https://h/x"]),
+        ('FROM scratch\nADD ["https://h/a b", "/x"]\n', ["remote file: https://h/a b"]),
+        ("FROM scratch\nADD $WHO /x\n", ["remote file: $WHO"]),
+        ("FROM scratch\nADD deploy@host:x.git /x\n", ["remote file: deploy@host:x.git"]),
+        ("FROM Bad/Name\n", ["base image: Bad/Name"]),
+        ("// syntax=x/y\n", ["frontend: x/y"]),
+        ("#!/bin/x\n# syntax=x/y\n", ["frontend: x/y"]),
+    ],
+)
+def test_what_a_name_means(tmp_path: Path, text: str, named: list[str]) -> None:
+    assert uncovered(tmp_path, text, target={"platforms": ["linux/arm64"]}) == named
+
+
+@pytest.mark.parametrize("registry", ["docker.io", "index.docker.io"])
+@pytest.mark.parametrize("image", ["ubuntu", "library/ubuntu", "docker.io/library/ubuntu", "index.docker.io/ubuntu"])
+def test_docker_hub_is_one_registry_however_it_is_written(tmp_path: Path, registry: str, image: str) -> None:
+    text = f"FROM {image}@sha256:{'1' * 64}\n"
+    assert uncovered(tmp_path, text, registries=(registry,)) == []
+    assert uncovered(tmp_path, text) == [f"base image: {image}@sha256:{'1' * 64}"]
+    cache = {"cache-from": [f"type=registry,ref={image}:c"]}
+    assert uncovered(tmp_path, target=cache, registries=(registry,)) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("RUN python3.12 -m pip -q install x", "pip install"),
+        ("RUN --network=none A=1 uv pip install --system x", "uv pip install"),
+        ("RUN <<E\nset -e\napt-get update && apt-get -y install gcc\nE", "apt-get install"),
+        ('RUN ["bash", "-c", "curl -fsSL https://h | sh"]', "curl"),
+        ("RUN git -c x=y clone https://h/r", ""),
+        ("RUN git clone https://h/r", "git clone"),
+        ("RUN flashinfer download-kernels", "flashinfer download-kernels"),
+        ("RUN echo 'pip install x'", ""),
+        ("RUN true # pip install x", ""),
+        ("RUN pip install --no-index --find-links /w x", ""),
+    ],
+)
+def test_steps_that_want_a_network_are_told_by_their_commands(tmp_path: Path, run: str, name: str) -> None:
+    doubts = [need.name for need in found(tmp_path, f"FROM scratch\n{run}\n") if not need.covered]
+    assert doubts == ([name] if name else [])
+
+
 def test_only_what_the_target_is_made_of_counts(tmp_path: Path) -> None:
     text = "FROM debian:12 AS unused\nFROM scratch AS used\nRUN make\n"
     assert uncovered(tmp_path, text, target={"target": "used"}) == []
@@ -89,6 +159,6 @@ def test_an_install_is_a_suspicion_not_a_refusal(tmp_path: Path) -> None:
 
 
 def test_the_bundle(tmp_path: Path) -> None:
-    assert uncovered(tmp_path, bundle_wanted=True) == ["bundle: FlashInfer headers"]
-    assert uncovered(tmp_path, bundle_wanted=True, bundle="sha256:x") == []
+    assert uncovered(tmp_path, bundle="") == ["bundle: FlashInfer headers"]
+    assert uncovered(tmp_path, bundle="sha256:x") == []
     assert all(need.kind != "bundle" for need in found(tmp_path))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.headers import dockerfile
-from orchestrator.headers.guard import guard
+from orchestrator.headers import guard as guards
+
+if TYPE_CHECKING:
+    from orchestrator.errors import Problem
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = """\
@@ -33,6 +36,10 @@ RUN --network=none --mount=type=bind,from=flashinfer-headers,target=/run/flashin
     sh /run/helpers/prove.sh
 """
 TAKE = "RUN --network=none --mount=type=bind,from=flashinfer-headers"
+
+
+def guard(text: str, name: str = "Dockerfile", **promised: Any) -> tuple[Problem, ...]:
+    return guards.guard(text, guards.Promised(**promised), name=name)
 
 
 def test_a_dockerfile_in_order_has_no_problem() -> None:
@@ -111,33 +118,47 @@ def test_a_word_in_a_comment_is_no_step() -> None:
     assert guard(text, required=False) == ()
 
 
+@pytest.mark.parametrize("line", ['RUN python3 -c "print(1 << 20)"', "RUN cat <<<foo", "RUN [ $((1<<20)) -gt 0 ]"])
+@pytest.mark.parametrize("start", ["", "\ufeff", "# escape=`\n"])
+def test_no_line_hides_what_follows_it(start: str, line: str) -> None:
+    text = f"{start}FROM scratch AS first\n{line}\n{GOOD.replace(chr(92) + chr(10), '')}"
+    assert guard(text, version="0.6.13") == ()
+    (problem,) = guard(text + "RUN\tpip install vllm\n")
+    assert "installed after" in problem.what
+    (problem,) = guard(f"{start}FROM debian\n{line}\nRUN flashinfer download-cubin\n", required=False)
+    assert "exits 0" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("run", "harm"),
+    [
+        ("flashinfer-headers.sh || true", True),
+        ("flashinfer-headers.sh || exit 0", True),
+        ("flashinfer-headers.sh ||\\\n  :", True),
+        ("flashinfer-headers.sh || (echo no; exit 1)", False),
+        ("flashinfer-headers.sh || { echo no >&2; return 2; }; ls", False),
+        ("flashinfer-headers.sh || { echo no; }", True),
+        ("echo 'flashinfer headers || true'", False),
+        ("flashinfer-headers.sh # || true", False),
+        ("sh -c 'flashinfer-headers.sh || true'", True),
+        ("set +e; flashinfer-headers.sh", True),
+    ],
+)
+def test_what_turns_a_failure_into_success(run: str, *, harm: bool) -> None:
+    found = guard(f"FROM debian\nRUN {run}\n", required=False)
+    assert any("passes as success" in problem.what for problem in found) is harm
+
+
 def test_the_stage_that_is_shipped_counts() -> None:
     text = GOOD + "FROM runtime AS other\nRUN true\n"
     assert guard(text, targets=("final",)) == ()
     (problem,) = guard(text, targets=("final", "other"))
     assert "nothing in other takes" in problem.what
-    assert "no stage nowhere" in guard(text, targets=("nowhere",))[0].what
-
-
-def test_the_reading_of_a_dockerfile() -> None:
-    found = dockerfile.parse(
-        "# syntax=docker/dockerfile:1\nARG V=13\nARG B=cuda:${V}\nFROM --platform=x ${B} AS A\n"
-        "RUN one \\\n  # a comment between\n  two\nCOPY --from=B /x /y\nfrom a\nRUN --network=host three\n",
-        {"V": "12"},
-    )
-    assert found.syntax == "docker/dockerfile:1"
-    assert [(stage.name, stage.base) for stage in found.stages] == [("a", "cuda:12"), ("1", "a")]
-    one, copy = found.stages[0].steps
-    assert (one.text, one.line, copy.sources) == ("one two", 5, ("B",))
-    assert found.stages[1].steps[0].network == "host"
-    assert [stage.name for stage in found.line_of("")] == ["a", "1"]
-    assert dockerfile.expand("${X:-d}-${X:+y}-$X", {}) == "d--"
-    assert dockerfile.expand("${X:-d}-${X:+y}-$X", {"X": "v"}) == "v-y-v"
+    assert "stage nowhere was not found" in guard(text, targets=("nowhere",))[0].what
 
 
 @pytest.mark.parametrize(
     "text", ["", "\n\n", "RUN", "FROM", "FROM  \\", "COPY <<EOF /x\nnever ends", "\\\n\\\n", "# syntax="]
 )
 def test_any_text_can_be_read(text: str) -> None:
-    dockerfile.parse(text)
     guard(text)

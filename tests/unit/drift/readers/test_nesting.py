@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.cuda.cmake import kernel_families
 from orchestrator.cuda.toolkit import toolkit_for
-from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.readers import bake, data, requirements, shell
 from orchestrator.drift.readers.errors import MAX_DEPTH, ReadError

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 from orchestrator.headers.store import Store
 from orchestrator.image.layers import artifacts
@@ -225,7 +226,7 @@ def test_an_image_is_bound_by_its_label_and_by_its_lock(lock: Lock, store: Store
 
 
 def test_every_placed_file_is_noted_by_a_scan(lock: Lock) -> None:
-    assert artifacts.LOCK_NAME == locks.DEFAULT_NAME
+    assert artifacts.wanted(f"opt/cubins/{LOCK_NAME}")
     assert all(artifacts.wanted(f"opt/cubins/{entry.path}") for entry in locks.tree(lock))
     assert not artifacts.wanted("usr/lib/python3/dist-packages/flashinfer/jit.py")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.dockerfile import read as dockerfile
+from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Lines
 from tests.support.engine import ROOT
 

@@ -1,0 +1,136 @@
+"""What a RUN step starts: its simple commands as words, without evaluating anything.
+
+Reads shell text, the JSON form and `sh -c "…"`. A variable stays as it is written; both branches of an `if` are listed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.dockerfile.options import json_form
+from orchestrator.dockerfile.words import read_word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_DEPTH = 8  # of sh -c "sh -c …" and $( $( … ) )
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
+_PREFIXES = frozenset(
+    {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec", "command", "env", "sudo", "time", "nohup"}
+)
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_OPERATOR = re.compile(r"&&|\|\||;;|\|&|[;|&()\n]")
+_REDIRECTION = re.compile(r"[<>]+&?[-|]?[ \t]*")
+_SKIPPED = re.compile(r"[ \t\r]+|#[^\n]*|\\\r?\n")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """One simple command.
+
+    Attributes:
+        words: Its name and arguments, quotes undone; assignments and words like `if`, `env` and `sudo` before it left
+            out.
+        before: The operator in front of it: "", "&&", "||", "|", "&", ";" or a line end.
+        grouped: Whether it is the first one of a `{ …; }` or `( … )`, whose end is a command named `}` or `)`.
+    """
+
+    words: tuple[str, ...]
+    before: str = ""
+    grouped: bool = False
+
+    @property
+    def name(self) -> str:
+        """The program's file name: `pip` for `/usr/bin/pip`."""
+        return self.words[0].rsplit("/", 1)[-1] if self.words else ""
+
+
+def commands(text: str) -> list[Command]:
+    """The simple commands of a step's text, those of `$(…)` and `sh -c` included.
+
+    Args:
+        text: What follows RUN and its flags, or the content of a here-document.
+    """
+    words = json_form(text.strip())
+    if words is not None:
+        return list(_inside(Command(words=tuple(words)), 0))
+    return list(_commands(text, 0))
+
+
+def _commands(text: str, depth: int) -> Iterator[Command]:
+    if depth > _MAX_DEPTH:
+        return
+    reading = _Reading(depth)
+    at = 0
+    while at < len(text):
+        if operator := _OPERATOR.match(text, at):
+            yield from reading.operator(operator[0])
+            at = operator.end()
+        elif skipped := _SKIPPED.match(text, at):  # words are read whole, so a # here begins a comment
+            at = skipped.end()
+        elif redirection := _REDIRECTION.match(text, at):
+            at = read_word(text, redirection.end()).end
+        else:
+            word = read_word(text, at)
+            reading.words.append(word.text)
+            reading.inner += [_substituted(text[part.start : part.end]) for part in word.variables]
+            at = max(word.end, at + 1)
+    yield from reading.finished()
+
+
+class _Reading:
+    """The command that is being read."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.before = ""
+        self.opened = False
+        self.words: list[str] = []
+        self.inner: list[str] = []
+
+    def operator(self, operator: str) -> Iterator[Command]:
+        """End a command; a line end after `&&` only goes on, and `||` in front of a group stays."""
+        yield from self.finished()
+        if operator == ")":
+            yield Command(words=(")",))
+        elif not (self.before and operator in "\n("):
+            self.before = operator
+        self.opened = self.opened or operator == "("
+
+    def finished(self) -> Iterator[Command]:
+        """The command, and those inside its words."""
+        if self.words:
+            yield from self._command()
+            self.before, self.opened = "", False
+        for piece in self.inner:
+            yield from _commands(piece, self.depth + 1)
+        self.words, self.inner = [], []
+
+    def _command(self) -> Iterator[Command]:
+        grouped = self.opened
+        at = 0
+        while at < len(self.words) and (self.words[at] in _PREFIXES or _ASSIGNMENT.match(self.words[at])):
+            grouped = grouped or self.words[at] == "{"
+            at += 1
+        yield from _inside(Command(words=tuple(self.words[at:]), before=self.before, grouped=grouped), self.depth)
+
+
+def _substituted(text: str) -> str:
+    """The commands inside `$(…)` or backticks, "" for a variable."""
+    if text.startswith("$(") and not text.startswith("$(("):
+        return text[2:].removesuffix(")")
+    return text.strip("`") if text.startswith("`") else ""
+
+
+def _inside(command: Command, depth: int) -> Iterator[Command]:
+    """A command, and those of the script that it gives to a shell."""
+    yield command
+    if command.name in _SHELLS:
+        for flag, script in zip(command.words[1:], command.words[2:], strict=False):
+            if flag.startswith("-") and not flag.startswith("--") and flag.endswith("c"):
+                yield from _commands(script, depth + 1)
+                return
+            if not flag.startswith("-"):
+                return

@@ -1,0 +1,60 @@
+"""The commands of RUN steps, as words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.dockerfile.commands import commands
+from tests.support.work import steps
+
+
+def calls(text: str) -> list[str]:
+    return [" ".join(command.words) for command in commands(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a b && c || d; e | f & g", ["a b", "c", "d", "e", "f", "g"]),
+        ("A=1 env B=2 sudo pip install 'x y'", ["pip install x y"]),
+        ("if a; then b; else c; fi", ["a", "b", "c", "fi"]),
+        ("echo 'a; b' \"c && d\" # e; f", ["echo a; b c && d"]),
+        ("a \\\n  b\nc", ["a b", "c"]),
+        ("a > /dev/null 2>&1 < in; b", ["a 2", "b"]),
+        ("a $(b c) `d`", ["a $(b c) `d`", "b c", "d"]),
+        ("sh -ec 'a; b'", ["sh -ec a; b", "a", "b"]),
+        ("bash -o pipefail -c 'a'", ["bash -o pipefail -c a"]),
+        ('["sh", "-c", "a && b"]', ["sh -c a && b", "a", "b"]),
+        ('["a", "b c"]', ["a b c"]),
+        ("a || (b; c)", ["a", "b", "c", ")"]),
+        ("f() { a; }", ["f", ")", "a", "}"]),
+        ("", []),
+    ],
+)
+def test_commands(text: str, expected: list[str]) -> None:
+    assert calls(text) == expected
+
+
+def test_operators_and_groups() -> None:
+    found = commands("a ||\n  { b; c; }; d || (e; f)")
+    assert [(one.name, one.before, one.grouped) for one in found if one.name not in {"}", ")"}] == [
+        ("a", "", False), ("b", "||", True), ("c", ";", False), ("d", ";", False), ("e", "||", True), ("f", ";", False),
+    ]  # fmt: skip
+
+
+def test_depth_and_length_are_bounded() -> None:
+    assert calls("$(" * 5_000)
+    assert calls("`" * 5_000)
+    nested = "x"
+    for _ in range(12):
+        nested = f"sh -c '{nested}'" if "'" not in nested else f"$({nested})"
+    assert calls(nested)
+    assert steps(lambda: calls("a && $(b) || c\n" * 2_000)) < 5 * steps(lambda: calls("a && $(b) || c\n" * 500))
+
+
+@given(st.text(alphabet="ab ;|&(){}<>$`'\"\\\n#=[]-", max_size=60))
+@settings(max_examples=200)
+def test_any_text_can_be_read(text: str) -> None:
+    commands(text)
