@@ -122,7 +122,7 @@ def test_directives_and_options() -> None:
     assert json_form('["a", "b"]') == ["a", "b"]
     assert json_form("[" * 100_000) is None
     assert json_form('["a", 1]') is None
-    assert [one.name for one in openings("cat <<A 2<<-'B' << C <<<D E<<F")] == ["A", "B"]
+    assert [one.name for one in openings("cat <<A 2<<-'B' << C <<<D E<<F <<- G << -H")] == ["A", "B", "C", "-H"]
 
 
 def test_unclosed_here_documents_cost_linear_time() -> None:
