@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orchestrator.dockerfile.words import DOCKERFILE_STOP, read_word
 
 _JOINT = "\0"  # stands for blanks between << and a name
-_OPENING = re.compile(rf"\d*<<(?:(?P<chomp>-)|{_JOINT})?(?P<name>[^<]+)")
+_OPENING = re.compile(rf"\d*<<(?:(?P<chomp>-)|{_JOINT})?(?P<name>[^<]*)")  # greedy: `<<-` alone has no name
 _PARAMETER = re.compile(r"\d+|[@*#?$!-]|\w*")
 
 
@@ -39,7 +39,7 @@ def openings(line: str) -> list[Opening]:
     found = []
     for word in _words(re.sub(r"<<[ \t]+", f"<<{_JOINT}", line)):
         match = _OPENING.fullmatch(word)
-        if match is None:
+        if match is None or not match["name"]:
             continue
         name = read_word(match["name"], 0, stop=DOCKERFILE_STOP, shell=False)
         if name.end == len(match["name"]) and name.text:
