@@ -3,7 +3,7 @@
 The matrix dialect is `X.Y[a|f][+PTX]`, items separated by blanks or semicolons: the common ground of every reader that
 builds meet (torch's Python and CMake readers, FlashInfer; the other dialects are in `dialects`). Names such as Hopper
 are refused, because one torch release gives them two meanings (torch 2.15.0: Blackwell+Tegra is 11.0 in its Python
-reader and 10.1 in its CMake reader). This module must not know which toolkit compiles what: that is `toolkit`.
+reader and 10.1 in its CMake reader). Which toolkit compiles what is in `toolkit`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _NAMES = {
     "rubin": "10.7",
 }
 _WHOLE_RANGES = {
-    "all": "it means whatever the toolkit at hand compiles",
-    "all-major": "it means whatever the toolkit at hand compiles",
+    "all": "it means whatever the selected toolkit compiles",
+    "all-major": "it means whatever the selected toolkit compiles",
     "common": "torch decides what it means, release by release",
     "auto": "it means the GPUs of the machine that builds",
     # Without a GPU, nvcc -arch=native and CMake 3.31 and later quietly compile sm_75 (measured, nvcc 13.0.88).
@@ -42,7 +42,7 @@ _WHOLE_RANGES = {
 
 
 class ArchSyntaxError(ValueError):
-    """A text is no architecture, or no list of them.
+    """A text is not an architecture, or not a list of them.
 
     Attributes:
         item: The offending item as written ("sm_90").
@@ -113,7 +113,7 @@ def from_sm(sm: int, suffix: Suffix = "", *, ptx: bool = False) -> Arch:
     """The architecture of nvcc's number: 110 is 11.0.
 
     Raises:
-        ValueError: The number is no architecture.
+        ValueError: The number is not an architecture.
     """
     return Arch(sm // 10, sm % 10, suffix, ptx=ptx)
 

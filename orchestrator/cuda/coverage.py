@@ -10,7 +10,7 @@ Sources: Blackwell Compatibility Guide (cubin: same major, same or higher minor;
 Guide 3.1.2 and 6.1.2 (no binary compatibility from or to Tegra) and its table "Family-Specific Compatibility" (the same
 as what ptxas 12.9.86 and 13.5.37 accept for `.target sm_Nf`); NVCC guide 6.6.2 (linking at load time). Measured on
 hardware of 9.0 (tests/gpu): native, arch, PTX, linking at load time and none; the others are documented only. This
-module must not know how images are read.
+module does not depend on how images are read.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def serve(
             asked only where the container itself serves nothing.
 
     Raises:
-        ArchSyntaxError: `cc` is no compute capability.
+        ArchSyntaxError: `cc` is not a compute capability.
     """
     device = _device(cc)
     best = min(
@@ -124,7 +124,7 @@ def ptx_isa_needed(images: Iterable[Image], cc: str) -> tuple[int, int] | None:
         cc: The device's compute capability, "11.0".
 
     Raises:
-        ArchSyntaxError: `cc` is no compute capability.
+        ArchSyntaxError: `cc` is not a compute capability.
     """
     device = _device(cc)
     return min((image.isa for image in images if image.kind == "ptx" and _compiles(image, device)), default=None)

@@ -1,6 +1,6 @@
 """Which GPU has which compute capability: the names people know, for messages and for `--device`.
 
-From NVIDIA's device pages (developer.nvidia.com/cuda-gpus and /cuda-legacy-gpus); 10.7 stands on no such page yet and
+From NVIDIA's device pages (developer.nvidia.com/cuda-gpus and /cuda-legacy-gpus); 10.7 is on no such page yet and
 has its name from torch's and vLLM's arch lists. Examples, not a catalogue: an unknown name is an error.
 """
 
@@ -33,7 +33,7 @@ _OTHER_NAMES = MappingProxyType({"10.1": "11.0"})  # CUDA 12.8 and 12.9 call Jet
 
 
 class UnknownDeviceError(ValueError):
-    """A text names no known GPU and is no compute capability.
+    """A text names no known GPU and is not a compute capability.
 
     Attributes:
         name: What was asked for.
@@ -41,7 +41,7 @@ class UnknownDeviceError(ValueError):
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is no GPU that is known by name; write its compute capability, as in 9.0")
+        super().__init__(f"{name!r} is not a known GPU; write its compute capability, as in 9.0")
         self.name = name
         self.known: tuple[str, ...] = tuple(device for devices in _DEVICES.values() for device in devices)
 
@@ -63,7 +63,7 @@ def find_device(text: str) -> Arch:
 
     Args:
         text: "11.0", "thor", "Jetson Thor", "NVIDIA GeForce RTX 5090", "H100": case and blanks do not matter; a product
-            line ("RTX 50") stands for its models.
+            line ("RTX 50") means its models.
 
     Returns:
         A plain architecture, under its newest name (11.0 for 10.1).
@@ -91,6 +91,6 @@ def _by_name(text: str) -> str:
 
 
 def _words(text: str) -> frozenset[str]:
-    """The words of a name, in small letters; a GeForce model stands as its product line, RTX 5090 as RTX 50."""
+    """The words of a name, in small letters; a GeForce model is written as its product line, RTX 5090 as RTX 50."""
     line = re.sub(r"\brtx\s*([2-5]0)[5-9]0", r"rtx \1", text.lower())
     return frozenset(re.findall(r"[a-z0-9]+", line))

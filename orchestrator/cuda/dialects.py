@@ -60,7 +60,7 @@ def parse_torch(text: str, *, allow_family: bool = False) -> tuple[Arch, ...]:
     """Read TORCH_CUDA_ARCH_LIST: blanks or semicolons, in any number, as torch's CMake reader does.
 
     Raises:
-        ArchSyntaxError: An item is no architecture (names are refused, `arch` says why).
+        ArchSyntaxError: An item is not an architecture (names are refused, `arch` says why).
         DialectError: An `f` target, unless allowed.
     """
     archs = parse_list(text)
@@ -100,7 +100,7 @@ def parse_flashinfer(text: str) -> tuple[Arch, ...]:
     """Read FLASHINFER_CUDA_ARCH_LIST, items as written (not as FlashInfer completes them).
 
     Raises:
-        ArchSyntaxError: An item is no architecture.
+        ArchSyntaxError: An item is not an architecture.
         DialectError: A separator other than single blanks, or an item with +PTX.
     """
     archs = parse_list(text)

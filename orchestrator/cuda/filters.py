@@ -1,10 +1,10 @@
 """What vLLM's own build makes of an arch list, before an hour is spent on building it.
 
 vLLM's CMake filters TORCH_CUDA_ARCH_LIST twice with one function, `cuda_archs_loose_intersection`: first by the list
-that it supports under the CUDA release at hand, which gives CUDA_ARCHS, then by each kernel's own list. Its answers are
-not those of `select`: it drops without a word, folds an architecture into a smaller one of the same major number (10.1
-on CUDA 13 becomes 10.0, another GPU), and its rules for suffixes changed twice. Three behaviours shipped, named by the
-release that they were read from: vllm-0.20 (0.19.1 to 0.26.0 agree), vllm-0.29, vllm-0.33.
+that it supports under the CUDA release of the build, which gives CUDA_ARCHS, then by each kernel's own list. It does
+not answer as `select` does: it drops without a word, folds an architecture into a smaller one of the same major number
+(10.1 on CUDA 13 becomes 10.0, another GPU), and its rules for suffixes changed twice. Three behaviours shipped, named
+by the release that they were read from: vllm-0.20 (0.19.1 to 0.26.0 agree), vllm-0.29, vllm-0.33.
 
 tests/differential/test_cmake_loose_intersection.py runs the real function of each release beside this one.
 """
@@ -187,7 +187,7 @@ def warnings_for(archs: Sequence[Arch], cuda: Toolkit, behaviour: Behaviour) -> 
 
 
 def _lost(arch: Arch, kept: Sequence[Arch], cuda: Toolkit, behaviour: Behaviour) -> str:
-    """What becomes of one item that vLLM's first filter does not keep as it is; "" when it does."""
+    """What happens to one item that vLLM's first filter does not keep as it is; "" when it does."""
     if arch in kept:
         return ""
     alone = effective_archs([arch], cuda, behaviour)

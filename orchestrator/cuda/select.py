@@ -34,7 +34,7 @@ class DroppedArch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What becomes of an arch list under one toolkit.
+    """The result of filtering an arch list for one toolkit.
 
     Attributes:
         requested: The list as given, in its order.

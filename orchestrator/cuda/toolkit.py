@@ -1,7 +1,7 @@
 """What each CUDA toolkit release compiles.
 
 Read from `ptxas --help` (the allowed values of --gpu-name) of one release of every row, 11.8 to 13.5; `nvcc
---list-gpu-code` prints no suffixes and is no source. tests/differential/test_cuda_tables.py repeats the reading. A
+--list-gpu-code` prints no suffixes and is not a source. tests/differential/test_cuda_tables.py repeats the reading. A
 release that is not in the table is an error: guessing would promise machine code that nobody has seen a toolkit make.
 
 One GPU changed its name: Jetson Thor is 10.1 for CUDA 12.8 and 12.9 and 11.0 from 13.0 on ("SM101 has been renumbered
@@ -127,13 +127,13 @@ def toolkits_with(arch: Arch) -> tuple[Toolkit, ...]:
 
 
 def first_toolkit(arch: Arch) -> Toolkit | None:
-    """The first release that compiles it (11.8 stands for "11.8 or earlier"), None when none does."""
+    """The first release that compiles it (11.8 means "11.8 or earlier"), None when none does."""
     found = toolkits_with(arch)
     return found[0] if found else None
 
 
 def last_toolkit(arch: Arch) -> Toolkit | None:
-    """The last release that compiles it (the newest of the table stands for "still does"), None when none does."""
+    """The last release that compiles it (the newest of the table means "still does"), None when none does."""
     found = toolkits_with(arch)
     return found[-1] if found else None
 

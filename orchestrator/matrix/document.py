@@ -1,8 +1,7 @@
 """Reads YAML into plain values with the position of every key and value.
 
-It knows YAML, its traps and its bombs; what the values mean is not its business. Scalars are handed on as the text
-that stands in the file: YAML 1.1 would make `3.10` the number 3.1 and `no` false, which in a file of versions is never
-meant.
+Scalars are returned as the text that the file has: YAML 1.1 makes `3.10` the number 3.1 and `no` false, which in a file
+of versions is never meant.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def _broken(shown: str, line: int, column: int, what: str, found: str = "") -> M
 
 
 class _Builder:
-    """Turns YAML nodes into plain values and notes where each of them stands."""
+    """Turns YAML nodes into plain values and records the position of each."""
 
     def __init__(self, shown: str, text: str) -> None:
         self.shown = shown
@@ -93,9 +92,8 @@ class _Builder:
             key = str(key_node.value)
             if key in result:
                 first = self.keys[(*path, key)][0]
-                self.problems.append(
-                    Problem(file=self.shown, line=line, column=column, what=f"{key} stands twice (first: line {first})")
-                )
+                what = f"duplicate key {key} (first: line {first})"
+                self.problems.append(Problem(file=self.shown, line=line, column=column, what=what))
                 continue
             self.keys[(*path, key)] = (line, column)
             result[key] = self.build(value_node, (*path, key), depth + 1)

@@ -1,7 +1,7 @@
-"""What `{git.…}` placeholders stand for: facts of the checkout that matrix.yaml lies in.
+"""The values of `{git.…}` placeholders: facts of the checkout that has the matrix.yaml.
 
-It asks git and the environment, nothing else. ORCHESTRATE_GIT_SHA, _BRANCH and _TAG win over git, for source trees
-that are no checkout (a source distribution) and for CI systems that build a detached commit.
+ORCHESTRATE_GIT_SHA, _BRANCH and _TAG win over git, for source trees
+that are not a checkout (a source distribution) and for CI systems that build a detached commit.
 """
 
 from __future__ import annotations
@@ -60,5 +60,5 @@ def _ask(base: str, root: Path) -> tuple[str, str]:
     if base == "tag" and said.startswith(("no tag", "No names")):
         return "", f"no tag points at the commit that is checked out in {root}"
     if not said or said.startswith(("not a git repository", "ambiguous argument")):
-        return "", f"{root} is no git checkout with a commit"
+        return "", f"{root} is not a git checkout with a commit"
     return "", f"git says: {said}"

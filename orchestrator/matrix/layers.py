@@ -34,7 +34,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
-    """A value, filled in, with its origin and the text that stands there."""
+    """A value, filled in, with its origin and the text of the file."""
 
     text: str
     origin: Origin
@@ -50,7 +50,7 @@ class CommandLine:
         archs: An arch list in matrix notation, or "".
         image: Replaces `image`, or "".
         when: What the selectors ask for: other variants keep the file's values, so that a value which suits only the
-            selected ones is no error.
+            selected ones is not an error.
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Layer:
     Attributes:
         when: Dimension -> values that it applies to; empty applies to all.
         override: Index among the overrides, -1 for every other layer.
-        arch_list: Name of the list; a list of the command line has no name and stands in `template`.
+        arch_list: Name of the list; a list of the command line has no name and is in `template`.
         args, labels, contexts: Added to what lower layers say; None removes.
         runner, tags, secrets: Replace what lower layers say; None leaves it.
     """
@@ -194,7 +194,7 @@ def _command_line(spec: MatrixFile, given: CommandLine) -> Layer:
     args: dict[str, Value | None] = {}
     for name, text in given.args.items():
         if not names.is_argument(name):
-            raise UsageError(f"--arg {name}=…: {name!r} is no argument name")
+            raise UsageError(f"--arg {name}=…: {name!r} is not a valid argument name")
         if missing := template.unknown(text, known):
             unknown = missing[0][1]
             raise UsageError(f"--arg {name}: unknown placeholder {{{unknown}}}; {did_you_mean(unknown, known)}")

@@ -28,7 +28,7 @@ def read(path: Path, *, shown: str = "") -> bytes:
     """The bytes of the file.
 
     Raises:
-        MatrixError: It is not there, not a file, not readable or absurdly large.
+        MatrixError: It is not there, not a file, not readable or too large.
     """
     name = shown or str(path)
     try:
@@ -41,7 +41,7 @@ def read(path: Path, *, shown: str = "") -> bytes:
     except OSError as error:
         raise MatrixError(f"{name}: cannot be read: {error.strerror}") from error
     if len(data) > _MAX_BYTES:
-        raise MatrixError(f"{name}: larger than {_MAX_BYTES:,} bytes: this is no matrix.yaml")
+        raise MatrixError(f"{name}: larger than {_MAX_BYTES:,} bytes")
     return data
 
 

@@ -20,7 +20,7 @@ class Matrix:
         path: The file.
         root: Its directory: what relative paths in it start from.
         spec: The validated values.
-        positions: Where each of them stands.
+        positions: Line and column of each of them.
         data: The file's bytes.
     """
 

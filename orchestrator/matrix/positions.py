@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 KeyPath = tuple[str | int, ...]
-"""Where in the file a value stands: keys and list indexes from the top."""
+"""The path of a value in the file: keys and list indexes from the top."""
 
 _MAX_SHOWN = 400  # characters of one part of a message
 
@@ -35,7 +35,7 @@ class Positions:
     spans: Mapping[KeyPath, tuple[int, int]] = field(default_factory=dict)
 
     def at(self, path: KeyPath, *, key: bool = False) -> tuple[int, int]:
-        """Position of the value (or key) at `path`, or of its nearest ancestor that stands in the file."""
+        """Position of the value (or key) at `path`, or of its nearest ancestor that the file has."""
         while True:
             for table in (self.keys, self.values) if key else (self.values, self.keys):
                 if path in table:
@@ -75,7 +75,7 @@ class Positions:
         return Problem(file=self.file, line=line, column=column, what=what, hint=hint)
 
     def _inside(self, path: KeyPath, piece: str, before: int) -> tuple[int, int] | None:
-        """Where a piece stands in the file: quotes, escapes and folded lines make it another place than in the text."""
+        """Position of a piece in the file: quotes, escapes and folded lines make it another one than in the text."""
         if not piece or path not in self.spans:
             return None
         start, end = self.spans[path]

@@ -39,7 +39,7 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
 def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     if not names.is_repository(spec.image):
         yield at.problem(
-            ("image",), "image is no repository name", expected="a name such as ghcr.io/acme/app, without a tag",
+            ("image",), "image is invalid", expected="a repository such as ghcr.io/acme/app, without a tag",
             found=spec.image,
         )  # fmt: skip
     for path, given, pattern, what in (
@@ -54,7 +54,7 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
             yield at.problem(path, f"{'.'.join(path)} is empty: there is nothing to build")
         for name in given:
             if not pattern.fullmatch(name):
-                yield at.problem((*path, name), f"{name!r} is no {what}", key=True)
+                yield at.problem((*path, name), f"{name!r} is not a valid {what}", key=True)
     if not spec.bake.files:
         yield at.problem(("bake", "files"), "bake.files is empty", expected="the project's own bake files")
     for name, values in spec.axes.items():

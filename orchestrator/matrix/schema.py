@@ -225,7 +225,7 @@ class ClaimSpec(Section):
 
     file: Text = key("Path below the matrix's directory; may be a glob: docker/**/Dockerfile*.")
     reader: Literal["dockerfile", "bake", "json", "yaml", "toml", "shell", "requirements", "text"] | None = key(
-        "How to read the file; by default told from the locator and the file's name.", default=None
+        "How to read the file; by default derived from the locator and the file's name.", default=None
     )
     arg: Text | None = key("Dockerfile ARG; with target, an argument of that bake target.", default=None)
     env: Text | None = key("Dockerfile ENV.", default=None)

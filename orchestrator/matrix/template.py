@@ -1,7 +1,6 @@
 """Placeholders in the values of matrix.yaml: `{cuda.version}`.
 
-It knows how a placeholder is written and filled in, and the table of those that exist; where values come from is
-variants.py's. `${NAME}` and `%{…}` are not placeholders: they belong to bake's HCL templates and to shells, and arrive
+`${NAME}` and `%{…}` are not placeholders: they belong to bake's HCL templates and to shells, and arrive
 as written. `{{name}}` stands for a literal `{name}`.
 """
 
@@ -46,7 +45,7 @@ PLACEHOLDERS: dict[str, str] = {
     "git.tag": "tag that points at the commit",
     "matrix.digest": "sha256 of matrix.yaml, 12 hex digits",
 }
-"""Every placeholder and what it stands for; an axis adds `{axis}` and `{axis.field}`."""
+"""Every placeholder and its meaning; an axis adds `{axis}` and `{axis.field}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Template:
 
 
 def parse(text: str) -> Template:
-    """Take a text apart; any text is right, an unknown name is found by `unknown`."""
+    """Split a text into literals and placeholders; every text is valid, `unknown` finds names that do not exist."""
     parts: list[tuple[bool, str]] = []
     end = 0
     for match in _PLACEHOLDER.finditer(text):

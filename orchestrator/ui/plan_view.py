@@ -1,7 +1,4 @@
-"""How a plan looks: the table, the JSON of `--format json`, GitHub's matrix, and the explanation of one variant.
-
-It knows plans and shows them; it decides nothing.
-"""
+"""How a plan looks: the table, the JSON of `--format json`, GitHub's matrix, and the explanation of one variant."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def test_without_a_checkout_a_git_placeholder_says_what_to_do(tmp_path: Path) ->
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "error: {git.sha} has no value: . is no git checkout with a commit",
+        "error: {git.sha} has no value: . is not a git checkout with a commit",
         "hint: run inside a checkout, or set ORCHESTRATE_GIT_SHA",
     ]
     (tmp_path / "matrix.yaml").write_text(SMALL)
@@ -86,7 +86,7 @@ SOMEBODY_ELSES = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": "
         ("git.tag", "tag -d v1", {}, "no tag points at the commit that is checked out in ."),
         ("git.tag", "tag -d v1\ntag far HEAD~", {}, "no tag points at the commit that is checked out in ."),
         ("git.branch", "checkout -q --detach", {}, "the checkout in . is on no branch (detached)"),
-        ("git.sha", "checkout -q --orphan new", {}, ". is no git checkout with a commit"),
+        ("git.sha", "checkout -q --orphan new", {}, ". is not a git checkout with a commit"),
         ("git.sha", "", SOMEBODY_ELSES, "git says: detected dubious ownership in repository"),
         ("git.sha", "", {"PATH": "/nonexistent"}, "git is not installed or not on PATH"),
     ],

@@ -147,7 +147,7 @@ def _at(path: tuple[Any, ...]) -> Any:
         ("a: é\nbc: é\0".encode(), "matrix.yaml:2:6: not YAML: unacceptable character #x0000"),
         ("a: é\né: ".encode() + b"\xff", "matrix.yaml:2:4: not UTF-8, found byte 0xff"),
         (EXAMPLE.encode("utf-16"), "matrix.yaml:1:1: not UTF-8, found byte 0xff"),
-        (b"a: 1\na: 2\n", "matrix.yaml:2:1: a stands twice (first: line 1)"),
+        (b"a: 1\na: 2\n", "matrix.yaml:2:1: duplicate key a (first: line 1)"),
         (b"a: &x {b: 1}\nc:\n  <<: *x\n", "matrix.yaml:3:3: merge keys are not supported"),
         (b"? [a, b]\n: 1\n", "matrix.yaml:1:3: not a plain key"),
         (b"a: 1\n---\nb: 1\n", "matrix.yaml:2:1: not YAML: "),

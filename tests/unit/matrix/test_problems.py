@@ -60,13 +60,13 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         '  "13.0": {version: 13.0.2}',
         '  "13.0": {version: 13.0.2}\n  "13.0": {version: 13.0.1}',
         '"13.0": {version: 13.0.1}',
-        "13.0 stands twice (first: line 13)",
+        "duplicate key 13.0 (first: line 13)",
     ),
     "image with a tag": (
         "image: ghcr.io/acme/vllm-openai",
         "image: ghcr.io/acme/vllm:1",
         "ghcr.io/acme/vllm:1",
-        "image is no repository name, expected a name such as ghcr.io/acme/app, without a tag, found ghcr.io/acme",
+        "image is invalid, expected a repository such as ghcr.io/acme/app, without a tag, found ghcr.io/acme",
     ),
     "unused override": (
         "overrides:\n",
@@ -222,13 +222,13 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "{openai: {}, ",
         "{open.ai: {}, ",
         "open.ai",
-        "'open.ai' is no bake target name (letters, digits, _ and -)",
+        "'open.ai' is not a valid bake target name (letters, digits, _ and -)",
     ),
     "bad platform": (
         "linux/amd64: {runner",
         "linux-amd64: {runner",
         "linux-amd64",
-        "'linux-amd64' is no platform such as linux/arm64",
+        "'linux-amd64' is not a valid platform such as linux/arm64",
     ),
     "axis name taken": (
         "  python: {",

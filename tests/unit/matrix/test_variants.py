@@ -147,7 +147,7 @@ def test_command_line_values_touch_the_selected_variants_alone() -> None:
         (CommandLine(archs="sm_90"), "--archs: 'sm_90': write the compute capability, 9.0, not nvcc's name of it"),
         (CommandLine(archs=" "), "--archs: the list names no architecture"),
         (CommandLine(args={"A": "{git.shaa}"}), "--arg A: unknown placeholder {git.shaa}; did you mean git.sha?"),
-        (CommandLine(args={"1 A": "x"}), "--arg 1 A=…: '1 A' is no argument name"),
+        (CommandLine(args={"1 A": "x"}), "--arg 1 A=…: '1 A' is not a valid argument name"),
         (CommandLine(image="a b"), "--image a b: expected a repository name such as ghcr.io/acme/app, without a tag"),
         (CommandLine(image="a:1"), "--image a:1: expected a repository name such as ghcr.io/acme/app, without a tag"),
     ],
