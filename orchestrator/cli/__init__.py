@@ -1,1 +1,1 @@
-"""What people type: arguments in, tables out, no logic. One file a command; nothing imports this room."""
+"""The command line: arguments in, tables out, no logic. One file for each command; no other package imports this one."""

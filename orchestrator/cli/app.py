@@ -150,7 +150,7 @@ def _never_fail_to_encode() -> None:
 
 
 def _refuse_bytes(argv: Sequence[str]) -> None:
-    """Arguments that are not UTF-8 could be written into no bake file.
+    """Refuse arguments that are not UTF-8, because a bake file cannot hold them.
 
     Raises:
         UsageError: Naming the first of them.
@@ -159,7 +159,9 @@ def _refuse_bytes(argv: Sequence[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError as error:
-            raise UsageError(f"{word.encode(errors='backslashreplace').decode()}: not UTF-8") from error
+            raise UsageError(
+                f"{word.encode(errors='backslashreplace').decode()}: the argument is not valid UTF-8"
+            ) from error
 
 
 def _forget_broken_streams() -> None:

@@ -102,6 +102,7 @@ def _hint(report: Report, changes: str | None, *, fix: bool) -> str:
 def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str | None, left: Report) -> None:
     """Print a report, the changes that `--diff` and `--fix` make, and for people what is left after them."""
     from orchestrator.ui import drift_view
+    from orchestrator.ui.text import clean_lines
 
     match format_:
         case CheckFormat.JSON:
@@ -115,7 +116,7 @@ def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str
             if changes:
                 _write(changes.rstrip("\n"))
             for line in drift_view.lines(left):
-                _write(line)
+                _write(clean_lines(line))
             if changes is not None:
                 sys.stderr.write(drift_view.summary(report) + "\n")
             elif report.clean:

@@ -57,13 +57,14 @@ def command(*, given: Selection, format_: PlanFormat, explain: str, kernels: boo
 
 def _print(plan: Plan, format_: PlanFormat) -> None:
     from orchestrator.ui import console, plan_view
+    from orchestrator.ui.text import clean_lines
 
     match format_:
         case PlanFormat.TABLE:
             if sys.stdout.isatty():
                 plan_view.show(plan, console.out())
             else:
-                sys.stdout.write(plan_view.plain(plan))
+                sys.stdout.write(clean_lines(plan_view.plain(plan)))
         case PlanFormat.JSON:
             import json
 
@@ -105,7 +106,7 @@ def _explain(plan: Plan, name: str) -> None:
             sys.stdout.write(f"{name} is not built: {dropped.why}    {dropped.origin}\n")
             return
         names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
-        raise UsageError(f"--explain {name}: no such variant; {did_you_mean(name, names)}")
+        raise UsageError(f"--explain {name}: the variant was not found", hint=did_you_mean(name, names))
     plan_view.explain(plan, found, console.out(), more=filter_lines(plan, found))
 
 

@@ -102,7 +102,9 @@ def command(
         _compare(reader, sources, format_)
         return
     if len(sources) != 1:
-        raise UsageError("verify takes one source", hint="to compare two, use --compare OLD NEW")
+        raise UsageError(
+            f"SOURCE: expected one source, found {len(sources)}", hint="to compare two, use --compare OLD NEW"
+        )
     if html is not None:
         require_replaceable(html, "--html", PAGE)
     promise = _explicit_promise(archs, device, given)
@@ -301,7 +303,7 @@ def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) ->
     from orchestrator.ui import console, kernel_table
 
     if len(sources) != 2:
-        raise UsageError("--compare takes two sources, the old one first")
+        raise UsageError(f"--compare: expected two sources, the old one first, found {len(sources)}")
     result = compare(*(reader.read(source) for source in sources))
     if format_ is common.Format.JSON:
         sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")

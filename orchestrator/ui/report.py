@@ -1,6 +1,6 @@
 """A verdict as one HTML page that needs nothing else: the table, what is missing, and what each architecture costs.
 
-It knows verdicts and shows them; it decides nothing. Everything that comes from an image is a stranger's text: it is
+Depends on verdicts alone and decides nothing. Everything that comes from an image is untrusted text: it is
 escaped, and characters that cannot be seen are spelled out. No meaning is carried by colour alone.
 """
 
@@ -62,7 +62,7 @@ def page(verdict: Verdict) -> str:
 
 
 def _text(text: str) -> str:
-    """A stranger's text for HTML; what prints nothing or turns the line around is written as its code."""
+    """Escape untrusted text for HTML; what prints nothing or turns the line around is written as its code."""
     shown = "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text)
     return escape(shown)
 

@@ -1,7 +1,6 @@
 """The job summary of GitHub Actions: the results of a build as Markdown, appended to the file that the runner names.
 
-It knows outcomes; it decides nothing. What a build printed is a stranger's text: it stands in code blocks that it
-cannot end.
+What a build printed is untrusted: it stands in code blocks that it cannot end, and markup in it is escaped.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
 
 
 def append_summary(outcomes: Sequence[Outcome], *, env: Mapping[str, str]) -> str:
-    """Append the summary where the environment asks for one; what stands there already is kept.
+    """Append the summary where the environment asks for one; existing content is kept.
 
     Args:
         outcomes: All outcomes of the run.
         env: The environment; without GITHUB_STEP_SUMMARY nothing happens.
 
     Returns:
-        Why it could not be written, "" if all is well: a summary must not fail a build.
+        Why it could not be written, "" if it was: a summary must not fail a build.
     """
     place = env.get(VARIABLE, "")
     if not place or not outcomes:

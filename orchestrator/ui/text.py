@@ -1,4 +1,4 @@
-"""Small pieces of text for terminals: cleaned, shortened, and in signs that the stream can carry.
+"""Text for terminals: cleaned, shortened, and in signs that the encoding of the stream has.
 
 Everything that a build, an image or a registry said passes through `clean` before it is shown.
 """
@@ -37,7 +37,7 @@ ASCII = Signs(built="+", failed="x", cancelled="-", skipped="=", waiting=".", sp
 
 
 def signs(stream: IO[str]) -> Signs:
-    """The signs that a stream's encoding can carry."""
+    """The signs that a stream's encoding has."""
     try:
         "".join(astuple(UNICODE)).encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeError, LookupError):
@@ -46,12 +46,12 @@ def signs(stream: IO[str]) -> Signs:
 
 
 def clean(text: str) -> str:
-    """One line without anything that would move a cursor or change a colour; tabs become blanks."""
+    """Return one line without control sequences; tabs become blanks."""
     return _CONTROL.sub("", text.replace("\t", "    "))
 
 
 def clean_lines(text: str) -> str:
-    """Several lines, each of them cleaned."""
+    """Return several lines, each of them cleaned."""
     return "\n".join(clean(line) for line in text.split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""Progress of many downloads: a bar on a terminal, lines in a log. It must not know what is downloaded."""
+"""Shows the progress of downloads: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class TransferProgress:
-    """A bar on a terminal, a line now and then in a log; on standard error in either case.
+    """A bar on a terminal, a line every 5 seconds in a log; on standard error in either case.
 
     Args:
         what: The word before the numbers.

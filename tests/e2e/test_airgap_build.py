@@ -82,7 +82,7 @@ def test_the_image_holds_the_headers_where_flashinfer_looks(
 ) -> None:
     done = orchestrate(apart, project.root, store, "headers", "verify", "--image", built)
     assert done.returncode == 0, done.stderr
-    assert "34 headers of FlashInfer 0.6.13 are right in /opt/flashinfer/cubins" in done.stdout
+    assert "34 headers of FlashInfer 0.6.13 verified in /opt/flashinfer/cubins" in done.stdout
     # FlashInfer itself, on the files of the image
     made = docker(apart, tmp_path, "create", built, "true")
     copied = docker(apart, tmp_path, "cp", f"{made.stdout.strip()}:/opt/flashinfer/cubins", str(tmp_path / "cubins"))

@@ -74,7 +74,7 @@ def test_from_a_lock_over_an_archive_to_another_machine(place: Place, tmp_path: 
     place.headers("export", "-o", "two.tar.zst")
     assert (place.root / "one.tar.zst").read_bytes() == (place.root / "two.tar.zst").read_bytes()
     place.headers("export", "-o", "tree")
-    assert "9 files are right" in place.headers("verify", "tree").stdout
+    assert "9 files verified" in place.headers("verify", "tree").stdout
 
     (tmp_path / "other").mkdir()
     other = Place(tmp_path / "other")

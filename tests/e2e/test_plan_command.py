@@ -217,7 +217,7 @@ def test_wrong_words_end_with_two(project: Path, words: tuple[str, ...], message
 
 def test_a_word_that_is_no_utf8(project: Path) -> None:
     done = orchestrate(project, "plan", "--arg", b"X=\xff")
-    assert (done.returncode, done.stderr) == (2, "error: X=\\udcff: not UTF-8\n")
+    assert (done.returncode, done.stderr) == (2, "error: X=\\udcff: the argument is not valid UTF-8\n")
 
 
 def test_all_problems_of_a_file_and_their_annotations(tmp_path: Path) -> None:

@@ -87,7 +87,11 @@ def command(
     if check:
         result = staleness.compare(bundle.read_lock(given.lock), known, where=str(given.lock))
         if result.state != "fresh":
-            raise DriftError("the FlashInfer lock is stale", problems=result.problems, hint="orchestrate headers lock")
+            raise DriftError(
+                "the FlashInfer lock is stale",
+                problems=result.problems,
+                hint="`orchestrate headers lock` writes it again",
+            )
         shared.say(f"{given.lock}: fresh for FlashInfer {known.version}")
         return
     wanted_tier = tier or (given.spec.tier if given.spec else "headers")

@@ -62,7 +62,7 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         problems = bundle.verify_directory(wanted, target)
         if problems:
             raise VerificationError(f"{target} does not hold the bundle of {given.lock}", problems=problems[:20])
-        print(f"{len(wanted.files)} files are right in {target}")
+        print(f"{len(wanted.files)} files verified in {target}")
         return
     bad = work.verify_store(wanted, given.store, repair=repair)
     if bad and repair:
@@ -73,11 +73,11 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         bad = bad_after
     if bad:
         found = [Problem(file=path, what=f"is {what} in the store") for path, what in bad.items()]
-        hint = "orchestrate headers verify --repair"
+        hint = "`orchestrate headers verify --repair` fetches them again"
         raise VerificationError(
-            f"{len(bad)} of {len(wanted.files)} files are not right", problems=found[:20], hint=hint
+            f"{len(bad)} of {len(wanted.files)} files are missing or damaged", problems=found[:20], hint=hint
         )
-    print(f"{len(wanted.files)} files, {wanted.bytes:,} bytes are right in {given.store.root}")
+    print(f"{len(wanted.files)} files, {wanted.bytes:,} bytes verified in {given.store.root}")
 
 
 def _verify_image(image: str, platform: str, lock: Path) -> None:
@@ -92,4 +92,4 @@ def _verify_image(image: str, platform: str, lock: Path) -> None:
     if carried.problems or carried.lock is None:
         raise VerificationError(f"{image} does not hold its FlashInfer bundle", problems=carried.problems[:20])
     headers = len(carried.lock.headers)
-    print(f"{image}: {headers} headers of FlashInfer {carried.lock.version} are right in {carried.directory}")
+    print(f"{image}: {headers} headers of FlashInfer {carried.lock.version} verified in {carried.directory}")
