@@ -59,6 +59,10 @@ def complete(root: click.Command, env: Mapping[str, str]) -> int:
             f"{VARIABLE}={env[VARIABLE]} is invalid: expected bash_complete, zsh_complete or fish_complete",
             hint="`orchestrate --install-completion` installs the script of this version",
         )
+    if shell != "fish" and not env.get("COMP_CWORD", "").isdecimal():
+        raise UsageError(f"COMP_CWORD is invalid: expected a number, found {env.get('COMP_CWORD')!r}")
+    if "COMP_WORDS" not in env:
+        raise UsageError("COMP_WORDS was not found: the script of the shell sets it")
     return shell_complete(root, {}, NAME, VARIABLE, env[VARIABLE])
 
 

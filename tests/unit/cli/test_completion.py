@@ -61,6 +61,19 @@ def test_a_script_of_another_version_is_refused(
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
+def test_a_request_without_its_words_is_an_error(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("COMP_WORDS", "COMP_CWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("_ORCHESTRATE_COMPLETE", f"{shell}_complete")
+    assert app.run([]) == 2
+    monkeypatch.setenv("COMP_CWORD", "one")
+    assert app.run([]) == 2
+    assert "COMP_" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
 def test_scripts_call_this_program(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["--show-completion", shell]) == 0
     said = capsys.readouterr().out
