@@ -13,10 +13,14 @@ TEST_TIMEOUT ?= 3000
 
 PYTHON_IN := .venv/bin/python
 # One file's tests stay in one process, so that what they share is made once.
-SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m pytest -q -n $(WORKERS) --dist loadfile
+PYTEST := pytest -q -n $(WORKERS) --dist loadfile
+SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m $(PYTEST)
+COVERED := .cache/coverage
+# Programs in Python without an ending: mypy takes one at a time.
+PROGRAMS := scripts/coverage scripts/disk scripts/mutants scripts/versions
 SCRIPTS := scripts/apt-source.sh $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/run docker/*.sh)
 
-.PHONY: help setup engine demo test lint types unit slow clean
+.PHONY: help setup engine disk demo test lint types unit slow clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -38,6 +42,7 @@ lint: setup ## style of Python and shell, dead code
 
 types: setup ## mypy --strict on everything
 	@$(PYTHON_IN) -m mypy
+	@for program in $(PROGRAMS); do $(PYTHON_IN) -m mypy "$$program"; done
 
 unit: setup ## the tests that need nothing
 	@$(PYTHON_IN) -m pytest -q -n $(WORKERS) tests/unit
@@ -46,8 +51,13 @@ slow: setup engine ## the tests that need an engine
 	@eval "$$(scripts/engine env)"; $(SLOW) tests/engine tests/e2e tests/differential
 
 # Style and types are reported first and fail the run, but they do not keep the tests from running.
-test: setup engine ## everything: style, types, and all tests on a real engine
-	@rc=0; $(MAKE) lint types || rc=1; eval "$$(scripts/engine env)"; $(SLOW) tests || rc=1; exit "$$rc"
+test: disk setup engine ## everything: style, types, and all tests on a real engine, with their coverage
+	@rc=0; $(MAKE) lint types || rc=1; eval "$$(scripts/engine env)"; rm -rf $(COVERED); mkdir -p $(COVERED); \
+	timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m coverage run -m $(PYTEST) tests || rc=1; \
+	$(PYTHON_IN) scripts/coverage || rc=1; exit "$$rc"
+
+disk:
+	@scripts/disk
 
 clean: ## what builds and tests left in the checkout; the engine is stopped with scripts/engine down
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage build dist *.egg-info

@@ -36,3 +36,5 @@ _.ptx_isa  # of the table of toolkits
 # written for the next part of the package; delete the line with the first caller
 _.copy_to_tags  # moving tags: publish
 _.redact_url  # addresses in messages of the registry
+_.has_blob  # layers pushed without a build: publish
+_.upload
