@@ -15,6 +15,7 @@ _.get_command
 # Python calls these, or reads them from a class
 _._value_  # enum
 _.__init_subclass__
+_.trace  # of __exit__
 _.__call__  # of a protocol: whoever satisfies it is called
 
 # the standard library calls or reads these on its servers and streams
@@ -38,3 +39,6 @@ _.copy_to_tags  # moving tags: publish
 _.redact_url  # addresses in messages of the registry
 _.has_blob  # layers pushed without a build: publish
 _.upload
+_.put_manifest
+_.delete
+_.referrers

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator.errors import UsageError
+from orchestrator.flashinfer import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +86,7 @@ def chain(mirrors: Sequence[str], *, environment: dict[str, str] | None = None) 
         UsageError: A mirror is neither a URL nor there.
     """
     variables = dict(os.environ) if environment is None else environment
-    told = variables.get("FLASHINFER_CUBINS_REPOSITORY") or DEFAULT_REPOSITORY
+    told = variables.get(REPOSITORY) or DEFAULT_REPOSITORY
     found: list[Source] = []
     for text in [*mirrors, told]:
         source = source_of(text)
