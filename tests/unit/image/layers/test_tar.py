@@ -166,3 +166,54 @@ def test_a_name_holds_no_zero_byte(key: str) -> None:
         archive.addfile(entry)
     with pytest.raises(DamagedArchiveError, match="zero byte"):
         read(buffer.getvalue())
+
+
+def pax_archive(body: bytes, type_: bytes = b"x") -> bytes:
+    """An archive of one extended header, written byte by byte, and one file `a` of three bytes behind it."""
+
+    def entry(name: str, type_: bytes, data: bytes) -> bytes:
+        info = tarfile.TarInfo(name)
+        info.type, info.size = type_, len(data)
+        return info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+
+    return entry("pax", type_, body) + entry("a", tarfile.REGTYPE, b"abc") + bytes(1024)
+
+
+def record(key: str, value: bytes) -> bytes:
+    """A pax record with the right length in front."""
+    rest = b" " + key.encode() + b"=" + value + b"\n"
+    length = len(rest) + 1
+    while len(str(length)) + len(rest) != length:
+        length += 1
+    return str(length).encode() + rest
+
+
+NO_NUMBERS = [b"", b"-3", b"+3", b"3.0", b"1e3", b"0x3", b"1_0", b" 3", "٣".encode(), b"\xff", b"9" * 19, b"9" * 5000]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_a_pax_size_is_a_number(value: bytes) -> None:
+    with pytest.raises(DamagedArchiveError, match="is no size"):
+        read(pax_archive(record("size", value)))
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS)
+@pytest.mark.parametrize("key", ["uid", "gid"])
+def test_an_owner_that_is_no_number_costs_nothing_else(key: str, value: bytes) -> None:
+    ((member, payload),) = read(pax_archive(record(key, value)))
+    assert (member.path, payload, getattr(member, key)) == ("a", b"abc", -1)
+
+
+@pytest.mark.parametrize(
+    "body", [b"x path=a\n", b"-9 path=a\n", b"0 path=a\n", b"99 path=a\n", b"9 path=ab\n", b"9" * 5000 + b" path=a\n"]
+)
+def test_a_pax_record_has_its_length(body: bytes) -> None:
+    with pytest.raises(DamagedArchiveError, match="pax record without its length"):
+        read(pax_archive(body))
+
+
+def test_a_pax_record_has_a_value() -> None:
+    with pytest.raises(DamagedArchiveError, match="pax record without a value"):
+        read(pax_archive(b"7 path\n"))
+    ((member, payload),) = read(pax_archive(record("path", b"usr/b") + record("size", b"3")))
+    assert (member.path, member.size, payload) == ("usr/b", 3, b"abc")
