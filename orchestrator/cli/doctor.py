@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import click
@@ -46,6 +45,8 @@ def command(*, given: Selection, jobs: int, format_: Format) -> None:
     selected variants need: their platforms, their registry, their cache, and memory and processors for their max_jobs.
     Exits 5 if something is missing that every build needs.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from orchestrator.engine.doctor import diagnose
     from orchestrator.registry.reach import check_registry
 

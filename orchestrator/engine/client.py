@@ -16,7 +16,6 @@ import shutil
 import signal
 import tempfile
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,6 +26,7 @@ from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from python_on_whales import DockerClient
 
@@ -120,6 +120,8 @@ def ask(question: Callable[[DockerClient], T], *, timeout: float = TIMEOUT) -> T
         EnvironmentLacksError: There is no docker client, or there is no answer within `timeout`.
         InterruptedRunError: A stop was asked for (see `process.stoppable`).
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from python_on_whales import DockerClient
 
     with (
@@ -150,6 +152,8 @@ def client_call(pid_file: Path, timeout: float) -> list[str]:
 
 def _wait(job: Future[T], timeout: float) -> None:
     """Wait for the end of a job, but not past its limit or a wish to stop."""
+    from concurrent.futures import wait
+
     deadline = time.monotonic() + timeout + _POLL
     while not wait([job], timeout=_POLL).done:
         if process.asked_to_stop():
@@ -166,6 +170,8 @@ def _late(timeout: float, command: str = "") -> EnvironmentLacksError:
 
 def _end(job: Future[T], pid_file: Path) -> None:
     """Kill what a job started until it has ended; it may be about to start its process."""
+    from concurrent.futures import wait
+
     while not job.done():
         with contextlib.suppress(OSError, ValueError):  # not written yet, or gone already
             pid = int(pid_file.read_text(encoding="ascii"))
