@@ -35,12 +35,12 @@ EFFECTIVE = {"12.4": "7.5 8.0 8.6 8.9 9.0", "13.0": "7.5 8.0 8.6 8.9 9.0 10.0 11
 
 def toolkit(release: str, directory: Path) -> Path:
     """A CUDA toolkit in `directory`: its bin/nvcc runs. Releases: 12.4 and 13.0."""
-    _host_compiler()
+    host_compiler()
     downloads.made_available(f"CUDA {release}", ROOT / "scripts" / "toolchain", release, directory)
     return directory
 
 
-def _host_compiler() -> None:
+def host_compiler() -> None:
     """nvcc calls g++ even for its device half; a machine with Python, git and make alone has none."""
     if shutil.which("g++") is None:
         with FileLock(cache_dir() / "apt.lock"):

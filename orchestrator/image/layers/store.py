@@ -1,7 +1,6 @@
-"""Scans of layers, kept under the digest of the layer: a second image that shares layers costs nothing.
+"""Keeps the scans of layers under the digest of the layer, so that a second image that shares layers costs nothing.
 
-A layer's bytes never change under its digest, so an entry never expires; a new scanner version has new keys. It must
-not know what a scan is used for.
+A layer's bytes never change under its digest, so an entry never expires; a new scanner version has new keys.
 """
 
 from __future__ import annotations
@@ -11,10 +10,10 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from orchestrator.files import PRIVATE, write_whole
 from orchestrator.image.layers.merge import SCANNER, LayerScan
 
 _DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]{64,128}")
@@ -93,7 +92,4 @@ class LayerStore:
 def _write(path: Path, value: Any) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(value, stream, separators=(",", ":"))
-        Path(name).replace(path)
+        write_whole(path, json.dumps(value, separators=(",", ":")), mode=PRIVATE)
