@@ -95,6 +95,24 @@ def write_whole(path: Path, data: bytes | str, *, mode: int | None = None) -> No
         stream.write(data.encode() if isinstance(data, str) else data)
 
 
+def move_whole(source: Path, target: Path, *, mode: int) -> None:
+    """Let a finished file appear under another name of the same file system, all at once and after a crash as well.
+
+    Args:
+        source: The file; it is gone afterwards.
+        target: Its new name; a file that stands there is replaced.
+        mode: Permission bits.
+
+    Raises:
+        OSError: It cannot be flushed or renamed.
+    """
+    with source.open("rb+") as stream:
+        os.fchmod(stream.fileno(), mode)
+        os.fsync(stream.fileno())
+    source.replace(target)
+    _sync(target.parent)
+
+
 def _mode(path: Path) -> int:
     try:
         return stat.S_IMODE(path.stat().st_mode)

@@ -1,9 +1,8 @@
-"""Archive: a bundle as one file that crosses an air gap.
+"""A bundle as one file that crosses an air gap.
 
 A `.tar.zst` of regular files only, first `flashinfer.lock.json`, then `SHA256SUMS`, then the artifacts by their path.
-Two exports of one lock are byte-identical. An archive comes from outside, so an import believes nothing: it reads the
-stream once, takes a member only if the lock names it with that size, hashes it, and shows nothing to anybody before the
-last byte was right.
+Two exports of one lock are byte-identical. An archive is untrusted: an import reads the stream once, takes a
+member only if the lock names it with that size, hashes it, and stores nothing before the last byte is verified.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import tarfile
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, UsageError, VerificationError
+from orchestrator.files import writing
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 from orchestrator.headers.bundle import write_lock
@@ -52,11 +52,10 @@ def export(lock: Lock, store: Store, target: Path, *, level: int = _LEVEL) -> in
     """
     import zstandard
 
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=0)
     try:
         with (
-            temporary.open("xb") as raw,
+            writing(target) as raw,
             compressor.stream_writer(raw, closefd=False) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.GNU_FORMAT) as tar,
         ):
@@ -64,12 +63,9 @@ def export(lock: Lock, store: Store, target: Path, *, level: int = _LEVEL) -> in
             _member(tar, locks.SUMS_NAME, locks.sums(lock).encode())
             for file in lock.files:
                 _stored(tar, store, file)
-        temporary.replace(target)
         return target.stat().st_size
     except OSError as error:
         raise EnvironmentLacksError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _info(name: str, size: int) -> tarfile.TarInfo:

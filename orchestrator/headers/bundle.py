@@ -1,4 +1,4 @@
-"""Bundle: the placed tree of a lock as a directory, and its proof.
+"""The placed tree of a lock as a directory, and its verification.
 
 A materialised bundle is what a build gets as a named context and what lies in the image afterwards:
 
@@ -18,6 +18,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, Problem, UsageError, VerificationError
+from orchestrator.files import write_whole
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 
@@ -150,9 +151,7 @@ def write_lock(lock: Lock, path: Path) -> bool:
     try:
         if path.is_file() and path.read_bytes() == text.encode():
             return False
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise EnvironmentLacksError(f"cannot write {path}: {error.strerror or error}") from error
     return True

@@ -1,20 +1,19 @@
-"""Fetch: bring wanted artifacts into the store, whatever the network does.
+"""Brings wanted artifacts into the store, whatever the network does.
 
-The caller says what is wanted by path and sha256; nothing here ever lists a directory or reads an HTML index. What is
-in the store already costs no request. Eight threads share one connection pool; each file is fetched by one process at a
-time (the store's lock, asked again after it was acquired). A failure that may pass is retried with jitter until the
-whole fetch's window is over, a 404 is believed at once, and every byte is hashed before the store shows it.
+The caller names what is wanted by path and sha256; nothing here lists a directory or reads an HTML index. What is in
+the store already costs no request. Eight threads share one connection pool; each file is fetched by one process at a
+time (the store's lock, asked again after it was acquired). A transient failure is retried with jitter until the window
+of the whole fetch is over, a 404 is final at once, and every byte is hashed before the store shows it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import EnvironmentLacksError, NetworkError, Problem, VerificationError
 from orchestrator.headers.request import (
@@ -32,10 +31,9 @@ from orchestrator.headers.sources import HttpSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import httpx
-
     from orchestrator.headers.sources import LocalSource, Source
     from orchestrator.headers.store import Store
+    from orchestrator.headers.transfer import Downloads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +45,22 @@ class Report:
     present: int
     requests: int
     absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missed:
+    """One file that could not be fetched.
+
+    Attributes:
+        path: The artifact.
+        what: What happened, for people.
+        why: `absent` (no source has it), `wrong` (other bytes than the digest says), `late` (the window is over), or
+            `refused` (a source never serves it).
+    """
+
+    path: str
+    what: str
+    why: Literal["absent", "wrong", "late", "refused"]
 
 
 def fetch(
@@ -76,17 +90,17 @@ def fetch(
     if not todo:
         return Report(fetched=0, bytes=0, present=present, requests=0, absent=())
     run = _Run(sources, store, options)
-    failures: list[Problem] = []
+    failures: list[Missed] = []
     absent: list[str] = []
     with ThreadPoolExecutor(max_workers=options.jobs, thread_name_prefix="fetch") as pool:
         futures = {pool.submit(run.one, item): item for item in todo.values()}
         try:
-            for done, (item, problem) in enumerate(_ended(futures, run), 1):
-                if problem is not None and item.optional and problem.hint == _ABSENT:
+            for done, (item, missed) in enumerate(_ended(futures, run), 1):
+                if missed is not None and item.optional and missed.why == "absent":
                     absent.append(item.path)
-                elif problem is not None:
-                    failures.append(problem)
-                    run.failed(problem)
+                elif missed is not None:
+                    failures.append(missed)
+                    run.failed(missed)
                 if progress is not None:
                     progress(done, len(todo), run.tally.bytes)
         finally:  # an interrupt must not wait for the window to end
@@ -104,37 +118,32 @@ def fetch(
     )
 
 
-def _ended(futures: dict[Future[Problem | None], Wanted], run: _Run) -> Iterator[tuple[Wanted, Problem | None]]:
+def _ended(futures: dict[Future[Missed | None], Wanted], run: _Run) -> Iterator[tuple[Wanted, Missed | None]]:
     """The files as they end. A server that drips header bytes can hold a thread past the window: then all end here."""
-    seen: set[Future[Problem | None]] = set()
+    seen: set[Future[Missed | None]] = set()
     try:
         for future in as_completed(futures, timeout=run.options.window + run.options.read + run.options.connect):
             seen.add(future)
             yield futures[future], future.result()
     except TimeoutError:
-        late = Problem(what=f"not within {run.options.window:g} s: an answer never ended")
+        late = f"not within {run.options.window:g} s: an answer never ended"
         for future in futures.keys() - seen:
             item = futures[future]
-            yield item, future.result() if future.done() else dataclasses.replace(late, file=item.path)
+            yield item, future.result() if future.done() else Missed(path=item.path, what=late, why="late")
 
 
-_ABSENT = "no source has it"
-_WRONG = "wrong bytes"
-
-
-def _error(failures: list[Problem], store: Store) -> NetworkError | VerificationError:
-    failures.sort(key=lambda problem: problem.file)
-    wrong = [problem for problem in failures if problem.hint == _WRONG]
+def _error(failures: list[Missed], store: Store) -> NetworkError | VerificationError:
+    failures.sort(key=lambda missed: missed.path)
+    wrong = [missed for missed in failures if missed.why == "wrong"]
     count = len(failures)
     message = f"{count} file{'s' * (count != 1)} could not be fetched"
-    shown = tuple(Problem(file=p.file, what=p.what) for p in failures[:10])
+    shown = tuple(Problem(file=missed.path, what=missed.what) for missed in failures[:10])
     if count > len(shown):
         message += f" (the first {len(shown)} are shown)"
-    hint = f"what arrived is kept in {store.root}: run the command again, or name another source with --mirror"
+    hint = f"run the command again (what arrived is kept in {store.root}), or name another source with --mirror"
     if len(wrong) == count:
-        return VerificationError(
-            message, problems=shown, hint="the source serves something else than FlashInfer pinned"
-        )
+        hint = "name another source with --mirror: this one serves other bytes than FlashInfer pinned"
+        return VerificationError(message, problems=shown, hint=hint)
     return NetworkError(message, problems=shown, hint=hint)
 
 
@@ -150,26 +159,33 @@ class _Run:
         self.stop = threading.Event()
         self._down: set[str] = set()
         self._guard = threading.Lock()
-        self._client: httpx.Client | None = None
+        self._downloads: Downloads | None = None
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
+        if self._downloads is not None:
+            self._downloads.pool.close()
 
-    def client(self) -> httpx.Client:
+    def downloads(self) -> Downloads:
+        """The HTTP transfers, made with the first source that needs them."""
         from orchestrator.headers import transfer
 
         with self._guard:
-            if self._client is None:
-                self._client = transfer.client(self.options)
-            return self._client
+            if self._downloads is None:
+                self._downloads = transfer.Downloads(
+                    pool=transfer.client(self.options),
+                    store=self.store,
+                    options=self.options,
+                    tally=self.tally,
+                    deadline=self.deadline,
+                )
+            return self._downloads
 
-    def failed(self, problem: Problem) -> None:
-        """Once one file has used up the window, or nobody has it, the others need not try for as long."""
-        if problem.hint not in (_ABSENT, _WRONG):
+    def failed(self, missed: Missed) -> None:
+        """Stop retrying the others once one file has used up the window or was refused."""
+        if missed.why in {"late", "refused"}:
             self.stop.set()
 
-    def one(self, item: Wanted) -> Problem | None:
+    def one(self, item: Wanted) -> Missed | None:
         """Fetch one file; the failure as a value, so that all of them are reported together."""
         remaining = max(0.1, self.deadline - time.monotonic())
         try:
@@ -178,7 +194,7 @@ class _Run:
                     return None
                 return _File(self, item).fetch()
         except TimeoutError:
-            return Problem(file=item.path, what="another process has been fetching it for the whole time")
+            return Missed(path=item.path, what="another process has been fetching it for the whole time", why="late")
         except OSError as error:
             raise EnvironmentLacksError(
                 f"cannot write the header store {self.store.root}: {error.strerror or error}"
@@ -194,10 +210,8 @@ class _Run:
         if not isinstance(source, HttpSource):
             _from_local(source, item, self)
             return
-        from orchestrator.headers import transfer
-
         try:
-            transfer.download(self.client(), source, item, self.store, self.options, self.tally, self.deadline)
+            self.downloads().fetch(source, item)
         except UnreachableError:
             with self._guard:
                 self._down.add(source.name)
@@ -213,7 +227,7 @@ class _File:
         self.lost: dict[str, AnswerError] = {}
         self.wrong: set[str] = set()
 
-    def fetch(self) -> Problem | None:
+    def fetch(self) -> Missed | None:
         import tenacity
 
         options = self.run.options
@@ -239,12 +253,12 @@ class _File:
             if retrying(self._round):
                 return None
         except RetryLaterError as reason:
-            return Problem(file=self.item.path, what=f"not within {options.window:g} s: {reason.why}")
+            return Missed(path=self.item.path, what=f"not within {options.window:g} s: {reason.why}", why="late")
         why = "; ".join(f"{name}: {reason.why}" for name, reason in self.lost.items())
         if all(isinstance(reason, RefusedError) and reason.absent for reason in self.lost.values()):
-            return Problem(file=self.item.path, what=why or "no source is configured", hint=_ABSENT)
+            return Missed(path=self.item.path, what=why or "no source is configured", why="absent")
         wrong = any(isinstance(reason, WrongBytesError) for reason in self.lost.values())
-        return Problem(file=self.item.path, what=why, hint=_WRONG if wrong else "")
+        return Missed(path=self.item.path, what=why, why="wrong" if wrong else "refused")
 
     def _round(self) -> bool:
         """Try every source that may still have it; True when one gave it, False when none ever will."""

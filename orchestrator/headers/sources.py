@@ -1,8 +1,8 @@
-"""Sources: the places an artifact can come from, tried in order.
+"""The places an artifact can come from, tried in order.
 
 A source is a URL, a directory (an unpacked flashinfer-cubin package, a materialised bundle, a plain copy of the
-artifact server), or a flashinfer-cubin wheel. None of them is trusted: whatever comes is hashed by the fetcher. Names
-of sources are shown to people, so credentials are taken out of them here, once.
+artifact server), or a flashinfer-cubin wheel. All of them are untrusted: the fetcher hashes whatever comes. Names of
+sources are shown to people and hold no credentials.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.flashinfer import REPOSITORY
+from orchestrator.redact import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,11 +106,11 @@ def source_of(text: str) -> Source:
         try:
             urlsplit(text).port  # noqa: B018 - reading it is the check: a bad port raises here, with a place
         except ValueError as error:
-            raise UsageError(f"mirror {redact(text)}: {error}") from error
-        return HttpSource(url=text, name=redact(text))
+            raise UsageError(f"mirror {redact_url(text)}: {error}") from error
+        return HttpSource(url=text, name=redact_url(text))
     path = Path(text.removeprefix("file://"))
     if "://" in str(text) and not text.startswith("file://"):
-        raise UsageError(f"mirror {redact(text)}: only http, https and file are known")
+        raise UsageError(f"mirror {redact_url(text)}: only http, https and file are known")
     if not path.exists():
         raise UsageError(f"mirror {path}: no such directory or wheel")
     if path.is_dir():
@@ -118,18 +119,6 @@ def source_of(text: str) -> Source:
         return WheelSource(archive=zipfile.ZipFile(path), name=str(path))
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"mirror {path}: not a directory and not a wheel ({error})") from error
-
-
-def redact(text: str) -> str:
-    """A URL without user name, password, query and fragment: each of them may hold a secret."""
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "(a URL that cannot be read)"
-    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""The store: artifacts by their sha256, shared by every process of a user.
+"""Artifacts by their sha256, shared by every process of a user.
 
     <root>/blobs/aa/<sha256>      a whole, verified file, mode 0444
     <root>/partial/<sha256>       the beginning of a download, kept for a resume
@@ -6,7 +6,7 @@
 
 A blob appears by an atomic rename of a file that was hashed while it was written and flushed to the disk, so a reader
 sees all of it or nothing, whatever process is killed when. Locks are advisory locks of the kernel (filelock): they end
-with their process. The store knows nothing of FlashInfer.
+with their process.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
+from orchestrator.files import move_whole, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +37,10 @@ class Swept:
 
     files: int
     bytes: int
+
+
+class _RejectedError(Exception):
+    """The bytes are not what the digest says: the file that is being written is dropped."""
 
 
 class Store:
@@ -139,27 +143,25 @@ class Store:
         Returns:
             False if they were not, and nothing was stored.
         """
-        with self._writer(sha256) as sink:
+        self._folder("blobs", sha256[:2])
+        stored = False
+        with contextlib.suppress(_RejectedError), writing(self.path(sha256), mode=0o444) as sink:
             digest, size = hashlib.sha256(), 0
             for chunk in chunks:
                 size += len(chunk)
                 if limit is not None and size > limit:
-                    return False
+                    raise _RejectedError
                 digest.update(chunk)
                 sink.write(chunk)
             if digest.hexdigest() != sha256:
-                return False
-            self._publish(sink, sha256)
-        return True
+                raise _RejectedError
+            stored = True
+        return stored
 
     def adopt(self, partial: Path, sha256: str) -> None:
         """Publish a file whose bytes the caller has already verified; it is moved, not copied."""
         self._folder("blobs", sha256[:2])
-        with partial.open("rb+") as stream:
-            _flush(stream)
-        partial.chmod(0o444)
-        os.replace(partial, self.path(sha256))  # noqa: PTH105 - Path.replace is the same call; os names the atomicity
-        _flush_folder(self.path(sha256).parent)
+        move_whole(partial, self.path(sha256), mode=0o444)
 
     def verify(self, sha256s: Iterable[str] | None = None) -> Iterator[tuple[str, str]]:
         """Read blobs and name the bad ones.
@@ -203,7 +205,7 @@ class Store:
         wanted, files, size = set(keep), 0, 0
         edge = (time.time() if now is None else now) - _ABANDONED_SECONDS
         doomed = [self.path(sha256) for sha256 in self.blobs() if sha256 not in wanted]
-        old = [*(self.root / "blobs").glob("??/.*.tmp"), *(self.root / "partial").glob("*")]
+        old = [*(self.root / "blobs").glob("??/.*"), *(self.root / "partial").glob("*")]
         for path in doomed + [path for path in old if _mtime(path) < edge]:
             with contextlib.suppress(FileNotFoundError):
                 length = path.stat().st_size
@@ -214,22 +216,6 @@ class Store:
                 with contextlib.suppress(TimeoutError, FileNotFoundError), self.lock(path.name, timeout=0):
                     path.unlink()  # filelock looks at the link count after acquiring, so a waiter notices
         return Swept(files=files, bytes=size)
-
-    @contextlib.contextmanager
-    def _writer(self, sha256: str) -> Iterator[BinaryIO]:
-        folder = self._folder("blobs", sha256[:2])
-        temporary = folder / f".{sha256}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-        try:
-            with temporary.open("xb") as sink:
-                yield sink
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _publish(self, sink: BinaryIO, sha256: str) -> None:
-        _flush(sink)
-        os.fchmod(sink.fileno(), 0o444)
-        os.replace(sink.name, self.path(sha256))  # noqa: PTH105 - as above
-        _flush_folder(self.path(sha256).parent)
 
     def _folder(self, *parts: str) -> Path:
         folder = self.root.joinpath(*parts)
@@ -258,21 +244,6 @@ def default_root() -> Path:
         return Path(told)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "orchestrate" / "headers"
-
-
-def _flush(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself durable; a file system that cannot is no reason to fail."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _mtime(path: Path) -> float:

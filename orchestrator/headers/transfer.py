@@ -1,8 +1,7 @@
-"""Transfer: one HTTP download of one artifact, with resume and honest diagnosis.
+"""HTTP downloads of single artifacts, with resume and a diagnosis of what went wrong.
 
-It speaks HTTP and nothing else: which files, which sources and how often is the fetcher's business. Proxies, CA bundles
-and netrc come from the standard variables. A credential never leaves this module: messages name a source by its
-redacted URL.
+Which files, which sources and how often is the fetcher's decision. Proxies, CA bundles and netrc come from the standard
+variables. A credential never leaves this module: messages name a source by its redacted URL.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from orchestrator.errors import EnvironmentLacksError, UsageError
+from orchestrator.files import write_whole
 from orchestrator.headers.request import RefusedError, RetryLaterError, UnreachableError, WrongBytesError
 
 if TYPE_CHECKING:
@@ -131,60 +131,98 @@ class _Beginning:
     validator: str
 
 
-def download(
-    pool: httpx.Client,
-    source: HttpSource,
-    item: Wanted,
-    store: Store,
-    options: Options,
-    tally: Tally,
-    deadline: float,
-) -> None:
-    """Download one artifact into the store; the caller holds the store's lock for it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Downloads:
+    """The HTTP transfers of one fetch.
 
-    Args:
+    Attributes:
         pool: The connection pool.
-        source: Where from.
-        item: What.
-        store: Where to; an interrupted download leaves its beginning there.
+        store: Where files go; an interrupted download leaves its beginning there.
         options: Limits and timeouts.
         tally: Counts requests and bytes.
         deadline: `time.monotonic()` at which the whole fetch ends.
-
-    Raises:
-        RetryLaterError: The source failed in a way that may pass (UnreachableError: no connection).
-        RefusedError: The source does not have the file, or will never serve it.
-        WrongBytesError: Other bytes came than the digest says; they are gone already.
     """
-    partial = store.partial(item.sha256)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    begun = _beginning(partial, source, item)
-    headers = {}
-    if begun.size:
-        headers = {"Range": f"bytes={begun.size}-", "If-Range": begun.validator}
-    tally.add(requests=1)
-    try:
-        with pool.stream("GET", source.address(item.path), headers=headers) as answer:
-            _judge(answer, source, partial)
-            offset = begun.size if answer.status_code == httpx.codes.PARTIAL_CONTENT else 0
-            if offset and not _continues(answer, offset):
+
+    pool: httpx.Client
+    store: Store
+    options: Options
+    tally: Tally
+    deadline: float
+
+    def fetch(self, source: HttpSource, item: Wanted) -> None:
+        """Download one artifact into the store; the caller holds the store's lock for it.
+
+        Raises:
+            RetryLaterError: The source failed in a way that may pass (UnreachableError: no connection).
+            RefusedError: The source does not have the file, or never serves it.
+            WrongBytesError: Other bytes came than the digest says; they are gone already.
+        """
+        partial = self.store.partial(item.sha256)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        begun = _beginning(partial, source, item)
+        headers = {}
+        if begun.size:
+            headers = {"Range": f"bytes={begun.size}-", "If-Range": begun.validator}
+        self.tally.add(requests=1)
+        try:
+            with self.pool.stream("GET", source.address(item.path), headers=headers) as answer:
+                _judge(answer, source, partial)
+                offset = begun.size if answer.status_code == httpx.codes.PARTIAL_CONTENT else 0
+                if offset and not _continues(answer, offset):
+                    _forget(partial)
+                    raise RetryLaterError(f"{source.name}: answered with another range than was asked for")
+                _remember(partial, source, answer)
+                page = _is_page(answer)
+                actual = self._receive(answer, source, item, offset)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise UnreachableError(f"{source.name}: {_reason(error)}") from error
+        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            raise RefusedError(f"cannot be asked: {_reason(error)}") from error
+        except httpx.TransportError as error:
+            raise RetryLaterError(f"{source.name}: {_reason(error)}") from error
+        if actual != item.sha256:
+            _forget(partial)
+            raise WrongBytesError(_PAGE if page else f"wrong bytes (sha256 {actual[:12]}…, pinned {item.sha256[:12]}…)")
+        self.store.adopt(partial, item.sha256)
+        _validator_file(partial).unlink(missing_ok=True)
+        self.tally.add(fetched=1)
+
+    def _receive(self, answer: httpx.Response, source: HttpSource, item: Wanted, offset: int) -> str:
+        """Write the body behind what is there already and return the sha256 of the whole file."""
+        partial, options = self.store.partial(item.sha256), self.options
+        limit = item.size if item.size is not None else options.limit
+        declared = answer.headers.get("Content-Length", "")
+        if declared.isdigit() and offset + int(declared) > limit:
+            _forget(partial)
+            raise RefusedError(
+                f"would send {offset + int(declared)} bytes, at most {limit} are expected" + _page_hint(answer)
+            )
+        started, received, digest = time.monotonic(), 0, hashlib.sha256()
+        with partial.open("r+b" if offset else "wb") as sink:
+            while sink.tell() < offset:
+                digest.update(sink.read(min(_CHUNK, offset - sink.tell())))
+            sink.truncate()
+            for chunk in answer.iter_raw():
+                received += len(chunk)
+                self.tally.add(received=len(chunk))
+                if offset + received > limit:
+                    sink.close()
+                    _forget(partial)
+                    raise RefusedError(f"sends more than {limit} bytes")
+                sink.write(chunk)
+                digest.update(chunk)
+                now = time.monotonic()
+                if now > self.deadline:
+                    raise RetryLaterError(f"{source.name}: still sending when the time was over")
+                if now - started > options.patience and received / (now - started) < options.slowest:
+                    raise RetryLaterError(f"{source.name}: slower than {options.slowest} bytes/s")
+        total = offset + received
+        if item.size is not None and total < item.size:
+            if declared.isdigit() or _is_page(answer):  # it is all that the server has: another file, or a page
                 _forget(partial)
-                raise RetryLaterError(f"{source.name}: answered with another range than was asked for")
-            _remember(partial, source, answer)
-            page = _is_page(answer)
-            actual = _receive(answer, partial, offset, item, options, tally, deadline, source)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise UnreachableError(f"{source.name}: {_reason(error)}") from error
-    except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
-        raise RefusedError(f"cannot be asked: {_reason(error)}") from error
-    except httpx.TransportError as error:
-        raise RetryLaterError(f"{source.name}: {_reason(error)}") from error
-    if actual != item.sha256:
-        _forget(partial)
-        raise WrongBytesError(_PAGE if page else f"wrong bytes (sha256 {actual[:12]}…, pinned {item.sha256[:12]}…)")
-    store.adopt(partial, item.sha256)
-    _validator_file(partial).unlink(missing_ok=True)
-    tally.add(fetched=1)
+                raise WrongBytesError(_PAGE if _is_page(answer) else f"has {total} bytes, {item.size} are expected")
+            raise RetryLaterError(f"{source.name}: ended after {total} of {item.size} bytes")
+        return digest.hexdigest()
 
 
 def _judge(answer: httpx.Response, source: HttpSource, partial: Path) -> None:
@@ -200,52 +238,6 @@ def _judge(answer: httpx.Response, source: HttpSource, partial: Path) -> None:
     if status in _RETRIED or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise RetryLaterError(f"{source.name}: HTTP {status}", after=_retry_after(answer))
     raise RefusedError(f"HTTP {status}")
-
-
-def _receive(
-    answer: httpx.Response,
-    partial: Path,
-    offset: int,
-    item: Wanted,
-    options: Options,
-    tally: Tally,
-    deadline: float,
-    source: HttpSource,
-) -> str:
-    """Write the body behind what is there already; gives the sha256 of the whole file."""
-    limit = item.size if item.size is not None else options.limit
-    declared = answer.headers.get("Content-Length", "")
-    if declared.isdigit() and offset + int(declared) > limit:
-        _forget(partial)
-        raise RefusedError(
-            f"would send {offset + int(declared)} bytes, at most {limit} are expected" + _page_hint(answer)
-        )
-    started, received, digest = time.monotonic(), 0, hashlib.sha256()
-    with partial.open("r+b" if offset else "wb") as sink:
-        while sink.tell() < offset:
-            digest.update(sink.read(min(_CHUNK, offset - sink.tell())))
-        sink.truncate()
-        for chunk in answer.iter_raw():
-            received += len(chunk)
-            tally.add(received=len(chunk))
-            if offset + received > limit:
-                sink.close()
-                _forget(partial)
-                raise RefusedError(f"sends more than {limit} bytes")
-            sink.write(chunk)
-            digest.update(chunk)
-            now = time.monotonic()
-            if now > deadline:
-                raise RetryLaterError(f"{source.name}: still sending when the time was over")
-            if now - started > options.patience and received / (now - started) < options.slowest:
-                raise RetryLaterError(f"{source.name}: slower than {options.slowest} bytes/s")
-    total = offset + received
-    if item.size is not None and total < item.size:
-        if declared.isdigit() or _is_page(answer):  # it is all that the server has: another file, or a page
-            _forget(partial)
-            raise WrongBytesError(_PAGE if _is_page(answer) else f"has {total} bytes, {item.size} are expected")
-        raise RetryLaterError(f"{source.name}: ended after {total} of {item.size} bytes")
-    return digest.hexdigest()
 
 
 _PAGE = "answered with an HTML page instead of the file: a captive portal or a proxy's login page?"
@@ -284,7 +276,7 @@ def _remember(partial: Path, source: HttpSource, answer: httpx.Response) -> None
         return
     tag = answer.headers.get("ETag", "")
     validator = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified", "")
-    _validator_file(partial).write_text(json.dumps({"source": source.name, "validator": validator}), encoding="utf-8")
+    write_whole(_validator_file(partial), json.dumps({"source": source.name, "validator": validator}))
 
 
 def _length(answer: httpx.Response) -> int:

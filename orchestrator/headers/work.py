@@ -1,12 +1,14 @@
-"""Work: the operations that the command line and a build share, put together from the parts of this room."""
+"""The operations that the command line and a build share, put together from the modules of this package."""
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.errors import NetworkError, UsageError, VerificationError
+from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError, VerificationError
 from orchestrator.headers import fetch, layout, pins, resolve
 
 if TYPE_CHECKING:
@@ -28,13 +30,14 @@ def package(version: str, store: Store) -> Path:
 
     Raises:
         NetworkError: pip did not find it or did not reach its index.
+        EnvironmentLacksError: There is no pip.
     """
     layout.key(version)
     folder = store.root / "wheels"
     found = sorted(folder.glob(f"flashinfer_python-{version}-*.whl"))
     if found:
         return found[0]
-    argv = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    argv = [*pip_command(), "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     argv += ["--only-binary", ":all:", "--dest", str(folder), f"flashinfer-python=={version}"]
     done = process.run(argv, timeout=_PIP_SECONDS)
     found = sorted(folder.glob(f"flashinfer_python-{version}-*.whl"))
@@ -45,6 +48,27 @@ def package(version: str, store: Store) -> Path:
             hint="download the wheel where you can and name it: orchestrate headers lock --from WHEEL",
         )
     return found[0]
+
+
+def pip_command() -> list[str]:
+    """The argv that starts pip: this environment's own, another one on PATH, or the one that uv brings.
+
+    Environments that uv makes hold no pip, and `uv pip` cannot download.
+
+    Raises:
+        EnvironmentLacksError: There is none.
+    """
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip3") or shutil.which("pip")
+    if found:
+        return [found]
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "pip"]
+    raise EnvironmentLacksError(
+        "pip was not found: expected it in this environment or on PATH",
+        hint="install pip or uv, or name the wheel: orchestrate headers lock --from WHEEL",
+    )
 
 
 def make_lock(

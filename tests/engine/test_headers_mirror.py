@@ -22,8 +22,9 @@ import pytest
 from orchestrator.errors import NetworkError, UsageError, VerificationError
 from orchestrator.headers.fetch import fetch
 from orchestrator.headers.request import Options, Wanted
-from orchestrator.headers.sources import HttpSource, chain, redact, source_of
+from orchestrator.headers.sources import HttpSource, chain, source_of
 from orchestrator.headers.store import Store
+from orchestrator.redact import redact_url
 from tests.support.mirror import (
     Endless,
     HostileMirror,
@@ -264,7 +265,7 @@ def test_credentials_are_sent_and_never_shown(tmp_path: Path, monkeypatch: pytes
                   options=Options(**{**_fields(QUICK), "window": 0.5}))  # fmt: skip
         assert mirror.requests[0].authorization.startswith("Basic ")
     kept = b"".join(path.read_bytes() for path in store.root.rglob("*") if path.is_file())
-    for place in (str(caught.value), repr(caught.value), kept.decode("latin-1"), redact(url)):
+    for place in (str(caught.value), repr(caught.value), kept.decode("latin-1"), redact_url(url)):
         assert "hunter2secret" not in place
         assert "robot" not in place
 

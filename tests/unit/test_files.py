@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.files import PRIVATE, write_whole, writing
+from orchestrator.files import PRIVATE, move_whole, write_whole, writing
 
 
 def mode(path: Path) -> int:
@@ -68,3 +68,13 @@ def test_a_device_is_written_in_place() -> None:
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         write_whole(tmp_path / "no" / "f", b"")
+
+
+def test_a_finished_file_is_moved_with_its_mode(tmp_path: Path) -> None:
+    source, target = tmp_path / "part", tmp_path / "whole"
+    source.write_bytes(b"new")
+    target.write_bytes(b"old")
+    move_whole(source, target, mode=0o444)
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o444
+    assert not source.exists()

@@ -109,8 +109,6 @@ def test_modules_stay_small() -> None:
 
 MANY = {
     "dockerfile/spans.py:found": 7,
-    "headers/transfer.py:_receive": 8,
-    "headers/transfer.py:download": 7,
     "headers/work.py:make_lock": 8,
     "image/verdict/kernels.py:_cell": 7,
     "image/verdict/verify.py:verify_image": 9,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from orchestrator.errors import DriftError, UsageError, VerificationError
+from orchestrator.errors import DriftError, EnvironmentLacksError, UsageError, VerificationError
 from orchestrator.headers import bundle, inject, status, work
 from orchestrator.headers import lock as locks
 from orchestrator.headers.sources import chain, source_of
@@ -162,3 +164,32 @@ def test_sources_in_order_without_repetition(tmp_path: Path) -> None:
 def test_a_mirror_that_is_none_is_an_error(text: str) -> None:
     with pytest.raises(UsageError, match="mirror"):
         source_of(text)
+
+
+@pytest.mark.parametrize(
+    ("own", "there", "argv"),
+    [
+        (True, ["pip", "uv"], ["PYTHON", "-m", "pip"]),
+        (False, ["pip", "pip3", "uv"], ["PATH/pip3"]),
+        (False, ["pip", "uv"], ["PATH/pip"]),
+        (False, ["uv"], ["PATH/uv", "tool", "run", "pip"]),
+    ],
+)
+def test_pip_is_found_in_environments_that_uv_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, own: bool, there: list[str], argv: list[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if own else None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in there:
+        (tmp_path / name).touch(mode=0o755)
+    assert work.pip_command() == [
+        word.replace("PATH", str(tmp_path)).replace("PYTHON", sys.executable) for word in argv
+    ]
+
+
+def test_without_pip_the_hint_names_the_way_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentLacksError) as caught:
+        work.pip_command()
+    assert "--from WHEEL" in caught.value.hint
