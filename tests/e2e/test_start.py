@@ -35,9 +35,10 @@ print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 
 def imported(root: Path, *words: str, **env: str) -> tuple[int, list[str], str]:
     """Exit code, modules and standard output of a command, run as a process of its own."""
+    without = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS_")}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *words], cwd=root, capture_output=True, text=True, timeout=60, check=True,
-        env={**os.environ, "COVERAGE_PROCESS_START": "", **env},
+        env={**without, **env},
     )  # fmt: skip
     code, modules = json.loads(done.stderr.splitlines()[-1])
     return code, modules, done.stdout
