@@ -164,6 +164,14 @@ def repository(text: str) -> Repository:
     return Repository(host=host, path=path)
 
 
+def layout_directory(text: str) -> str:
+    """The directory of `oci-layout://DIR:tag@sha256:…`, tag and digest left out as buildx leaves them out."""
+    place = text.removeprefix("oci-layout://")
+    place, _, _ = place.partition("@sha256:")
+    head, colon, tag = place.rpartition(":")
+    return head if colon and _TAG.fullmatch(tag) else place
+
+
 def host_of(text: str) -> str:
     """The registry of a reference, "" where the text is not a valid one."""
     try:

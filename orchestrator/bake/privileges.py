@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.bake.entries import read_entry
+from orchestrator.reference import layout_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_LAYOUT_REFERENCE = re.compile(r"(:[\w.-]+)?(@sha256:[0-9a-f]+)?$", re.ASCII)  # oci-layout://DIR:tag@digest
 
 
 def local_paths(root: Path, target: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
@@ -42,7 +40,7 @@ def _outside(root: Path, paths: Sequence[str]) -> list[str]:
     outside: set[str] = set()
     for path in paths:
         if path.startswith("oci-layout://"):
-            place = _LAYOUT_REFERENCE.sub("", path.removeprefix("oci-layout://"))
+            place = layout_directory(path)
         elif not path or "://" in path or path.startswith(("git@", "target:")):
             continue
         else:

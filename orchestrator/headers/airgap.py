@@ -212,9 +212,8 @@ def _host(registry: str) -> str:
 
 def _local_path(context: str) -> str:
     """The directory of a local context, the tag or digest of an OCI layout left out."""
-    layout = context.removeprefix("oci-layout://")
-    if layout != context:
-        return re.sub(r"[:@][^/]*$", "", layout)
+    if context.startswith("oci-layout://"):
+        return reference.layout_directory(context)
     return context.removeprefix("file://")
 
 

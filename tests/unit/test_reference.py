@@ -13,6 +13,7 @@ from orchestrator.reference import (
     Tag,
     host_of,
     is_loopback,
+    layout_directory,
     parse,
     repository,
 )
@@ -68,6 +69,21 @@ def test_the_parts_have_types_of_their_own() -> None:
     assert (parse("app:v1").selector, parse("app").selector, parse("app").pinned) == ("v1", "latest", False)
     assert repository("ubuntu").api == "https://registry-1.docker.io/v2/library/ubuntu"
     assert repository("localhost:5000/a").api == "http://localhost:5000/v2/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "directory"),
+    [
+        ("oci-layout://out/base", "out/base"),
+        ("oci-layout://out/base:v1", "out/base"),
+        ("oci-layout://out/base@" + SHA, "out/base"),
+        ("oci-layout:///a/b:v1@" + SHA, "/a/b"),
+        ("oci-layout://a:b/c", "a:b/c"),
+        ("oci-layout://a@b/c", "a@b/c"),
+    ],
+)
+def test_the_directory_of_a_layout(text: str, directory: str) -> None:
+    assert layout_directory(text) == directory
 
 
 def test_loopback_and_hosts() -> None:

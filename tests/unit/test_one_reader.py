@@ -1,0 +1,79 @@
+"""Each fact is read in one module: the table of docs/architecture.md is true, and no second reader bears its marks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import orchestrator
+
+ROOT = Path(orchestrator.__file__).parent
+ARCHITECTURE = (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+SOURCES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("*.py"))}
+
+# What a module is known by that reads a fact, and the modules that may bear it (each beyond the first with its reason).
+MARKS = {
+    "YAML is composed": (
+        r"\byaml\.(?:compose|parse|load|safe_load|CSafeLoader|SafeLoader)\b",
+        {"matrix/yaml_nodes.py"},
+    ),
+    # Lock files of package managers are large, and need no places: flashinfer.py asks tomllib alone.
+    "TOML is read": (r"\btomllib\.loads?\b", {"drift/readers/toml_.py", "drift/flashinfer.py"}),
+    "a file is replaced": (
+        r"\bmkstemp\(|\bNamedTemporaryFile\(|\bos\.replace\(",
+        # The store and the layers of a spool name files by the digest that is known only once they are written.
+        {"files.py", "headers/store.py"},
+    ),
+    "a digest is recognized": (r"sha256:\[0-9a-f\]", {"reference.py"}),
+    "user information is cut out of addresses": (r"://\(\?P<user>|\]\+:\[\^", {"redact.py"}),
+    "a label is named": (r"com\.orchestrate", {"labels.py"}),
+    "FlashInfer's lock file is named": (r"\"flashinfer\.lock\.json\"", {"flashinfer.py"}),
+    "FlashInfer's variable is named": (r"\"FLASHINFER_NO_DOWNLOAD\"", {"flashinfer.py"}),
+    "a workflow command is written": (r"f?\"::(?:\{|error|warning|notice|group|add-mask)", {"ui/github.py"}),
+    "docker's credentials are read": (r"credsStore|credHelpers", {"registry/credentials.py"}),
+    "free space is asked for": (r"\bdisk_usage\(|\bstatvfs\(", {"engine/machine.py"}),
+    "units of sizes": (r"\"[KMG]i?B\"", {"sizes.py"}),
+    # Three languages, three grammars of here-documents.
+    "a here-document is recognized": (
+        r"<<-\?",
+        {"dockerfile/heredoc.py", "drift/readers/shell.py", "drift/readers/hcl.py"},
+    ),
+    "arguments that need no ARG": (r"BUILDKIT_\\w|SOURCE_DATE_EPOCH", {"dockerfile/predefined.py"}),
+}
+
+
+def table() -> dict[str, list[str]]:
+    """Fact -> modules, as the page says."""
+    section = ARCHITECTURE.split("## Each fact is read in one place")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
+    return {fact: re.findall(r"`([^`]+\.py)`", modules) for fact, modules in rows}
+
+
+def test_the_table_names_modules_that_exist() -> None:
+    found = table()
+    assert len(found) > 30
+    assert not {fact: modules for fact, modules in found.items() if not modules or not set(modules) <= SOURCES.keys()}
+
+
+@pytest.mark.parametrize("fact", MARKS)
+def test_no_second_reader(fact: str) -> None:
+    mark, homes = MARKS[fact]
+    bearing = {name for name, text in SOURCES.items() if re.search(mark, text)}
+    assert bearing <= homes, f"{fact}: {sorted(bearing - homes)}"
+    assert bearing, f"nothing bears the mark any more: {fact}"
+
+
+def test_every_module_is_named_on_the_page() -> None:
+    packages = ARCHITECTURE.split("## Packages")[1].split("## Each fact")[0]
+    missing = []
+    for name in SOURCES:
+        parts = name.removesuffix(".py").split("/")
+        if parts[-1] in {"__init__", "__main__"} or parts[0] == "cli" or len(parts) > 2:
+            continue  # one file a command; readers and the parts of image/ are named by their folder
+        known = f"`{parts[-1]}`" if len(parts) == 2 else f"`{name}`"
+        row = next((line for line in packages.splitlines() if line.startswith(f"| `{parts[0]}")), packages)
+        if known not in (row if len(parts) == 2 else packages):
+            missing.append(name)
+    assert not missing, f"docs/architecture.md does not say where {missing} belong"
