@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import threading
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outline:
+    """What the stages of a target consume, as `--call=outline` says it.
+
+    Attributes:
+        args: Argument -> value.
+        secrets: Ids of secrets.
+    """
+
+    args: dict[str, str] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
 
 
 class Outlines:
@@ -31,12 +45,12 @@ class Outlines:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._known: dict[str, dict[str, str]] = {}
+        self._known: dict[str, Outline] = {}
         if path is not None:
             with contextlib.suppress(OSError, ValueError, RecursionError):
                 found = json.loads(path.read_text(encoding="utf-8"))
                 if isinstance(found, dict):
-                    self._known = {key: value for key, value in found.items() if _is_outline(value)}
+                    self._known = {key: Outline(**value) for key, value in found.items() if _is_outline(value)}
 
     @staticmethod
     def key(content: Mapping[str, Any], argv: tuple[str, ...]) -> str:
@@ -44,17 +58,17 @@ class Outlines:
         text = json.dumps([content, argv], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def get(self, key: str) -> dict[str, str] | None:
+    def get(self, key: str) -> Outline | None:
         """Return what the target consumes, if buildx answered before."""
         with self._lock:
             return self._known.get(key)
 
-    def put(self, key: str, consumed: dict[str, str]) -> None:
+    def put(self, key: str, outline: Outline) -> None:
         """Remember an outline; on a full or read-only disk nothing is remembered and the build goes on."""
         with self._lock:
             self._known.pop(key, None)
-            self._known[key] = consumed
-            kept = dict(list(self._known.items())[-_KEPT:])
+            self._known[key] = outline
+            kept = {name: asdict(one) for name, one in list(self._known.items())[-_KEPT:]}
             if self._path is not None:
                 with contextlib.suppress(OSError):
                     files.make_private(self._path.parent)
@@ -62,4 +76,8 @@ class Outlines:
 
 
 def _is_outline(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if not isinstance(value, dict) or value.keys() != {"args", "secrets"}:
+        return False
+    args, secrets = value["args"], value["secrets"]
+    texts = [*args.values(), *secrets] if isinstance(args, dict) and isinstance(secrets, list) else [None]
+    return all(isinstance(text, str) for text in texts)

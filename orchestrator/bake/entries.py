@@ -23,7 +23,7 @@ def entry(fields: Mapping[str, str]) -> str:
 def read_entry(value: Any) -> dict[str, str]:
     """Return the fields of an entry, as text or as the object that `bake --print` gives; {} for anything else."""
     if isinstance(value, dict):
-        return {str(name): str(text) for name, text in value.items()}
+        return {str(name): str(text).lower() if isinstance(text, bool) else str(text) for name, text in value.items()}
     if not isinstance(value, str):
         return {}
     try:

@@ -1,4 +1,8 @@
-"""Makes the bake file of one variant: a JSON target that inherits the user's own.
+"""Makes the bake file of one variant: the user's target as buildx resolves it, with what the matrix says.
+
+It stands alone and inherits nothing, because buildx appends most lists of a target to those that it inherits (`LISTS`):
+a cache reference, a secret or an annotation that is inherited cannot be taken away again. What is preflighted is so
+what is built. The targets that the target links to are in it as well, each with the variant's arguments.
 
 JSON strings are HCL templates to buildx: `${X}` is evaluated (measured, buildx 0.29.1), so every value is escaped and
 arrives as written.
@@ -11,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
-from orchestrator.bake.entries import entry
+from orchestrator.bake.closure import LINK, closure, member_name, relinked
+from orchestrator.bake.entries import entry, read_entry
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, MATRIX, VARIANT
 
 if TYPE_CHECKING:
@@ -72,20 +77,26 @@ class BakeFile:
     """A generated bake file.
 
     Attributes:
-        target: Name of its one target: the variant's id.
-        content: The parsed JSON.
+        target: Name of the target to build: the variant's id.
+        members: Name -> target, as plain text: the one to build first, then those that it links to.
+        origins: Name -> the target of the project's bake files that it is made from.
         cache: The cache entries in it.
     """
 
     target: str
-    content: Mapping[str, Any]
-    cache: CacheEntries
+    members: Mapping[str, Mapping[str, Any]]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    cache: CacheEntries = field(default_factory=CacheEntries)
 
     @property
     def definition(self) -> Mapping[str, Any]:
-        """The target itself."""
-        definition: Mapping[str, Any] = self.content["target"][self.target]
-        return definition
+        """The target to build."""
+        return self.members[self.target]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The file as bake reads it: every text escaped."""
+        return {"target": {name: escaped(dict(member)) for name, member in self.members.items()}}
 
     @property
     def text(self) -> str:
@@ -96,6 +107,15 @@ class BakeFile:
 def escape(text: str) -> str:
     """Return a text as a literal inside an HCL template: `${` becomes `$${`, `%{` becomes `%%{`."""
     return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def escaped(value: Any) -> Any:
+    """Return a value with every text in it as a literal inside an HCL template, names included."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {escape(name): escaped(item) for name, item in value.items()}  # names are templates as well
+    return [escaped(item) for item in value] if isinstance(value, list) else value
 
 
 def cache_policy(plan: Plan) -> CachePolicy:
@@ -124,45 +144,136 @@ def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
     return {name: text for name, text in {**own, **given}.items() if text}
 
 
+LISTS: Mapping[str, Literal["replaced", "appended", "merged"]] = {
+    "annotations": "appended",
+    "args": "merged",
+    "attest": "merged",
+    "cache-from": "appended",
+    "cache-to": "replaced",
+    "contexts": "merged",
+    "entitlements": "appended",
+    "extra-hosts": "merged",
+    "labels": "merged",
+    "no-cache-filter": "appended",
+    "output": "replaced",
+    "platforms": "replaced",
+    "secret": "appended",
+    "ssh": "appended",
+    "tags": "replaced",
+    "ulimits": "appended",
+}
+"""What buildx does with an attribute of a target that inherits one of the same name (buildx 0.29, a test compares).
+
+"merged" is by key: the name of an argument, the type of an attestation.
+"""
+
+_OURS = ("call", "description", "output", "tags", "cache-from", "cache-to", "attest", "platforms")
+"""Attributes of the user's target that the matrix decides, or takes over in a form of its own."""
+
+_NOT_LINKED = (*_OURS, "annotations")
+"""Attributes of a linked target that nothing reads: it is a context and no image."""
+
+
 def render(
-    plan: Plan, variant: Variant, *, output: Output | None = None, extras: Extras | None = None, revision: str = ""
+    plan: Plan,
+    variant: Variant,
+    targets: Mapping[str, Mapping[str, Any]],
+    *,
+    output: Output | None = None,
+    extras: Extras | None = None,
+    revision: str = "",
 ) -> BakeFile:
     """Make the bake file of one variant.
 
     Args:
         plan: The plan that it belongs to.
         variant: The variant.
+        targets: Name -> target of the project's bake files, as `resolved` gives them.
         output: Where the result goes; None keeps it in the build cache.
         extras: What other features add.
         revision: The commit for org.opencontainers.image.revision, "" for none.
+
+    Raises:
+        MatrixError: A named context links to a target that the bake files do not have.
     """
     output = output or Output()
     extras = extras or Extras()
+    own = targets[variant.target]
     tags = tuple(tag.text for tag in variant.tags)
     policy = CachePolicy(backend="off") if extras.no_cache else cache_policy(plan)
     cache = entries(policy, ref=variant.cache_ref, read=variant.cache_read, tags=tags, push=output.push)
-    args = {name: value.text for name, value in variant.args.items()} | dict(extras.args)
-    contexts = {name: value.text for name, value in variant.contexts.items()} | dict(extras.contexts)
-    target: dict[str, Any] = {
-        "inherits": [variant.target],
+    given = _Given(
+        variant=variant,
+        args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
+        labels={**extras.labels, **labels(plan, variant, revision)},
+        contexts={name: value.text for name, value in variant.contexts.items()} | dict(extras.contexts),
+        network=extras.network,
+        reads=cache.read,
+    )
+    contexts = {**(own.get("contexts") or {}), **given.contexts}
+    linked = closure(targets, contexts)
+    main = given.member(own, contexts, linked, without=_OURS) | {
         "description": f"{variant.target} for CUDA {variant.cuda_version} on {variant.platform}",
-        "args": args,
-        "labels": {**extras.labels, **labels(plan, variant, revision)},
-        "platforms": [variant.platform],
-        # lists replace what the user's target says, empty ones as well (measured, buildx 0.29.1)
         "tags": _tags(plan.image, variant, output),
-        "cache-from": list(cache.read),
         "cache-to": list(cache.write),
-        "output": [_output(plan.image, variant, output)],
-        "attest": _attestations(variant, output),
+        "output": [_output(plan.image, variant, output, own)],
+        "attest": _attestations(variant, output, own),
     }
-    if contexts:
-        target["contexts"] = contexts
-    if variant.secrets:
-        target["secret"] = [secret.text for secret in variant.secrets]
-    if extras.network:
-        target["network"] = extras.network
-    return BakeFile(target=variant.id, content={"target": {variant.id: _escaped(target)}}, cache=cache)
+    members = {variant.id: main}
+    shared = {name: value for name, value in given.contexts.items() if not value.startswith(LINK)}
+    for name in linked:
+        target = targets[name]
+        around = shared | (target.get("contexts") or {})
+        members[member_name(variant.id, name)] = given.member(target, around, linked, without=_NOT_LINKED)
+    return BakeFile(
+        target=variant.id,
+        members=members,
+        origins={variant.id: variant.target} | {member_name(variant.id, name): name for name in linked},
+        cache=cache,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Given:
+    """What a variant gives to its target and to every target that it links to."""
+
+    variant: Variant
+    args: Mapping[str, str]
+    labels: Mapping[str, str]
+    contexts: Mapping[str, str]
+    network: str
+    reads: tuple[str, ...]
+
+    def member(
+        self,
+        target: Mapping[str, Any],
+        contexts: Mapping[str, Any],
+        linked: tuple[str, ...],
+        *,
+        without: tuple[str, ...],
+    ) -> dict[str, Any]:
+        """Return a target with what the variant gives to it."""
+        found = {name: value for name, value in target.items() if name not in without}
+        found |= {
+            "args": {**(target.get("args") or {}), **self.args},
+            "labels": {**(target.get("labels") or {}), **self.labels},
+            "platforms": [self.variant.platform],
+            "cache-from": list(self.reads),
+        }
+        if contexts:
+            found["contexts"] = relinked(contexts, self.variant.id, linked)
+        if secrets := _secrets(target, self.variant):
+            found["secret"] = secrets
+        if self.network:
+            found["network"] = self.network
+        return found
+
+
+def _secrets(target: Mapping[str, Any], variant: Variant) -> list[Any]:
+    """The secrets of a target and of the matrix, whose secret of the same id wins."""
+    ours = [secret.text for secret in variant.secrets]
+    named = {read_entry(secret).get("id") for secret in ours}
+    return [one for one in target.get("secret") or [] if read_entry(one).get("id") not in named] + ours
 
 
 def repositories(image: str, variant: Variant) -> dict[str, list[str]]:
@@ -181,36 +292,60 @@ def _tags(image: str, variant: Variant, output: Output) -> list[str]:
     return [tag.text for tag in variant.tags]
 
 
-def _output(image: str, variant: Variant, output: Output) -> str:
+_DESTINATIONS = frozenset(
+    {"type", "name", "push", "dest", "tar", "push-by-digest", "name-canonical", "dangling-name-prefix", "store"}
+)
+"""Attributes of an output that say where the result goes: --push, --load and --output decide that."""
+
+_IMAGES = frozenset({"image", "registry", "oci", "docker"})
+
+
+def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any]) -> str:
+    """The output: where the result goes is ours, how its layers are written is the user's."""
     if output.push:
         if output.hold == "tag" or (variant.tags and not output.hold):
-            return "type=image,push=true"
-        names = ",".join(repositories(image, variant))
-        options = {"push-by-digest": "true", "name-canonical": "true", "push": "true"}
-        return entry({"type": "image", "name": names, **options})
-    if output.load:
-        return "type=docker"
-    part = output.part(variant.id)
-    if part is not None:
-        return entry({"type": "oci", "dest": str(part)})
-    return "type=cacheonly"
-
-
-def _attestations(variant: Variant, output: Output) -> list[str]:
-    """Attestations go where an index can hold them: the docker exporter refuses them on most drivers."""
-    provenance = variant.attest.provenance
-    if output.load or provenance == "off":
-        found = ["type=provenance,disabled=true"]
+            chosen = {"type": "image", "push": "true"}
+        else:
+            names = ",".join(repositories(image, variant))
+            options = {"push-by-digest": "true", "name-canonical": "true", "push": "true"}
+            chosen = {"type": "image", "name": names, **options}
+    elif output.load:
+        chosen = {"type": "docker"}
     else:
-        found = [f"type=provenance,mode={provenance}"]
-    if variant.attest.sbom and not output.load:
-        found.append("type=sbom")
+        part = output.part(variant.id)
+        if part is None:
+            return "type=cacheonly"
+        chosen = {"type": "oci", "dest": str(part)}
+    return entry(chosen | _written(own))
+
+
+def _written(own: Mapping[str, Any]) -> dict[str, str]:
+    """How the user's target writes an image: compression, media types, timestamps."""
+    found: dict[str, str] = {}
+    for one in map(read_entry, own.get("output") or []):
+        if one.get("type") in _IMAGES:
+            found |= {name: value for name, value in one.items() if name not in _DESTINATIONS}
     return found
 
 
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, dict):
-        return {escape(name): _escaped(item) for name, item in value.items()}  # names are templates as well
-    return [_escaped(item) for item in value] if isinstance(value, list) else value
+def _attestations(variant: Variant, output: Output, own: Mapping[str, Any]) -> list[str]:
+    """The attestations: the matrix's word wins, then the target's, then BuildKit's default.
+
+    They go where an index can hold them: the docker exporter refuses them on most drivers.
+    """
+    if output.load:
+        return ["type=provenance,disabled=true"]
+    found = {one["type"]: one for one in map(read_entry, own.get("attest") or []) if "type" in one}
+    wanted = variant.attest
+    if wanted.provenance == "off":
+        found["provenance"] = {"type": "provenance", "disabled": "true"}
+    elif wanted.provenance is not None:
+        kept = {name: text for name, text in found.get("provenance", {}).items() if name != "disabled"}
+        found["provenance"] = kept | {"type": "provenance", "mode": wanted.provenance}
+    found.setdefault("provenance", {"type": "provenance", "mode": "min"})
+    if wanted.sbom is False:
+        found.pop("sbom", None)
+    elif wanted.sbom:
+        kept = {name: text for name, text in found.get("sbom", {}).items() if name != "disabled"}
+        found["sbom"] = kept | {"type": "sbom"}
+    return [entry({"type": one["type"], **one}) for one in found.values()]

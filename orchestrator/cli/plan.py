@@ -80,18 +80,18 @@ def _bake(plan: Plan) -> None:
     import json
 
     from orchestrator import process
-    from orchestrator.bake import file
+    from orchestrator.engine.client import docker_command
+    from orchestrator.runs import jobs
 
     targets: dict[str, object] = {}
-    for variant in plan.variants:
-        targets |= file.render(plan, variant, output=file.Output(push=True)).content["target"]
-    content = {"group": {"default": {"targets": list(targets)}}, "target": targets}
+    found = jobs.bake_files(plan, jobs.bake_call(plan, docker_command()))
+    for file in found.values():
+        targets |= file.content["target"]
+    content = {"group": {"default": {"targets": list(found)}}, "target": targets}
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
-    files = [word for name in plan.matrix.spec.bake.files for word in ("-f", name)]
-    root = plan.matrix.root
-    sys.stderr.write(f"# save the above as variants.json, then in {root}:\n")
-    for name in targets:
-        command = ["docker", "buildx", "bake", *files, "-f", "variants.json", name]
+    sys.stderr.write(f"# save the above as variants.json, then in {plan.matrix.root}:\n")
+    for name in found:
+        command = ["docker", "buildx", "bake", "-f", "variants.json", name]
         sys.stderr.write(process.command_line(command) + "\n")
 
 

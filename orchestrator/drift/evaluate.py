@@ -61,7 +61,7 @@ class Buildx:
         key = (*files, "", *names)
         if key not in self._targets:
             call = buildx.BakeCall(docker=docker_command(), files=tuple(files), root=self._root)
-            self._targets[key] = buildx.resolve(call, {name: {} for name in names})
+            self._targets[key] = buildx.resolve(call, dict.fromkeys(names))
         return self._targets[key]
 
     def _asked(self, file: BakeFile, *words: str) -> Any:

@@ -6,7 +6,6 @@ buildx says which Dockerfile each target builds, `headers.guard` judges it. Noth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.drift.report import Disagreement
@@ -15,6 +14,7 @@ from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, Usa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.files import Files
@@ -83,7 +83,7 @@ def _problems(spec: HeadersSpec, name: str, target: Mapping[str, Any], asked: _A
     from orchestrator.headers import guard
 
     inline = bool(target.get("dockerfile-inline"))
-    path = PurePosixPath(str(target.get("context") or "."), str(target.get("dockerfile") or "Dockerfile")).as_posix()
+    path = _shown(asked.files.root, target)
     try:
         text, _ = buildx.dockerfile(asked.files.root, target)
     except MatrixError as error:
@@ -108,6 +108,14 @@ def _problems(spec: HeadersSpec, name: str, target: Mapping[str, Any], asked: _A
             yield Problem(file=asked.bake, line=1, what=what, hint=problem.hint)
         else:
             yield problem
+
+
+def _shown(root: Path, target: Mapping[str, Any]) -> str:
+    """The Dockerfile's path as the repository has it."""
+    path = buildx.dockerfile_path(root, target)
+    if path is None:
+        return str(target.get("dockerfile") or "Dockerfile")
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _disagreement(problem: Problem) -> Disagreement:

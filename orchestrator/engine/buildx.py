@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.errors import EnvironmentLacksError, MatrixError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from orchestrator.errors import Place
 
 _TIMEOUT = 120.0
 
@@ -40,40 +45,160 @@ class BakeCall:
         return (*self.docker, "buildx", "bake", *named, *files, *more)
 
 
-def resolve(call: BakeCall, targets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Resolve targets with one `bake --print`: everything that they inherit is filled in.
+def resolve(
+    call: BakeCall, targets: Mapping[str, Place | None], *, linked: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Resolve targets, and those that they link to with `target:` contexts.
+
+    One `bake --print`; a second one only where the bake files may say `dest`.
 
     Args:
         call: How to call buildx.
-        targets: Name -> target as a bake file holds it, added to the project's bake files; at least one.
+        targets: Name -> where the matrix says it; at least one.
+        linked: Further targets, which other contexts than those of the bake files link to.
 
     Returns:
-        Name -> target.
+        Name -> target with everything that it inherits, as plain text: without the escapes of `--print`. A target that
+        is only linked to has no output. `cache-to` is left out, because the matrix alone says where a cache is written.
 
     Raises:
-        MatrixError: buildx refuses the bake files; the message holds its reason.
+        MatrixError: buildx refuses the bake files, or there is no such target; the message holds the reason.
         EnvironmentLacksError: buildx printed no targets.
     """
-    # buildx opens what `output` and `cache-to` name even to print, and empties a file that exists.
-    quiet = {name: {**target, "output": ["type=cacheonly"], "cache-to": []} for name, target in targets.items()}
-    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
-        path = Path(directory, "variants.json")
-        path.write_text(json.dumps({"target": quiet}), encoding="utf-8")
-        done = process.run(call.argv("-f", str(path), "--print", *targets), cwd=call.root, timeout=_TIMEOUT)
+    asked = {f"orchestrate-{number}": name for number, name in enumerate(targets)}
+    opens = _may_open_files(call)
+    # buildx opens what `output` names even to print, and empties a file that exists.
+    quiet: dict[str, Any] = {"cache-to": [], **({"output": ["type=cacheonly"]} if opens else {})}
+    queries: dict[str, Any] = {query: {"inherits": [name], **quiet} for query, name in asked.items()}
+    if linked:
+        queries["orchestrate-linked"] = {"contexts": {f"l{n}": f"target:{name}" for n, name in enumerate(linked)}}
+    done = _print(call, queries)
     if not done.ok:
-        raise MatrixError(f"buildx cannot resolve the variants with {', '.join(call.files)}: {last_error(done.stderr)}")
+        raise _unresolved(call, targets, last_error(done.stderr))
+    printed = _targets_of(done)
+    if missing := [query for query in queries if query not in printed]:
+        raise _no_targets(f"{missing[0]} is missing")
+    outputs = _outputs(call, asked) if opens else {}
+    found = {name: _plain(target, "output", "cache-to") for name, target in printed.items() if name not in queries}
+    for query, name in asked.items():
+        target = printed[query] | ({"output": outputs.get(query)} if opens else {})
+        found[name] = _plain(target, "cache-to", *(() if target.get("output") else ("output",)))
+    return found
+
+
+_ESCAPED = frozenset({"annotations", "args", "dockerfile-inline", "labels"})
+"""The attributes whose values `--print` escapes as templates; all others are printed as they are (buildx 0.29)."""
+
+_OPENED = re.compile(r"\bdest\b|(?<![\w-])(?:oci|tar)(?![\w-])")
+_FILE_EXPORTERS = re.compile(r"(?<=type)(?P<between>[\"'\s]*[=:][\"'\s]*)(?P<type>oci|docker|tar|local)\b")
+
+
+def _plain(target: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    """A printed target without the escapes of `--print`."""
+    return {
+        name: _unescaped(value) if name in _ESCAPED else value for name, value in target.items() if name not in without
+    }
+
+
+def _unescaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _unescaped(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_unescaped(item) for item in value]
+    return unescape(str(value))
+
+
+def _print(call: BakeCall, queries: Mapping[str, Any], env: Mapping[str, str] | None = None) -> process.Completed:
+    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
+        path = Path(directory, "queries.json")
+        path.write_text(json.dumps({"target": queries}), encoding="utf-8")
+        return process.run(call.argv("-f", str(path), "--print", *queries), cwd=call.root, timeout=_TIMEOUT, env=env)
+
+
+def _targets_of(done: process.Completed) -> dict[str, dict[str, Any]]:
     try:
         printed: dict[str, dict[str, Any]] = json.loads(done.stdout)["target"]
-        return {name: printed[name] | _destinations(target) for name, target in targets.items()}
     except (ValueError, KeyError, TypeError) as error:
-        raise EnvironmentLacksError(
-            f"`buildx bake --print` printed no targets ({type(error).__name__}: {error})",
-            hint="orchestrate doctor checks buildx",
-        ) from error
+        raise _no_targets(f"{type(error).__name__}: {error}") from error
+    return printed
 
 
-def _destinations(target: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: target[name] for name in ("output", "cache-to") if name in target}
+def _no_targets(why: str) -> EnvironmentLacksError:
+    return EnvironmentLacksError(
+        f"`buildx bake --print` printed no targets ({why})", hint="orchestrate doctor checks buildx"
+    )
+
+
+def _may_open_files(call: BakeCall) -> bool:
+    """Whether an output of the bake files may name a file: then printing it would empty the file."""
+    texts = list(_texts(call).values())
+    used = [value for name, value in os.environ.items() if any(name in text for text in texts)]
+    return any(_OPENED.search(text) for text in (*texts, *used))
+
+
+def _texts(call: BakeCall) -> dict[str, str]:
+    found = {}
+    for name in call.files:
+        with contextlib.suppress(OSError):  # buildx says that it is missing
+            found[name] = (call.root / name).read_bytes().decode("utf-8", "replace")
+    return found
+
+
+def _outputs(call: BakeCall, asked: Mapping[str, str]) -> dict[str, Any]:
+    """The `output` of targets whose bake files name files, which stay as they are.
+
+    buildx resolves copies of the bake files in which every exporter that opens a file is the image exporter, which
+    opens none; of the result the attributes that both have are used.
+    """
+
+    def harmless(text: str) -> str:
+        return _FILE_EXPORTERS.sub(lambda found: f"{found['between']}image", text)
+
+    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
+        copies = []
+        for number, (name, text) in enumerate(_texts(call).items()):
+            copies.append(Path(directory, f"{number}-{Path(name).name}"))
+            copies[-1].write_text(harmless(text), encoding="utf-8")
+        env = {name: changed for name, text in os.environ.items() if (changed := harmless(text)) != text}
+        done = _print(
+            replace(call, files=tuple(map(str, copies))),
+            {query: {"inherits": [name], "cache-to": []} for query, name in asked.items()},
+            env,
+        )
+    if not done.ok:
+        raise MatrixError(
+            f"the output of {', '.join(asked.values())} cannot be read from {', '.join(call.files)}: "
+            f"{last_error(done.stderr)}",
+            hint="write the output with type=image: its destination is what build --push, --load or --output says",
+        )
+    return {query: target.get("output") for query, target in _targets_of(done).items()}
+
+
+def _unresolved(call: BakeCall, targets: Mapping[str, Place | None], reason: str) -> MatrixError:
+    """The error for targets that buildx does not resolve: which of them are missing, or groups."""
+    files = ", ".join(call.files)
+    listed = _listed(call)
+    problems = []
+    for name, place in targets.items() if listed else ():
+        if name not in listed:
+            what = f"bake target {name} was not found in {files}"
+            problems.append(Problem.at(place, what, hint=did_you_mean(name, listed)))
+        elif (members := listed[name]) is not None:
+            what = f"bake target {name} does not match: expected a target, found a group of {members}"
+            problems.append(Problem.at(place, what, hint=f"list its targets: targets: [{members}]"))
+    if problems:
+        return MatrixError(f"{len(problems)} of {len(targets)} bake targets cannot be built", problems=problems)
+    return MatrixError(f"buildx cannot resolve {', '.join(targets)} with {files}: {reason}")
+
+
+def _listed(call: BakeCall) -> dict[str, str | None]:
+    """The targets of the bake files: name -> None, for a group its targets; {} where buildx does not list them."""
+    done = process.run(call.argv("--list=type=targets,format=json"), cwd=call.root, timeout=_TIMEOUT)
+    try:
+        rows = json.loads(done.stdout) if done.ok else []
+        return {row["name"]: str(row.get("description", "")) if row.get("group") else None for row in rows}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def last_error(stderr: str) -> str:
@@ -88,6 +213,39 @@ def unescape(text: str) -> str:
     return text.replace("$${", "${").replace("%%{", "%{")
 
 
+def dockerfile_path(root: Path, target: Mapping[str, Any]) -> Path | None:
+    """Return where a target's Dockerfile is on this machine; None for one that is inline or remote.
+
+    As buildx finds it: relative to the context, `cwd://` relative to the working directory, and `dockerfile` in place
+    of a missing `Dockerfile`.
+    """
+    name = str(target.get("dockerfile") or "Dockerfile")
+    if target.get("dockerfile-inline"):
+        return None
+    if name.startswith(_CWD):
+        path = root / name.removeprefix(_CWD)
+    elif is_remote(name):
+        return None
+    else:
+        context = str(target.get("context") or ".")
+        if is_remote(context):
+            return None
+        path = root / context.removeprefix(_CWD) / name
+    lower = path.with_name("dockerfile")
+    if path.name == "Dockerfile" and lower.exists() and not path.exists():
+        return lower
+    return path
+
+
+def is_remote(context: str) -> bool:
+    """Return whether a build context is fetched: a URL or a Git repository, not a directory of this machine."""
+    return bool(_REMOTE.match(context))
+
+
+_CWD = "cwd://"
+_REMOTE = re.compile(r"(?!cwd://)[A-Za-z][\w+.-]*://|git@|github\.com/|target:", re.ASCII)
+
+
 def dockerfile(root: Path, target: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return a target's Dockerfile, or None and the reason why it cannot be read here.
 
@@ -100,11 +258,12 @@ def dockerfile(root: Path, target: Mapping[str, Any]) -> tuple[str | None, str]:
     """
     inline = target.get("dockerfile-inline")
     if inline:
-        return unescape(str(inline)), ""
-    context = str(target.get("context") or ".")
-    if "://" in context or context.startswith("git@"):
-        return None, f"the context {context.rsplit('@', maxsplit=1)[-1]} is remote"
-    path = root / context / str(target.get("dockerfile") or "Dockerfile")
+        return str(inline), ""
+    path = dockerfile_path(root, target)
+    if path is None:
+        name, context = str(target.get("dockerfile") or ""), str(target.get("context") or ".")
+        where, what = (name, "Dockerfile") if is_remote(name) else (context, "context")
+        return None, f"the {what} {where.rsplit('@', maxsplit=1)[-1]} is remote"
     try:
         return path.read_bytes().decode("utf-8"), ""
     except FileNotFoundError as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import Place
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from orchestrator.matrix.positions import Positions
@@ -36,3 +39,16 @@ class Matrix:
         import hashlib
 
         return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+
+    def target_places(self, names: Iterable[str]) -> dict[str, Place]:
+        """Bake targets with the place where the file lists each."""
+        listed = list(self.spec.bake.targets)
+        above = ("bake", "targets")
+        found = {}
+        for name in names:
+            numbered = (*above, listed.index(name))
+            line, column = self.positions.at(
+                numbered if numbered in self.positions.values else (*above, name), key=True
+            )
+            found[name] = Place(file=self.positions.file, line=line, column=column)
+        return found

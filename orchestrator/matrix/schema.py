@@ -99,8 +99,10 @@ class Platform(Section):
 class Attest(Section):
     """Attestations that BuildKit adds to the pushed image."""
 
-    provenance: Literal["min", "max", "off"] = key("SLSA provenance.", default="min")
-    sbom: bool = key("Software bill of materials.", default=False)
+    provenance: Literal["min", "max", "off"] | None = key(
+        "SLSA provenance; absent, as the bake target says (min where it does not).", default=None
+    )
+    sbom: bool | None = key("Software bill of materials; absent, as the bake target says.", default=None)
 
 
 class Variants(Section):

@@ -97,6 +97,10 @@ class Plan:
     variants: tuple[Variant, ...]
     dropped: tuple[DroppedVariant, ...]
 
+    def targets(self) -> tuple[str, ...]:
+        """The bake targets of the variants, each once."""
+        return tuple(dict.fromkeys(variant.target for variant in self.variants))
+
 
 def variant_id(target: str, cuda: str, platform: str, axes: Mapping[str, str]) -> str:
     """The name of a variant; only letters, digits, _ and -, because bake refuses others (a dot among them)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Extras
 from orchestrator.engine import buildx, images
@@ -13,6 +13,7 @@ from orchestrator.reference import host_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from orchestrator.bake.file import BakeFile
     from orchestrator.matrix.variants import Plan
 
 
@@ -37,7 +38,7 @@ def isolated(plan: Plan, extras: Mapping[str, Extras], registries: Sequence[str]
 
 def require_inputs(
     plan: Plan,
-    targets: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, BakeFile],
     extras: Mapping[str, Extras],
     registries: Sequence[str],
 ) -> None:
@@ -45,7 +46,7 @@ def require_inputs(
 
     Args:
         plan: The plan.
-        targets: Variant id -> resolved bake target.
+        files: Variant id -> its bake file.
         extras: What was added to each variant.
         registries: Registry hosts that may be reached.
 
@@ -64,18 +65,21 @@ def require_inputs(
     lines: dict[str, list[str]] = {}
     spec = plan.matrix.spec.headers
     for variant in plan.variants:
-        target = targets[variant.id]
-        text, why = buildx.dockerfile(plan.matrix.root, target)
-        if text is None:
-            lines.setdefault(f"Dockerfile: {why}", []).append(variant.id)
-            continue
         digest = extras[variant.id].args.get(spec.digest_arg, "") if spec is not None else ""
-        place = str(target.get("dockerfile") or "Dockerfile")
-        around = airgap.Surroundings(root=plan.matrix.root, image_present=present, registries=registries, place=place)
-        found = airgap.needs(target, text, around, bundle=digest if variant.headers or digest else None)
-        for need in airgap.missing(found):
-            cure = f"; {need.cure}" if need.cure else ""
-            lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)
+        bundle = digest if variant.headers or digest else None
+        for name, target in files[variant.id].members.items():
+            text, why = buildx.dockerfile(plan.matrix.root, target)
+            if text is None:
+                lines.setdefault(f"Dockerfile: {why}", []).append(variant.id)
+                continue
+            place = str(target.get("dockerfile") or "Dockerfile")
+            around = airgap.Surroundings(
+                root=plan.matrix.root, image_present=present, registries=registries, place=place
+            )
+            found = airgap.needs(target, text, around, bundle=bundle if name == variant.id else None)
+            for need in airgap.missing(found):
+                cure = f"; {need.cure}" if need.cure else ""
+                lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)
     if lines:
         problems = [Problem(what=f"{line} [{', '.join(ids)}]") for line, ids in lines.items()]
         raise EnvironmentLacksError(

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator import files
 from orchestrator.bake import preflight, privileges
 from orchestrator.bake.arrived import Outlines
+from orchestrator.bake.closure import LINK, links
+from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
@@ -75,13 +76,13 @@ class Prepared:
 
     Attributes:
         jobs: One for each variant, in the order of the plan.
-        targets: Variant id -> the bake target as buildx resolves it.
+        files: Variant id -> its bake file.
         logs: Directory of the log files.
         state: The state directory.
     """
 
     jobs: tuple[Job, ...]
-    targets: Mapping[str, Mapping[str, Any]]
+    files: Mapping[str, BakeFile]
     logs: Path
     state: Path
 
@@ -112,14 +113,7 @@ def prepare(plan: Plan, context: Context) -> Prepared:
             f"{error.filename or state}: logs and bake files cannot be written: {error.strerror}",
             hint=f"{state} must be a directory that you may write to",
         ) from error
-    revision = _revision(plan)
-    rendered = {
-        variant.id: render(
-            plan, variant, output=context.output, extras=context.extras.get(variant.id), revision=revision
-        )
-        for variant in plan.variants
-    }
-    targets = buildx.resolve(context.call, {id_: file.definition for id_, file in rendered.items()})
+    rendered = bake_files(plan, context.call, output=context.output, extras=context.extras)
     outlines = Outlines(state / "outlines.json")
     written = (context.report, context.output.directory, root / plan.matrix.spec.cache.dir)
     prints = Fingerprints(root, ours=[path for path in written if path is not None])
@@ -127,7 +121,6 @@ def prepare(plan: Plan, context: Context) -> Prepared:
         _Step(
             context=context,
             file=rendered[variant.id],
-            target=targets[variant.id],
             variant=variant,
             repositories=repositories(plan.image, variant),
             directory=run,
@@ -135,7 +128,26 @@ def prepare(plan: Plan, context: Context) -> Prepared:
         ).job(prints)
         for variant in plan.variants
     ]
-    return Prepared(jobs=tuple(jobs), targets=targets, logs=run, state=state)
+    return Prepared(jobs=tuple(jobs), files=rendered, logs=run, state=state)
+
+
+def bake_files(
+    plan: Plan, call: BakeCall, *, output: Output | None = None, extras: Mapping[str, Extras] | None = None
+) -> dict[str, BakeFile]:
+    """Make the bake file of every variant; the project's own targets are resolved once for all of them.
+
+    Raises:
+        MatrixError: buildx refuses the project's bake files, or a target was not found in them.
+    """
+    contexts = {value.text: value.text for variant in plan.variants for value in variant.contexts.values()}
+    targets = buildx.resolve(call, plan.matrix.target_places(plan.targets()), linked=links(contexts))
+    revision = _revision(plan)
+    return {
+        variant.id: render(
+            plan, variant, targets, output=output, extras=(extras or {}).get(variant.id), revision=revision
+        )
+        for variant in plan.variants
+    }
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,7 +156,6 @@ class _Step:
 
     context: Context
     file: BakeFile
-    target: Mapping[str, Any]
     variant: Variant
     repositories: Mapping[str, list[str]]
     directory: Path
@@ -191,11 +202,9 @@ class _Step:
             raise
 
     def _preflight(self) -> None:
-        found = preflight.arrival(self.context.call, self.file, self.target, self.outlines)
+        found = preflight.arrival(self.context.call, self.file, self.outlines)
         extras = self.context.extras.get(self.variant.id) or Extras()
-        injected = {name: value.text for name, value in self.variant.args.items()} | dict(extras.args)
-        places = {name: value.origin.place for name, value in self.variant.args.items()}
-        preflight.check(found, variant=self.variant.id, target=self.variant.target, injected=injected, places=places)
+        preflight.check(found, injected(self.variant, extras), variant=self.variant.id)
         self.not_checked = "" if found.checked else found.why_not
         # After the arguments: what is wrong in the matrix comes before what is missing on the machine.
         if self.context.builder is not None:
@@ -207,14 +216,14 @@ class _Step:
         call = self.context.call
         path = self.directory / f"{self.variant.id}.json"
         files.write_whole(path, self.file.text, mode=files.PRIVATE)
-        reads, writes = privileges.local_paths(call.root, self.target)
+        reads, writes = privileges.local_paths(call.root, self.file.members.values())
         for directory in writes:
             Path(directory).mkdir(parents=True, exist_ok=True)
         allow = [word for place in reads for word in ("--allow", f"fs.read={place}")]
         allow += [word for place in writes for word in ("--allow", f"fs.write={place}")]
         return BakeCommand(
             id=self.variant.id,
-            argv=call.argv("-f", str(path), *allow),
+            argv=replace(call, files=(str(path),)).argv(*allow),
             bake_json=self.file.text,
             target=self.file.target,
             cwd=call.root,
@@ -263,17 +272,33 @@ class _Step:
 
     def key(self, prints: Fingerprints) -> str:
         """Stands for everything that goes into the variant; "" where a part of it cannot be seen."""
-        contexts = [str(self.target.get("context") or "."), *(self.target.get("contexts") or {}).values()]
-        parts = [prints.of(context) for context in contexts]
-        try:
-            text, _ = buildx.dockerfile(self.context.call.root, self.target)  # it may be outside of every context
-        except OrchestrateError:
-            text = None  # reported by the preflight
-        if text is None or not all(parts):
+        members = self.file.members.values()
+        contexts = [str(member.get("context") or ".") for member in members]
+        named = [str(value) for member in members for value in (member.get("contexts") or {}).values()]
+        parts = [prints.of(context) for context in (*contexts, *named) if not context.startswith(LINK)]
+        texts: list[str | None] = []
+        for member in members:
+            try:
+                texts.append(buildx.dockerfile(self.context.call.root, member)[0])  # maybe outside of every context
+            except OrchestrateError:
+                return ""  # reported by the preflight
+        if not all(parts) or None in texts:
             return ""
-        # As buildx resolves it: what is inherited from the project's bake files and the environment is in it.
-        target = json.dumps(self.target, sort_keys=True)
-        return hashlib.sha256("\0".join([self.file.text, target, text, *parts]).encode(errors="replace")).hexdigest()
+        # The file holds what is inherited from the project's bake files and the environment.
+        whole = [self.file.text, *(text or "" for text in texts), *parts]
+        return hashlib.sha256("\0".join(whole).encode(errors="replace")).hexdigest()
+
+
+def injected(variant: Variant, extras: Extras) -> preflight.Injected:
+    """Return what a variant is given, with the places in the matrix."""
+    secrets = {read_entry(secret.text).get("id", ""): secret.origin.place for secret in variant.secrets}
+    contexts = {name: value.origin.place for name, value in variant.contexts.items()}
+    return preflight.Injected(
+        args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
+        contexts=tuple(contexts),
+        secrets=tuple(filter(None, secrets)),
+        places={**secrets, **contexts, **{name: value.origin.place for name, value in variant.args.items()}},
+    )
 
 
 def swap_cache(new: Path, final: Path) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.engine import client, doctor, machine
+from orchestrator.engine import buildx, client, doctor, machine
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
 from orchestrator.runs import air_gap, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
@@ -143,7 +143,7 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
     if wishes.report is not None:
         require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:
-        air_gap.require_inputs(plan, prepared.targets, extras, wishes.air_gap.registries)
+        air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries)
     return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=_engine_disk(engine))
 
 
@@ -212,10 +212,9 @@ def inputs(plan: Plan) -> Iterator[Path]:
 
 
 def _dockerfiles(context: jobs.Context, prepared: jobs.Prepared) -> Iterator[Path]:
-    for target in prepared.targets.values():
-        where = str(target.get("context") or ".")
-        if "://" not in where:
-            yield context.call.root / where / str(target.get("dockerfile") or "Dockerfile")
+    for file in prepared.files.values():
+        found = (buildx.dockerfile_path(context.call.root, member) for member in file.members.values())
+        yield from filter(None, found)
 
 
 def without_missing_log(outcome: Outcome) -> Outcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -127,23 +127,33 @@ def meant(text: str) -> str:
 def printed(root: Path, values: list[str]) -> tuple[list[str], dict[str, str]]:
     """Arguments and labels as buildx understood them."""
     plan = plan_with(root, values)
-    file = render(plan, plan.variants[0])
-    target = resolve(
-        BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=root), {file.target: file.definition}
-    )[file.target]
+    call = BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=root)
+    file = render(plan, plan.variants[0], resolve(call, {"app": None}))
+    target = printed_by_buildx(root, file.content)[file.target]
     assert target["args"]["THEIRS"] == "kept-evaluated"
     # names are printed without the escapes
     labels = {name: meant(text) for name, text in target["labels"].items() if name.startswith("l")}
     return [meant(target["args"][f"A{number}"]) for number in range(len(values))], labels
 
 
+def printed_by_buildx(root: Path, content: dict[str, Any], *files: str) -> dict[str, Any]:
+    """The targets of a bake file as `--print` gives them."""
+    named = [word for file in files for word in ("-f", file)]
+    argv = ["docker", "buildx", "bake", *named, "-f", "-", "--print", *content["target"]]
+    done = subprocess.run(argv, cwd=root, input=json.dumps(content).encode(), capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)["target"]
+    return found
+
+
 def built(root: Path, values: list[str], out: Path) -> list[str]:
     """Arguments as a step of the build saw them."""
     plan = plan_with(root, values)
-    file = render(plan, plan.variants[0], output=Output())
+    call = BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=root)
+    file = render(plan, plan.variants[0], resolve(call, {"app": None}), output=Output())
     content = json.loads(file.text)
     content["target"][file.target]["output"] = [f"type=local,dest={out}"]
-    argv = ["docker", "buildx", "bake", "--allow", f"fs.write={out}", "-f", "docker-bake.hcl", "-f", "-", file.target]
+    argv = ["docker", "buildx", "bake", "--allow", f"fs.write={out}", "-f", "-", file.target]
     done = subprocess.run(argv, cwd=root, input=json.dumps(content).encode(), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     seen = dict(entry.split(b"=", 1) for entry in (out / "environ").read_bytes().split(b"\0") if b"=" in entry)

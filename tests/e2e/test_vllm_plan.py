@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.bake import preflight
-from orchestrator.bake.file import Output, render
+from orchestrator.bake.file import Extras, Output
 from orchestrator.bake.preflight import Arrival, NotArrivedError
-from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.matrix import expand, load
 from orchestrator.matrix.layers import CommandLine
+from orchestrator.runs import jobs
 from tests.support.artifacts import download
 from tests.support.engine import ROOT
 
@@ -46,18 +46,12 @@ def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[Variant, Ar
     """Variant and what its target consumes, for all eight."""
     plan = expand.plan(load.load(root / "matrix.yaml"), given=CommandLine(args=args), fact=lambda _name: "0" * 40)
     bake = BakeCall(docker=("docker",), files=("docker/docker-bake.hcl",), root=root)
-    files = [render(plan, variant, output=Output(push=True)) for variant in plan.variants]
-    targets = buildx.resolve(bake, {file.target: file.definition for file in files})
-    return {
-        variant.id: (variant, preflight.arrival(bake, file, targets[variant.id]))
-        for variant, file in zip(plan.variants, files, strict=True)
-    }
+    files = jobs.bake_files(plan, bake, output=Output(push=True))
+    return {variant.id: (variant, preflight.arrival(bake, files[variant.id])) for variant in plan.variants}
 
 
 def judge(variant: Variant, found: Arrival) -> None:
-    injected = {name: value.text for name, value in variant.args.items()}
-    places = {name: value.origin.place for name, value in variant.args.items()}
-    preflight.check(found, variant=variant.id, target=variant.target, injected=injected, places=places)
+    preflight.check(found, jobs.injected(variant, Extras()), variant=variant.id)
 
 
 def test_every_argument_of_the_eight_images_arrives(tree: Path, engine: str) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from orchestrator.bake import preflight
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.cache import CacheEntries
 from orchestrator.bake.file import BakeFile, escape
+from orchestrator.bake.preflight import Injected
 from orchestrator.dockerfile.bases import EMPTY, without_bases
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import MatrixError, Place
@@ -210,13 +210,16 @@ COPY --from=registry.invalid/third:1 / /
 def judge(folder: Path, args: dict[str, str], *, text: str = DOCKERFILE, **more: object) -> Arrival:
     """Preflight of one target whose Dockerfile names nothing that exists."""
     (folder / "Dockerfile").write_text(text)
-    file = BakeFile(target="v", content={}, cache=CacheEntries())
-    target = {"context": ".", "dockerfile": "Dockerfile", "args": {k: escape(v) for k, v in args.items()}, **more}
+    target = {"context": ".", "dockerfile": "Dockerfile", "args": args, **more}
     bake = BakeCall(docker=("docker",), files=(), root=folder)
-    found = preflight.arrival(bake, file, target)
+    found = preflight.arrival(bake, bake_file(target))
     places = dict.fromkeys(args, Place(file="matrix.yaml", line=21, column=5))
-    preflight.check(found, variant="v", target="openai", injected=args, places=places)
+    preflight.check(found, Injected(args=args, places=places), variant="v")
     return found
+
+
+def bake_file(target: dict[str, object]) -> BakeFile:
+    return BakeFile(target="v", members={"v": target}, origins={"v": "openai"})
 
 
 def test_consumed_arguments_pass_without_a_network(tmp_path: Path) -> None:
@@ -271,18 +274,17 @@ def test_a_missing_dockerfile_is_an_error(tmp_path: Path) -> None:
 
 def test_an_outline_is_asked_for_once(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(DOCKERFILE)
-    file = BakeFile(target="v", content={}, cache=CacheEntries())
-    target = {"context": ".", "args": {"max_jobs": "2"}}
+    file = bake_file({"context": ".", "args": {"max_jobs": "2"}})
     memory = tmp_path / "state" / "outlines.json"
     bake = BakeCall(docker=("docker",), files=(), root=tmp_path)
-    first = preflight.arrival(bake, file, target, Outlines(memory))
+    first = preflight.arrival(bake, file, Outlines(memory))
     known = json.loads(memory.read_text())
-    assert list(known.values()) == [first.consumed]
+    assert list(known.values()) == [{"args": first.consumed, "secrets": []}]
     nobody = BakeCall(docker=("docker", "--host=tcp://127.0.0.1:1"), files=(), root=tmp_path)
-    assert not preflight.arrival(nobody, file, target, Outlines(memory)).checked  # another engine was never asked
-    memory.write_text(json.dumps({key: {"from": "memory"} for key in known}))
-    assert preflight.arrival(bake, file, target, Outlines(memory)).consumed == {"from": "memory"}
-    changed = {"context": ".", "args": {"max_jobs": "3"}}
-    assert preflight.arrival(bake, file, changed, Outlines(memory)).consumed == {
+    assert not preflight.arrival(nobody, file, Outlines(memory)).checked  # another engine was never asked
+    memory.write_text(json.dumps({key: {"args": {"from": "memory"}, "secrets": []} for key in known}))
+    assert preflight.arrival(bake, file, Outlines(memory)).consumed == {"from": "memory"}
+    changed = bake_file({"context": ".", "args": {"max_jobs": "3"}})
+    assert preflight.arrival(bake, changed, Outlines(memory)).consumed == {
         "BASE": "registry.invalid/no/such:1", "max_jobs": "3", "torch_cuda_arch_list": ""
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.bake.arrived import Outlines
+from orchestrator.bake.arrived import Outline, Outlines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,34 +15,49 @@ if TYPE_CHECKING:
 
 def test_it_remembers_over_runs(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "outlines.json"
-    Outlines(path).put("a", {"X": "1"})
+    Outlines(path).put("a", Outline(args={"X": "1"}, secrets=["ca"]))
     again = Outlines(path)
-    assert again.get("a") == {"X": "1"}
+    assert again.get("a") == Outline(args={"X": "1"}, secrets=["ca"])
     assert again.get("b") is None
     assert [entry.name for entry in path.parent.iterdir()] == ["outlines.json"]
 
 
 def test_without_a_file_it_remembers_for_itself() -> None:
     memory = Outlines(None)
-    memory.put("a", {})
-    assert memory.get("a") == {}
+    memory.put("a", Outline())
+    assert memory.get("a") == Outline()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "1", "null", '{"a": 1}', '{"a": {"X": 1}}', "\udcff", "[" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "1",
+        "null",
+        '{"a": 1}',
+        '{"a": {"X": "1"}}',
+        '{"a": {"args": {"X": 1}, "secrets": []}}',
+        '{"a": {"args": {}, "secrets": {}}}',
+        "\udcff",
+        "[" * 5000,
+    ],
+)
 def test_a_damaged_file_counts_as_empty(tmp_path: Path, text: str) -> None:
     path = tmp_path / "outlines.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
     assert Outlines(path).get("a") is None
-    Outlines(path).put("b", {"Y": ""})
-    assert json.loads(path.read_text()) == {"b": {"Y": ""}}
+    Outlines(path).put("b", Outline(args={"Y": ""}))
+    assert json.loads(path.read_text()) == {"b": {"args": {"Y": ""}, "secrets": []}}
 
 
 def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "outlines.json"
-    path.write_text(json.dumps({str(number): {} for number in range(500)}))
+    path.write_text(json.dumps({str(number): {"args": {}, "secrets": []} for number in range(500)}))
     memory = Outlines(path)
-    memory.put("0", {"again": "1"})
-    memory.put("new", {})
+    memory.put("0", Outline(args={"again": "1"}))
+    memory.put("new", Outline())
     kept = list(json.loads(path.read_text()))
     assert len(kept) == 500
     assert kept[-2:] == ["0", "new"]
@@ -52,8 +67,8 @@ def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing_costs_the_memory_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     memory = Outlines(tmp_path / "file" / "outlines.json")
-    memory.put("a", {"X": "1"})
-    assert memory.get("a") == {"X": "1"}
+    memory.put("a", Outline(args={"X": "1"}, secrets=["ca"]))
+    assert memory.get("a") == Outline(args={"X": "1"}, secrets=["ca"])
 
 
 def test_a_key_stands_for_everything_asked() -> None:

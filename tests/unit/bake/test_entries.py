@@ -25,6 +25,10 @@ def test_what_is_written_is_read_back(fields: dict[str, str]) -> None:
     assert read_entry(dict(fields)) == fields
 
 
+def test_a_switch_is_written_as_buildx_writes_it() -> None:
+    assert read_entry({"type": "provenance", "disabled": True}) == {"type": "provenance", "disabled": "true"}
+
+
 @pytest.mark.parametrize(
     ("text", "fields"),
     [
@@ -47,6 +51,6 @@ def test_a_comma_in_a_directory_is_part_of_its_name(tmp_path: Path) -> None:
     cache = entries(CachePolicy(backend="local", directory=there), ref="x")
     archive = entry({"type": "oci", "dest": f"{there}/o.tar"})
     target = {"cache-from": list(cache.read), "cache-to": list(cache.write), "output": [archive]}
-    reads, writes = local_paths(tmp_path / "project", target)
+    reads, writes = local_paths(tmp_path / "project", [target])
     assert reads == [f"{there}/x"]
     assert writes == [there]

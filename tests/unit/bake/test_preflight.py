@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.bake.preflight import Arrival, NotArrivedError, check
+from orchestrator.bake.preflight import Arrival, Consumer, Injected, NotArrivedError, check
 from orchestrator.bake.privileges import local_paths
 from orchestrator.engine.buildx import BakeCall, last_error
 from orchestrator.errors import Place
@@ -19,10 +19,14 @@ def test_the_command() -> None:
     )  # fmt: skip
 
 
+def arrival(*consumers: Consumer) -> Arrival:
+    return Arrival(checked=True, consumers=consumers)
+
+
 def test_a_value_that_arrives_as_another_is_told() -> None:
-    found = Arrival(checked=True, consumed={"A": "theirs"})
+    found = arrival(Consumer(target="t", args={"A": "theirs"}))
     with pytest.raises(NotArrivedError) as caught:
-        check(found, variant="v", target="t", injected={"A": "ours"}, places={})
+        check(found, Injected(args={"A": "ours"}), variant="v")
     (problem,) = caught.value.problems
     assert str(problem) == "v: A reaches target t with another value, expected 'ours', found 'theirs'"
 
@@ -30,14 +34,46 @@ def test_a_value_that_arrives_as_another_is_told() -> None:
 def test_a_place_may_hold_colons() -> None:
     places = {"B": Place(file="C:/x/matrix.yaml", line=3, column=7)}
     with pytest.raises(NotArrivedError) as caught:
-        check(Arrival(checked=True, consumed={}), variant="v", target="t", injected={"B": "1"}, places=places)
+        check(arrival(Consumer(target="t", args={})), Injected(args={"B": "1"}, places=places), variant="v")
     (problem,) = caught.value.problems
     assert (problem.file, problem.line, problem.column) == ("C:/x/matrix.yaml", 3, 7)
     assert caught.value.hint == "t consumes: none"
 
 
 def test_what_was_not_checked_is_not_judged() -> None:
-    check(Arrival(checked=False, why_not="x"), variant="v", target="t", injected={"A": "1"}, places={})
+    check(Arrival(checked=False, why_not="x"), Injected(args={"A": "1"}), variant="v")
+
+
+def test_a_linked_target_may_consume_what_the_target_does_not() -> None:
+    found = arrival(Consumer(target="app", args={"LIST": "9.0"}), Consumer(target="base", args={"CUDA": "13.0.2"}))
+    check(found, Injected(args={"LIST": "9.0", "CUDA": "13.0.2"}), variant="v")
+    assert found.consumed == {"LIST": "9.0", "CUDA": "13.0.2"}
+    with pytest.raises(NotArrivedError) as caught:
+        check(found, Injected(args={"CUDA_VERSION": "13.0.2"}), variant="v")
+    assert str(caught.value).splitlines() == [
+        "v: 1 injected argument does not reach the target",
+        "v: target app and the linked base do not consume CUDA_VERSION",
+        "app consumes: LIST; base consumes: CUDA",
+    ]
+
+
+def test_nowhere_with_another_value() -> None:
+    found = arrival(Consumer(target="app", args={"CUDA": "13.0.2"}), Consumer(target="base", args={"CUDA": "12.4.1"}))
+    with pytest.raises(NotArrivedError, match=r"CUDA reaches target base with another value, expected '13.0.2'"):
+        check(found, Injected(args={"CUDA": "13.0.2"}), variant="v")
+
+
+def test_contexts_and_secrets_arrive_like_arguments() -> None:
+    app = Consumer(target="app", args={}, secrets=("ca",), unused=("one", "two"))
+    base = Consumer(target="base", args={}, secrets=("token",), unused=("one",))
+    check(arrival(app, base), Injected(contexts=("two",), secrets=("ca", "token", "GIT_AUTH_TOKEN")), variant="v")
+    with pytest.raises(NotArrivedError) as caught:
+        check(arrival(app, base), Injected(contexts=("one",), secrets=("tokens",)), variant="v")
+    assert str(caught.value).splitlines() == [
+        "v: 2 injected values do not reach the target",
+        "v: target app and the linked base do not use the named context one",
+        "v: target app and the linked base do not mount the secret tokens; did you mean token?",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +103,7 @@ def test_paths_outside_the_root_are_named(tmp_path: Path) -> None:
         "secret": [{"id": "ca", "src": "/etc/ca.crt"}, {"id": "env", "env": "X"}],
         "output": [{"type": "oci", "dest": "/out/v.tar"}],
     }  # fmt: skip
-    reads, writes = local_paths(root, target)
+    reads, writes = local_paths(root, [target])
     assert reads == sorted(
         [f"{tmp_path}/src", f"{tmp_path}/elsewhere", "/abs/dir", "/layout/dir", "/cache/in", "/etc/ca.crt"]
     )
@@ -75,5 +111,5 @@ def test_paths_outside_the_root_are_named(tmp_path: Path) -> None:
 
 
 def test_nothing_outside_nothing_named(tmp_path: Path) -> None:
-    assert local_paths(tmp_path, {}) == ([], [])
-    assert local_paths(tmp_path, {"context": "https://host/x.git", "dockerfile": "../../x"}) == ([], [])
+    assert local_paths(tmp_path, [{}]) == ([], [])
+    assert local_paths(tmp_path, [{"context": "https://host/x.git", "dockerfile": "../../x"}]) == ([], [])

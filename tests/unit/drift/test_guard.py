@@ -174,7 +174,8 @@ def test_the_docker_command_that_the_user_chose_is_asked(tmp_path: Path, monkeyp
 
     def answer(argv: Sequence[str], **_: object) -> process.Completed:
         asked.append(list(argv))
-        target = {"app": {"args": {"A": "8.0 9.0"}, "dockerfile-inline": "FROM scratch"}, "app-big": {}}
+        app = {"args": {"A": "8.0 9.0"}, "dockerfile-inline": "FROM scratch"}
+        target = {"app": app, "orchestrate-0": app, "orchestrate-1": app}  # what buildx is asked for, under our names
         return process.Completed(argv=tuple(argv), returncode=0, stdout=json.dumps({"target": target}), stderr="")
 
     monkeypatch.setattr(process, "run", answer)

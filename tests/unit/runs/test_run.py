@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator import process
 from orchestrator.bake import preflight
-from orchestrator.bake.arrived import Outlines
+from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import Output
 from orchestrator.engine import beyond, buildx
 from orchestrator.engine.builders import Builder
@@ -58,8 +58,8 @@ def planned(root: Path) -> Plan:
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, Any]]:
     """What buildx would say of the variant; a test changes it."""
-    targets: dict[str, Mapping[str, Any]] = {"app-cu130-amd64": TARGET}
-    monkeypatch.setattr(buildx, "resolve", lambda *_: targets)
+    targets: dict[str, Mapping[str, Any]] = {"app": TARGET}
+    monkeypatch.setattr(buildx, "resolve", lambda *_, **__: targets)
     monkeypatch.setattr(git, "fact", lambda *_: "0" * 40)
     return targets
 
@@ -82,20 +82,20 @@ def test_a_key_stands_for_all_that_goes_in(tmp_path: Path, resolved: dict[str, M
     assert key(tmp_path, report=report) == first != ""
     assert key(tmp_path, report=report, output=Output(push=True)) != first
 
-    resolved["app-cu130-amd64"] = {**TARGET, "args": {"A": "2"}}  # inherited from a bake file that may lie anywhere
+    resolved["app"] = {**TARGET, "args": {"A": "2"}}  # inherited from a bake file that may lie anywhere
     assert key(tmp_path, report=report) != first
 
     outside = tmp_path.with_name(f"{tmp_path.name}.Dockerfile")
     outside.write_text("FROM scratch\n")
-    resolved["app-cu130-amd64"] = {**TARGET, "dockerfile": str(outside)}
+    resolved["app"] = {**TARGET, "dockerfile": str(outside)}
     before = key(tmp_path, report=report)
     outside.write_text("FROM scratch\nENV A=1\n")
     assert key(tmp_path, report=report) != before
 
 
 def test_what_cannot_be_seen_has_no_key(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
-    for unseen in ({"context": "https://github.com/a/b.git"}, {"contexts": {"x": "target:y"}}, {"dockerfile": "none"}):
-        resolved["app-cu130-amd64"] = {**TARGET, **unseen}
+    for unseen in ({"context": "https://github.com/a/b.git"}, {"dockerfile": "none"}):
+        resolved["app"] = {**TARGET, **unseen}
         assert key(tmp_path) == ""
 
 
@@ -107,7 +107,7 @@ def test_a_state_directory_that_cannot_be_made(tmp_path: Path, resolved: dict[st
 
 
 def test_a_preflight_that_fails_is_in_the_log(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
-    resolved["app-cu130-amd64"] = {**TARGET, "dockerfile": "none"}
+    resolved["app"] = {**TARGET, "dockerfile": "none"}
     job = only_job(tmp_path)
     with pytest.raises(MatrixError) as error:
         job.prepare()
@@ -155,12 +155,12 @@ def test_the_report_replaces_nothing_that_the_run_reads(tmp_path: Path) -> None:
 def test_nothing_of_the_state_is_for_others(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
     state = tmp_path / ".orchestrate"
     state.mkdir(mode=0o755)  # of an earlier version
-    resolved["app-cu130-amd64"] = {**TARGET, "dockerfile": "none"}
+    resolved["app"] = {**TARGET, "dockerfile": "none"}
     job = only_job(tmp_path)
     with pytest.raises(MatrixError):
         job.prepare()
     Journal(state / "journal.jsonl").add(Outcome(id="a", status=Status.BUILT), key="k")
-    Outlines(state / "outlines.json").put("k", {})
+    Outlines(state / "outlines.json").put("k", Outline())
     modes = {path.name: path.stat().st_mode & 0o777 for path in [state, *state.rglob("*")]}
     assert modes == {
         ".orchestrate": 0o700,
@@ -180,7 +180,8 @@ def test_a_platform_that_the_builder_lacks_fails_its_variant_after_the_arguments
     arm = Builder(name="b", driver="docker", platforms=("linux/arm64",), running=True)
     job = only_job(tmp_path, builder=arm)
     consumed: dict[str, str] = {}
-    monkeypatch.setattr(preflight, "arrival", lambda *_: preflight.Arrival(checked=True, consumed=consumed))
+    consumers = (preflight.Consumer(target="app", args=consumed),)
+    monkeypatch.setattr(preflight, "arrival", lambda *_: preflight.Arrival(checked=True, consumers=consumers))
     with pytest.raises(preflight.NotArrivedError):
         job.prepare()
     consumed["CUDA_VERSION"] = "13.0.2"
