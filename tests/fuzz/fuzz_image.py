@@ -63,7 +63,9 @@ def unpacking(data: bytes) -> None:
         from orchestrator.image.code.elf import Window
 
         cubin.bare_architecture(Window(data))
-        cubin.is_empty(data)
+        cubin.shows_kernel(data)
+        cubin.holds_entry(data)
+        cubin.holds_kernel(Window(data))
 
 
 def layer(data: bytes) -> None:

@@ -27,10 +27,9 @@ from typing import Any, Final
 
 from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.toolkit import toolkit_for
-from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import Window, read_sections
-from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, Container, Kind, read_containers
-from orchestrator.image.code.library import Folder, read_file
+from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, read_containers
+from orchestrator.image.code.library import Folder, open_image, read_file
 from orchestrator.image.verdict.kernels import how_served, images_of
 from tests.support.ptx import newest_ptx
 
@@ -203,22 +202,15 @@ def containers_of(program: Path) -> tuple[list[list[Image]], list[list[Image]]]:
         found = list(images_of(tuple(image.tag for image in images), {image.tag: image.isa for image in images}))
         if container.section == RELOCATABLE:
             relocatable.append(found)
-        elif container.section == EXECUTABLE and _has_kernels(container, found):
+        elif container.section == EXECUTABLE and found:
             executable.append(found)
     return executable, relocatable
 
 
 def _is_empty(image: Any, source: Window) -> bool:
-    if not Folder().wants(image):
-        return False
+    folder = Folder()
     stored = source.read_at(image.payload, image.stored)
-    return cubin.is_empty(cubin.unpack(stored, image.compression, image.size))
-
-
-def _has_kernels(container: Container, found: list[Image]) -> bool:
-    """PTX beside empty machine code is of the same source, and empty too."""
-    cubins = any(image.kind is Kind.SASS for image in container.images)
-    return any(image.kind == "sass" for image in found) if cubins else bool(found)
+    return folder.wants(image) and not open_image(image, stored, folder).kernel
 
 
 def predict(

@@ -32,9 +32,10 @@ def elf(sections: Mapping[str, bytes], *, machine: int = 62, abi: tuple[int, int
         names += name.encode() + b"\0"
         body += bytes(-(64 + len(body)) % 16)
         content = names if name == ".shstrtab" else payload
-        kind = 7 if name.startswith(".note") else 3 if name == ".shstrtab" else 1
+        kind = 7 if name.startswith(".note") else 3 if name.endswith("strtab") else 2 if name == ".symtab" else 1
         flags_of = 6 if name.startswith(".text") else 0  # SHF_ALLOC | SHF_EXECINSTR
-        rows.append(struct.pack("<IIQQQQIIQQ", at, kind, flags_of, 0, 64 + len(body), len(content), 0, 0, 16, 0))
+        link = 1 + list(sections).index(".strtab") if kind == 2 else 0
+        rows.append(struct.pack("<IIQQQQIIQQ", at, kind, flags_of, 0, 64 + len(body), len(content), link, 0, 16, 0))
         body += content
     body += bytes(-(64 + len(body)) % 16)
     head = struct.pack(
@@ -44,9 +45,29 @@ def elf(sections: Mapping[str, bytes], *, machine: int = 62, abi: tuple[int, int
     return head + body + b"".join(rows)
 
 
-def cubin(sections: Mapping[str, bytes] | None = None, *, sm: int = 90) -> bytes:
-    """A cubin of CUDA 13; by default with one kernel."""
-    return elf(KERNEL if sections is None else sections, machine=190, abi=(0x41, 8), flags=0x6000002 | sm << 8)
+def cubin(
+    sections: Mapping[str, bytes] | None = None, *, sm: int = 90, functions: Iterable[str] = (), ahead: int = 0
+) -> bytes:
+    """A cubin of CUDA 13; by default with one kernel.
+
+    Args:
+        sections: Name -> content; each `.text.NAME` gets the symbol of a kernel.
+        sm: Of the header's flags.
+        functions: Names that are no kernels but `__device__` functions.
+        ahead: Bytes of names before the symbols, as long template names make them.
+    """
+    inside = dict(KERNEL if sections is None else sections)
+    names = b"\0" + b"n" * ahead + b"\0"
+    symbols = [bytes(24)]
+    for index, name in enumerate(inside):
+        symbols.append(struct.pack("<IBBHQQ", 0, 3, 0, index + 3, 0, 0))
+        if name.startswith(".text."):
+            word = name.removeprefix(".text.")
+            mark = 0 if word in set(functions) else 0x10  # STO_CUDA_ENTRY
+            symbols.append(struct.pack("<IBBHQQ", len(names), 0x12, mark, index + 3, 0, len(inside[name])))
+            names += word.encode() + b"\0"
+    whole = {".strtab": names, ".symtab": b"".join(symbols), **inside}
+    return elf(whole, machine=190, abi=(0x41, 8), flags=0x6000002 | sm << 8)
 
 
 def lz4(data: bytes) -> bytes:
@@ -82,7 +103,7 @@ def entry(tag: str, payload: bytes | None = None, *, packing: str = "", isa: tup
     match = re.fullmatch(r"(p|lto|)(\d+)([af]?)", tag)
     assert match
     kind, sm, suffix = match[1], int(match[2]), match[3]
-    content = payload if payload is not None else cubin(sm=sm) if not kind else b".version 9.0\n.entry k()"
+    content = payload if payload is not None else cubin(sm=sm) if not kind else b".version 9.0\n.visible .entry k()"
     stored, flags = content, 0x11 | {"": 0, "a": 0x100000, "f": 0x200000}[suffix]
     if packing:
         stored = lz4(content) if packing == "lz4" else zstandard.ZstdCompressor().compress(content)

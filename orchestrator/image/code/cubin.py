@@ -1,7 +1,8 @@
-"""Inside a cubin: whether it holds kernels at all, which, and for which architecture it was made.
+"""Inside an image: whether it holds kernels at all, which, and for which architecture a bare cubin was made.
 
-Listing device code never comes here; the emptiness test opens a few small cubins, `--deep` opens all. This module must
-not know where a cubin came from. Unpacking is bounded by the size that the caller allows, never by what a header says.
+A kernel is a function symbol with the mark STO_CUDA_ENTRY in a section that holds instructions; PTX has `.entry`.
+Tables, `__device__` functions and data, and what guards in the source leave, are no kernels and serve no device,
+however large they are (nvidia-curand 10.4.5.25: 6 of 8 units). Unpacking is bounded by the size that the caller allows.
 """
 
 from __future__ import annotations
@@ -15,25 +16,41 @@ from orchestrator.image.code.elf import (
     NOBITS,
     SECTION_BYTES,
     DamagedFileError,
+    Header,
     Window,
     read_header,
     read_sections,
 )
+from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.image.code.elf import Source
 
-MAX_TESTED = 16 * 1024
-"""Bytes up to which a cubin may be empty. Of 1,943 empty cubins of real wheels the largest had 9,104 bytes, while the
-smallest with a kernel had 3,368: size alone does not tell, but above this none has to be opened."""
-
 MAX_OPENED = 256 * 1024 * 1024
-"""Bytes up to which a cubin is unpacked for its kernel names."""
+"""Bytes up to which an image is unpacked; the largest cubin of a real wheel has 65 MB."""
 
-_TEXT = ".text."
+FIRST_PIECE = 128 * 1024
+"""Bytes that are unpacked first: one zstd block. The symbol table stands near the start of what ptxas and nvlink write,
+behind the names (a few hundred KB in the largest), so most images need not be unpacked whole."""
+
 _EXECUTABLE = 4  # SHF_EXECINSTR
-_KIND_FLAGS_SIZE = struct.Struct("<4xIQ16xQ24x")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_SYMBOL_BYTES = 24
+_SHT_SYMTAB = 2
 _SHT_NOTE = 7
+_FUNCTION = 2  # STT_FUNC, in the low half of st_info
+_ENTRY = 0x10  # STO_CUDA_ENTRY in st_other
+_KINDS_OF_SYMBOLS = bytes(bind << 4 | kind for bind in range(3) for kind in range(14))
+_ENTRY_SYMBOLS = (Needle(b"\x12\x10"), Needle(b"\x22\x10"))
+"""A global or weak function (st_info) that is an entry (st_other)."""
+_NULL_SYMBOL = Needle(bytes(_SYMBOL_BYTES))
+_SECTION_SYMBOL = b"\x03\0"
+_TRIES = 8
+_PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*"', re.DOTALL)
+_PTX_ENTRY = Needle(b".entry")
 
 
 class Unpacker:
@@ -62,11 +79,50 @@ class Unpacker:
             raise DamagedFileError(f"{compression} image unpacks to {len(whole)} bytes, expected {size}")
         return whole
 
-    def _unpack_zstd(self, stored: bytes, size: int) -> bytes:
+    def growing(self, stored: bytes, compression: str, size: int) -> Iterator[tuple[bytes, bool]]:
+        """The start of an image, longer each time, and at last the whole of it.
+
+        Args:
+            stored: As they stand in the file, padding included.
+            compression: "", "lz4" or "zstd".
+            size: Bytes of the whole.
+
+        Yields:
+            The bytes from the image's start, and whether they are the whole.
+
+        Raises:
+            DamagedFileError: It does not unpack, or to something else than `size` bytes.
+        """
+        if compression == "zstd":
+            yield from self._growing_zstd(stored, size)
+        yield self.unpack(stored, compression, size), True
+
+    def _growing_zstd(self, stored: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
+        import zstandard
+
+        self._ready()
+        start, want = b"", FIRST_PIECE
+        try:
+            if zstandard.frame_content_size(stored) not in (-1, size):
+                raise DamagedFileError(f"zstd image does not unpack to the {size} bytes expected")
+            with self._zstd.stream_reader(stored) as reader:
+                while want < size and (piece := reader.read(want - len(start))):
+                    start += piece
+                    yield start, False
+                    want *= 2
+        except zstandard.ZstdError as error:
+            raise DamagedFileError(f"zstd image: {error}") from error
+
+    def _ready(self) -> None:
         import zstandard
 
         if self._zstd is None:
             self._zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+
+    def _unpack_zstd(self, stored: bytes, size: int) -> bytes:
+        import zstandard
+
+        self._ready()
         try:
             if zstandard.frame_content_size(stored) > size:  # decompress() would allocate what the frame claims
                 raise DamagedFileError(f"zstd image unpacks to more than the {size} bytes expected")
@@ -85,12 +141,25 @@ def unpack_lz4(stored: bytes, size: int) -> bytes:
     """One LZ4 block (no frame around it), as nvcc 12 and `--compress-mode=speed` write it.
 
     Args:
-        stored: The block; zero padding may follow it.
-        size: Bytes after which decoding stops.
+        stored: The block, without the padding behind it.
+        size: Bytes that it unpacks to.
 
     Raises:
         DamagedFileError: The block contradicts itself.
     """
+    try:
+        from lz4 import block
+    except ImportError:  # no wheel for this platform: 70 times as slow
+        return unpack_lz4_slowly(stored, size)
+    try:
+        whole: bytes = block.decompress(stored, uncompressed_size=size)
+    except (block.LZ4BlockError, ValueError, OverflowError) as error:
+        raise DamagedFileError(f"LZ4 image: {error}") from error
+    return whole
+
+
+def unpack_lz4_slowly(stored: bytes, size: int) -> bytes:
+    """As `unpack_lz4`, in Python; zero padding may follow the block."""
     try:
         return bytes(_sequences(stored, size))
     except IndexError as error:
@@ -98,7 +167,7 @@ def unpack_lz4(stored: bytes, size: int) -> bytes:
 
 
 def _sequences(block: bytes, size: int) -> bytearray:
-    """The loop of `unpack_lz4`, in one piece: calls would cost more than the work (some cubins have 65 MB)."""
+    """The loop of `unpack_lz4_slowly`, in one piece: calls would cost more than the work (some cubins have 65 MB)."""
     out = bytearray()
     at = done = 0
     end = len(block)
@@ -143,44 +212,107 @@ def _sequences(block: bytes, size: int) -> bytearray:
 
 
 def kernel_names(cubin: bytes) -> frozenset[str]:
-    """The mangled names of the functions in a cubin: the sections `.text.<name>` that hold instructions.
+    """The mangled names of the kernels in a cubin.
 
     Raises:
-        DamagedFileError: Its section table contradicts itself.
+        DamagedFileError: Its section table or its symbols contradict themselves.
     """
-    return frozenset(
-        section.name[len(_TEXT) :]
-        for section in read_sections(Window(cubin))
-        if section.size and section.type != NOBITS and section.name.startswith(_TEXT)
-    )
+    names = set()
+    for name_at, strings in _kernels(Window(cubin)):
+        end = cubin.find(b"\0", strings + name_at)
+        names.add(cubin[strings + name_at : max(end, 0)].decode("ascii", "replace"))
+    return frozenset(names)
 
 
-def is_empty(cubin: bytes) -> bool:
-    """Whether a cubin holds no function at all.
-
-    Link stubs, and what a source file becomes that was compiled for an architecture by accident, look so: a label
-    without code behind it.
-    """
-    return b".text." not in cubin or not _has_instructions(cubin)
-
-
-def _has_instructions(cubin: bytes) -> bool:
-    """Whether any section is executable and not empty, told without the names: four times as fast as `kernel_names`.
+def holds_kernel(cubin: Source) -> bool:
+    """Whether a cubin holds a kernel; of a file only the tables are read.
 
     Raises:
-        DamagedFileError: The section table lies outside the file.
+        DamagedFileError: Its section table or its symbols contradict themselves.
     """
-    header = read_header(cubin[:64])
-    if header is None:
-        return False
-    if not header.count:  # so many sections that their number stands elsewhere
-        return bool(kernel_names(cubin))
-    table = cubin[header.table : header.table + header.count * SECTION_BYTES]
-    if len(table) < header.count * SECTION_BYTES:
+    return next(_kernels(cubin), None) is not None
+
+
+def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
+    """Offset of the name, and of the section with the names, for each kernel."""
+    header = read_header(cubin.read_at(0, 64))
+    if header is None or header.machine != MACHINE_CUDA:
+        raise DamagedFileError("a cubin is no ELF file for CUDA")
+    rows = _rows(header, cubin)
+    for _, kind, _, _, at, size, link, _, _, _ in rows:
+        if kind != _SHT_SYMTAB:
+            continue
+        if at + size > cubin.size or link >= len(rows):
+            raise DamagedFileError("the symbol table of a cubin lies outside it")
+        table = cubin.read_at(at, size // _SYMBOL_BYTES * _SYMBOL_BYTES)
+        for name, info, other, index, _, _ in _SYMBOL.iter_unpack(table):
+            if other & _ENTRY and info & 15 == _FUNCTION and index < len(rows) and _instructions(rows[index]):
+                yield name, rows[link][4]
+
+
+def _instructions(row: tuple[int, ...]) -> bool:
+    return bool(row[2] & _EXECUTABLE and row[5] and row[1] != NOBITS)
+
+
+def _rows(header: Header, cubin: Source) -> list[tuple[int, ...]]:
+    """The section table, without the names."""
+    if not header.table:
+        return []
+    first = cubin.read_at(header.table, SECTION_BYTES)
+    if len(first) < SECTION_BYTES:
+        raise DamagedFileError("ELF section table lies outside the file")
+    count = header.count or _SECTION.unpack(first)[5]  # gABI: too many for 16 bits are counted in section 0
+    table = cubin.read_at(header.table, count * SECTION_BYTES)
+    if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")
-    return any(
-        flags & _EXECUTABLE and size and kind != NOBITS for kind, flags, size in _KIND_FLAGS_SIZE.iter_unpack(table)
-    )
+    return list(_SECTION.iter_unpack(table))
+
+
+def shows_kernel(start: bytes) -> bool:
+    """Whether the start of a cubin already shows a kernel; False says nothing.
+
+    The section table stands at the end, so the symbol table is known by its null symbol and by the kinds of all symbols
+    between that and the kernel's. Before the symbols stand names, in which no mark of a kernel can occur.
+
+    Raises:
+        DamagedFileError: It begins like an ELF file and is none.
+    """
+    header = read_header(start[:64])
+    if header is None or header.machine != MACHINE_CUDA:
+        return False
+    first = _NULL_SYMBOL.find(start, 64, len(start))
+    return first > 0 and any(_shows(start, first, mark, header.count or 0xFF00) for mark in _ENTRY_SYMBOLS)
+
+
+def _shows(start: bytes, first: int, mark: Needle, sections: int) -> bool:
+    """Whether one of the first marks behind an offset stands in a symbol of a kernel."""
+    at = first
+    for _ in range(_TRIES):
+        at = mark.find(start, at + 1, len(start))
+        if at < 0 or at + 20 > len(start):
+            return False
+        null = start.rfind(bytes(_SYMBOL_BYTES), 64, at)
+        null -= (null - (at - 4)) % _SYMBOL_BYTES  # the zeros may begin before it, and go on into the next symbol
+        if null < 64 or null % 8 or start[null : null + _SYMBOL_BYTES] != bytes(_SYMBOL_BYTES):
+            continue
+        if start[null + 28 : null + 30] != _SECTION_SYMBOL or not start[null + 30]:
+            continue  # data: ptxas and nvlink begin with the symbols of sections
+        name, _, _, index, value, size = _SYMBOL.unpack_from(start, at - 4)
+        plausible = name and size and not value and 0 < index < sections and at - 4 > null + _SYMBOL_BYTES
+        if plausible and not start[null + 4 : at : _SYMBOL_BYTES].translate(None, _KINDS_OF_SYMBOLS):
+            return True
+    return False
+
+
+def holds_entry(ptx: bytes) -> bool:
+    """Whether PTX holds a kernel; `.entry` in a comment or a string is none."""
+    at = _PTX_ENTRY.find(ptx, 0, len(ptx))
+    if at < 0:
+        return False
+    line = ptx[ptx.rfind(b"\n", 0, at) + 1 : at]
+    if not (b"//" in line or b'"' in line or b"/*" in ptx[:at]) and ptx[at + 6 : at + 7].isspace():
+        return True  # nearly all
+    return re.search(rb"\.entry\s", _PTX_COMMENT.sub(b" ", ptx)) is not None
 
 
 def bare_architecture(source: Source) -> tuple[int, str] | None:

@@ -66,6 +66,7 @@ class DeviceImage:
         size: Bytes when unpacked.
         isa: PTX ISA as (major, minor); for SASS a format version that means nothing to users.
         payload: Offset of the stored bytes in the file.
+        padding: How many of the stored bytes are padding behind what is packed.
     """
 
     kind: Kind
@@ -76,6 +77,7 @@ class DeviceImage:
     size: int
     isa: tuple[int, int]
     payload: int
+    padding: int = 0
 
     @property
     def tag(self) -> str:
@@ -151,6 +153,7 @@ def read_entry(header: bytes, offset: int, room: int) -> DeviceImage:
         unpacked if compression else stored,
         (major, minor),
         offset + head,
+        stored - packed if compression and packed else 0,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import DamagedFileError, Section, Window, read_header, read_sections
@@ -49,7 +49,7 @@ class FileCode:
     Attributes:
         size: Of the file, in bytes.
         profiles: Profile -> number of executable containers; containers without a kernel are left out.
-        empty: Executable containers whose cubins hold no kernel.
+        empty: Executable containers whose images hold no kernel.
         relocatable: Profile -> number of relocatable containers (left from `-rdc` objects): they serve no device.
         images: Tag -> number of images in executable containers, empty ones included.
         stored: Tag -> bytes that these images take in the file.
@@ -104,11 +104,25 @@ class FileCode:
         return cls(**values)
 
 
+class Opened(NamedTuple):
+    """What opening an image told.
+
+    Attributes:
+        kernel: Whether it holds a kernel.
+        names: Deep mode: the mangled names of its kernels.
+        damage: Why it could not be opened, or "".
+    """
+
+    kernel: bool
+    names: frozenset[str] = frozenset()
+    damage: str = ""
+
+
 class Folder:
     """Folds the containers of one file as they are met.
 
     Args:
-        deep: Open every cubin for the names of its kernels.
+        deep: Note the names of the kernels of every cubin.
     """
 
     def __init__(self, *, deep: bool = False) -> None:
@@ -125,16 +139,21 @@ class Folder:
         self._holes: list[Hole] = []
 
     def wants(self, image: DeviceImage) -> bool:
-        """Whether `add` will ask for this image's bytes."""
-        limit = cubin.MAX_OPENED if self.deep else cubin.MAX_TESTED
-        return image.kind is Kind.SASS and image.size <= limit and image.stored <= limit
+        """Whether `add` asks what this image holds.
 
-    def add(self, container: Container, opened: Mapping[int, frozenset[str] | None]) -> None:
+        Raises:
+            DamagedFileError: It is larger than any real one.
+        """
+        if max(image.size, image.stored) > cubin.MAX_OPENED:
+            raise DamagedFileError(f"an image of {max(image.size, image.stored)} bytes is too large to be opened")
+        return image.kind in (Kind.SASS, Kind.PTX)
+
+    def add(self, container: Container, opened: Mapping[int, Opened]) -> None:
         """Fold one container.
 
         Args:
             container: As it was read.
-            opened: Payload offset -> kernel names, of the images that `wants` named; None or absent is "not empty".
+            opened: Payload offset -> what the image holds, of those that `wants` named.
 
         Raises:
             DamagedFileError: The file holds more images than any library would.
@@ -145,22 +164,25 @@ class Folder:
         if container.section == RELOCATABLE:
             self._relocatable[_profile(container.images)] += 1
             return
-        full = [image for image in container.images if opened.get(image.payload) != frozenset()]
+        for told in opened.values():
+            if told.damage:
+                raise DamagedFileError(told.damage)
+        full = [image for image in container.images if image.payload not in opened or opened[image.payload].kernel]
         for image in container.images:
             self._images[image.tag] += 1
             self._stored[image.tag] += image.stored
             if image.kind is Kind.PTX:
                 self._isa[image.tag] = max(image.isa, self._isa.get(image.tag, (0, 0)))
-        if not container.images or _without_kernels(container, full):
+        if not full:
             self._empty += 1
             return
         self._profiles[_profile(full)] += 1
         if self.deep:
             self._compare(full, opened)
 
-    def _compare(self, full: list[DeviceImage], opened: Mapping[int, frozenset[str] | None]) -> None:
+    def _compare(self, full: list[DeviceImage], opened: Mapping[int, Opened]) -> None:
         """Note the kernels that one cubin of a container holds and another does not."""
-        named = {image.tag: names for image in full if (names := opened.get(image.payload))}
+        named = {image.tag: opened[image.payload].names for image in full if image.kind is Kind.SASS}
         for tag, names in named.items():
             self._kernels[tag] += len(names)
         if len(set(named.values())) < 2:
@@ -198,46 +220,34 @@ def _profile(images: Iterable[DeviceImage]) -> Profile:
     return tuple(sorted({image.tag for image in images}))
 
 
-def _without_kernels(container: Container, full: list[DeviceImage]) -> bool:
-    """Whether all cubins of a container are empty; its PTX, made from the same source, is empty then too."""
-    cubins = any(image.kind is Kind.SASS for image in container.images)
-    return cubins and not any(image.kind is Kind.SASS for image in full)
-
-
-def open_cubins(
-    images: Iterable[DeviceImage], payload: Callable[[DeviceImage], bytes], folder: Folder
-) -> dict[int, frozenset[str] | None]:
-    """What `Folder.add` wants to know of a container's cubins.
-
-    Deep mode opens all. Otherwise the smallest is opened first and the first one with a kernel is the last: where an
-    image holds code, a smaller one without any was met before (no exception in 16,435 cubins of real wheels).
+def open_image(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
+    """What an image holds.
 
     Args:
-        images: Of one container.
-        payload: Gives the stored bytes of one of them; asked only for those that `folder` wants.
+        image: One that `folder` wants.
+        stored: Its bytes as they stand in the file.
         folder: That will get the answer.
 
-    Returns:
-        Payload offset -> kernel names; without deep mode one empty name stands for all.
-
-    Raises:
-        DamagedFileError: One does not unpack, or is no cubin.
     """
-    opened: dict[int, frozenset[str] | None] = {}
-    wanted = [image for image in images if folder.wants(image)]
-    for image in wanted if folder.deep else sorted(wanted, key=_size):
-        whole = folder.unpacker.unpack(payload(image), image.compression, image.size)
-        if folder.deep:
-            opened[image.payload] = cubin.kernel_names(whole)
-        elif cubin.is_empty(whole):
-            opened[image.payload] = frozenset()
-        else:
-            break
-    return opened
+    try:
+        return _opened(image, stored, folder)
+    except DamagedFileError as error:  # judged where it is known whether the image counts: see `Folder.add`
+        return Opened(kernel=False, damage=error.message)
 
 
-def _size(image: DeviceImage) -> int:
-    return image.size
+def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
+    if image.padding:
+        stored = stored[: -image.padding]
+    if image.kind is Kind.PTX:
+        pieces = folder.unpacker.growing(stored, image.compression, image.size)
+        return Opened(any(cubin.holds_entry(piece) for piece, _ in pieces))
+    if folder.deep:
+        names = cubin.kernel_names(folder.unpacker.unpack(stored, image.compression, image.size))
+        return Opened(bool(names), names)
+    for piece, whole in folder.unpacker.growing(stored, image.compression, image.size):
+        if cubin.holds_kernel(Window(piece)) if whole else cubin.shows_kernel(piece):
+            return Opened(kernel=True)
+    return Opened(kernel=False)
 
 
 def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
@@ -282,13 +292,22 @@ def _has_key(source: Source) -> bool:
 
 
 def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> None:
-    def read(image: DeviceImage) -> bytes:
-        return source.read_at(image.payload, image.stored)
-
     for container in containers:
-        executable = container.section == EXECUTABLE
-        opened = open_cubins(container.images, read, folder) if executable else {}
+        opened = {}
+        for image in container.images if container.section == EXECUTABLE else ():
+            if folder.wants(image):
+                opened[image.payload] = _open_at(source, image, folder)
         folder.add(container, opened)
+
+
+def _open_at(source: Source, image: DeviceImage, folder: Folder) -> Opened:
+    """As `open_image`; of a cubin that is not compressed only the tables are read."""
+    if image.kind is not Kind.SASS or image.compression or folder.deep:
+        return open_image(image, source.read_at(image.payload, image.stored), folder)
+    try:
+        return Opened(cubin.holds_kernel(_Part(source, image.payload, image.stored)))
+    except DamagedFileError as error:
+        return Opened(kernel=False, damage=error.message)
 
 
 class _Part:

@@ -31,6 +31,7 @@ from orchestrator.image.code.fatbin import (
     MAX_IMAGES,
     RELOCATABLE,
     Container,
+    Kind,
     container_size,
     read_entry,
 )
@@ -47,9 +48,6 @@ NAMES_NEAR_TABLE = 4 << 20
 """Bytes on either side of the section table that are kept for the section names. BOLT begins a new huge page between
 the two: 875 kB in libtorch_cuda.so of torch 2.15.0 for aarch64, 2 MiB and what lies in the last pages at most."""
 
-MAX_KEPT = 4 * 1024 * 1024
-"""Bytes of small cubins that are kept of one container until it ends; a container has a dozen of at most 16 KiB."""
-
 MAX_BARE = 64 * 1024 * 1024
 """A cubin that stands alone is kept whole to read its notes; the largest of flashinfer-cubin has under 2 MB."""
 
@@ -63,7 +61,7 @@ class _Met:
 
     container: Container
     zeros: int
-    opened: dict[int, frozenset[str] | None]
+    opened: dict[int, code.Opened]
 
 
 class _Around:
@@ -199,30 +197,32 @@ def _container(stream: Forward, start: int, size: int, folder: Folder) -> _Met:
     stream.skip(CONTAINER_BYTES)
     end = offset + CONTAINER_BYTES + length
     images: list[DeviceImage] = []
-    opened: dict[int, frozenset[str] | None] = {}
-    kept: dict[int, bytes] = {}
-    room_to_keep = MAX_KEPT
+    opened: dict[int, code.Opened] = {}
     while (at := stream.offset - start) < end:
         image = read_entry(stream.peek(min(ENTRY_BYTES, end - at)), at, end - at)
         stream.skip(image.payload - at)
         images.append(image)
-        if folder.deep and folder.wants(image):
-            stored = stream.exactly(image.stored)
-            opened |= code.open_cubins([image], lambda _, stored=stored: stored, folder)  # type: ignore[misc]  # bound now
-        elif folder.wants(image) and image.stored <= room_to_keep:
-            room_to_keep -= image.stored
-            kept[image.payload] = stream.exactly(image.stored)
+        if folder.wants(image):
+            opened[image.payload] = _open(stream, image, folder)
         else:
             stream.skip(image.stored)
         if len(images) > MAX_IMAGES:
             raise DamagedFileError(f"fatbin container at {offset} holds over {MAX_IMAGES} images")
-    if not folder.deep:
-        small = [image for image in images if image.payload in kept]
-        opened = code.open_cubins(small, lambda image: kept[image.payload], folder)
     ahead = stream.peek(min(MAX_GAP - 1, size - end))  # the section may end before these bytes do: _assign judges
     zeros = len(ahead) - len(ahead.lstrip(b"\0"))
     stream.skip(zeros)
     return _Met(Container("", offset, end, tuple(images)), zeros, opened)
+
+
+def _open(stream: Forward, image: DeviceImage, folder: Folder) -> code.Opened:
+    """What the image that the stream stands at holds; the stream stands behind it afterwards."""
+    head = b""
+    if image.kind is Kind.SASS and not (image.compression or folder.deep):
+        head = stream.exactly(min(image.stored, 8 * cubin.FIRST_PIECE))
+        if cubin.shows_kernel(head):
+            stream.skip(image.stored - len(head))
+            return code.Opened(kernel=True)
+    return code.open_image(image, head + stream.exactly(image.stored - len(head)), folder)
 
 
 def _assign(sections: tuple[Section, ...], met: list[_Met], broken: dict[int, str], folder: Folder) -> None:

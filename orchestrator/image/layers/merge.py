@@ -18,7 +18,7 @@ from orchestrator.image.layers.artifacts import ENTER, Access, Artifact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 3
+SCANNER = 4
 """Version of what a scan says; part of the key under which scans are kept."""
 
 MAX_ALIASES = 10_000  # links to directories multiply

@@ -15,13 +15,24 @@ from tests.support import fatbins
 
 @pytest.mark.parametrize("data", [b"a", b"abc" * 40, b"x" + b"\0" * 5000, os.urandom(300) + b"\7" * 300])
 def test_lz4_blocks_come_back(data: bytes) -> None:
-    assert cubin.unpack(fatbins.lz4(data) + bytes(5), "lz4", len(data)) == data
+    assert cubin.unpack(fatbins.lz4(data), "lz4", len(data)) == data
+    assert cubin.unpack_lz4_slowly(fatbins.lz4(data) + bytes(5), len(data)) == data
 
 
 def test_lz4_copies_a_pattern_that_overlaps_itself() -> None:
     # three literals, then 9 bytes from 3 back, then 5 literals: abcabcabcabc + "tail!"
     block = b"\x35abc\x03\x00" + b"\x50tail!"
+    assert cubin.unpack_lz4_slowly(block, 17) == b"abcabcabcabctail!"
     assert cubin.unpack_lz4(block, 17) == b"abcabcabcabctail!"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=3000), st.integers(1, 5))
+def test_both_lz4_readers_agree_with_the_compressor(data: bytes, times: int) -> None:
+    block = pytest.importorskip("lz4.block")
+    whole = data * times
+    packed = block.compress(whole, store_size=False)
+    assert cubin.unpack_lz4(packed, len(whole)) == cubin.unpack_lz4_slowly(packed, len(whole)) == whole
 
 
 @pytest.mark.parametrize("block", [b"", b"\xf0", b"\x30ab", b"\x10a\x05\x00", b"\x10a\x00\x00", b"\xff" + b"\xff" * 50])
@@ -48,14 +59,67 @@ def test_zstd_is_bounded_by_the_size_that_the_entry_names() -> None:
     assert cubin.unpack(zstandard.ZstdCompressor().compress(b"abc") + bytes(5), "zstd", 3) == b"abc"
 
 
-def test_a_cubin_without_instructions_is_empty() -> None:
-    assert not cubin.is_empty(fatbins.cubin())
-    assert cubin.is_empty(fatbins.cubin({".nv.info": b"1234"}))
-    assert cubin.is_empty(fatbins.cubin({".text.kernel": b""}))
-    assert cubin.kernel_names(fatbins.cubin({".text.a": b"1", ".text.b": b"1", ".text.c": b"", ".data": b"1"})) == {
-        "a",
-        "b",
-    }
+def holds(data: bytes) -> bool:
+    return cubin.holds_kernel(Window(data))
+
+
+def test_a_cubin_without_a_kernel_is_known_by_its_symbols() -> None:
+    table = {".nv.constant3": os.urandom(40_000), ".nv.global": bytes(9000)}
+    assert holds(fatbins.cubin())
+    assert not holds(fatbins.cubin(table))
+    assert not holds(fatbins.cubin({".text.kernel": b"", **table}))
+    assert not holds(fatbins.cubin({".text.helper": b"1" * 128}, functions=["helper"]))
+    assert holds(fatbins.cubin({".text.helper": b"1" * 128, ".text.k": b"1" * 128}, functions=["helper"]))
+    assert cubin.kernel_names(
+        fatbins.cubin({".text.a": b"1", ".text.b": b"1", ".text.c": b"", ".text.d": b"1", ".data": b"1"}, functions="d")
+    ) == {"a", "b"}
+
+
+@pytest.mark.parametrize("ahead", [0, 5000, 300_000])
+def test_the_start_of_a_cubin_shows_its_kernels(ahead: int) -> None:
+    sections = {".nv.info": b"1234", ".text.helper": b"1" * 128, ".text.kernel": b"1" * 128, ".data": bytes(500_000)}
+    data = fatbins.cubin(sections, functions=["helper"], ahead=ahead)
+    assert cubin.shows_kernel(data[: ahead + 2000])
+    assert not cubin.shows_kernel(data[: ahead + 100])
+    assert not cubin.shows_kernel(fatbins.cubin(sections, functions=["helper", "kernel"], ahead=ahead))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=0, max_size=600), st.integers(0, 60))
+def test_the_start_shows_nothing_that_the_whole_does_not_hold(data: bytes, zeros: int) -> None:
+    inside = bytes(zeros) + data.replace(b"\x77", b"\x12\x10") + b"\x12\x10\1\0" + bytes(8) + b"\x80" + bytes(7)
+    frame = b"\x10\0\0\0\xff\xff\xff\xff" * 8  # as ptxas writes it behind the symbols
+    empty = fatbins.cubin({".debug_frame": frame, ".nv.constant3": inside, ".text.f": b"1" * 64}, functions=["f"])
+    assert not holds(empty)
+    assert not cubin.shows_kernel(empty)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b".version 9.0\n.visible .entry k(\n)", True),
+        (b".version 9.0\n.weak .entry\tk()", True),
+        (b".version 9.0\n.visible .func f()", False),
+        (b"// .entry k\n.visible .func f()", False),
+        (b"/* .visible\n.entry k */ .func f()", False),
+        (b"/* a */ .entry k()", True),
+        (b'.file 1 "a .entry b"\n.func f()', False),
+        (b"// .entry x\n.entry k()", True),
+        (b".visible .func .entry_point()", False),
+    ],
+)
+def test_ptx_holds_a_kernel_where_it_has_an_entry(text: bytes, expected: bool) -> None:
+    assert cubin.holds_entry(text) is expected
+
+
+def test_an_image_is_unpacked_no_further_than_needed() -> None:
+    import zstandard
+
+    data = os.urandom(300_000) + bytes(3 << 20)
+    pieces = cubin.Unpacker().growing(zstandard.ZstdCompressor().compress(data), "zstd", len(data))
+    lengths = [(len(piece), whole) for piece, whole in pieces if data.startswith(piece)]
+    assert lengths[0] == (cubin.FIRST_PIECE, False)
+    assert lengths[-1] == (len(data), True)
 
 
 def note(command: str) -> bytes:

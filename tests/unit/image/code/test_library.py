@@ -49,7 +49,9 @@ def test_containers_fold_into_profiles() -> None:
 def test_link_stubs_and_files_without_kernels_are_not_counted(packing: str) -> None:
     """`nvcc -shared` puts an empty image of every listed architecture into a container of its own."""
     stub = fatbins.container(fatbins.entry("110", EMPTY, packing=packing), fatbins.entry("80", EMPTY, packing=packing))
-    accident = fatbins.container(fatbins.entry("52", EMPTY, packing=packing), fatbins.entry("p52"))
+    accident = fatbins.container(
+        fatbins.entry("52", EMPTY, packing=packing), fatbins.entry("p52", b".version 9.0\n.target sm_52\n")
+    )
     real = fatbins.container(fatbins.entry("80", packing=packing), fatbins.entry("110", EMPTY, packing=packing))
     code = both(fatbins.elf({".nv_fatbin": stub + accident + real}))
     assert code is not None
