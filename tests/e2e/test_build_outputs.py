@@ -140,6 +140,6 @@ def test_a_report_replaces_no_input(engine: str, tmp_path: Path, name: str) -> N
     before = (project.root / name).read_bytes()
     done = project.run("build", "--report", name)
     assert done.returncode == 2, done.stderr
-    assert f"{name}: is a file that the build reads" in done.stderr
+    assert f"error: --report {name}: the file exists and is not a build report" in done.stderr
     assert (project.root / name).read_bytes() == before
     assert project.log("app") is None
