@@ -6,6 +6,7 @@ host is the first part if it has a dot, a colon or a capital, or is `localhost`;
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -170,6 +171,29 @@ def layout_directory(text: str) -> str:
     place, _, _ = place.partition("@sha256:")
     head, colon, tag = place.rpartition(":")
     return head if colon and _TAG.fullmatch(tag) else place
+
+
+def short_tag(text: str, *, most: int = MAX_TAG) -> str:
+    """A text as it is, or cut to `most` characters with a digest of the whole at its end, so that two stay different.
+
+    Args:
+        text: Characters of a tag.
+        most: Characters of the result at most; at least 20.
+    """
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 13]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def tag_slug(text: str, *, most: int = 63) -> str:
+    """A text as a part of a tag, valid whatever the text is: every other character than A-Z a-z 0-9 _ . - becomes -.
+
+    Args:
+        text: Any text, such as the name of a branch.
+        most: Characters of the result at most; a longer one is cut, with a digest at its end.
+    """
+    slug = re.sub(r"[^A-Za-z0-9_.-]", "-", text).lstrip(".-")
+    return short_tag(slug, most=most) or hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
 
 
 def host_of(text: str) -> str:

@@ -50,7 +50,7 @@ AXIS = declared(
 )  # fmt: skip
 VARIANT = declared(
     "--variant", heading=Heading.SELECT, multiple=True, metavar="ID",
-    help="Select variants by id, as in openai-cu130-amd64.", default_text="all",
+    help="Select variants by id or glob, as in openai-cu130-amd64 or '*-arm64'.", default_text="all",
 )  # fmt: skip
 ARG = declared(
     "--arg", "args", heading=Heading.OVERRIDE, multiple=True, metavar="NAME=VALUE",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from orchestrator.errors import Problem
     from orchestrator.matrix.model import Matrix
 
+_CHANGED = "files that git tracks differ from the commit that the values name: commit them, or add {git.dirty}"
+
 
 def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[str], str] | None = None) -> Plan:
     """Expand the matrix.
@@ -34,7 +36,7 @@ def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[st
         UsageError: A value of the command line is invalid.
     """
     given = given or CommandLine()
-    expansion = _Expansion(matrix, given, fact or (lambda name: git.fact(name, matrix.root)))
+    expansion = _Expansion(matrix, given, fact or git.Checkout(matrix.root).fact)
     found = expansion.findings
     variants, dropped = expansion.expand()
     if not variants:
@@ -43,10 +45,12 @@ def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[st
     if not given.archs:  # it is about the file's own lists
         found.nothing_compiles(variants)
     found.duplicates(variants)
+    found.empty_removals()
     if found.problems:
         raise invalid(matrix.positions.file, found.problems)
     image = given.image or matrix.spec.image
-    return Plan(matrix=matrix, image=image, variants=tuple(variants), dropped=tuple(dropped))
+    notes = (_CHANGED,) if expansion.renderer.named_commit and expansion.renderer.fact("git.dirty") else ()
+    return Plan(matrix=matrix, image=image, variants=tuple(variants), dropped=tuple(dropped), notes=notes)
 
 
 def further_problems(matrix: Matrix, *, whole: bool) -> list[Problem]:
@@ -69,6 +73,7 @@ def further_problems(matrix: Matrix, *, whole: bool) -> list[Problem]:
     found.unused(expansion.used)
     if whole:
         found.duplicates(variants)
+        found.empty_removals()
     if whole and len(variants) + len(dropped) == cells:
         found.nothing_compiles(variants)
     return found.problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import Problem, UsageError
+from orchestrator.errors import Problem, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -23,6 +23,8 @@ class Findings:
         self.at = at
         self.problems: list[Problem] = []
         self._reported: set[tuple[str, str]] = set()
+        self._removals: dict[tuple[int, str], bool] = {}
+        self._arguments: set[str] = set()
 
     def of_value(self, value: Value, what: str, hint: str = "", *, kind: str) -> None:
         """Report a problem of one value.
@@ -40,6 +42,27 @@ class Findings:
         known = (place, kind) in self._reported
         self._reported.add((place, kind))
         return not known
+
+    def removal(self, override: int, name: str, known: Collection[str]) -> None:
+        """Note that an override takes an argument away from a variant.
+
+        Args:
+            override: Its index; -1 for `variants` itself, below which there is nothing to remove.
+            name: The argument.
+            known: The arguments that lower layers give this variant.
+        """
+        self._arguments |= set(known)
+        key = (override, name)
+        self._removals[key] = self._removals.get(key, False) or name in known
+
+    def empty_removals(self) -> None:
+        """Report every `null` that takes an argument away from none of its variants."""
+        for (override, name), removes in self._removals.items():
+            if not removes:
+                path = ("variants", "args", name) if override < 0 else ("overrides", override, "args", name)
+                what = f"null removes nothing: no lower layer sets the argument {name}"
+                hint = did_you_mean(name, self._arguments)
+                self.problems.append(self.at.problem(path, what, key=True, hint=hint))
 
     def nothing_to_build(self) -> None:
         """Report that every variant is excluded."""

@@ -1,6 +1,6 @@
 """The values of `{git.…}` placeholders: facts of the checkout that has the matrix.yaml.
 
-ORCHESTRATE_GIT_SHA, _BRANCH and _TAG win over git, for source trees
+ORCHESTRATE_GIT_SHA, _BRANCH, _TAG and _DIRTY win over git, for source trees
 that are not a checkout (a source distribution) and for CI systems that build a detached commit.
 """
 
@@ -11,54 +11,106 @@ from typing import TYPE_CHECKING
 
 from orchestrator import process
 from orchestrator.errors import EnvironmentLacksError, MatrixError
+from orchestrator.reference import tag_slug
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_COMMANDS = {
-    "sha": ("rev-parse", "HEAD"),
-    "branch": ("rev-parse", "--abbrev-ref", "HEAD"),
-    "tag": ("describe", "--tags", "--exact-match", "HEAD"),
-}
+DIRTY = "-dirty"
+"""The value of {git.dirty} for a checkout with changes."""
+
+# One question for commit, branch and changes; files that git does not track are no change, as for `git describe`.
+_STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
+_TAG = ("describe", "--tags", "--exact-match", "HEAD")
 
 
-def fact(name: str, root: Path) -> str:
-    """The value of one placeholder.
+class Checkout:
+    """The checkout of a directory; git is asked when a value is first needed, once for each question.
 
     Args:
-        name: "git.sha", "git.short", "git.branch" or "git.tag".
         root: The directory of matrix.yaml.
-
-    Raises:
-        MatrixError: There is no checkout, no commit, no branch or no such tag.
     """
-    wanted = name.removeprefix("git.")
-    base = "sha" if wanted == "short" else wanted
-    variable = f"ORCHESTRATE_GIT_{base.upper()}"
-    value, why = os.environ.get(variable, "").strip(), ""
-    if not value:
-        value, why = _ask(base, root)
-    if not value:
-        raise MatrixError(f"{{{name}}} has no value: {why}", hint=f"run inside a checkout, or set {variable}")
-    return value[:12] if wanted == "short" else value.replace("/", "-") if wanted == "branch" else value
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._status: dict[str, str] | None = None
+        self._why = ""
+
+    def fact(self, name: str) -> str:
+        """The value of one placeholder.
+
+        Args:
+            name: "git.sha", "git.short", "git.branch", "git.tag" or "git.dirty".
+
+        Raises:
+            MatrixError: There is no checkout, no commit, no branch or no such tag.
+        """
+        wanted = name.removeprefix("git.")
+        base = "sha" if wanted == "short" else wanted
+        if base == "dirty":
+            return self._dirty()
+        variable = f"ORCHESTRATE_GIT_{base.upper()}"
+        value, why = os.environ.get(variable, "").strip(), ""
+        if not value:
+            value, why = self._tag() if base == "tag" else self._of_status(base)
+        if not value:
+            raise MatrixError(f"{{{name}}} has no value: {why}", hint=f"run inside a checkout, or set {variable}")
+        return value[:12] if wanted == "short" else tag_slug(value) if wanted == "branch" else value
+
+    def _dirty(self) -> str:
+        """`-dirty` or "", and "" where the environment names the commit or there is no checkout."""
+        said = os.environ.get("ORCHESTRATE_GIT_DIRTY")
+        if said is not None:
+            return DIRTY if said.strip() not in ("", "0", "false") else ""
+        if os.environ.get("ORCHESTRATE_GIT_SHA", "").strip():
+            return ""
+        return self._of_status("dirty")[0]
+
+    def _of_status(self, key: str) -> tuple[str, str]:
+        """The value, or "" and the reason."""
+        if self._status is None:
+            done, self._why = self._ask(_STATUS)
+            self._status = _read_status(done.stdout) if done is not None and done.ok else {}
+        value = self._status.get(key, "")
+        if value or self._why:
+            return value, self._why
+        if key == "branch" and self._status:
+            return "", f"the checkout in {self._root} is on no branch (detached)"
+        return "", f"{self._root} is not a git checkout with a commit"
+
+    def _tag(self) -> tuple[str, str]:
+        done, why = self._ask(_TAG)
+        if done is None or done.ok:
+            return (done.stdout.strip() if done is not None else ""), why
+        if "no tag exactly matches" in done.stderr or "No names found" in done.stderr:
+            return "", f"no tag points at the commit that is checked out in {self._root}"
+        return "", why
+
+    def _ask(self, command: tuple[str, ...]) -> tuple[process.Completed | None, str]:
+        """What git answers, and why it failed; nothing at all where there is no git."""
+        try:
+            # core.fsmonitor names a program, and the configuration that names it may be the checkout's own
+            whole = ("git", "-c", "core.fsmonitor=false", *command)
+            done = process.run(whole, cwd=self._root, timeout=30, env={"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"})
+        except EnvironmentLacksError as error:
+            return None, str(error)
+        if done.ok:
+            return done, ""
+        lines = done.stderr.splitlines()
+        said = next((line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")), "")
+        if not said or said.startswith(("not a git repository", "ambiguous argument", "Not a valid object name")):
+            return done, f"{self._root} is not a git checkout with a commit"
+        return done, f"git says: {said}"
 
 
-def _ask(base: str, root: Path) -> tuple[str, str]:
-    """The value, or "" and the reason."""
-    try:
-        done = process.run(
-            ("git", *_COMMANDS[base]), cwd=root, timeout=30, env={"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-        )
-    except EnvironmentLacksError as error:
-        return "", str(error)
-    value = done.stdout.strip()
-    if done.ok and base == "branch" and value == "HEAD":
-        return "", f"the checkout in {root} is on no branch (detached)"
-    if done.ok:
-        return value, ""
-    said = next((line.removeprefix("fatal: ") for line in done.stderr.splitlines() if line.startswith("fatal: ")), "")
-    if base == "tag" and said.startswith(("no tag", "No names")):
-        return "", f"no tag points at the commit that is checked out in {root}"
-    if not said or said.startswith(("not a git repository", "ambiguous argument")):
-        return "", f"{root} is not a git checkout with a commit"
-    return "", f"git says: {said}"
+def _read_status(text: str) -> dict[str, str]:
+    """Commit, branch and `-dirty` of `git status --porcelain=v2 --branch`; without a commit nothing."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("# branch.oid ") and not line.endswith("(initial)"):
+            found["sha"] = line.rpartition(" ")[2]
+        elif line.startswith("# branch.head ") and not line.endswith("(detached)"):
+            found["branch"] = line.removeprefix("# branch.head ")
+        elif line and not line.startswith("#"):
+            found["dirty"] = DIRTY
+    return found if "sha" in found else {}

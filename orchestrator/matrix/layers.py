@@ -74,7 +74,7 @@ class Layer:
     when: Mapping[str, frozenset[str]] = field(default_factory=dict)
     override: int = -1
     arch_list: Value | None = None
-    runner: Value | None = None
+    runner: tuple[Value, ...] | None = None
     args: Mapping[str, Value | None] = field(default_factory=dict)
     labels: Mapping[str, Value | None] = field(default_factory=dict)
     contexts: Mapping[str, Value | None] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Chosen:
 
     layers: Sequence[Layer]
     arch_list: Value
-    runner: Value | None
+    runner: tuple[Value, ...]
     tags: tuple[Value, ...]
     secrets: tuple[Value, ...]
 
@@ -104,7 +104,7 @@ def choose(found: Sequence[Layer]) -> Chosen:
         layers=found,
         # the lowest layer is `variants`, whose arch_list is required
         arch_list=next(layer.arch_list for layer in down if layer.arch_list is not None),
-        runner=next((layer.runner for layer in down if layer.runner is not None), None),
+        runner=next((layer.runner for layer in down if layer.runner is not None), ()),
         tags=next((layer.tags for layer in down if layer.tags is not None), ()),
         secrets=next((layer.secrets for layer in down if layer.secrets is not None), ()),
     )
@@ -153,7 +153,7 @@ class _Source:
             when={name: frozenset(values) for name, values in when.items()},
             override=override,
             arch_list=self.optional(entry.arch_list, (*path, "arch_list")),
-            runner=self.optional(getattr(entry, "runner", None), (*path, "runner")),
+            runner=self.listed(getattr(entry, "runner", None), (*path, "runner")),
             args=self.named(entry.args, (*path, "args")),
             labels=self.named(entry.labels, (*path, "labels")),
             contexts=self.named(entry.contexts, (*path, "contexts")),
@@ -171,7 +171,7 @@ class _Source:
             yield Layer(
                 when={"platform": frozenset({name})},
                 arch_list=self.optional(platform.arch_list, (*path, "arch_list")),
-                runner=self.value(platform.runner, (*path, "runner")),
+                runner=self.listed(platform.runner, (*path, "runner")),
             )
         for name, target in spec.bake.targets.items():
             if target.arch_list is not None:

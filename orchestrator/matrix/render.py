@@ -17,10 +17,15 @@ from orchestrator.matrix.variants import Variant
 from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchestrator.matrix.findings import Findings
+    from orchestrator.matrix.layers import Layer
     from orchestrator.matrix.model import Matrix
+    from orchestrator.matrix.schema import MatrixFile
+
+_IMAGE = "docker-image://"
+_SHORTER = "{variant.tag} in cache.ref is always short enough for a tag"
 
 
 class Renderer:
@@ -41,10 +46,24 @@ class Renderer:
         self.shared = Shared(
             spec=matrix.spec, image=image, toolkits=toolkits, fact=self.fact, blank=blank_fields(matrix.spec)
         )
+        self._cache, self._cache_read = self._cache_values(matrix.spec)
         self._index_tags = [
             Value(text=text, template=text, origin=origin(matrix.positions, ("publish", "tags", number)))
             for number, text in enumerate(matrix.spec.publish.tags if matrix.spec.publish is not None else [])
         ]
+
+    def _cache_values(self, spec: MatrixFile) -> tuple[Value, tuple[Value, ...]]:
+        at = self._matrix.positions
+        read = (
+            Value(text=text, template=text, origin=origin(at, ("cache", "read", number)))
+            for number, text in enumerate(spec.cache.read)
+        )
+        return Value(text="", template=spec.cache.ref, origin=origin(at, ("cache", "ref"))), tuple(read)
+
+    @property
+    def named_commit(self) -> bool:
+        """Whether a value of a variant names the commit and none says that files were changed since."""
+        return not self._facts.keys().isdisjoint({"git.sha", "git.short", "git.tag"}) and "git.dirty" not in self._facts
 
     def fact(self, name: str) -> str:
         """A fact that all variants share; each is asked for once."""
@@ -79,18 +98,18 @@ class Renderer:
             toolkit=self.shared.toolkits[cuda],
             platform=cell["platform"],
             machine=values["platform.machine"],
-            runner=chosen.runner.text if chosen.runner is not None else "",
+            runner=tuple(value.text for value in chosen.runner),
             axes={axis: cell[axis] for axis in spec.axes},
             arch_list=chosen.arch_list,
             archs=selection,
-            args=self._merged((layer.args for layer in chosen.layers), values),
+            args=self._arguments(chosen.layers, values),
             tags=self._tags(chosen.tags, values),
             labels=self._merged((layer.labels for layer in chosen.layers), values),
-            contexts=self._merged((layer.contexts for layer in chosen.layers), values),
+            contexts=self._contexts((layer.contexts for layer in chosen.layers), values),
             secrets=tuple(self._render(value, values) for value in chosen.secrets),
             index_tags=self._tags(self._index_tags, values),
-            cache_ref=self._text(spec.cache.ref, values),
-            cache_read=tuple(self._text(text, values) for text in spec.cache.read),
+            cache_ref=self._cache_ref(values),
+            cache_read=tuple(self._reference(value, values, "cache reference").text for value in self._cache_read),
             attest=spec.variants.attest,
             headers=self._headers(cell["target"]),
         )
@@ -107,6 +126,16 @@ class Renderer:
         if key not in self._selections:
             self._selections[key] = select(parse_list(text), self.shared.toolkits[cuda])
         return self._selections[key]
+
+    def _arguments(self, found: Sequence[Layer], values: VariantValues) -> dict[str, Value]:
+        """The arguments of all layers; notes which `null` of an override removes one."""
+        known: set[str] = set()
+        for layer in found:
+            for name, value in layer.args.items():
+                if value is None:
+                    self.findings.removal(layer.override, name, known)
+            known |= {name for name, value in layer.args.items() if value is not None}
+        return self._merged((layer.args for layer in found), values)
 
     def _merged(self, found: Iterable[Mapping[str, Value | None]], values: VariantValues) -> dict[str, Value]:
         merged: dict[str, Value | None] = {}
@@ -126,6 +155,33 @@ class Renderer:
         if parsed is None:
             parsed = self._templates[text] = template.parse(text)
         return parsed.render(values)
+
+    def _cache_ref(self, values: VariantValues) -> str:
+        """Where the variant's cache is; a reference where the backend is a registry, any text elsewhere."""
+        if self.spec.cache.backend == "registry":
+            return self._reference(self._cache, values, "cache reference", _SHORTER).text
+        return self._render(self._cache, values).text
+
+    def _contexts(self, found: Iterable[Mapping[str, Value | None]], values: VariantValues) -> dict[str, Value]:
+        contexts = self._merged(found, values)
+        for value in contexts.values():
+            if value.text.startswith(_IMAGE):
+                self._check(value, value.text.removeprefix(_IMAGE), "named context")
+        return contexts
+
+    def _reference(self, value: Value, values: VariantValues, what: str, hint: str = "") -> Value:
+        """A value that a registry is asked for; the inline and registry backends read images and nothing else."""
+        rendered = self._render(value, values)
+        if self.spec.cache.backend in ("registry", "inline"):
+            self._check(rendered, rendered.text, what, hint)
+        return rendered
+
+    def _check(self, value: Value, text: str, what: str, hint: str = "") -> None:
+        try:
+            parse(text)
+        except InvalidReferenceError as error:
+            if names.is_repository(self.spec.image):  # otherwise reported once, where the image is named
+                self.findings.of_value(value, f"{what} {text}: {error.message}", error.hint or hint, kind=what)
 
     def _tags(self, found: Iterable[Value], values: VariantValues) -> tuple[Value, ...]:
         tags = tuple(self._render(value, values) for value in found)

@@ -28,6 +28,7 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
     """Every problem that can be seen without expanding the variants."""
     return [
         *_shape(spec, positions),
+        *_platforms(spec, positions),
         *_arch_lists(spec, positions),
         *_cuda(spec, positions),
         *_references(spec, positions),
@@ -44,8 +45,8 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         )  # fmt: skip
     for path, given, pattern, what in (
         (("bake", "targets"), spec.bake.targets, names.TARGET, "bake target name (letters, digits, _ and -)"),
-        (("cuda",), spec.cuda, names.KEY, "CUDA release"),
-        (("platforms",), spec.platforms, names.PLATFORM, "platform such as linux/arm64"),
+        (("cuda",), spec.cuda, names.RELEASE, 'CUDA release (MAJOR.MINOR, as in "13.0")'),
+        (("platforms",), spec.platforms, None, "platform"),
         (("arch_lists",), spec.arch_lists, names.KEY, "name"),
         (("axes",), spec.axes, names.AXIS, "axis name (small letters, digits and _)"),
         (("variants", "args"), spec.variants.args, names.ARGUMENT, "argument name"),
@@ -53,7 +54,7 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         if not given and path not in {("axes",), ("variants", "args")}:
             yield at.problem(path, f"{'.'.join(path)} is empty: there is nothing to build")
         for name in given:
-            if not pattern.fullmatch(name):
+            if pattern is not None and not pattern.fullmatch(name):
                 yield at.problem((*path, name), f"{name!r} is not a valid {what}", key=True)
     if not spec.bake.files:
         yield at.problem(("bake", "files"), "bake.files is empty", expected="the project's own bake files")
@@ -66,6 +67,15 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
             yield at.problem(("axes", name), f"the axis {name} has no values")
     if spec.cells() > MOST_CELLS:
         yield at.problem(("axes",), f"{spec.cells():,} combinations are too many", expected=f"at most {MOST_CELLS:,}")
+
+
+def _platforms(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
+    for name in spec.platforms:
+        if not names.is_platform(name):
+            yield at.problem(
+                ("platforms", name), f"platform {name!r} is invalid", key=True,
+                expected="OS/ARCHITECTURE of the OCI image specification", hint=names.platform_meant(name),
+            )  # fmt: skip
 
 
 def _arch_lists(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
@@ -102,10 +112,22 @@ def _rules(
 
 def _cuda(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     for name, entry in spec.cuda.items():
+        path: KeyPath = ("cuda", name, "version")
+        if not names.VERSION.fullmatch(entry.version):
+            yield at.problem(path, f"cuda.{name}.version is invalid", expected="a full version, as in 13.0.2",
+                             found=entry.version)  # fmt: skip
+            continue
         try:
             toolkit_for(entry.version)
         except UnknownToolkitError as error:
-            yield at.problem(("cuda", name, "version"), str(error))
+            yield at.problem(path, str(error))
+            continue
+        release = entry.version.rpartition(".")[0]
+        if names.RELEASE.fullmatch(name) and release != name:
+            yield at.problem(
+                path, f"CUDA release {name} and its version do not agree", expected=f"{name}.PATCH",
+                found=entry.version, hint=f'correct the version, or name the release "{release}"',
+            )  # fmt: skip
 
 
 def _references(spec: MatrixFile, at: Positions) -> Iterator[Problem]:

@@ -41,7 +41,9 @@ def _text_to_arch_list(value: object) -> object:
     return {"archs": value} if isinstance(value, str) else value
 
 
-TextList = Annotated[list[Text], Short(_text_to_list, {"type": ["string", "number", "boolean"]})]
+_ONE = Short(_text_to_list, {"type": ["string", "number", "boolean"]})
+
+TextList = Annotated[list[Text], _ONE]
 
 Share = Annotated[float, Range(0, 1)]
 
@@ -83,7 +85,7 @@ class Bake(Section):
 class Cuda(Section):
     """One CUDA release."""
 
-    version: Text = key("Full version, as in 13.0.2: available as {cuda.version}.")
+    version: Text = key("Full version of the release that is the key, as in 13.0.2: available as {cuda.version}.")
     tag_suffix: Text = key("Available as {cuda.tag_suffix}.", default="")
     arch_list: str | None = key("Arch list of this CUDA release.", default=None)
 
@@ -91,7 +93,7 @@ class Cuda(Section):
 class Platform(Section):
     """One platform, keyed by its OCI name (linux/amd64)."""
 
-    runner: Text = key("GitHub Actions runner label: available as {platform.runner}.", default="")
+    runner: TextList = key("GitHub Actions runner: a label or a list, available as {platform.runner}.", default=[])
     tag_suffix: Text = key("Available as {platform.tag_suffix}.", default="")
     arch_list: str | None = key("Arch list of this platform.", default=None)
 
@@ -133,7 +135,7 @@ class Override(Section):
     labels: dict[str, Text] = key("Added to the labels.", default={})
     contexts: dict[str, Text] = key("Added to the named contexts.", default={})
     secrets: list[Text] | None = key("Replaces the secrets.", default=None)
-    runner: Text | None = key("Replaces the platform's runner.", default=None)
+    runner: Annotated[list[Text] | None, _ONE] = key("Replaces the platform's runner.", default=None)
 
 
 class Exclude(Section):

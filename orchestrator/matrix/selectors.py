@@ -1,15 +1,20 @@
 """Which variants of a plan a command is about: `--cuda 13.0 --platform linux/arm64 --variant ID`.
 
 Values of one option are alternatives, options narrow each other. An option that matches nothing is an error with a
-suggestion, never an empty run.
+suggestion, never an empty run. A variant may be named by a glob (`'*-arm64'`), a release by its number: `13` is
+13.0, as GitHub writes an unquoted 13.0.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import itertools
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.matrix.variants import variant_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,13 +23,17 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import DroppedVariant, Plan, Variant
 
 
+_GLOB = frozenset("*?[")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selector:
     """What the command line asked for; an empty one selects everything.
 
     Attributes:
         cuda, platform, target: Values of the dimension; a full CUDA version works as well.
-        variant: Variant ids.
+        variant: Variant ids, or globs.
         axes: Axis -> values.
     """
 
@@ -40,16 +49,57 @@ class Selector:
         return not (self.cuda or self.platform or self.target or self.variant or self.axes)
 
     def conditions(self, spec: MatrixFile) -> dict[str, frozenset[str]]:
-        """Dimension (or "variant") -> what was asked for; `narrow` checks that it exists."""
-        releases = {entry.version: name for name, entry in spec.cuda.items()}
+        """Dimension (or "variant") -> what was asked for; `narrow` checks that it exists.
+
+        Raises:
+            UsageError: A release may be one of several.
+        """
         asked: dict[str, Sequence[str]] = {
-            "cuda": [releases.get(value, value) for value in self.cuda],
+            "cuda": [_release(value, spec) for value in self.cuda],
             "platform": self.platform,
             "target": self.target,
-            "variant": self.variant,
+            "variant": _spelled_out(self.variant, spec),
             **self.axes,
         }
         return {name: frozenset(values) for name, values in asked.items() if values}
+
+
+def _release(value: str, spec: MatrixFile) -> str:
+    """The key of a release: as it is, by its full version, or by its number."""
+    if value in spec.cuda:
+        return value
+    for name, entry in spec.cuda.items():
+        if entry.version == value:
+            return name
+    if not _NUMBER.fullmatch(value):
+        return value
+    major, _, minor = value.partition(".")
+    found = [
+        name
+        for name in spec.cuda
+        if name.partition(".")[0] == major and (not minor or name.partition(".")[2].rstrip("0") == minor.rstrip("0"))
+    ]
+    same = [name for name in found if float(name) == float(value)]
+    if len(found) > 1:
+        raise UsageError(
+            f"--cuda {value}: expected one release, found {' and '.join(found)}",
+            hint=f"write --cuda {found[0]}; quote releases in YAML, where 13.0 without quotes becomes 13",
+        )
+    return same[0] if same else value
+
+
+def _spelled_out(wanted: Sequence[str], spec: MatrixFile) -> list[str]:
+    """Variant ids with every glob replaced by the ids that it matches, or left where it matches none."""
+    if not any(map(_is_glob, wanted)):
+        return list(wanted)
+    dimensions = spec.dimensions()
+    cells = (dict(zip(dimensions, values, strict=True)) for values in itertools.product(*dimensions.values()))
+    ids = [variant_id(c["target"], c["cuda"], c["platform"], {axis: c[axis] for axis in spec.axes}) for c in cells]
+    return [name for one in wanted for name in ((fnmatch.filter(ids, one) or [one]) if _is_glob(one) else [one])]
+
+
+def _is_glob(text: str) -> bool:
+    return not _GLOB.isdisjoint(text)
 
 
 def parse_axes(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -80,7 +130,7 @@ def narrow(plan: Plan, selector: Selector) -> Plan:
     variants = tuple(variant for variant in plan.variants if _matches(variant, wanted))
     if not variants:
         given = _words(selector)
-        dropped = [f"{row.id}: {row.why}" for row in plan.dropped if row.id in selector.variant]
+        dropped = [f"{row.id}: {row.why}" for row in plan.dropped if row.id in wanted.get("variant", ())]
         reason = f" ({'; '.join(dropped)})" if dropped else ""
         raise UsageError(f"no variant matches {given}{reason}", hint="`orchestrate plan` lists the variants")
     return replace(plan, variants=variants, dropped=tuple(row for row in plan.dropped if _matches(row, wanted)))
@@ -97,7 +147,8 @@ def _must_exist(plan: Plan, selector: Selector) -> None:
         option = f"--axis {dimension}=" if dimension in axes else f"--{dimension} "
         for value in sorted(values - set(known[dimension])):
             hint = did_you_mean(value, known[dimension])
-            raise UsageError(f"{option}{value}: not in {plan.matrix.positions.file}; {hint}")
+            what = "matches no variant of" if dimension == "variant" and _is_glob(value) else "not in"
+            raise UsageError(f"{option}{value}: {what} {plan.matrix.positions.file}; {hint}")
 
 
 def _matches(row: Variant | DroppedVariant, wanted: Mapping[str, frozenset[str]]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.dialects import render_cmake, render_flashinfer, render_gencode, render_torch
+from orchestrator.reference import short_tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from orchestrator.cuda.select import Selection
     from orchestrator.cuda.toolkit import Toolkit
     from orchestrator.matrix.schema import MatrixFile
+
+MAX_ID_TAG = 100
+"""Characters of {variant.tag}, so that a tag has room for more than the id."""
 
 # What `uname -m` says; image tags of vLLM's kind use it where OCI says amd64 and arm64.
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -62,6 +66,7 @@ class VariantValues(dict[str, str]):
         self.update(
             {
                 "variant.id": name,
+                "variant.tag": short_tag(name, most=MAX_ID_TAG),
                 "arch_list": arch_list,
                 "image": shared.image,
                 "cuda.version": cuda.version,
@@ -69,7 +74,7 @@ class VariantValues(dict[str, str]):
                 "platform.os": os_name,
                 "platform.arch": architecture,
                 "platform.machine": _MACHINES.get(architecture, architecture),
-                "platform.runner": platform.runner,
+                "platform.runner": ",".join(platform.runner),
                 "platform.tag_suffix": platform.tag_suffix,
                 "target.tag_suffix": spec.bake.targets[cell["target"]].tag_suffix,
             }

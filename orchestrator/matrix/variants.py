@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.reference import short_tag
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,7 +26,7 @@ class Variant:
         id: `<target>-cu130-amd64`, axes appended; a valid bake target name.
         target: The project's own bake target.
         cuda: Key of the CUDA release ("13.0"); cuda_version its full version; toolkit what its nvcc can do.
-        platform: OCI platform ("linux/amd64"); machine as uname says it; runner its GitHub Actions label.
+        platform: OCI platform ("linux/amd64"); machine as uname says it; runner its GitHub Actions labels.
         axes: Axis -> value.
         arch_list: Name of the arch list, with its origin; archs the selection against the toolkit.
         args, labels, contexts: Name -> value. tags, secrets: in order.
@@ -40,7 +42,7 @@ class Variant:
     toolkit: Toolkit
     platform: str
     machine: str
-    runner: str
+    runner: tuple[str, ...]
     axes: Mapping[str, str]
     arch_list: Value
     archs: Selection
@@ -90,21 +92,30 @@ class Plan:
         image: The repository, of the command line or the file.
         variants: The rows that are built.
         dropped: The rows that are not.
+        notes: What a user should know of the whole: tags that name a commit while its files were changed.
     """
 
     matrix: Matrix
     image: str
     variants: tuple[Variant, ...]
     dropped: tuple[DroppedVariant, ...]
+    notes: tuple[str, ...] = ()
 
     def targets(self) -> tuple[str, ...]:
         """The bake targets of the variants, each once."""
         return tuple(dict.fromkeys(variant.target for variant in self.variants))
 
 
+MAX_ID = 200
+"""Characters of an id: it is part of the names of files, which have 255 bytes."""
+
+
 def variant_id(target: str, cuda: str, platform: str, axes: Mapping[str, str]) -> str:
-    """The name of a variant; only letters, digits, _ and -, because bake refuses others (a dot among them)."""
+    """The name of a variant; only letters, digits, _ and -, because bake refuses others (a dot among them).
+
+    One that is too long for the name of a file is cut, with a digest of the whole at its end.
+    """
     _, _, machine = platform.partition("/")
     parts = [target, f"cu{cuda.replace('.', '')}", machine.replace("/", "")]
     parts += [f"{name}{value}" for name, value in axes.items()]
-    return re.sub(r"[^A-Za-z0-9_-]", "-", "-".join(parts))
+    return short_tag(re.sub(r"[^A-Za-z0-9_-]", "-", "-".join(parts)), most=MAX_ID)

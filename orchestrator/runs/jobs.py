@@ -319,6 +319,7 @@ def swap_cache(new: Path, final: Path) -> None:
 
 def _revision(plan: Plan) -> str:
     try:
-        return git.fact("git.sha", plan.matrix.root)
+        checkout = git.Checkout(plan.matrix.root)
+        return checkout.fact("git.sha") + checkout.fact("git.dirty")
     except OrchestrateError:
         return ""

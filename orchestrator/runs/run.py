@@ -84,6 +84,8 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
     started = datetime.now(UTC)
     if wishes.report is not None:
         require_report(wishes.report, inputs(plan))
+    for note in plan.notes:
+        screen.warn(note)
     try:
         # A download is not a child process: here a signal ends what runs at once.
         with interrupting():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 GITHUB_JOBS = 256  # a matrix of more jobs is refused by GitHub Actions
+_HOSTED = {"amd64": "ubuntu-latest", "386": "ubuntu-latest", "arm64": "ubuntu-24.04-arm", "arm": "ubuntu-24.04-arm"}
 GITHUB_BYTES = 1_000_000  # an output of more than 1 MB is refused
 
 
@@ -85,7 +86,7 @@ def _dropped(plan: Plan) -> list[str]:
 
 
 def _notes(plan: Plan) -> list[str]:
-    return list(dict.fromkeys(note for variant in plan.variants for note in variant.archs.notes))
+    return list(dict.fromkeys((*plan.notes, *(note for variant in plan.variants for note in variant.archs.notes))))
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "image": plan.image,
         "variants": [_variant(variant) for variant in plan.variants],
         "dropped": [{"id": row.id, "why": row.why, "place": str(row.origin.place)} for row in plan.dropped],
+        "notes": list(plan.notes),
     }
 
 
@@ -106,7 +108,7 @@ def _variant(variant: Variant) -> dict[str, Any]:
         "cuda": variant.cuda,
         "cuda_version": variant.cuda_version,
         "platform": variant.platform,
-        "runner": variant.runner,
+        "runner": _runner(variant.runner),
         "axes": dict(variant.axes),
         "arch_list": variant.arch_list.text,
         "archs": {
@@ -131,14 +133,14 @@ def as_github(plan: Plan) -> str:
     """`{"include": […]}` for `strategy.matrix: ${{ fromJSON(…) }}`, on one line.
 
     Raises:
-        UsageError: GitHub would refuse it: more than 256 jobs, or more than 1 MB.
+        UsageError: GitHub would refuse it (more than 256 jobs, or more than 1 MB), or it has no runner for a platform.
     """
     import json
 
     rows = [
         {
             "variant": variant.id,
-            "runner": variant.runner or "ubuntu-latest",
+            "runner": _runner(variant.runner) or _hosted_runner(variant.platform),
             "target": variant.target,
             "cuda": variant.cuda,
             "platform": variant.platform,
@@ -154,6 +156,27 @@ def as_github(plan: Plan) -> str:
             hint="select fewer with --cuda, --platform, --target or --axis, one workflow job for each part",
         )
     return text
+
+
+def _runner(labels: Sequence[str]) -> str | list[str]:
+    """What `runs-on` takes: one label, or a list of several; "" for none."""
+    return list(labels) if len(labels) > 1 else "".join(labels)
+
+
+def _hosted_runner(platform: str) -> str:
+    """GitHub's own runner for a platform that names none.
+
+    Raises:
+        UsageError: There is none: emulation on another one is for the matrix to ask for.
+    """
+    system, _, rest = platform.partition("/")
+    label = _HOSTED.get(rest.partition("/")[0], "") if system == "linux" else ""
+    if not label:
+        raise UsageError(
+            f"platform {platform} has no runner, and GitHub hosts none for it",
+            hint=f"set platforms: {{{platform}: {{runner: LABEL}}}}",
+        )
+    return label
 
 
 def explain(plan: Plan, variant: Variant, screen: Console, *, more: Sequence[tuple[str, Sequence[str]]] = ()) -> None:

@@ -55,6 +55,20 @@ def test_the_git_facts_are_those_of_the_checkout(project: Path) -> None:
     assert plan["variants"][0]["tags"] == [f"ghcr.io/acme/vllm-openai:{head}-py3.12-x86_64"]
 
 
+def test_changed_files_are_told_once_they_are_tracked(project: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(project, root)
+    (root / "untracked").write_text("x")
+    words = ("plan", "--format", "json", "--variant", "openai-cu130-amd64-python3-12", "--arg", "D={git.dirty}")
+    one = json.loads(orchestrate(root, *words).stdout)
+    assert (one["variants"][0]["args"]["D"], one["notes"]) == ("", [])
+    (root / "matrix.yaml").write_text(EXAMPLE + "# changed\n")
+    assert json.loads(orchestrate(root, *words).stdout)["variants"][0]["args"]["D"] == "-dirty"
+    (note,) = json.loads(orchestrate(root, *words[:-2]).stdout)["notes"]
+    assert note.startswith("files that git tracks differ from the commit")
+    assert note in orchestrate(root, "plan").stdout
+
+
 def test_git_facts_from_the_environment_win(project: Path) -> None:
     words = ("plan", "--format", "json", "--arg", "B={git.branch}")
     done = orchestrate(project, *words, ORCHESTRATE_GIT_SHA="abc", ORCHESTRATE_GIT_BRANCH="x/y")

@@ -83,7 +83,9 @@ def parse(text: str | bytes) -> Matrix:
 
 def fact(name: str) -> str:
     """What git would say."""
-    return {"git.sha": "0" * 40, "git.short": "0" * 12, "git.branch": "main", "git.tag": "v1"}[name]
+    return {
+        "git.sha": "0" * 40, "git.short": "0" * 12, "git.branch": "main", "git.tag": "v1", "git.dirty": "",
+    }[name]  # fmt: skip
 
 
 def planned(text: str | bytes, given: CommandLine | None = None) -> Plan:

@@ -228,7 +228,7 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "linux/amd64: {runner",
         "linux-amd64: {runner",
         "linux-amd64",
-        "'linux-amd64' is not a valid platform such as linux/arm64",
+        "platform 'linux-amd64' is invalid, expected OS/ARCHITECTURE of the OCI image specification; did you mean",
     ),
     "axis name taken": (
         "  python: {",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import UsageError
+from orchestrator.matrix.layers import CommandLine
 from orchestrator.matrix.selectors import Selector, narrow, parse_axes
 from tests.unit.matrix.support import EXAMPLE, planned
 
@@ -106,3 +107,54 @@ def test_axes_are_parsed() -> None:
     for wrong in ("python", "=3.12", "python=", ""):
         with pytest.raises(UsageError, match="expected NAME=VALUE"):
             parse_axes([wrong])
+
+
+# -- globs and numbers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("globs", "count"),
+    [
+        (["*"], 12), (["*-arm64-*"], 4), (["openai-cu130-*"], 4), (["openai-cu13?-amd64-python3-1[23]"], 2),
+        (["openai-cu129-amd64-python3-12", "*-cu130-arm64-python3-13"], 3),
+    ],
+)  # fmt: skip
+def test_a_glob_selects_the_variants_that_it_matches(globs: list[str], count: int) -> None:
+    assert len(ids(Selector(variant=globs))) == count
+
+
+def test_a_glob_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(UsageError, match=r"--variant nope-\*: matches no variant of matrix\.yaml"):
+        narrow(PLAN, Selector(variant=["nope-*"]))
+    with pytest.raises(UsageError, match=r"no variant matches .* no GB10 support below 13\.0"):
+        narrow(PLAN, Selector(variant=["openai-cu129-arm64-*"]))
+
+
+def test_values_of_the_command_line_reach_the_variants_of_a_glob_alone() -> None:
+    selector = Selector(variant=["*-arm64-*"])
+    given = CommandLine(args={"X": "1"}, when=selector.conditions(PLAN.matrix.spec))
+    plan = planned(EXAMPLE, given)
+    assert {variant.platform for variant in plan.variants if "X" in variant.args} == {"linux/arm64"}
+
+
+@pytest.mark.parametrize("written", ["13", "13.00", "13.0.2"])
+def test_a_release_may_be_named_by_its_number(written: str) -> None:
+    assert len(ids(Selector(cuda=[written]))) == 8
+
+
+@pytest.mark.parametrize("written", ["12", "1", "130", "13.1", "13.", "x", "", "0", "13.0.1"])
+def test_a_number_that_is_not_the_release_selects_nothing(written: str) -> None:
+    with pytest.raises(UsageError, match=f"--cuda {written}: not in matrix.yaml"):
+        narrow(PLAN, Selector(cuda=[written]))
+
+
+def test_a_number_of_two_releases_must_be_written_whole() -> None:
+    plan = planned(
+        EXAMPLE.replace(
+            '"13.0": {version: 13.0.2}', '"13.0": {version: 13.0.2}\n  "13.1": {version: 13.1.0, tag_suffix: -b}'
+        )
+    )
+    with pytest.raises(UsageError, match=r"--cuda 13: expected one release, found 13\.0 and 13\.1") as caught:
+        narrow(plan, Selector(cuda=["13"]))
+    assert "quote releases in YAML" in caught.value.hint
+    assert {variant.cuda for variant in narrow(plan, Selector(cuda=["13.1"])).variants} == {"13.1"}

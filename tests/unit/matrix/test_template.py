@@ -81,9 +81,11 @@ def test_every_documented_placeholder_has_a_value() -> None:
         "archs.cmake": values["archs.cmake"],
         "archs.gencode": values["archs.gencode"],
         "variant.id": "openai-ubuntu2404-cu129-amd64-python3-13",
+        "variant.tag": "openai-ubuntu2404-cu129-amd64-python3-13",
         "git.sha": fact("git.sha"),
         "git.short": fact("git.short"),
         "git.branch": "main",
+        "git.dirty": "",
         "git.tag": "v1",
         "matrix.digest": plan.matrix.digest[7:19],
     }
@@ -107,9 +109,9 @@ def test_git_is_asked_once_and_only_for_what_is_used() -> None:
         return "x"
 
     expand.plan(parse(EXAMPLE), fact=remember)
-    assert asked == ["git.sha"]
+    assert asked == ["git.sha", "git.dirty"]  # for the note on files that were changed
     expand.plan(parse(SMALL), given=CommandLine(args={"D": "{matrix.digest}"}), fact=remember)
-    assert asked == ["git.sha"]
+    assert asked == ["git.sha", "git.dirty"]
 
 
 def test_an_arch_that_a_dialect_cannot_hold_is_told() -> None:

@@ -46,7 +46,7 @@ def test_one_variant_whole() -> None:
         "target": "openai-ubuntu2404", "cuda": "13.0", "platform": "linux/arm64", "python": "3.13"
     }  # fmt: skip
     assert (variant.cuda_version, str(variant.toolkit), variant.machine) == ("13.0.2", "13.0", "aarch64")
-    assert variant.runner == "ubuntu-24.04-arm"
+    assert variant.runner == ("ubuntu-24.04-arm",)
     assert str(variant.arch_list.origin) == "platforms.linux/arm64.arch_list (matrix.yaml:17:54)"
     assert {name: (value.text, value.template, str(value.origin)) for name, value in variant.args.items()} == {
         "CUDA_VERSION": ("13.0.2", "{cuda.version}", "variants.args.CUDA_VERSION (matrix.yaml:25:19)"),
@@ -101,7 +101,7 @@ def test_later_layers_win(name: str, archs: str, args: str, runner: str) -> None
     variant = one(text, name)
     assert " ".join(map(str, variant.archs.effective)) == archs
     assert " ".join(f"{name}={value.text}" for name, value in variant.args.items()) == args
-    assert variant.runner == runner
+    assert variant.runner == ((runner,) if runner else ())
 
 
 def test_lists_replace_and_an_empty_one_removes() -> None:

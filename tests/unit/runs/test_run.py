@@ -60,7 +60,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, Any]]:
     """What buildx would say of the variant; a test changes it."""
     targets: dict[str, Mapping[str, Any]] = {"app": TARGET}
     monkeypatch.setattr(buildx, "resolve", lambda *_, **__: targets)
-    monkeypatch.setattr(git, "fact", lambda *_: "0" * 40)
+    monkeypatch.setattr(git.Checkout, "fact", lambda _, name: "0" * 40 if name == "git.sha" else "")
     return targets
 
 

@@ -70,6 +70,7 @@ def test_the_json_of_one_variant_is_this_and_stays_this() -> None:
         "dropped": [
             {"id": "openai-cu129-arm64-python3-12", "why": "no GB10 support below 13.0", "place": "matrix.yaml:34:5"}
         ],
+        "notes": [],
     }
 
 
@@ -147,6 +148,45 @@ def test_without_a_runner_github_has_its_own() -> None:
     assert json.loads(plan_view.as_github(planned(SMALL)))["include"][0]["runner"] == "ubuntu-latest"
 
 
+@pytest.mark.parametrize(("platform", "runner"), [("arm64", "ubuntu-24.04-arm"), ("arm/v7", "ubuntu-24.04-arm")])
+def test_an_arm_row_never_gets_an_x86_runner(platform: str, runner: str) -> None:
+    text = SMALL.replace("linux/amd64:", f"linux/{platform}:")
+    assert json.loads(plan_view.as_github(planned(text)))["include"][0]["runner"] == runner
+
+
+@pytest.mark.parametrize("platform", ["linux/s390x", "linux/riscv64", "windows/amd64"])
+def test_a_platform_that_github_hosts_no_runner_for_must_name_one(platform: str) -> None:
+    plan = planned(SMALL.replace("linux/amd64:", f"{platform}:"))
+    with pytest.raises(UsageError, match=f"platform {platform} has no runner") as caught:
+        plan_view.as_github(plan)
+    assert caught.value.hint == f"set platforms: {{{platform}: {{runner: LABEL}}}}"
+    named = planned(SMALL.replace("linux/amd64:", f"{platform}: {{runner: mine}}"))
+    assert json.loads(plan_view.as_github(named))["include"][0]["runner"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [("[self-hosted, linux, big]", ["self-hosted", "linux", "big"]), ("[one]", "one"), ("one", "one"), ("[]", "")],
+)
+def test_a_runner_is_a_label_or_a_list_of_labels(written: str, shown: object) -> None:
+    plan = planned(SMALL.replace("linux/amd64:", f"linux/amd64: {{runner: {written}}}"))
+    assert plan_view.as_json(plan)["variants"][0]["runner"] == shown
+    assert json.loads(plan_view.as_github(plan))["include"][0]["runner"] == (shown or "ubuntu-latest")
+
+
+def test_github_gets_versions_as_text() -> None:
+    rows = json.loads(plan_view.as_github(planned(EXAMPLE)))["include"]
+    assert {(row["cuda"], row["python"]) for row in rows} == {
+        (cuda, python) for cuda in ("12.9", "13.0") for python in ("3.12", "3.13")
+    }
+
+
+def test_notes_of_the_whole_plan_are_shown() -> None:
+    plan = dataclasses.replace(planned(SMALL), notes=("files were changed",))
+    assert plan_view.as_json(plan)["notes"] == ["files were changed"]
+    assert "notes\n  files were changed\n" in plan_view.plain(plan)
+
+
 def test_what_github_would_refuse_is_refused_here() -> None:
     plan = planned(SMALL)
     (variant,) = plan.variants
@@ -154,7 +194,7 @@ def test_what_github_would_refuse_is_refused_here() -> None:
     assert len(json.loads(plan_view.as_github(full))["include"]) == 256
     with pytest.raises(UsageError, match=r"257 variants .* do not fit GitHub's matrix: 256 jobs, 1 MB"):
         plan_view.as_github(dataclasses.replace(plan, variants=(variant,) * 257))
-    fat = dataclasses.replace(variant, runner="é" * 200_000)
+    fat = dataclasses.replace(variant, runner=("é" * 200_000,))
     with pytest.raises(UsageError, match="do not fit"):
         plan_view.as_github(dataclasses.replace(plan, variants=(fat,)))
 
