@@ -24,7 +24,7 @@ from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("axpy.cu", "reduce.cu")
+SOURCES = sorted(path.name for path in (HERE / "csrc").glob("*.cu"))
 ITEM = re.compile(r"(\d+)\.(\d)([af]?)(\+PTX)?")
 
 

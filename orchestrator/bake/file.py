@@ -20,7 +20,7 @@ from orchestrator.bake.entries import entry, read_entry
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, MATRIX, VARIANT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.matrix.variants import Plan, Variant
@@ -61,6 +61,8 @@ class Extras:
         args: Build arguments.
         contexts: Named contexts.
         labels: Labels of the image; the matrix's own win.
+        secrets: BuildKit secrets.
+        env: Variables of the bake process, for secrets of type env; never written anywhere.
         network: "none" takes the network from every RUN; "" leaves it.
         no_cache: True leaves every cache reference out (an air-gapped build reaches nothing).
     """
@@ -68,6 +70,8 @@ class Extras:
     args: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     network: str = ""
     no_cache: bool = False
 
@@ -207,6 +211,7 @@ def render(
         args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
         labels={**extras.labels, **labels(plan, variant, revision)},
         contexts={name: value.text for name, value in variant.contexts.items()} | dict(extras.contexts),
+        secrets=(*(secret.text for secret in variant.secrets), *extras.secrets),
         network=extras.network,
         reads=cache.read,
     )
@@ -241,6 +246,7 @@ class _Given:
     args: Mapping[str, str]
     labels: Mapping[str, str]
     contexts: Mapping[str, str]
+    secrets: tuple[str, ...]
     network: str
     reads: tuple[str, ...]
 
@@ -262,18 +268,17 @@ class _Given:
         }
         if contexts:
             found["contexts"] = relinked(contexts, self.variant.id, linked)
-        if secrets := _secrets(target, self.variant):
+        if secrets := _secrets(target, self.secrets):
             found["secret"] = secrets
         if self.network:
             found["network"] = self.network
         return found
 
 
-def _secrets(target: Mapping[str, Any], variant: Variant) -> list[Any]:
-    """The secrets of a target and of the matrix, whose secret of the same id wins."""
-    ours = [secret.text for secret in variant.secrets]
+def _secrets(target: Mapping[str, Any], ours: Sequence[str]) -> list[Any]:
+    """The secrets of a target and ours, of which one of the same id wins."""
     named = {read_entry(secret).get("id") for secret in ours}
-    return [one for one in target.get("secret") or [] if read_entry(one).get("id") not in named] + ours
+    return [one for one in target.get("secret") or [] if read_entry(one).get("id") not in named] + [*ours]
 
 
 def repositories(image: str, variant: Variant) -> dict[str, list[str]]:

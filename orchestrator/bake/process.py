@@ -20,12 +20,13 @@ import select
 import signal
 import subprocess
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
 from orchestrator.bake.entries import read_entry
-from orchestrator.bake.events import Steps
+from orchestrator.bake.events import LogLine, Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.progress import Failure, Progress
 from orchestrator.process import Stop, kill_group, spawn
@@ -45,6 +46,7 @@ _GHA_DROPPED = (
     "type=gha cache was left out by buildx: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not in the environment "
     "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
 )
+_MARKED = 64  # lines kept with a command's mark
 _LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
 
 
@@ -62,6 +64,7 @@ class BakeCommand:
         log: Log file; attempts are appended to it.
         metadata: Where bake writes its metadata file.
         env: Variables added to this process's environment.
+        mark: Lines of a step's output that begin with it are kept in the result; "" for none.
     """
 
     id: str
@@ -71,7 +74,8 @@ class BakeCommand:
     cwd: Path
     log: Path
     metadata: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    mark: str = ""
 
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
         """Run it to its end (`run_bake`)."""
@@ -91,6 +95,7 @@ class BakeResult:
         clipped: BuildKit dropped a part of a step's output.
         cache_problems: One line for each cache that could not be used.
         stopped: The process was ended by us because `stop` was set.
+        marked: Lines of output that begin with the command's mark: the last 64, untrusted.
     """
 
     returncode: int
@@ -101,6 +106,7 @@ class BakeResult:
     clipped: bool = False
     cache_problems: tuple[str, ...] = ()
     stopped: bool = False
+    marked: tuple[str, ...] = ()
 
 
 def run_bake(
@@ -127,6 +133,7 @@ def run_bake(
     command.metadata.parent.mkdir(parents=True, exist_ok=True)
     command.metadata.unlink(missing_ok=True)  # one of an earlier attempt must not pass for this one's
     progress = Progress()
+    marked: deque[str] = deque(maxlen=_MARKED)
     with LogFile(command.log) as log:
         log.begin(command.id, argv)
         child = spawn(argv, cwd=command.cwd, env=_environment(command.env), stdout=subprocess.DEVNULL)
@@ -136,6 +143,8 @@ def run_bake(
                 for event in progress.feed(line):
                     log.write(event)
                     on_event(event)
+                    if command.mark and isinstance(event, LogLine) and event.text.startswith(command.mark):
+                        marked.append(event.text)
             for event in progress.finish():
                 log.write(event)
                 on_event(event)
@@ -154,6 +163,7 @@ def run_bake(
         clipped=progress.clipped,
         cache_problems=(*progress.cache_problems, *dropped_gha_caches(command)),
         stopped=ending.stopped,
+        marked=tuple(marked),
     )
 
 

@@ -112,7 +112,12 @@ class Renderer:
             cache_read=tuple(self._reference(value, values, "cache reference").text for value in self._cache_read),
             attest=spec.variants.attest,
             headers=self._headers(cell["target"]),
+            compile_cache=self._compile_cache(cell["target"]),
         )
+
+    def _compile_cache(self, target: str) -> bool:
+        spec = self.spec.compile_cache
+        return spec is not None and (spec.targets is None or target in spec.targets)
 
     def _headers(self, target: str) -> bool:
         headers = self.spec.headers

@@ -140,11 +140,11 @@ def _references(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     for path, name in uses:
         if name is not None and name not in spec.arch_lists:
             yield at.problem(path, f"unknown arch list {name}", hint=did_you_mean(name, spec.arch_lists))
-    if spec.headers is not None:
-        for index, target in enumerate(spec.headers.targets or []):
+    for section, entry in (("headers", spec.headers), ("compile_cache", spec.compile_cache)):
+        for index, target in enumerate((entry.targets if entry is not None else None) or []):
             if target not in spec.bake.targets:
                 yield at.problem(
-                    ("headers", "targets", index), f"unknown target {target}",
+                    (section, "targets", index), f"unknown target {target}",
                     hint=did_you_mean(target, spec.bake.targets),
                 )  # fmt: skip
     if spec.publish is not None:

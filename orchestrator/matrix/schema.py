@@ -7,6 +7,7 @@ Annotations are evaluated here (no `from __future__ import annotations`): the se
 """
 
 import math
+import re
 from typing import Annotated, Literal
 
 from orchestrator.flashinfer import LOCK_NAME
@@ -166,6 +167,52 @@ class CacheSpec(Section):
     write: bool = key("false reads the cache and never writes it (pull requests).", default=True)
 
 
+class CompileCacheSpec(Section):
+    """A cache of compiled device code: an added architecture compiles alone."""
+
+    tool: Literal["sccache", "ccache"] = key(
+        "sccache caches each architecture, ccache whole translation units.", default="sccache"
+    )
+    backend: Literal["mount", "s3", "redis", "webdav", "gha"] = key(
+        "Where objects are kept; mount is a BuildKit cache mount.", default="mount"
+    )
+    namespace: Text = key(
+        "Beginning of the namespace, CUDA version and platform follow; the image's name if absent.", default=""
+    )
+    size: Text = key("Most that a cache mount may hold, as in 20G.", default="20G")
+    write: Literal["trusted", "always", "never"] = key(
+        "trusted: not for forks and events that anybody can cause.", default="trusted"
+    )
+    bucket: Text = key("Bucket (s3).", default="")
+    region: Text = key("Region (s3).", default="")
+    endpoint: Text = key("URL of the server (redis, webdav, s3), without credentials.", default="")
+    fixed_cccl_namespaces: bool = key(
+        "Define CCCL's namespaces without the arch list, which thrust, CUB and torch put into every unit.",
+        default=False,
+    )
+    targets: list[str] | None = key("Bake targets that use it; all if absent.", default=None)
+
+    def broken_rule(self) -> str:
+        """What is wrong with the combination of keys."""
+        if self.tool == "ccache" and self.backend != "mount":
+            return f"ccache works with backend: mount alone, found {self.backend}"
+        if not _SIZE.fullmatch(self.size):
+            return f"size is invalid: expected a number with K, M, G or T, as in 20G, found {self.size}"
+        needs = {"s3": "bucket", "redis": "endpoint", "webdav": "endpoint"}.get(self.backend, "")
+        if needs and not getattr(self, needs):
+            return f"{needs} is missing: backend {self.backend} needs it"
+        for name, backends in _OF_BACKENDS.items():
+            if getattr(self, name) and self.backend not in backends:
+                return f"{name} goes with backend {' or '.join(backends)}, not with {self.backend}"
+        if "@" in self.endpoint.partition("://")[2].partition("/")[0]:
+            return "endpoint holds credentials: they belong into the environment (docs/compile-cache.md)"
+        return ""
+
+
+_SIZE = re.compile(r"[1-9]\d{0,5}[KMGT]")
+_OF_BACKENDS = {"bucket": ("s3",), "region": ("s3",), "endpoint": ("s3", "redis", "webdav")}
+
+
 class HeadersSpec(Section):
     """FlashInfer's TRTLLM headers, carried into the image."""
 
@@ -303,6 +350,7 @@ class MatrixFile(Section):
     exclude: list[Exclude] = key("Variants that are not shipped.", default=[])
     publish: Publish | None = key("The multi-platform index.", default=None)
     cache: CacheSpec = key("Where layers live between builds.", default=CacheSpec())
+    compile_cache: CompileCacheSpec | None = key("A cache of compiled device code.", default=None)
     headers: HeadersSpec | None = key("FlashInfer headers for air-gapped images.", default=None)
     verify: VerifySpec = key("What a built image must hold.", default=VerifySpec())
     claims: list[ClaimSpec] = key("What the repository's other files must say.", default=[])

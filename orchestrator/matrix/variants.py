@@ -33,6 +33,7 @@ class Variant:
         index_tags: Tags of the multi-platform index that this variant belongs to.
         cache_ref, cache_read: Cache references, filled in.
         headers: Whether the FlashInfer bundle is carried.
+        compile_cache: Whether the compile cache is used.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Variant:
     cache_read: tuple[str, ...]
     attest: Attest
     headers: bool
+    compile_cache: bool = False
 
     def coordinates(self) -> dict[str, str]:
         """Dimension -> value, as `when` and the selectors name them."""

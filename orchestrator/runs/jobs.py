@@ -21,6 +21,7 @@ from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
+from orchestrator.cache.compile_statistics import MARK
 from orchestrator.engine import buildx, doctor
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
@@ -178,6 +179,7 @@ class _Step:
             key=self.key(prints),
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             log=self.log,
+            compile_cache=self.variant.compile_cache,
         )
 
     def prepare(self) -> BakeCommand:
@@ -229,6 +231,8 @@ class _Step:
             cwd=call.root,
             log=self.log,
             metadata=self.directory / f"{self.variant.id}.metadata.json",
+            env=(self.context.extras.get(self.variant.id) or Extras()).env,
+            mark=MARK if self.variant.compile_cache else "",
         )
 
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:

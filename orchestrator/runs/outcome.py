@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from orchestrator.cache.compile_statistics import CompileStatistics
+
 __all__ = ["ErrorInfo", "Outcome", "Status", "Steps", "error_info", "exit_code", "internal_error"]
 
 
@@ -66,6 +68,7 @@ class Outcome:
         last_lines: The last lines of the failed step's output.
         metadata: What `--metadata-file` holds for the target.
         size: Bytes of the archive that was written, 0 where none was.
+        compile_cache: What the compile cache did, None where no step printed it.
         notes: What a user should know though nothing failed (cache not found, log clipped).
     """
 
@@ -81,6 +84,7 @@ class Outcome:
     last_lines: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
     size: int = 0
+    compile_cache: CompileStatistics | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

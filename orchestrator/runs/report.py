@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
+from orchestrator.cache import compile_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def report(variants: Sequence[Variant], outcomes: Sequence[Outcome], *, started:
 
     Returns:
         `{"schema": 1, "started": …, "variants": [{"id", "target", "cuda", "platform", "archs", "status", "digest",
-        "tags", "attempts", "seconds", "steps", "log", "notes", "error"}]}`.
+        "tags", "attempts", "seconds", "steps", "log", "compile_cache", "notes", "error"}]}`.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     return {
@@ -68,6 +69,7 @@ def _row(variant: Variant, outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "steps": {"total": outcome.steps.total, "cached": outcome.steps.cached},
         "log": str(outcome.log) if outcome.log is not None else None,
+        "compile_cache": compile_statistics.as_json(outcome.compile_cache) if outcome.compile_cache else None,
         "notes": list(outcome.notes),
         "error": {"class": error.failure.value, "message": error.message, "step": error.step} if error else None,
     }

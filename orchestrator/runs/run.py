@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import process
 from orchestrator.engine import buildx, client, doctor, machine
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
-from orchestrator.runs import air_gap, header_bundle, jobs
+from orchestrator.runs import air_gap, compile_cache, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
@@ -90,6 +90,7 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
         # A download is not a child process: here a signal ends what runs at once.
         with interrupting():
             extras = header_bundle.header_extras(plan, fetch=wishes.air_gap is None, tell=screen.tell)
+            extras = compile_cache.with_compile_cache(plan, extras, fetch=wishes.air_gap is None, warn=screen.warn)
     except KeyboardInterrupt:
         return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
     if wishes.air_gap is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.bake.events import StepKind, StepStarted
+from orchestrator.cache import compile_statistics
 from orchestrator.engine.client import PRUNE
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.events import Event
     from orchestrator.bake.process import BakeResult
+    from orchestrator.cache.compile_statistics import CompileStatistics
     from orchestrator.process import Stop
     from orchestrator.runs.halt import Halt
     from orchestrator.runs.journal import Entry
@@ -73,6 +75,7 @@ class Job:
         key: Stands for all inputs, for `--resume`; "" where they are not known.
         tags: References it will get, shown also if it never comes that far.
         log: Its log file, if known before `prepare`.
+        compile_cache: Whether a compile cache was given to it.
     """
 
     id: str
@@ -84,6 +87,7 @@ class Job:
     key: str = ""
     tags: tuple[str, ...] = ()
     log: Path | None = None
+    compile_cache: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +186,11 @@ class VariantBuild:
                 return self._outcome(status=Status.CANCELLED, error=self._halt.reason)
             return self._outcome(status=Status.FAILED, error=tried.error)
         metadata = _of_target(result.metadata, self._bake.target if self._bake else "")
-        seen = self._outcome(status=Status.BUILT, steps=result.steps, metadata=metadata, notes=_notes(result))
+        compiled = compile_statistics.read(result.marked)
+        notes = (*_notes(result), *self._compile_notes(result, compiled))
+        seen = self._outcome(
+            status=Status.BUILT, steps=result.steps, metadata=metadata, notes=notes, compile_cache=compiled
+        )
         failure = result.failure
         if failure is None:
             return replace(seen, digest=_digest(metadata))
@@ -192,6 +200,13 @@ class VariantBuild:
             error = ErrorInfo(failure=judge(failure).failure, message=failure.message, step=failure.step)
             status = Status.FAILED
         return replace(seen, status=status, error=error, last_lines=result.last_lines)
+
+    def _compile_notes(self, result: BakeResult, compiled: CompileStatistics | None) -> tuple[str, ...]:
+        if compiled is not None:
+            return compile_statistics.notes(compiled)
+        if not self._job.compile_cache or result.failure is not None:
+            return ()
+        return (compile_statistics.LAYER if result.steps.cached else compile_statistics.SILENT,)
 
     def _after(self, outcome: Outcome) -> Outcome:
         if self._halt.asked or self._job.after is None:

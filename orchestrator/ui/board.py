@@ -19,7 +19,7 @@ from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, Step
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.reporter import Reporter
 from orchestrator.ui import github
-from orchestrator.ui.results import STYLES
+from orchestrator.ui.results import STYLES, compile_line
 from orchestrator.ui.text import clean, duration, middle, short_digest, shorten, signs
 
 if TYPE_CHECKING:
@@ -306,6 +306,8 @@ def end_line(outcome: Outcome) -> str:
         steps = f", {outcome.steps.cached}/{outcome.steps.total} steps cached" if outcome.steps.total else ""
         many = f", {outcome.attempts} attempts" if outcome.attempts > 1 else ""
         parts.append(f"[{duration(outcome.seconds)}{steps}{many}]")
+    if said := compile_line(outcome):
+        parts.append(said)
     return " ".join(parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.cache import compile_statistics
 from orchestrator.runs.outcome import Status
 from orchestrator.ui.text import clean, duration, short_digest, shorten, signs
 
@@ -39,6 +40,7 @@ def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
         # A file or a pipe gets whole lines, so that grep finds everything.
         lines = plain_results(outcomes, short=console.is_terminal)
     lines += references(outcomes)
+    lines += [f"{outcome.id}: {text}" for outcome in outcomes if (text := compile_line(outcome))]
     lines += [f"{outcome.id}: note: {clean(note)}" for outcome in outcomes for note in outcome.notes]
     # Failures come last, next to the prompt.
     lines += [line for outcome in outcomes for line in failure_lines(outcome)]
@@ -122,6 +124,12 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     """Return `3 built, 1 failed` in one line."""
     counts = [(sum(outcome.status is status for outcome in outcomes), status.value) for status in Status]
     return ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing to build"
+
+
+def compile_line(outcome: Outcome) -> str:
+    """Return what the compile cache did, "" where it said nothing."""
+    found = outcome.compile_cache
+    return f"compile cache: {clean(compile_statistics.sentence(found))}" if found is not None else ""
 
 
 def cached_steps(outcome: Outcome) -> str:

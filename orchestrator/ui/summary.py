@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.runs.outcome import Status
-from orchestrator.ui.results import SHOWN_LINES, cached_steps, references, summary
+from orchestrator.ui.results import SHOWN_LINES, cached_steps, compile_line, references, summary
 from orchestrator.ui.text import UNICODE, clean, duration, shorten
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         "",
     ]
     tags = [f"- {_code(reference)}" for reference in references(outcomes)]
+    tags += [f"- {_code(outcome.id)} {_text(said)}" for outcome in outcomes if (said := compile_line(outcome))]
     text = "\n".join([*lines, *tags, ""] if tags else lines) + "\n"
     for outcome in outcomes:
         more = _failure(outcome)

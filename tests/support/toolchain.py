@@ -40,6 +40,14 @@ def toolkit(release: str, directory: Path) -> Path:
     return directory
 
 
+def newest_toolkit(directory: Path) -> Path:
+    """CUDA 13.5 in `directory`, as its wheels are: nvcc compiles sources that include no library."""
+    host_compiler()
+    for name in ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-runtime"):
+        shutil.copytree(unpacked(download(f"{name}==13.5.37")) / "nvidia" / "cu13", directory, dirs_exist_ok=True)
+    return directory
+
+
 def host_compiler() -> None:
     """nvcc calls g++ even for its device half; a machine with Python, git and make alone has none."""
     if shutil.which("g++") is None:

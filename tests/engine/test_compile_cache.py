@@ -1,0 +1,161 @@
+"""The compile cache's script with a real sccache and a real nvcc on this machine: a broken cache fails no compile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.cache import compile_tool
+from orchestrator.cache.compile_statistics import MARK, CompileStatistics, Counts, read
+from tests.support.artifacts import cache_dir
+from tests.support.toolchain import newest_toolkit, toolkit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.download
+
+SOURCE = """\
+__global__ void scale(float* x) { x[threadIdx.x] *= 2; }
+void run(float* x) { scale<<<1, 32>>>(x); }
+"""
+NINE, ELEVEN = ("-gencode arch=compute_90,code=sm_90", "-gencode arch=compute_110,code=sm_110")
+MOUNT = "COMPILE_CACHE_TOOL=sccache\nCOMPILE_CACHE_BACKEND=mount\nSCCACHE_CACHE_SIZE=1G\n"
+REFUSED = "COMPILE_CACHE_TOOL=sccache\nCOMPILE_CACHE_BACKEND=redis\nSCCACHE_REDIS_ENDPOINT=redis://127.0.0.1:1\n"
+SERVER = r"""for p in $(pgrep -x sccache); do
+    tr '\0' '\n' </proc/$p/environ | grep -q "^SCCACHE_SERVER_UDS=$COMPILE_CACHE_STATE/" && kill -9 $p; done"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """A directory with a source, the scripts, and a cache."""
+
+    root: Path
+    scripts: Path
+    toolkit: Path
+
+    @property
+    def mount(self) -> Path:
+        return self.root / "mount"
+
+    def run(self, command: str, settings: str = MOUNT) -> tuple[subprocess.CompletedProcess[str], CompileStatistics]:
+        """Run a shell command below the script; what it printed, and its statistics."""
+        (self.root / "settings").write_text(settings)
+        env = {
+            **os.environ,
+            "PATH": f"{self.toolkit}/bin:{os.environ['PATH']}",
+            "COMPILE_CACHE_SETTINGS": str(self.root / "settings"),
+            "COMPILE_CACHE_MOUNT": str(self.mount),
+        }
+        done = subprocess.run(
+            [str(self.scripts / "run"), "sh", "-c", command],
+            cwd=self.root / "source", env=env, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        found = read([line for line in done.stdout.splitlines() if line.startswith(MARK)])
+        assert found is not None, done.stdout + done.stderr
+        return done, found
+
+    def compile(self, *archs: str, settings: str = MOUNT) -> tuple[str, CompileStatistics]:
+        """Compile the source; what was told, and the statistics. The object must be there."""
+        target = self.root / "source" / "out.o"
+        target.unlink(missing_ok=True)
+        done, found = self.run(f"sccache nvcc {' '.join(archs)} -c a.cu -o out.o", settings)
+        assert done.returncode == 0, done.stderr
+        assert target.stat().st_size > 1000
+        return done.stderr, found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    tool = compile_tool.program(cache_dir() / "compile-cache", "linux/amd64", fetch=True)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.cu").write_text(SOURCE)
+    (tmp_path / "mount").mkdir()
+    scripts = compile_tool.context(tmp_path / "store", tool)
+    return Place(root=tmp_path, scripts=scripts, toolkit=toolkit("13.0", tmp_path / "toolkit"))
+
+
+@pytest.fixture
+def small(place: Place) -> Iterator[Path]:
+    """The cache's mount as a file system of its own of one megabyte."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", place.mount], check=True)
+    yield place.mount
+    with contextlib.suppress(subprocess.CalledProcessError):
+        subprocess.run(["umount", "--lazy", place.mount], check=True)
+
+
+def test_an_added_architecture_compiles_alone(place: Place) -> None:
+    _, cold = place.compile(NINE)
+    assert (cold.on, cold.cubin, cold.ptx) == (True, Counts(misses=1), Counts(misses=1))
+    _, added = place.compile(NINE, ELEVEN)
+    assert (added.cubin, added.ptx) == (Counts(hits=1, misses=1), Counts(hits=1, misses=1))
+    _, warm = place.compile(NINE, ELEVEN)
+    assert (warm.cubin, warm.ptx, warm.units) == (Counts(hits=2), Counts(hits=2), Counts(hits=1))
+
+
+def test_a_missing_program(place: Place) -> None:
+    (place.scripts / "sccache").unlink()
+    told, found = place.compile(NINE)
+    assert "compile-cache: sccache is missing; compiling without a cache" in told
+    assert not found.on
+
+
+def test_missing_settings(place: Place) -> None:
+    _, found = place.compile(NINE, settings="")
+    assert not found.on or found.cubin.misses  # the defaults, never a failure
+
+
+def test_a_backend_that_refuses(place: Place) -> None:
+    told, found = place.compile(NINE, settings=REFUSED)
+    assert "the server of sccache does not start (redis)" in told
+    assert (found.on, found.cubin) == (False, Counts())
+
+
+def test_a_server_that_is_killed(place: Place) -> None:
+    compiles = "; ".join(f"sccache nvcc {NINE} -DN={n} -c a.cu -o out{n}.o || exit 9; {SERVER}" for n in range(3))
+    done, found = place.run(f"{SERVER}; {compiles}; exit 0")
+    assert done.returncode == 0, done.stderr
+    assert found.on
+    assert all((place.root / "source" / f"out{n}.o").stat().st_size > 1000 for n in range(3))
+
+
+def test_a_full_cache(place: Place, small: Path) -> None:
+    (small / "sccache").mkdir()
+    with contextlib.suppress(OSError):
+        (small / "fill").write_bytes(bytes(2 << 20))
+    told, _ = place.compile(NINE, ELEVEN)
+    assert "the cache mount is full or read-only" in told
+
+
+def test_a_read_only_cache_is_read(place: Place, small: Path) -> None:
+    place.compile(NINE)
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    told, _ = place.compile(NINE)
+    assert "the cache mount is full or read-only" in told
+
+
+def test_a_toolkit_that_sccache_does_not_know(place: Place) -> None:
+    newer = newest_toolkit(place.root / "newer")
+    told, found = Place(root=place.root, scripts=place.scripts, toolkit=newer).compile(NINE)
+    assert "a probe with nvcc 13.5 failed through sccache (status 254)" in told
+    assert not found.on
+
+
+def test_a_source_that_does_not_compile_fails_with_the_compilers_own_words(place: Place) -> None:
+    (place.root / "source" / "a.cu").write_text("this is no C++;\n")
+    done, found = place.run(f"sccache nvcc {NINE} -c a.cu -o out.o")
+    assert done.returncode != 0
+    assert "a.cu(1): error" in done.stderr
+    assert found.fallbacks == 0
+
+
+def test_sources_that_include_cccl_are_named(place: Place) -> None:
+    (place.root / "source" / "b.cu").write_text("#include <thrust/sort.h>\n")
+    _, found = place.run("true")
+    assert (found.cccl, found.cccl_named, found.requests) == (1, "b.cu", 0)
