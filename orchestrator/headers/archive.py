@@ -118,7 +118,8 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
         for file in lock.files:
             source = folder / file.sha256
             with store.lock(file.sha256):
-                if source.exists() and not store.has(file.sha256, file.size):
+                # a damaged file of the store is replaced too: an import is how a machine without a network repairs it
+                if source.exists() and next(store.verify([file.sha256]), None) is not None:
                     store.adopt(source, file.sha256)
         if lock_path is not None:
             write_lock(lock, lock_path)

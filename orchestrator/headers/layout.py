@@ -54,6 +54,7 @@ _STARTS: tuple[tuple[tuple[int, int, int, int], Layout | None], ...] = (
     ((0, 7, 0, 0), L4),
     ((0, 7, 2, 2), None),
 )
+_EARLY = re.compile(r"\.dev\d")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)((?:a|b|rc|\.dev)\d+)?(?:\.post(\d+))?((?:\+|\.dev).*)?")
 
 
@@ -74,9 +75,28 @@ def of(version: str) -> Layout:
     """The layout generation of a version.
 
     Raises:
-        UsageError: The version is older or newer than every one whose loader was read; the message says what to check.
+        UsageError: The version is older or newer than every one whose loader was read, or a nightly of which only its
+            commit tells the generation; the message says what to check.
     """
     wanted = key(version)
+    found = _at(wanted, version)
+    if _EARLY.search(version):  # cut from the code between the release before and its own
+        major, minor, patch, _ = wanted
+        started = [start for start, one in _STARTS if one and (major, minor, patch - 1, 0) < start <= wanted]
+        if started and (earlier := _at(_before(started[0]), version)) is not found:
+            raise UsageError(
+                f"FlashInfer {version} is not a release: its code may have layout {earlier.name} or {found.name}",
+                hint=f"look at jit/env.py and jit/fused_moe.py of its commit, then name it: --layout {found.name}",
+            )
+    return found
+
+
+def _before(start: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The last version of the generation before, for `_at`."""
+    return max((one for one, _ in _STARTS if one < start), default=start)
+
+
+def _at(wanted: tuple[int, int, int, int], version: str) -> Layout:
     chosen: Layout | None = None
     known = False
     for start, layout in _STARTS:
@@ -106,6 +126,14 @@ def named(name: str) -> Layout:
         if layout.name == name.upper():
             return layout
     raise UsageError(f"no layout {name!r}", hint="known: L0, L1, L2, L3, L4")
+
+
+def asks_for(layout: Layout, path: str) -> bool:
+    """Whether a generation reads a header of a manifest from the artifact server.
+
+    Up to 0.6.4 the exported headers are in FlashInfer's own package, whatever the manifests list beside them.
+    """
+    return layout is not L0 or path.rsplit("/", 1)[-1].lower() == "flashinfermetainfo.h"
 
 
 def placed(layout: Layout, keys: Iterable[str], *, bmm: str) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 `flashinfer.lock.json` is committed beside matrix.yaml. It is sorted, stable and free of timestamps, so two machines
 write the same text and a review shows what moved. The bundle digest is the sha256 of the text `SHA256SUMS` that lies in
-the bundle (one line a placed file, sorted by path): a Dockerfile step can prove it with coreutils alone. This module is
-pure: values, text and checks, no files and no network.
+the bundle (one line a placed file, sorted by path): a Dockerfile step can prove it with coreutils alone. One of the
+placed files, `flashinfer.bundle.json`, holds everything else that the lock says, so the digest covers that too. This
+module is pure: values, text and checks, no files and no network.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError, VerificationError
-from orchestrator.flashinfer import LOCK_NAME
+from orchestrator.flashinfer import ABOUT_NAME, LOCK_NAME
 from orchestrator.headers import layout as layouts
 from orchestrator.headers.pins import Pin
 
@@ -197,6 +198,9 @@ def tree(lock: Lock) -> tuple[Placed, ...]:
         digest = hashlib.sha256(content).hexdigest()
         path = f"{layouts.FLAT_BMM}/.artifact_hash"
         entries.append(Placed(path=path, sha256=digest, size=len(content), content=content))
+    about = (json.dumps({**_said(lock), "pins": _pins(lock)}, indent=1, ensure_ascii=False) + "\n").encode()
+    digest = hashlib.sha256(about).hexdigest()
+    entries.append(Placed(path=ABOUT_NAME, sha256=digest, size=len(about), content=about))
     clash = collision([entry.path for entry in entries] + list(_RESERVED))
     if clash:
         raise VerificationError(f"the bundle's files {clash[0]} and {clash[1]} would lie at one place")
@@ -209,7 +213,7 @@ def sums(lock: Lock) -> str:
 
 
 def bundle_digest(lock: Lock) -> str:
-    """`sha256:…` over SHA256SUMS; every file is placed with mode 0644, owner 0, group 0: there is no more to say."""
+    """`sha256:…` over SHA256SUMS: every file, and through `flashinfer.bundle.json` everything that the lock says."""
     return f"sha256:{hashlib.sha256(sums(lock).encode()).hexdigest()}"
 
 
@@ -222,26 +226,29 @@ def _total(lock: Lock) -> dict[str, int]:
     }
 
 
-def dumps(lock: Lock) -> str:
-    """The lock as text: sorted, one line a file, ending in a newline, the same on every machine."""
-    head: dict[str, Any] = {
+def _said(lock: Lock) -> dict[str, Any]:
+    """What a lock says beside its pins and files."""
+    return {
         "schema": SCHEMA,
         "flashinfer": {"version": lock.version, "commit": lock.commit, "wheel_sha256": lock.wheel_sha256},
         "layout": lock.layout,
         "tier": lock.tier,
         "sm": list(lock.sm),
-        "bundle": bundle_digest(lock),
         "total": _total(lock),
         "missing": list(lock.missing),
         "not_covered": list(lock.not_covered),
     }
+
+
+def _pins(lock: Lock) -> list[dict[str, Any]]:
+    return [{"attr": p.pin.attr, "path": p.pin.written, "sha256": p.pin.sha256, "files": p.files} for p in lock.pins]
+
+
+def dumps(lock: Lock) -> str:
+    """The lock as text: sorted, one line a file, ending in a newline, the same on every machine."""
+    head = {**_said(lock), "bundle": bundle_digest(lock)}
     lines = [f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
-    pins = [
-        json.dumps(
-            {"attr": p.pin.attr, "path": p.pin.written, "sha256": p.pin.sha256, "files": p.files}, ensure_ascii=False
-        )
-        for p in lock.pins
-    ]
+    pins = [json.dumps(pin, ensure_ascii=False) for pin in _pins(lock)]
     files = [json.dumps({"path": f.path, "sha256": f.sha256, "size": f.size}, ensure_ascii=False) for f in lock.files]
     lines.append('  "pins": [\n    ' + ",\n    ".join(pins) + "\n  ]")
     lines.append('  "files": [\n    ' + ",\n    ".join(files) + "\n  ]")
@@ -252,7 +259,8 @@ def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
     """A lock from its text, with everything checked that can be checked without the files.
 
     Raises:
-        VerificationError: It is not a lock, a path is unsafe, or its bundle digest is not that of its own files.
+        VerificationError: It is not a lock, a path is unsafe, its bundle digest is not that of what it says, or it says
+            what no lock can: a tier without its files, a layout that its version does not have.
     """
     try:
         raw = json.loads(text)
@@ -270,8 +278,52 @@ def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
     except UsageError as error:  # a layout that does not exist is, here, a damaged file
         raise VerificationError(f"{where}: {error.message}") from error
     if told != actual:
-        raise VerificationError(f"{where}: bundle is {told}, its files make {actual}: the file was edited", hint=_MAKE)
+        raise VerificationError(
+            f"{where}: bundle is {told}, its content makes {actual}: the file was edited", hint=_MAKE
+        )
+    problem = implausible(lock)
+    if problem:
+        raise VerificationError(f"{where}: {problem}", hint=_MAKE)
     return lock
+
+
+def implausible(lock: Lock) -> str:
+    """What a lock says that cannot be true, in a few words; "" for a plausible one.
+
+    Whoever edits a lock can write the right digest too. A bundle that claims every cubin and holds none makes an image
+    set FLASHINFER_NO_DOWNLOAD, and FlashInfer then runs another kernel instead of an error.
+    """
+    cubins = sum(file.path.endswith(".cubin") for file in lock.files)
+    if lock.tier not in TIERS:
+        return f"tier is {lock.tier!r}, expected {' or '.join(TIERS)}"
+    if (lock.tier == "cubins") != bool(cubins):
+        return f"tier is {lock.tier}, and {cubins or 'no'} of its files {'is a cubin' if cubins < 2 else 'are cubins'}"
+    if lock.sm and lock.tier != "cubins":
+        return f"sm {', '.join(lock.sm)} narrows the tier cubins, and tier is {lock.tier}"
+    if not lock.headers:
+        return "no header is among its files"
+    by_path = {file.path: file.sha256 for file in lock.files}
+    for item in lock.pins:
+        inside = sum(path.startswith(f"{item.pin.path}/") for path in by_path)
+        manifest = by_path.get(f"{item.pin.path}/checksums.txt")
+        if item.files and manifest != item.pin.sha256:
+            return f"pin {item.pin.attr} has {item.files} files and not the checksums.txt that it names"
+        if item.files + (manifest is not None) > inside:
+            return f"pin {item.pin.attr} says {item.files} files, {inside} lie below {item.pin.path}"
+        if lock.complete and not item.files:
+            return f"tier is cubins, and pin {item.pin.attr} has no file"
+    both = set(lock.missing) & by_path.keys()
+    if both:
+        return f"{min(both)} is a file and missing"
+    return _other_layout(lock)
+
+
+def _other_layout(lock: Lock) -> str:
+    try:
+        expected = layouts.of(lock.version).name
+    except UsageError:  # newer than what is known: the lock was made with --layout
+        return ""
+    return "" if lock.layout == expected else f"layout is {lock.layout}, FlashInfer {lock.version} has {expected}"
 
 
 _MAKE = "make it anew: orchestrate headers lock"

@@ -15,7 +15,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _MAX_SOURCE_BYTES = 16 * 1024 * 1024  # the largest source read here is 0.2 MB; a wheel may claim anything
 # The cuDNN kernels have no manifest: their digests stand in the C++ source (facts of 0.6.0 to 0.7.2).
+# Every release from 0.6.0 to 0.7.2.post1 has them; without one of them a bundle is not whole.
+_FAMILIES = ("TRTLLM_GEN_BMM", "TRTLLM_GEN_FMHA", "TRTLLM_GEN_GEMM")
 _CUDNN_CALL = re.compile(r'cudnn_sdpa_cubin_path\s*\+\s*"/"\s*\+\s*"([^"]+)"\s*,\s*"([0-9a-f]{64})"')
 
 
@@ -172,13 +174,14 @@ def _parse(where: str, text: Callable[[str], str | None], *, version: str, wheel
             hint="name a flashinfer-python wheel (not flashinfer-cubin) or an installed flashinfer package",
         )
     module = _tree(where, "flashinfer/artifacts.py", source)
-    paths = _class_literals(module, "ArtifactPath")
-    sums = _class_literals(module, "CheckSumHash")
-    if not paths or not sums:
+    paths, paths_unread = _class_values(module, "ArtifactPath")
+    sums, sums_unread = _class_values(module, "CheckSumHash")
+    if not (paths or paths_unread) or not (sums or sums_unread):
         raise UsageError(
             f"{where}: flashinfer/artifacts.py has no class ArtifactPath or CheckSumHash with constants",
             hint="this FlashInfer keeps its pins elsewhere; it is newer than what this tool knows",
         )
+    _require_read(where, paths, paths_unread, sums, sums_unread)
     directories = {name: _clean(where, name, value) for name, value in paths.items() if isinstance(value, str)}
     pins = tuple(
         Pin(attr=name, path=path, sha256=_digest(where, name, sums[name]), written=str(paths[name]))
@@ -207,18 +210,104 @@ def _tree(where: str, name: str, source: str) -> ast.Module:
         raise UsageError(f"{where}: {name} is not Python ({error})") from error
 
 
-def _class_literals(module: ast.Module, name: str) -> dict[str, object]:
-    """Constants of a class body; attributes computed by an expression (`map_checksums`) are skipped."""
+def _class_values(module: ast.Module, name: str) -> tuple[dict[str, object], dict[str, str]]:
+    """Attributes of a class that can be read, and source text of those that cannot.
+
+    Read are literals, names of earlier constants, and texts put together from these. An attribute in a branch has two
+    values: it cannot be read.
+    """
+    names: dict[str, object] = {}
     found: dict[str, object] = {}
+    unread: dict[str, str] = {}
     for node in module.body:
+        for target, value in _assignments([node]):
+            names[target] = _value(value, names)
         if not (isinstance(node, ast.ClassDef) and node.name == name):
             continue
+        inside = dict(names)
         for target, value in _assignments(node.body):
+            read = inside[target] = _value(value, inside)
+            found.pop(target, None)
+            unread.pop(target, None)
+            if read is _UNREAD:
+                unread[target] = ast.unparse(value)
+            else:
+                found[target] = read
+        for statement in node.body:
+            for target, value in _branched(statement):
+                found.pop(target, None)
+                unread[target] = f"{ast.unparse(value)}, in a branch"
+    return found, unread
+
+
+_UNREAD = object()
+
+
+def _value(node: ast.expr, names: dict[str, object]) -> object:
+    """What an expression is, `_UNREAD` if that takes more than reading."""
+    match node:
+        case ast.Name(id=name):
+            return names.get(name, _UNREAD)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _joined([_value(left, names), _value(right, names)])
+        case ast.JoinedStr(values=parts):
+            return _joined([_value(part, names) for part in parts])
+        case ast.FormattedValue(value=inner, conversion=-1, format_spec=None):
+            return _value(inner, names)
+        case _:
             try:
-                found[target] = ast.literal_eval(value)
-            except (ValueError, TypeError, SyntaxError):
-                continue
-    return found
+                return ast.literal_eval(node)
+            except (ValueError, TypeError, SyntaxError, RecursionError):
+                return _UNREAD
+
+
+def _joined(parts: list[object]) -> object:
+    texts = [part for part in parts if isinstance(part, str)]
+    return "".join(texts) if len(texts) == len(parts) else _UNREAD
+
+
+def _branched(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
+    """Assignments of a class body that run under a condition; those of methods and inner classes are none."""
+    if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.Match):
+        for node in ast.walk(statement):
+            if isinstance(node, ast.stmt):
+                yield from _assignments([node])
+
+
+def _require_read(
+    where: str,
+    paths: dict[str, object],
+    paths_unread: dict[str, str],
+    sums: dict[str, object],
+    sums_unread: dict[str, str],
+) -> None:
+    """Refuse tables of which a pin would be left out: a lock without it looks whole and is not."""
+    problems = []
+
+    def refused(table: str, attr: str, found: str, expected: str) -> None:
+        problems.append(Problem(file=where, what=f"{table}.{attr}", expected=expected, found=found[:120]))
+
+    for attr, text in paths_unread.items():
+        if attr in sums or attr in sums_unread or f"{attr}_CHECKSUMS" in {*sums, *sums_unread}:
+            refused("ArtifactPath", attr, text, "a text that can be read without running it")
+    for attr, text in sums_unread.items():
+        if {attr, attr.removesuffix("_CHECKSUMS")} & {*paths, *paths_unread}:
+            refused("CheckSumHash", attr, text, "a sha256 that can be read without running it")
+    for attr, value in sums.items():
+        base = attr.removesuffix("_CHECKSUMS")
+        digest = _HEX64.fullmatch(value) if isinstance(value, str) else isinstance(value, dict) and base != attr
+        if digest and base not in paths_unread and not isinstance(paths.get(base), str):
+            refused("CheckSumHash", attr, "none", f"a directory ArtifactPath.{base} for this digest")
+    for attr in _FAMILIES:
+        if attr not in {*paths, *paths_unread} or attr not in {*sums, *sums_unread}:
+            refused("ArtifactPath" if attr not in {*paths, *paths_unread} else "CheckSumHash", attr, "none", "a pin")
+    if problems:
+        raise UsageError(
+            f"{where}: flashinfer/artifacts.py has pins that cannot be read: the lock would leave their headers out",
+            problems=problems,
+            hint="this FlashInfer keeps its pins in another way than every release so far; "
+            "lock another version, or report it",
+        )
 
 
 def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:

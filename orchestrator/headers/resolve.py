@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, VerificationError
+from orchestrator.headers import layout as layouts
 from orchestrator.headers import lock as locks
 from orchestrator.headers.request import Wanted
 
@@ -56,7 +57,7 @@ def resolve(
     counted: list[locks.LockedPin] = []
     for pin in pins.pins:
         listed = locks.parse_manifest(pin, store.read(pin.sha256))
-        chosen = {path: digest for path, digest in listed.items() if _chosen(path, tier, sm)}
+        chosen = {path: digest for path, digest in listed.items() if _chosen(path, tier, sm, layout)}
         if chosen:
             wanted.append(manifests[pin.attr])
             wanted += [Wanted(path=path, sha256=digest) for path, digest in chosen.items()]
@@ -69,7 +70,7 @@ def resolve(
         for item in wanted
         if item.path not in absent
     ]
-    return locks.Lock(
+    made = locks.Lock(
         version=pins.version,
         commit=pins.commit,
         wheel_sha256=pins.wheel_sha256,
@@ -81,6 +82,10 @@ def resolve(
         missing=tuple(sorted(absent)),
         not_covered=_not_covered(pins, tier, sm, sorted(absent)),
     )
+    problem = locks.implausible(made)
+    if problem:  # nothing reads such a lock: it is not written
+        raise VerificationError(f"the lock of FlashInfer {pins.version} is invalid: {problem}")
+    return made
 
 
 def _check(tier: str, sm: Sequence[str]) -> None:
@@ -94,8 +99,10 @@ def _check(tier: str, sm: Sequence[str]) -> None:
             raise UsageError(f"{item!r} is not a compute capability", hint="expected a form like 10.0 or 10.3")
 
 
-def _chosen(path: str, tier: str, sm: Sequence[str]) -> bool:
-    return path.endswith(".h") or (tier == "cubins" and matches_sm(path, sm))
+def _chosen(path: str, tier: str, sm: Sequence[str], layout: Layout) -> bool:
+    if path.endswith(".h"):
+        return layouts.asks_for(layout, path)
+    return tier == "cubins" and matches_sm(path, sm)
 
 
 def matches_sm(path: str, sm: Sequence[str]) -> bool:

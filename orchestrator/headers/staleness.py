@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import Problem
+from orchestrator.errors import Problem, UsageError
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import layout as layouts
 
@@ -53,7 +53,7 @@ def compare(lock: Lock, pins: Pins, *, where: str = LOCK_NAME) -> Staleness:
             problems.append(
                 Problem(file=where, what=what, expected=expected, found=f"{old.path} ({old.sha256[:12]})", hint=hint)
             )
-    wanted_layout = layouts.of(pins.version).name
+    wanted_layout = _layout_of(pins.version, lock)
     if wanted_layout != lock.layout and not _same_place(wanted_layout, lock.layout):
         what = f"FlashInfer {pins.version} looks for the files elsewhere"
         problems.append(Problem(file=where, what=what, expected=wanted_layout, found=lock.layout, hint=hint))
@@ -63,6 +63,20 @@ def compare(lock: Lock, pins: Pins, *, where: str = LOCK_NAME) -> Staleness:
         what = f"made for FlashInfer {lock.version}, the build installs {pins.version}; the files are the same"
         return Staleness(state="refresh", problems=(Problem(file=where, what=what, hint=hint),))
     return Staleness(state="fresh", problems=())
+
+
+def _layout_of(version: str, lock: Lock) -> str:
+    """The layout of a version; of one that only `--layout` could name, the one that the lock was made with.
+
+    Raises:
+        UsageError: The layout of the version is not known, and the lock is one of another version.
+    """
+    try:
+        return layouts.of(version).name
+    except UsageError:
+        if version != lock.version:
+            raise
+        return lock.layout
 
 
 def _same_place(one: str, other: str) -> bool:

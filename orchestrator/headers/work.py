@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator import process
@@ -97,8 +98,8 @@ def make_lock(
     Raises:
         UsageError, NetworkError, VerificationError: As `resolve` and `fetch`.
     """
-    if not known.version and not layout_name:
-        raise UsageError("the package does not say its version", hint="name the generation: --layout L2")
+    if not known.version:
+        raise UsageError("the package does not say its version", hint="name it: --flashinfer 0.6.13")
     chosen = layout.named(layout_name) if layout_name else layout.of(known.version)
     reports: list[Report] = []
 
@@ -142,7 +143,7 @@ def read_pins(source: Path | None, version: str, store: Store) -> Pins:
         known = pins.read(source)
         if version and known.version and known.version != version:
             raise UsageError(f"{source} is FlashInfer {known.version}, and {version} is wanted")
-        return known
+        return known if known.version else replace(known, version=version)
     if not version:
         raise UsageError(
             "which FlashInfer? matrix.yaml has no headers.version and no headers.version_from",

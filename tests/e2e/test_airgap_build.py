@@ -111,7 +111,7 @@ def test_the_image_proves_itself_read_only_as_another_user_without_a_network(
         script,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(": OK") == 37
+    assert done.stdout.count(": OK") == 38
     assert done.stdout.splitlines()[-2:] == ["/tmp", "1000"]
     # what FlashInfer 0.6.13 writes at run time goes through that link
     script = (

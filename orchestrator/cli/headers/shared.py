@@ -140,6 +140,9 @@ def show_lock(lock: Lock, format_: common.Format) -> None:
     headers = lock.headers
     print(f"FlashInfer {lock.version}, layout {lock.layout}, tier {lock.tier}")
     print(f"{len(headers)} headers, {sum(file.size for file in headers):,} bytes; {len(lock.files)} files in all")
+    for item in lock.pins:
+        if item.files:
+            print(f"pin {item.pin.attr}: {item.files} files")
     print(f"bundle {locks.bundle_digest(lock)}")
     for line in lock.not_covered:
         print(f"not covered: {line}")

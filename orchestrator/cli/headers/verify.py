@@ -82,11 +82,9 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
 
 def _verify_image(image: str, platform: str, lock: Path) -> None:
     from orchestrator.headers import bundle
-    from orchestrator.headers import lock as locks
     from orchestrator.image.verdict.bundle import verify_bundle
 
-    expected = locks.bundle_digest(bundle.read_lock(lock)) if lock.exists() else ""
-    carried = verify_bundle(image, platform=platform, expected=expected)
+    carried = verify_bundle(image, platform=platform, lock=bundle.read_lock(lock) if lock.exists() else None)
     for warning in carried.warnings:
         shared.say(f"warning: {warning}")
     if carried.problems or carried.lock is None:

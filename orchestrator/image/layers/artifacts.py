@@ -10,14 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from orchestrator.flashinfer import LOCK_NAME
+from orchestrator.flashinfer import ABOUT_NAME, LOCK_NAME
 
 MAX_TEXT = 16 << 20
 """Bytes of a text that is kept: a lock of over 50,000 files."""
 
-READ, ENTER = 4, 1
+READ, WRITE, ENTER = 4, 2, 1
 
-_ARTIFACT = re.compile(r"(?:^|/)[0-9a-f]{40}/.+|(?:^|/)trtllmGen_bmm_export/.+")
+_ARTIFACT = re.compile(r"(?:^|/)(?:[0-9a-f]{40}/.+|trtllmGen_bmm_export/.+|trtllmGen_(?:bmm|gemm)_export\.lock$)")
 _TEXT = re.compile(rf"(?:^|/){re.escape(LOCK_NAME)}$")
 SOURCE = re.compile(
     r"^(.+)/(flashinfer/(?:artifacts\.py|deep_gemm\.py|_build_meta\.py|data/csrc/cudnn_sdpa_kernel_launcher\.cu))$"
@@ -25,7 +25,10 @@ SOURCE = re.compile(
 """Sources of an installed FlashInfer that hold its pins: site directory, name below it."""
 PACKAGE = re.compile(r"^(.+)/flashinfer_cubin/__init__\.py$")
 INSTALLED = re.compile(r"(?:^|/)flashinfer_python-([^/]+)\.dist-info/METADATA$")
-_OTHERS = (_TEXT, SOURCE, PACKAGE, INSTALLED)
+PACKAGES = re.compile(r"(?:^|/)(flashinfer_(?:python|cubin|jit_cache))-([^/]+)\.dist-info/METADATA$")
+"""Metadata of FlashInfer's packages: name, version."""
+_ABOUT = re.compile(rf"(?:^|/){re.escape(ABOUT_NAME)}$")
+_OTHERS = (_TEXT, _ABOUT, SOURCE, PACKAGE, PACKAGES)
 
 
 class Access(NamedTuple):
@@ -36,21 +39,21 @@ class Access(NamedTuple):
     gid: int
 
     def allows(self, user: str, want: int) -> bool:
-        """Whether a user of the image may READ a file or ENTER a directory.
+        """Whether a user of the image may READ or WRITE a file, or ENTER or WRITE a directory.
 
         Args:
             user: As an image's configuration says it: "", "1000", "1000:0", "app". What a name stands for is told by
                 files of the image that are not read: such a user is held for neither the owner nor the group.
-            want: READ or ENTER.
+            want: READ, WRITE, ENTER, or several of them.
         """
         uid, _, gid = user.partition(":")
         if uid in ("", "0", "root"):
             return True
         if uid == str(self.uid):
-            return bool(self.mode & want << 6)
+            return self.mode >> 6 & want == want
         if gid == str(self.gid):
-            return bool(self.mode & want << 3)
-        return bool(self.mode & want)
+            return self.mode >> 3 & want == want
+        return self.mode & want == want
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.image.code.library import FileCode
-from orchestrator.image.layers.artifacts import ENTER, Access, Artifact
+from orchestrator.image.layers.artifacts import Access, Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 4
+SCANNER = 6
 """Version of what a scan says; part of the key under which scans are kept."""
 
+_USUAL = Access(0o755, 0, 0)
 MAX_ALIASES = 10_000  # links to directories multiply
 MAX_STEPS = 20_000_000  # a few seconds; an image of 50,000 links takes under a million
 # Packages that compile on the device's host: no fatbin shows what they can reach (Triton 3.9.0, TileLang 0.1.15 and
@@ -47,7 +48,7 @@ class LayerScan:
         whiteouts: Paths that disappear, with everything below them, from lower layers.
         opaque: Directories of which nothing remains from lower layers.
         artifacts: Path -> file of FlashInfer; it is among `code` or `plain` too.
-        closed: Directories that not everybody may enter.
+        closed: Directories whose mode, owner or group is not 0755, root, root.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -81,9 +82,9 @@ class LayerScan:
             self.below[path] = self.below.get(target, target)
 
     def restrict(self, path: str, access: Access) -> None:
-        """Note who may enter a directory."""
+        """Note who may enter a directory and write to it, if that is not as for most of them: 0755, root's."""
         self.closed.pop(path, None)
-        if not access.mode & ENTER:
+        if access._replace(mode=access.mode & 0o777) != _USUAL:
             self.closed[path] = access
 
     def to_json(self) -> dict[str, Any]:
@@ -135,8 +136,9 @@ class Files:
         hidden: Copies that a higher layer replaced or removed: they cost their size and serve nobody.
         links: Path -> target of every symlink, as written.
         artifacts: Path -> file of FlashInfer.
-        closed: Directories that not everybody may enter.
+        closed: Directories whose mode, owner or group is not 0755, root, root.
         repeated: Bytes of files of FlashInfer that a higher layer holds once more.
+        layers: What it was merged from, the lowest first.
     """
 
     code: Mapping[str, FileCode]
@@ -148,6 +150,7 @@ class Files:
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     closed: Mapping[str, Access] = field(default_factory=dict)
     repeated: int = 0
+    layers: tuple[LayerScan, ...] = ()
 
 
 def merge(layers: Iterable[LayerScan]) -> Files:
@@ -157,7 +160,8 @@ def merge(layers: Iterable[LayerScan]) -> Files:
         layers: The lowest first.
     """
     view = _View()
-    for index, layer in enumerate(layers):
+    kept = list(layers)
+    for index, layer in enumerate(kept):
         view.apply(layer, index)
     nodes = view.nodes
     code = {path: value for path, (kind, value, _) in nodes.items() if kind == "code"}
@@ -174,6 +178,7 @@ def merge(layers: Iterable[LayerScan]) -> Files:
         compile_later=dict(sorted(later.items())),
         hidden=tuple(view.hidden),
         links=links,
+        layers=tuple(kept),
         artifacts=view.artifacts,
         closed=view.closed,
         repeated=view.repeated,

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import Problem, UsageError, VerificationError
-from orchestrator.flashinfer import CUBIN_DIR, LOCK_NAME, NO_DOWNLOAD
+from orchestrator.flashinfer import ABOUT_NAME, CUBIN_DIR, LOCK_NAME, NO_DOWNLOAD, NO_VERSION_CHECK, WORKSPACE
 from orchestrator.headers import layout, pins
 from orchestrator.headers import lock as locks
 from orchestrator.image.layers import artifacts
 from orchestrator.image.layers.merge import parents, resolve
+from orchestrator.image.verdict.places import written
 from orchestrator.image.verdict.scanned import scan_source
 from orchestrator.labels import FLASHINFER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.headers.lock import Lock
+    from orchestrator.headers.lock import Lock, Placed
     from orchestrator.headers.pins import Pins
     from orchestrator.image.layers.artifacts import Artifact
     from orchestrator.image.verdict.scanned import Scanned
@@ -53,19 +54,19 @@ class Carried:
         return f"FlashInfer {self.lock.version}: {count} headers are whole and readable in {self.directory}"
 
 
-def verify_bundle(source: str, *, platform: str = "", expected: str = "") -> Carried:
+def verify_bundle(source: str, *, platform: str = "", lock: Lock | None = None) -> Carried:
     """Whether an image holds a FlashInfer bundle, whole, where FlashInfer looks.
 
     Args:
         source: An image, as `orchestrate verify` takes it.
         platform: Which one of several, "linux/arm64".
-        expected: Bundle digest (`sha256:…`) that it must be, "" for whatever the image says itself.
+        lock: What it must hold, None for whatever the image says itself.
 
     Raises:
         UsageError: It is no image.
         OrchestrateError: It cannot be read.
     """
-    return judge(_image(source, platform), expected=expected)
+    return judge(_image(source, platform), given=lock)
 
 
 def _image(source: str, platform: str) -> Scanned:
@@ -128,19 +129,23 @@ def carried(scanned: Scanned, *, expected: str = "") -> Carried | None:
     return judge(scanned, expected=expected)
 
 
-def judge(scanned: Scanned, *, expected: str = "") -> Carried:
+def judge(scanned: Scanned, *, expected: str = "", given: Lock | None = None) -> Carried:
     """Judge what was read.
 
     Args:
         scanned: What was read of an image.
         expected: Bundle digest (`sha256:…`) that it must be, "" for what its label says, or any.
+        given: The lock that it must be, None for the one inside. With it an image without a lock is judged too: the
+            package flashinfer-cubin holds the headers and no lock.
     """
     source = scanned.source
-    expected = expected or scanned.labels.get(FLASHINFER, "")
+    expected = expected or (locks.bundle_digest(given) if given else scanned.labels.get(FLASHINFER, ""))
     directory, problems = _directory(scanned)
     if not directory:
         return Carried(directory="", lock=None, problems=tuple(problems))
     node = _at(scanned, f"{directory}/{LOCK_NAME}")
+    if node is None and given is not None and not scanned.labels.get(FLASHINFER):
+        return _judged(scanned, directory, given, problems, bare=True)
     if node is None:
         what = f"no FlashInfer bundle in {directory}: {LOCK_NAME} is not there"
         return Carried(directory=directory, lock=None, problems=(*problems, Problem(file=source, what=what)))
@@ -153,11 +158,24 @@ def judge(scanned: Scanned, *, expected: str = "") -> Carried:
         problems.append(
             Problem(file=source, what="another bundle than the build was given", expected=expected, found=digest)
         )
-    placed = [f"{directory}/{entry.path}" for entry in locks.tree(lock)]
-    problems += _files(scanned, directory, lock)
+    return _judged(scanned, directory, lock, problems, bare=False)
+
+
+def _judged(scanned: Scanned, directory: str, lock: Lock, problems: list[Problem], *, bare: bool) -> Carried:
+    """Judge the files of a lock in a directory; `bare` is one that holds them without a description of them."""
+    entries = [entry for entry in locks.tree(lock) if not (bare and entry.path == ABOUT_NAME)]
+    placed = [f"{directory}/{entry.path}" for entry in entries]
+    problems += _files(scanned, directory, entries)
     problems += _unreadable(scanned, placed, scanned.user)
     problems += _settings(scanned, lock)
     warnings = []
+    generation = layout.named(lock.layout)
+    if generation.writes and not generation.flat:
+        place = f"{directory}/{generation.writes}"
+        found = written(scanned.files, place, scanned.user)
+        problems += found.problems
+        if not found.problems and not found.volatile:
+            warnings.append(f"{place}: FlashInfer writes links there at run time, which a read-only root forbids")
     if scanned.files.repeated:
         warnings.append(f"{scanned.files.repeated:,} bytes of FlashInfer artifacts are in two layers")
     if not problems and (private := list(_unreadable(scanned, placed, "any other"))):
@@ -195,8 +213,8 @@ def _env_first(version: str) -> bool:
         return True
 
 
-def _files(scanned: Scanned, directory: str, lock: Lock) -> Iterable[Problem]:
-    for entry in locks.tree(lock):
+def _files(scanned: Scanned, directory: str, entries: Iterable[Placed]) -> Iterable[Problem]:
+    for entry in entries:
         path = f"{directory}/{entry.path}"
         node = _at(scanned, path)
         if node is None:
@@ -204,6 +222,22 @@ def _files(scanned: Scanned, directory: str, lock: Lock) -> Iterable[Problem]:
         elif node.sha256 != entry.sha256:
             expected, found = f"sha256 {entry.sha256[:12]}…", f"{node.sha256[:12]}…"
             yield Problem(file=path, what="was changed", expected=expected, found=found)
+
+
+def _packages(scanned: Scanned) -> Iterator[Problem]:
+    """FlashInfer's own check when it is imported: its packages must have one version."""
+    versions = _versions(scanned)
+    if len(versions) != 1 or scanned.environment.get(NO_VERSION_CHECK):
+        return
+    version = versions[0]
+    looked_at = not (scanned.environment.get(CUBIN_DIR) and _env_first(version))
+    for path in scanned.files.artifacts:
+        match = artifacts.PACKAGES.search(path)
+        name, found = (match[1], match[2]) if match else ("", version)
+        same = found == version or (name == "flashinfer_jit_cache" and found.startswith(f"{version}+"))
+        if not same and (name == "flashinfer_jit_cache" or (name == "flashinfer_cubin" and looked_at)):
+            what = f"{name.replace('_', '-')} {found} beside flashinfer-python {version}: FlashInfer refuses it"
+            yield Problem(file=f"/{path}", what=what, expected=version, found=found, hint="install one version of both")
 
 
 def _unreadable(scanned: Scanned, paths: Iterable[str], user: str) -> Iterator[Problem]:
@@ -223,6 +257,11 @@ def _unreadable(scanned: Scanned, paths: Iterable[str], user: str) -> Iterator[P
 
 
 def _settings(scanned: Scanned, lock: Lock) -> Iterable[Problem]:
+    yield from _packages(scanned)
+    workspace = scanned.environment.get(WORKSPACE, "")
+    if workspace and (found := written(scanned.files, workspace, scanned.user)).problems:
+        what = f"{WORKSPACE}: FlashInfer makes directories there when it is imported, {found.problems[0].what}"
+        yield Problem(file=workspace, what=what, hint="name a directory that the user may write")
     for version in _versions(scanned):
         if version != lock.version:
             what = "another FlashInfer is installed than the bundle was made for"

@@ -55,3 +55,21 @@ def test_l1_lays_the_batched_gemm_headers_flat_as_well() -> None:
     assert list(placed) == sorted(placed)
     for other in (layout.L0, layout.L2, layout.L3, layout.L4):
         assert layout.placed(other, keys, bmm="p") == {key: key for key in sorted(keys)}
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("0.6.13.dev20260601", "L2"), ("0.6.4.dev1", "L0"), ("0.7.2.dev20261001+gabc", "L4")]
+)
+def test_a_nightly_between_two_releases_of_one_generation_has_it(version: str, name: str) -> None:
+    assert layout.of(version).name == name
+
+
+@pytest.mark.parametrize(
+    ("version", "either"),
+    [("0.6.16.dev20260701", "L2 or L3"), ("0.7.0.dev1", "L3 or L4"), ("0.6.5.dev1", "L0 or L1"),
+     ("0.6.8.dev1", "L1 or L2")],
+)  # fmt: skip
+def test_a_nightly_cut_while_a_generation_changed_has_none(version: str, either: str) -> None:
+    with pytest.raises(UsageError, match=either) as caught:
+        layout.of(version)
+    assert "--layout" in caught.value.hint

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -105,13 +106,73 @@ def test_a_loose_file_that_no_source_has_is_recorded_and_keeps_the_bundle_incomp
     assert any("no source had it" in line for line in lock.not_covered)
 
 
-def test_the_bundle_digest_is_that_of_sha256sums_and_follows_the_files_alone(tmp_path: Path, store: Store) -> None:
+def test_the_bundle_digest_is_that_of_sha256sums_and_follows_all_that_the_lock_says(
+    tmp_path: Path, store: Store
+) -> None:
     lock = samples.bundle(tmp_path, store)
     told = f"sha256:{hashlib.sha256(locks.sums(lock).encode()).hexdigest()}"
     assert locks.bundle_digest(lock) == told
-    assert locks.bundle_digest(dataclasses.replace(lock, version="0.6.12", wheel_sha256="")) == told
     changed = dataclasses.replace(lock.files[0], sha256="1" * 64)
-    assert locks.bundle_digest(dataclasses.replace(lock, files=(changed, *lock.files[1:]))) != told
+    others: dict[str, Any] = {
+        "version": "0.6.12", "commit": "1", "wheel_sha256": "", "layout": "L1", "tier": "cubins", "sm": ("10.0",),
+        "missing": ("x",), "not_covered": (), "pins": lock.pins[:-1], "files": (changed, *lock.files[1:]),
+    }  # fmt: skip
+    assert others.keys() == {field.name for field in dataclasses.fields(lock)}
+    for name, value in others.items():
+        assert locks.bundle_digest(dataclasses.replace(lock, **{name: value})) != told, name
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        ({"tier": "cubins"}, "tier is cubins, and no of its files is a cubin"),
+        ({"tier": "everything"}, "tier is 'everything', expected headers or cubins"),
+        ({"sm": ("10.0",)}, "sm 10.0 narrows the tier cubins, and tier is headers"),
+        ({"layout": "L3"}, "layout is L3, FlashInfer 0.6.13 has L2"),
+        ({"version": "0.6.17"}, "layout is L2, FlashInfer 0.6.17 has L3"),
+        ({"files": ()}, "no header is among its files"),
+    ],
+)
+def test_what_no_lock_can_say_is_refused_also_with_the_right_digest(
+    tmp_path: Path, store: Store, harm: dict[str, Any], says: str
+) -> None:
+    lock = dataclasses.replace(samples.bundle(tmp_path, store), **harm)
+    with pytest.raises(VerificationError, match=re.escape(says)):
+        locks.loads(locks.dumps(lock))
+
+
+def test_pins_and_files_that_do_not_fit_are_refused(tmp_path: Path, store: Store) -> None:
+    lock = samples.bundle(tmp_path, store)
+    whole = samples.bundle(tmp_path, store, tier="cubins")
+    without = tuple(file for file in lock.files if file.path != f"{samples.BMM}/checksums.txt")
+    header = f"{samples.BMM}/include/flashinferMetaInfo.h"
+    fewer = tuple(file for file in lock.files if file.path != header)
+    deep = tuple(file for file in whole.files if not file.path.startswith(samples.DEEP))
+    uncounted = tuple(dataclasses.replace(p, files=0) if p.pin.attr == "DEEPGEMM" else p for p in whole.pins)
+    for harmed, says in (
+        (dataclasses.replace(lock, files=without), "TRTLLM_GEN_BMM has 3 files and not the checksums.txt"),
+        (dataclasses.replace(lock, files=fewer), f"TRTLLM_GEN_BMM says 3 files, 3 lie below {samples.BMM}"),
+        (dataclasses.replace(whole, files=deep, pins=uncounted), "tier is cubins, and pin DEEPGEMM has no file"),
+        (dataclasses.replace(lock, missing=(header,)), f"{header} is a file and missing"),
+    ):
+        with pytest.raises(VerificationError, match=re.escape(says)):
+            locks.loads(locks.dumps(harmed))
+
+
+def test_a_lock_of_an_unknown_version_is_read_and_compared(tmp_path: Path, store: Store) -> None:
+    lock = dataclasses.replace(samples.bundle(tmp_path, store), version="0.9.0")
+    assert locks.loads(locks.dumps(lock)) == lock
+    same = dataclasses.replace(samples.known(tmp_path), version="0.9.0")
+    assert compare(lock, same).state == "fresh"
+    with pytest.raises(UsageError, match=r"newer than"):
+        compare(lock, dataclasses.replace(same, version="0.9.1"))
+
+
+def test_up_to_0_6_4_only_the_meta_headers_are_locked(tmp_path: Path, store: Store) -> None:
+    lock = samples.bundle(tmp_path, store, version="0.6.4")
+    assert sorted(file.path.rsplit("/", 1)[-1] for file in lock.headers) == [
+        "flashInferMetaInfo.h", "flashinferMetaInfo.h", "flashinferMetaInfo.h",
+    ]  # fmt: skip
 
 
 def test_l1_has_the_flat_copy_and_the_hash_that_flashinfer_compares(tmp_path: Path, store: Store) -> None:
@@ -121,7 +182,7 @@ def test_l1_has_the_flat_copy_and_the_hash_that_flashinfer_compares(tmp_path: Pa
     assert placed[f"{flat}/.artifact_hash"].content == f"{samples.BMM}/".encode()
     assert placed[f"{flat}/Enums.h"].sha256 == samples.sha(b"// bmm enums\n")
     assert placed[f"{flat}/trtllm/gen/DtypeDecl.h"].sha256 == samples.sha(b"// dtype\n")
-    assert len(placed) == len(lock.files) + 3
+    assert len(placed) == len(lock.files) + 4  # two headers once more, .artifact_hash, flashinfer.bundle.json
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,49 @@ def test_no_text_makes_a_traceback(text: str) -> None:
 
     with pytest.raises(UsageError, match=r"x: flashinfer/artifacts\.py"):
         pins._parse("x", files, version="", wheel_sha256="")
+
+
+def _changed(tmp_path: Path, *pairs: tuple[str, str]) -> Path:
+    files = samples.source()
+    for old, new in pairs:
+        assert old in files["flashinfer/artifacts.py"]
+        files["flashinfer/artifacts.py"] = files["flashinfer/artifacts.py"].replace(old, new)
+    return samples.tree(tmp_path, files)
+
+
+_GEMM = f'TRTLLM_GEN_GEMM = "{samples.GEMM}/"'
+
+
+@pytest.mark.parametrize(
+    ("before", "value"),
+    [
+        (f'_P = "{samples.GEMM}/"', "_P"),
+        (f'_P: str = "{samples.GEMM}"', '_P + "/"'),
+        (f'_A, _P = 1, 2\n_P = "{samples.GEMM[:40]}"', f'f"{{_P}}{samples.GEMM[40:]}/"'),
+    ],
+)
+def test_a_pin_behind_a_name_is_read(tmp_path: Path, before: str, value: str) -> None:
+    source = _changed(tmp_path, (_GEMM, f"TRTLLM_GEN_GEMM = {value}"), ("import torch_is_never_imported", before))
+    assert {pin.attr: pin.path for pin in pins.read(source).pins}["TRTLLM_GEN_GEMM"] == samples.GEMM
+
+
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("TRTLLM_GEN_GEMM = pin('gemm')", "ArtifactPath.TRTLLM_GEN_GEMM, expected a text that can be read"),
+        (f"if X:\n        {_GEMM}", "ArtifactPath.TRTLLM_GEN_GEMM, expected a text that can be read"),
+        ("", "CheckSumHash.TRTLLM_GEN_GEMM, expected a directory ArtifactPath.TRTLLM_GEN_GEMM"),
+        ("GEMM_RENAMED = TRTLLM_GEN_BMM", "ArtifactPath.TRTLLM_GEN_GEMM, expected a pin"),
+    ],
+)
+def test_a_pin_that_cannot_be_read_is_an_error(tmp_path: Path, new: str, says: str) -> None:
+    with pytest.raises(UsageError, match=r"pins that cannot be read") as caught:
+        pins.read(_changed(tmp_path, (_GEMM, new)))
+    assert any(says in str(problem) for problem in caught.value.problems), caught.value.problems
+
+
+def test_a_digest_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    digest = samples.sha(samples.artifacts()[f"{samples.DEEP}/checksums.txt"])
+    with pytest.raises(UsageError) as caught:
+        pins.read(_changed(tmp_path, (f'DEEPGEMM: str = "{digest}"', "DEEPGEMM: str = read('deep')")))
+    assert "CheckSumHash.DEEPGEMM, expected a sha256 that can be read" in str(caught.value.problems[0])

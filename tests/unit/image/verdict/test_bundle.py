@@ -53,7 +53,11 @@ def lock(tmp_path: Path, store: Store) -> Lock:
 
 
 def placed(lock: Lock, store: Store, root: str = DIRECTORY) -> Members:
-    files: Members = {f"{root}/{entry.path}": store.read(entry.sha256) for entry in locks.tree(lock)}
+    files: Members = {
+        f"{root}/{entry.path}": store.read(entry.sha256) for entry in locks.tree(lock) if not entry.content
+    }
+    files |= {f"{root}/{entry.path}": entry.content for entry in locks.tree(lock) if entry.content is not None}
+    files[f"{root}/flashinfer"] = "/tmp"
     files[f"{root}/SHA256SUMS"] = locks.sums(lock).encode()
     files[f"{root}/flashinfer.lock.json"] = locks.dumps(lock).encode()
     return files
@@ -195,8 +199,9 @@ def test_what_a_user_of_the_image_may_not_read_is_named(lock: Lock, store: Store
         assert found.problems == ()
         assert found.warnings == (f"{secret}: only some users may read it; under another one FlashInfer would fail",)
     closed = layer(files, modes={DIRECTORY: 0o750})
-    (problem,) = bundle.judge(scanned(closed, user="1000")).problems
-    assert (problem.file, problem.what) == (DIRECTORY, "user 1000 of the image may not enter it")
+    shut, place = bundle.judge(scanned(closed, user="1000")).problems
+    assert (shut.file, shut.what) == (DIRECTORY, "user 1000 of the image may not enter it")
+    assert place.what == f"user 1000 of the image may not enter {DIRECTORY}"
     opened = layer({DIRECTORY: None})
     assert bundle.judge(scanned(closed, opened, user="1000")).problems == ()
     assert bundle.judge(scanned(layer(files), user="1000")).warnings == ()
@@ -243,3 +248,123 @@ def test_hard_links_to_headers_are_headers(lock: Lock, store: Store) -> None:
         tar.addfile(link)
     assert whats(seen(moved)) == ["is missing: a later layer removed it, or it never was there"]
     assert bundle.judge(scanned(layer(moved), raw.getvalue())).problems == ()
+
+
+def _without_place(lock: Lock, store: Store) -> Members:
+    return {path: data for path, data in placed(lock, store).items() if path != f"{DIRECTORY}/flashinfer"}
+
+
+PLACE = f"{DIRECTORY}/flashinfer"
+
+
+@pytest.mark.parametrize(
+    ("user", "more", "modes", "says"),
+    [
+        ("1000", {}, {}, f"is missing, and user 1000 of the image may not make it in {DIRECTORY}"),
+        ("", {}, {}, ""),
+        ("1000", {PLACE: None}, {PLACE: 0o700}, "may not write to"),
+        ("1000", {PLACE: None}, {PLACE: 0o755}, "may not write to"),
+        ("1000", {PLACE: None}, {PLACE: 0o1777}, ""),
+        ("1000:0", {PLACE: None}, {PLACE: 0o775}, ""),
+        ("1000", {PLACE: None}, {PLACE: 0o702}, "may not write to"),  # writable and not to be entered
+        ("", {PLACE: "flashinfer"}, {}, "leads in a circle"),
+        ("", {PLACE: "/data/fi"}, {}, "is a link to /data/fi, which is not in the image"),
+        ("1000", {PLACE: "/data/fi", "/data/fi": None}, {"/data/fi": 0o777}, ""),
+        ("1000", {PLACE: "/data/fi", "/data/fi": None}, {}, "may not write to /data/fi"),
+        ("1000", {PLACE: "/data/fi", "/data": None, "/data/fi": None}, {"/data": 0o700, "/data/fi": 0o777},
+         "may not enter /data"),
+        ("", {PLACE: b"x"}, {}, "is a file"),
+        ("1000", {PLACE: "/tmp"}, {}, ""),
+        ("1000", {PLACE: "/tmp", "/tmp": None}, {"/tmp": 0o700}, "may not write to /tmp"),
+        ("1000", {PLACE: "/tmp", "/tmp": None, "/tmp/trtllm/gemm": None}, {"/tmp": 0o1777}, "write to /tmp/trtllm"),
+        ("1000", {PLACE: None, f"{PLACE}/trtllm/gemm/trtllmGen_gemm_export.lock": b""},
+         {PLACE: 0o777}, "may not open trtllm/gemm/trtllmGen_gemm_export.lock for writing"),
+        ("", {PLACE: "/tmp", "/tmp/trtllm": b""}, {}, "/tmp/trtllm is a file"),
+    ],
+)  # fmt: skip
+def test_the_place_that_flashinfer_writes_into(
+    lock: Lock, store: Store, user: str, more: Members, modes: Mapping[str, int], says: str
+) -> None:
+    image = layer({**_without_place(lock, store), **more}, modes=modes)
+    found = bundle.judge(scanned(image, user=user))
+    if says:
+        assert any(says in problem.what for problem in found.problems), found.problems
+    else:
+        assert found.problems == ()
+
+
+def test_a_later_layer_may_take_the_place_away_and_give_it_back(lock: Lock, store: Store) -> None:
+    base = layer(placed(lock, store))
+    gone = layer({f"{DIRECTORY}/.wh.flashinfer": b""})
+    back = layer({PLACE: None}, modes={PLACE: 0o777})
+    shut = layer({PLACE: None})
+    for layers, good in (
+        ((base,), True), ((base, gone), False), ((base, gone, back), True), ((base, gone, back, shut), False),
+    ):  # fmt: skip
+        assert (bundle.judge(scanned(*layers, user="1000")).problems == ()) is good, layers
+
+
+def test_a_read_only_root_is_told_where_the_place_is_not_on_a_file_system_of_its_own(lock: Lock, store: Store) -> None:
+    (told,) = bundle.judge(scanned(layer(_without_place(lock, store)))).warnings
+    assert "a read-only root forbids" in told
+    assert bundle.judge(scanned(layer(placed(lock, store)))).warnings == ()
+
+
+def test_generations_that_write_nothing_need_no_place(tmp_path: Path, store: Store) -> None:
+    for version in ("0.6.4", "0.6.6", "0.6.17"):
+        other = samples.bundle(tmp_path, store, version=version)
+        files = {path: data for path, data in placed(other, store).items() if path != PLACE}
+        found = bundle.judge(scanned(layer(files), user="1000"))
+        assert (found.problems, found.warnings) == ((), ()), version
+
+
+SITE = "/usr/lib/python3/site-packages"
+
+
+def _packages(**versions: str) -> Members:
+    return {f"{SITE}/flashinfer_{name}-{version}.dist-info/METADATA": b"" for name, version in versions.items()}
+
+
+@pytest.mark.parametrize(
+    ("versions", "refused"),
+    [
+        ({"python": "0.6.13", "cubin": "0.6.13", "jit_cache": "0.6.13+cu130"}, ""),
+        ({"python": "0.6.13", "cubin": "0.6.12"}, "flashinfer-cubin 0.6.12 beside flashinfer-python 0.6.13"),
+        ({"python": "0.6.13", "jit_cache": "0.6.12+cu130"}, "flashinfer-jit-cache 0.6.12+cu130 beside"),
+        ({"python": "0.6.13", "jit_cache": "0.6.13.post1+cu130"}, "flashinfer-jit-cache 0.6.13.post1+cu130 beside"),
+    ],
+)
+def test_packages_that_flashinfer_refuses_beside_itself(
+    lock: Lock, store: Store, versions: Mapping[str, str], refused: str
+) -> None:
+    found = seen(placed(lock, store), _packages(**versions))
+    assert [refused in what for what in whats(found)] == ([True] if refused else [])
+    freed = {**ENVIRONMENT, "FLASHINFER_DISABLE_VERSION_CHECK": "1"}
+    assert seen(placed(lock, store), _packages(**versions), environment=freed).problems == ()
+
+
+def test_a_workspace_that_the_user_may_not_write(lock: Lock, store: Store) -> None:
+    environment = {**ENVIRONMENT, "FLASHINFER_WORKSPACE_BASE": "/work"}
+    image = layer({**placed(lock, store), "/work": None})
+    (problem,) = bundle.judge(scanned(image, environment=environment, user="1000")).problems
+    assert problem.what.startswith("FLASHINFER_WORKSPACE_BASE")
+    assert bundle.judge(scanned(image, environment=environment, user="0")).problems == ()
+
+
+def test_the_package_that_carries_the_headers_is_judged_by_a_lock_that_is_given(lock: Lock, store: Store) -> None:
+    root = f"{SITE}/flashinfer_cubin/cubins"
+    described = {LOCK_NAME, "SHA256SUMS", "flashinfer.bundle.json"}
+    files = {path: data for path, data in placed(lock, store, root).items() if path.rsplit("/", 1)[-1] not in described}
+    package: Members = {f"{SITE}/flashinfer_cubin/__init__.py": b"", **_packages(python="0.6.13", cubin="0.6.13")}
+    image = scanned(layer({**files, **package}), environment={})
+    found = bundle.judge(image, given=lock)
+    assert (found.problems, found.lock, found.directory) == ((), lock, root)
+    assert "no FlashInfer bundle" in whats(bundle.judge(image))[0]
+    header = next(path for path in files if path.endswith(".h"))
+    gone = {path: data for path, data in files.items() if path != header}
+    harmed = bundle.judge(scanned(layer({**gone, **package}), environment={}), given=lock)
+    assert [problem.file for problem in harmed.problems] == [header]
+    labelled = bundle.judge(
+        scanned(layer({**files, **package}), environment={}, labels={FLASHINFER: locks.bundle_digest(lock)}), given=lock
+    )
+    assert "no FlashInfer bundle" in whats(labelled)[0]  # the build gave it one, and it is gone
