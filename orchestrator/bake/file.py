@@ -221,7 +221,7 @@ def render(
         "description": f"{variant.target} for CUDA {variant.cuda_version} on {variant.platform}",
         "tags": _tags(plan.image, variant, output),
         "cache-to": list(cache.write),
-        "output": [_output(plan.image, variant, output, own)],
+        "output": [_output(plan.image, variant, output, own, plan.matrix.spec.output.attributes())],
         "attest": _attestations(variant, output, own),
     }
     members = {variant.id: main}
@@ -305,8 +305,8 @@ _DESTINATIONS = frozenset(
 _IMAGES = frozenset({"image", "registry", "oci", "docker"})
 
 
-def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any]) -> str:
-    """The output: where the result goes is ours, how its layers are written is the user's."""
+def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any], written: Mapping[str, str]) -> str:
+    """The output: where the result goes is ours, how its layers are written is the matrix's or the target's."""
     if output.push:
         if output.hold == "tag" or (variant.tags and not output.hold):
             chosen = {"type": "image", "push": "true"}
@@ -321,7 +321,7 @@ def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any]
         if part is None:
             return "type=cacheonly"
         chosen = {"type": "oci", "dest": str(part)}
-    return entry(chosen | _written(own))
+    return entry({**chosen, **_written(own), **written})
 
 
 def _written(own: Mapping[str, Any]) -> dict[str, str]:

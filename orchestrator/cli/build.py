@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     help="Let --air-gapped reach this registry.", default_text="none",
 )  # fmt: skip
 @kit.option(
+    "--allow", heading=Heading.BEHAVIOUR, multiple=True, metavar="PRIVILEGE",
+    help="Allow what a target asks for, as in network.host, ssh or fs.read=/etc/ssl.",
+    default_text="bake.allow of the matrix",
+)  # fmt: skip
+@kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Use this buildx builder.", default_text="the current builder",
 )  # fmt: skip
@@ -83,12 +88,14 @@ def command(
     verify: bool | None,
     air_gapped: bool,
     registry: tuple[str, ...],
+    allow: tuple[str, ...],
     builder: str,
 ) -> int:
     """Build the selected variants; one that fails does not stop the others.
 
     Without --push, --load or --output the result stays in the build cache: a test that everything builds.
     """
+    from orchestrator.bake import privileges
     from orchestrator.bake.file import Output
     from orchestrator.runs.run import Screen
     from orchestrator.runs.run import build as run_build
@@ -98,6 +105,7 @@ def command(
 
     if report is not None:
         require_replaceable(report, "--report", REPORT)
+    allowed = privileges.parse(allow, Path.cwd())
     plan = common.open_plan(given)
     wanted = plan.matrix.spec.verify.after_build if verify is None else verify
     wishes = Wishes(
@@ -107,6 +115,7 @@ def command(
         report=report and report.absolute(),
         builder=builder,
         verify=wanted,
+        allowed=allowed,
         air_gap=AirGap(registries=registry) if air_gapped else None,
     )
 

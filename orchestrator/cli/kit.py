@@ -184,7 +184,8 @@ class Command(click.Command):
         if ctx.get_parameter_source(str(found.name)) is not ParameterSource.COMMANDLINE:
             return False
         given = ctx.params[str(found.name)]
-        return str(given) == value if equals else given != found.default
+        # a flag in its other form (--no-verify) asks for nothing
+        return str(given) == value if equals else given != found.default and given is not False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, did_you_mean
+from orchestrator.errors import EnvironmentLacksError, MatrixError, Place, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from orchestrator.errors import Place
 
 _TIMEOUT = 120.0
 
@@ -199,6 +197,16 @@ def _listed(call: BakeCall) -> dict[str, str | None]:
         return {row["name"]: str(row.get("description", "")) if row.get("group") else None for row in rows}
     except (ValueError, KeyError, TypeError):
         return {}
+
+
+def place_of(call: BakeCall, attribute: str, text: str) -> Place:
+    """Return where a bake file says a text for an attribute; its first line where the text is made of others."""
+    found: dict[bool, Place] = {}
+    for name, content in _texts(call).items():
+        for number, line in enumerate(content.splitlines(), start=1):
+            if text in line and not line.lstrip().startswith(("#", "//")):
+                found.setdefault(attribute in line, Place(file=name, line=number, column=line.index(text) + 1))
+    return found.get(True) or found.get(False) or Place(file=call.files[0], line=1)
 
 
 def last_error(stderr: str) -> str:

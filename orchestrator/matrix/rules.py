@@ -12,7 +12,7 @@ from orchestrator.cuda.arch import ArchSyntaxError, parse_arch, parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, did_you_mean
 from orchestrator.matrix import names, template
-from orchestrator.matrix.schema import MOST_CELLS
+from orchestrator.matrix.schema import ALLOWED_IN_MATRIX, MOST_CELLS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -29,6 +29,7 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
     return [
         *_shape(spec, positions),
         *_platforms(spec, positions),
+        *_allowed(spec, positions),
         *_arch_lists(spec, positions),
         *_cuda(spec, positions),
         *_references(spec, positions),
@@ -75,6 +76,15 @@ def _platforms(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
             yield at.problem(
                 ("platforms", name), f"platform {name!r} is invalid", key=True,
                 expected="OS/ARCHITECTURE of the OCI image specification", hint=names.platform_meant(name),
+            )  # fmt: skip
+
+
+def _allowed(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
+    for index, word in enumerate(spec.bake.allow):
+        if word.partition("=")[0] not in ALLOWED_IN_MATRIX or word in {"network.host=", "device="}:
+            yield at.problem(
+                ("bake", "allow", index), "a privilege is invalid here", found=word,
+                expected=f"{' or '.join(ALLOWED_IN_MATRIX)}", hint="all others come from --allow of the command line",
             )  # fmt: skip
 
 

@@ -81,6 +81,14 @@ class Bake(Section):
         dict[str, Annotated[Target, _EMPTY]],
         Short(_names_to_mapping, {"type": "array", "items": {"type": "string"}}),
     ] = key("Bake targets, a list of names or a mapping.")
+    allow: TextList = key(
+        "Privileges that the targets may use: network.host, device, device=NAME; all others come from --allow alone.",
+        default=[],
+    )
+
+
+ALLOWED_IN_MATRIX = ("network.host", "device")
+"""What `bake.allow` may hold: the matrix lies in the same checkout as the bake files that it would guard."""
 
 
 class Cuda(Section):
@@ -211,6 +219,29 @@ class CompileCacheSpec(Section):
 
 _SIZE = re.compile(r"[1-9]\d{0,5}[KMGT]")
 _OF_BACKENDS = {"bucket": ("s3",), "region": ("s3",), "endpoint": ("s3", "redis", "webdav")}
+
+
+class OutputSpec(Section):
+    """How layers are written, for every variant; what is left out the bake target's own output says."""
+
+    compression: Literal["gzip", "zstd", "estargz", "uncompressed"] | None = key(
+        "Compression of the layers.", default=None
+    )
+    compression_level: Annotated[int, Range(0, 22)] | None = key(
+        "As the compression counts it: gzip and estargz 0 to 9, zstd 0 to 22.", default=None
+    )
+    force_compression: bool | None = key("Compress the layers of base images anew.", default=None)
+    oci_mediatypes: bool | None = key("Use the media types of OCI in place of Docker's.", default=None)
+    rewrite_timestamp: bool | None = key("Set the times of files to SOURCE_DATE_EPOCH.", default=None)
+
+    def attributes(self) -> dict[str, str]:
+        """What BuildKit's exporters call them, of those that the file has."""
+        given = {name.replace("_", "-"): getattr(self, name) for name in self.section_keys}
+        return {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in given.items()
+            if value is not None
+        }
 
 
 class HeadersSpec(Section):
@@ -351,6 +382,7 @@ class MatrixFile(Section):
     publish: Publish | None = key("The multi-platform index.", default=None)
     cache: CacheSpec = key("Where layers live between builds.", default=CacheSpec())
     compile_cache: CompileCacheSpec | None = key("A cache of compiled device code.", default=None)
+    output: OutputSpec = key("How layers are written.", default=OutputSpec())
     headers: HeadersSpec | None = key("FlashInfer headers for air-gapped images.", default=None)
     verify: VerifySpec = key("What a built image must hold.", default=VerifySpec())
     claims: list[ClaimSpec] = key("What the repository's other files must say.", default=[])

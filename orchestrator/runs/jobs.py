@@ -31,10 +31,11 @@ from orchestrator.runs.fingerprints import STATE, Fingerprints
 from orchestrator.runs.variant import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
     from orchestrator.engine.builders import Builder
+    from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
     from orchestrator.runs.journal import Entry
@@ -60,6 +61,7 @@ class Context:
         extras: What other features add, by variant id.
         hook: Looks at a variant that was built (verification, tags); None for nothing.
         report: File that the run writes besides; it is no input.
+        allowed: Privileges of the command line.
     """
 
     call: BakeCall
@@ -69,6 +71,7 @@ class Context:
     extras: Mapping[str, Extras] = field(default_factory=dict)
     hook: Hook | None = None
     report: Path | None = None
+    allowed: privileges.Allowed = field(default_factory=privileges.Allowed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +121,7 @@ def prepare(plan: Plan, context: Context) -> Prepared:
     outlines = Outlines(state / "outlines.json")
     written = (context.report, context.output.directory, root / plan.matrix.spec.cache.dir)
     prints = Fingerprints(root, ours=[path for path in written if path is not None])
+    allowed = context.allowed | privileges.parse(plan.matrix.spec.bake.allow, root, option="bake.allow")
     jobs = [
         _Step(
             context=context,
@@ -126,6 +130,8 @@ def prepare(plan: Plan, context: Context) -> Prepared:
             repositories=repositories(plan.image, variant),
             directory=run,
             outlines=outlines,
+            allowed=allowed,
+            cache_place=plan.matrix.positions.place(("cache", "dir")),
         ).job(prints)
         for variant in plan.variants
     ]
@@ -161,7 +167,10 @@ class _Step:
     repositories: Mapping[str, list[str]]
     directory: Path
     outlines: Outlines
+    allowed: privileges.Allowed
+    cache_place: Place
     not_checked: str = ""
+    asked: tuple[privileges.Ask, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -204,9 +213,12 @@ class _Step:
             raise
 
     def _preflight(self) -> None:
-        found = preflight.arrival(self.context.call, self.file, self.outlines)
         extras = self.context.extras.get(self.variant.id) or Extras()
-        preflight.check(found, injected(self.variant, extras), variant=self.variant.id)
+        given = injected(self.variant, extras)
+        self.asked = privileges.asks(self.context.call.root, self.file, own=tuple(extras.contexts.values()))
+        privileges.check(self.asked, self.allowed, variant=self.variant.id, place=self._asked_at(given))
+        found = preflight.arrival(self.context.call, self.file, self.outlines)
+        preflight.check(found, given, variant=self.variant.id)
         self.not_checked = "" if found.checked else found.why_not
         # After the arguments: what is wrong in the matrix comes before what is missing on the machine.
         if self.context.builder is not None:
@@ -214,15 +226,28 @@ class _Step:
                 if check.status == "fail":
                     raise EnvironmentLacksError(check.detail, hint=check.hint)
 
+    def _asked_at(self, given: preflight.Injected) -> Callable[[privileges.Ask], Place | None]:
+        """Where a privilege is asked for: in the matrix, else in a bake file."""
+
+        def place(ask: privileges.Ask) -> Place | None:
+            _, _, name = ask.attribute.partition(".")
+            if name in {*given.contexts, *given.secrets}:
+                return given.places.get(name)
+            if ask.attribute in {"cache-from", "cache-to"}:
+                return self.cache_place
+            return buildx.place_of(self.context.call, ask.attribute.partition(".")[0], ask.text)
+
+        return place
+
     def _command(self) -> BakeCommand:
         call = self.context.call
         path = self.directory / f"{self.variant.id}.json"
         files.write_whole(path, self.file.text, mode=files.PRIVATE)
-        reads, writes = privileges.local_paths(call.root, self.file.members.values())
-        for directory in writes:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-        allow = [word for place in reads for word in ("--allow", f"fs.read={place}")]
-        allow += [word for place in writes for word in ("--allow", f"fs.write={place}")]
+        if self.file.cache.swap is not None:
+            Path(self.file.cache.swap[1]).parent.mkdir(parents=True, exist_ok=True)
+        # buildx checks nothing with rawjson; should a later one check, what is this program's own is named as well
+        own = self.context.extras.get(self.variant.id) or Extras()
+        allow = privileges.options(self.asked, reads=own.contexts.values(), writes=self.context.output.directory)
         return BakeCommand(
             id=self.variant.id,
             argv=replace(call, files=(str(path),)).argv(*allow),

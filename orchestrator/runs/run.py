@@ -141,6 +141,7 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         extras=extras,
         hook=after if wishes.verify else None,
         report=wishes.report,
+        allowed=wishes.allowed,
     )
     prepared = jobs.prepare(plan, context)
     if wishes.report is not None:

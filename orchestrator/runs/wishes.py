@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Output
+from orchestrator.bake.privileges import Allowed
 from orchestrator.runs.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Wishes:
         builder: Builder name, "" for the current one.
         air_gap: What an air-gapped build may reach; None for a build with a network.
         verify: Verify each variant once it is built; its tags are set only then.
+        allowed: Privileges that builds may use.
     """
 
     output: Output = field(default_factory=Output)
@@ -63,3 +65,4 @@ class Wishes:
     builder: str = ""
     air_gap: AirGap | None = None
     verify: bool = False
+    allowed: Allowed = field(default_factory=Allowed)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from orchestrator.bake.cache import CachePolicy, entries
 from orchestrator.bake.entries import entry, read_entry
-from orchestrator.bake.privileges import local_paths
+from orchestrator.bake.file import BakeFile
+from orchestrator.bake.privileges import asks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,8 +50,8 @@ def test_entries_that_buildx_knows(text: object, fields: dict[str, str]) -> None
 def test_a_comma_in_a_directory_is_part_of_its_name(tmp_path: Path) -> None:
     there = str(tmp_path / "a,b")
     cache = entries(CachePolicy(backend="local", directory=there), ref="x")
-    archive = entry({"type": "oci", "dest": f"{there}/o.tar"})
-    target = {"cache-from": list(cache.read), "cache-to": list(cache.write), "output": [archive]}
-    reads, writes = local_paths(tmp_path / "project", [target])
-    assert reads == [f"{there}/x"]
-    assert writes == [there]
+    target = {"cache-from": list(cache.read), "cache-to": list(cache.write)}
+    root = tmp_path / "project"
+    root.mkdir()
+    found = asks(root, BakeFile(target="v", members={"v": target}))
+    assert [ask.word for ask in found] == [f"fs.read={there}", f"fs.write={there}"]

@@ -1,4 +1,4 @@
-"""Preflight's judgement and the paths that a target may touch; its questions to buildx are put in tests/engine."""
+"""Preflight's judgement; its questions to buildx are put in tests/engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from orchestrator.bake.preflight import Arrival, Consumer, Injected, NotArrivedError, check
-from orchestrator.bake.privileges import local_paths
 from orchestrator.engine.buildx import BakeCall, last_error
 from orchestrator.errors import Place
 
@@ -86,30 +85,3 @@ def test_contexts_and_secrets_arrive_like_arguments() -> None:
 )
 def test_the_line_that_says_what_is_wrong(text: str, line: str) -> None:
     assert last_error(text) == line
-
-
-def test_paths_outside_the_root_are_named(tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    root.mkdir()
-    target = {
-        "context": "../src",
-        "dockerfile": "../elsewhere/Dockerfile",
-        "contexts": {
-            "a": "inside", "b": "/abs/dir", "c": "docker-image://alpine", "d": "target:other", "e": "git@host:x",
-            "f": "https://host/x.git", "g": "oci-layout:///layout/dir:tag@sha256:00ff", "h": "oci-layout://inside/dir",
-        },
-        "cache-from": [{"type": "local", "src": "/cache/in"}, {"type": "registry", "ref": "x"}],
-        "cache-to": ["type=local,dest=/cache/out.new,mode=max"],
-        "secret": [{"id": "ca", "src": "/etc/ca.crt"}, {"id": "env", "env": "X"}],
-        "output": [{"type": "oci", "dest": "/out/v.tar"}],
-    }  # fmt: skip
-    reads, writes = local_paths(root, [target])
-    assert reads == sorted(
-        [f"{tmp_path}/src", f"{tmp_path}/elsewhere", "/abs/dir", "/layout/dir", "/cache/in", "/etc/ca.crt"]
-    )
-    assert writes == ["/cache", "/out"]
-
-
-def test_nothing_outside_nothing_named(tmp_path: Path) -> None:
-    assert local_paths(tmp_path, [{}]) == ([], [])
-    assert local_paths(tmp_path, [{"context": "https://host/x.git", "dockerfile": "../../x"}]) == ([], [])

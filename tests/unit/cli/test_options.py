@@ -37,8 +37,8 @@ OPTIONS = [
 ] + [("", param) for param in ROOT.params if isinstance(param, Option)]
 # The verb that an option's help begins with: what it makes the program do.
 _VERBS = """
-Accept Build Cancel Check Choose Compare Download Fetch Install Judge Keep Let List Listen Load Lock Look Print Push
-Read Remove Replace Select Set Show Skip Stop Use Verify Write
+Accept Allow Build Cancel Check Choose Compare Download Fetch Install Judge Keep Let List Listen Load Lock Look Print
+Push Read Remove Replace Select Set Show Skip Stop Use Verify Write
 """
 VERBS = frozenset(_VERBS.split())
 
@@ -209,3 +209,11 @@ def test_no_option_is_documented_that_does_not_exist() -> None:
     known = {name for _, option in OPTIONS for name in (*option.opts, *option.secondary_opts)} | {"--help"}
     told = set(re.findall(r"orchestrate [^`\n|]*?(--[a-z-]+)", readme))
     assert told <= known
+
+
+def test_a_flag_in_its_other_form_asks_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert app.run(["build", "--no-verify"]) == 2
+    assert "matrix.yaml" in capsys.readouterr().err  # it looked for the file
