@@ -8,6 +8,7 @@ it is part of the address. `git@host:path` and digests (`app:v1@sha256:…`) are
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 _USERINFO = re.compile(r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^\s/?#'"<>\\]*)@""")
@@ -18,6 +19,10 @@ _QUERY = re.compile(
     r"(?P<name>[?&;](?:[\w.-]*(?:token|secret|passw(?:or)?d|signature|credential|api_?key|access_?key)[\w.-]*|sig|auth))"
     r"""=[^&;#\s'"<>]+""",
     re.IGNORECASE | re.ASCII,
+)
+# Go takes a proxy without a scheme: HTTP_PROXY=user:password@host:3128.
+_PROXY = re.compile(
+    r"""(?P<name>(?:https?|ftp|all)_proxy["']?\s*[=:]\s*["']?)(?![A-Za-z][A-Za-z0-9+.-]*://)[^\s/"']*@""", re.IGNORECASE
 )
 _HEADER = re.compile(r"(?P<name>\bauthorization:\s*(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE)
 
@@ -31,7 +36,27 @@ def redact(text: str) -> str:
     if "://" in text:
         text = _USERINFO.sub(lambda match: _without_user(match, text), text)
         text = _QUERY.sub(r"\g<name>=***", text)
+    if "@" in text and "_proxy" in text.lower():
+        text = _PROXY.sub(r"\g<name>", text)
     return _HEADER.sub(r"\g<name>***", text)
+
+
+def redact_values(value: Any) -> Any:
+    """A value of JSON with `redact` for every text in it, names as well."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [redact_values(item) for item in value]
+    if isinstance(value, dict):
+        return {redact(name): _redact_member(name, item) for name, item in value.items()}
+    return value
+
+
+def _redact_member(name: str, value: Any) -> Any:
+    """A member; what is named like a proxy is one, whatever its form."""
+    if isinstance(value, str) and name.lower().endswith("_proxy"):
+        return redact(f"{name}={value}")[len(name) + 1 :]
+    return redact_values(value)
 
 
 def _without_user(match: re.Match[str], text: str) -> str:

@@ -74,7 +74,10 @@ class StepDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepFailed:
-    """A step failed. For `StepKind.CACHE_IMPORT` the build goes on without that cache."""
+    """A step failed. For `StepKind.CACHE_IMPORT` the build goes on without that cache.
+
+    A cancelled one is no reason of a failure: another step failed, or another build takes the same step over.
+    """
 
     number: int
     name: str
@@ -82,6 +85,7 @@ class StepFailed:
     seconds: float
     error: str
     steps: Steps
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """Writes the log file of one variant: bake's events in the form of `--progress plain`.
 
-Does not depend on what an event means for the build. Everything that is written is untrusted and passes `redact`.
+Does not depend on what an event means for the build. Everything that is written is untrusted: it is cleaned, as the
+log is shown by other programs, and passes `redact`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from orchestrator.bake.events import (
 from orchestrator.files import PRIVATE, make_private
 from orchestrator.process import command_line
 from orchestrator.redact import redact
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +70,8 @@ class LogFile:
         self._lines(*lines)
 
     def _lines(self, *lines: str) -> None:
-        data = redact("".join(f"{line}\n" for line in lines)).encode(errors="replace")
+        text = "".join(f"{clean(one)}\n" for line in lines for one in line.split("\n"))
+        data = redact(text).encode(errors="replace")
         while data:
             data = data[os.write(self._fd, data) :]
 
@@ -82,6 +85,8 @@ def render(event: Event) -> tuple[str, ...]:
             return (f"#{number} {name}", f"#{number} CACHED")
         case StepDone(number=number, seconds=seconds):
             return (f"#{number} DONE {seconds:.1f}s",)
+        case StepFailed(number=number, cancelled=True):
+            return (f"#{number} CANCELED",)
         case StepFailed(number=number, error=error):
             return (f"#{number} ERROR: {' '.join(error.split())}",)
         case LogLine(number=number, text=text):

@@ -28,7 +28,8 @@ from orchestrator.bake.events import LogLine, Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.progress import Failure, Progress
 from orchestrator.process import Stop, kill_group, spawn
-from orchestrator.redact import redact
+from orchestrator.redact import redact_values
+from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -270,11 +271,19 @@ def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[b
 
 
 def _read_metadata(path: Path) -> Mapping[str, Any] | None:
-    """What bake wrote, without credentials, also in the file: provenance holds the proxy of the docker client."""
+    """What bake wrote, without credentials, also in the file: provenance holds the proxy of the docker client.
+
+    Each text is looked at by itself, as JSON may write any of its characters as an escape. A file that cannot be read
+    as JSON is removed.
+    """
     try:
-        text = redact(path.read_text(encoding="utf-8", errors="replace"))
-        files.write_whole(path, text, mode=files.PRIVATE)
-        found = json.loads(text)
-    except (OSError, ValueError, RecursionError):
+        found = redact_values(json.loads(path.read_bytes()))
+    except OSError:
         return None
+    except (ValueError, RecursionError):
+        path.unlink(missing_ok=True)
+        return None
+    with contextlib.suppress(OSError):
+        path.unlink()  # what bake wrote does not outlive a disk that is full
+        files.write_whole(path, json_text(found), mode=files.PRIVATE)
     return found if isinstance(found, dict) else None

@@ -1,15 +1,15 @@
 """Follows one running bake: numbered steps, counts, the failure and its last lines.
 
 Memory is bounded by the number of steps, not by the length of the log: of output only the tail of steps that have not
-ended well is kept. Does not depend on where the lines come from nor on where the events go. Credentials are taken out
-of everything that leaves here.
+ended well is kept. Does not depend on where the lines come from nor on where the events go. Control sequences and
+credentials are taken out of everything that leaves here.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.events import (
@@ -25,13 +25,13 @@ from orchestrator.bake.events import (
     Steps,
     StepStarted,
     StepStatus,
-    StepWarning,
     Update,
     decode,
     step_command,
     step_kind,
 )
 from orchestrator.redact import redact
+from orchestrator.untrusted import without_controls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Progress:
         if found is None:
             return
         if isinstance(found, PlainLine):
-            text = redact(found.text)
+            text = _shown(found.text)
             self._plain.append(text[:TAIL_WIDTH])
             yield PlainLine(text=text)
             return
@@ -170,7 +170,9 @@ class Progress:
             yield from self._status(status)
         for log in update.logs:
             yield from self._log(log)
-        yield from (StepWarning(text=w.text, detail=w.detail, file=w.file, line=w.line) for w in update.warnings)
+        for warning in update.warnings:
+            detail = tuple(map(_shown, warning.detail))
+            yield replace(warning, text=_shown(warning.text), detail=detail, file=_shown(warning.file))
 
     def _step(self, digest: str, name: str = "") -> _Step:
         step = self._steps.get(digest)
@@ -183,7 +185,7 @@ class Progress:
         return step
 
     def _vertex(self, vertex: RawVertex) -> Iterator[Event]:
-        step = self._step(vertex.digest, redact(vertex.name))
+        step = self._step(vertex.digest, _shown(vertex.name))
         if vertex.started is not None and vertex.completed is None and (step.started is None or step.completed):
             yield from self._start(step, vertex.started)
         if vertex.completed is not None and step.completed is None:
@@ -193,7 +195,7 @@ class Progress:
                     yield from start
             yield from self._complete(step, vertex, vertex.completed)
         elif vertex.error and not step.error:
-            step.error = redact(vertex.error)
+            step.error = _shown(vertex.error)
 
     def _start(self, step: _Step, at: datetime) -> Iterator[Event]:
         if step.completed is not None:  # started again: what was said of its end no longer holds
@@ -206,7 +208,7 @@ class Progress:
 
     def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
         yield from self._flush(step)
-        step.completed, step.cached, step.error = at, vertex.cached, redact(vertex.error)
+        step.completed, step.cached, step.error = at, vertex.cached, _shown(vertex.error)
         seconds = _seconds(step.started, at)
         if step.error:
             if step.kind is StepKind.CACHE_IMPORT:
@@ -218,6 +220,7 @@ class Progress:
                 seconds=seconds,
                 error=step.error,
                 steps=self.steps,
+                cancelled=bool(_CANCELLED.search(step.error)),
             )
             return
         step.tail.clear()
@@ -235,7 +238,7 @@ class Progress:
         if step is not None and step.number:
             yield StepStatus(
                 number=step.number,
-                what=redact(status.what),
+                what=_shown(status.what),
                 current=status.current,
                 total=status.total,
                 done=status.done,
@@ -263,7 +266,7 @@ class Progress:
             yield from self._lines(step, stream, rest)
 
     def _lines(self, step: _Step, stream: int, line: bytes) -> Iterator[Event]:
-        whole = redact(_as_shown(line))  # before it is cut: a half of a credential has no form to know it by
+        whole = _shown(_as_shown(line))  # before it is cut: a half of a credential has no form to know it by
         for at in range(0, len(whole) or 1, LINE_LIMIT):
             text = whole[at : at + LINE_LIMIT]
             self.clipped = self.clipped or text.startswith(_CLIPPED)
@@ -271,9 +274,14 @@ class Progress:
             yield LogLine(number=step.number, stream=stream, text=text)
 
 
+def _shown(text: str) -> str:
+    """Text of a build without control sequences, which may hide a credential, and without credentials."""
+    return redact(without_controls(text))
+
+
 def one_line(text: str) -> str:
     """Return a reason in one line: without BuildKit's wrapping, line breaks, credentials and excess length."""
-    flat = " ".join(redact(_WRAPPING.sub("", text)).split())
+    flat = " ".join(_shown(_WRAPPING.sub("", text)).split())
     return flat if len(flat) <= MESSAGE_WIDTH else flat[: MESSAGE_WIDTH - 1] + "…"
 
 

@@ -189,10 +189,10 @@ def show(error: OrchestrateError, *, causes: bool = False) -> None:
         causes: Also print the errors that caused it.
     """
     from orchestrator.ui import github
-    from orchestrator.ui.text import clean_lines
+    from orchestrator.untrusted import clean, clean_lines
 
     lines = [("error: ", "bold red", error.message)] if error.message else []
-    lines += [("", "", str(problem)) for problem in error.problems]
+    lines += [("", "", clean(str(problem))) for problem in error.problems]
     lines += [("hint: ", "bold", error.hint)] if error.hint else []
     lines += [("caused by: ", "dim", cause) for cause in (_causes(error) if causes else ())]
     if sys.stderr.isatty() or os.environ.get("FORCE_COLOR"):
@@ -211,7 +211,7 @@ def _show_styled(lines: Sequence[tuple[str, str, str]]) -> None:
     from rich.text import Text
 
     from orchestrator.ui import console
-    from orchestrator.ui.text import clean_lines
+    from orchestrator.untrusted import clean_lines
 
     screen = console.err()
     for label, style, text in lines:
@@ -223,9 +223,9 @@ def _show_fault(error: Exception) -> int:
     import traceback
 
     from orchestrator.redact import redact
-    from orchestrator.ui.text import clean_lines
+    from orchestrator.untrusted import clean_lines
 
-    sys.stderr.write(clean_lines(redact("".join(traceback.format_exception(error)))))
+    sys.stderr.write(redact(clean_lines("".join(traceback.format_exception(error)))))
     sys.stderr.write("error: internal error: this is a fault of orchestrate, please report it with the lines above\n")
     return OrchestrateError.exit_code
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -100,6 +99,7 @@ def command(
     from orchestrator.runs.run import Screen
     from orchestrator.runs.run import build as run_build
     from orchestrator.runs.wishes import AirGap, Limits, Wishes
+    from orchestrator.ui import streams
     from orchestrator.ui.board import make_reporter
     from orchestrator.ui.summary import append_summary
 
@@ -121,7 +121,7 @@ def command(
 
     def tell(text: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads on: the build goes on
-            sys.stderr.write(f"{text}\n")
+            streams.tell(text)
             sys.stderr.flush()
 
     def warn(text: str) -> None:
@@ -140,10 +140,10 @@ def command(
 
 
 def _show(result: Result, format_: common.Format) -> None:
-    from orchestrator.ui import console
+    from orchestrator.ui import console, streams
     from orchestrator.ui.results import show_results
 
     if format_ is common.Format.JSON:
-        sys.stdout.write(json.dumps(result.report, indent=2) + "\n")
+        streams.write_json(result.report)
     else:
         show_results(result.outcomes, console=console.out())

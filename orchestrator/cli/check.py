@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -66,6 +66,7 @@ def _report(matrix: Matrix, format_: CheckFormat, *, fix: bool, diff: bool) -> N
     """Print one report; every format and `--diff` and `--fix` show the same places and end with the same exit code."""
     from orchestrator.drift.check import check
     from orchestrator.drift.evaluate import Buildx
+    from orchestrator.ui import streams
 
     buildx = Buildx(matrix.root)
     if fix or diff:
@@ -82,9 +83,9 @@ def _report(matrix: Matrix, format_: CheckFormat, *, fix: bool, diff: bool) -> N
         changes = None
     _print(matrix, report, format_, changes=changes, left=left)
     for reason in report.skipped:
-        sys.stderr.write(f"not checked: {reason}\n")
+        streams.tell(f"not checked: {reason}")
     if not matrix.spec.claims:
-        sys.stderr.write("the matrix has no claims: `orchestrate check --find` proposes some\n")
+        streams.tell("the matrix has no claims: `orchestrate check --find` proposes some")
     if not report.clean:
         raise DriftError(_contradict(report), hint=_hint(report, changes, fix=fix))
 
@@ -101,42 +102,40 @@ def _hint(report: Report, changes: str | None, *, fix: bool) -> str:
 
 def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str | None, left: Report) -> None:
     """Print a report, the changes that `--diff` and `--fix` make, and for people what is left after them."""
-    from orchestrator.ui import drift_view
-    from orchestrator.ui.text import clean_lines
+    from orchestrator.ui import drift_view, streams
 
     match format_:
         case CheckFormat.JSON:
-            _write(json.dumps(drift_view.as_json(report, changes), indent=2, ensure_ascii=False))
+            streams.write_json(drift_view.as_json(report, changes))
         case CheckFormat.GITHUB:
             parent = matrix.path.parent.as_posix()
             prefix = "" if parent == "." or matrix.path.is_absolute() else f"{parent}/"
-            for line in drift_view.as_github(report, prefix):
-                _write(line)
+            streams.write_commands(drift_view.as_github(report, prefix), result=True)
         case CheckFormat.TABLE:
             if changes:
-                _write(changes.rstrip("\n"))
+                _write_diff(changes)
             for line in drift_view.lines(left):
-                _write(clean_lines(line))
+                streams.say(line)
             if changes is not None:
-                sys.stderr.write(drift_view.summary(report) + "\n")
+                streams.tell(drift_view.summary(report))
             elif report.clean:
-                _write(drift_view.summary(report))
+                streams.say(drift_view.summary(report))
 
 
 def _find(root: Path, format_: CheckFormat) -> None:
     from orchestrator.drift.adopt import propose
     from orchestrator.drift.find import find
-    from orchestrator.ui import drift_view
+    from orchestrator.ui import drift_view, streams
 
     if not root.is_dir():
         raise UsageError(f"{root}: the directory was not found")
     findings = find(root)
     if format_ is CheckFormat.JSON:
-        _write(json.dumps(drift_view.findings_as_json(findings), indent=2, ensure_ascii=False))
+        streams.write_json(drift_view.findings_as_json(findings))
     else:
-        _write(propose(findings.groups).rstrip("\n"))
+        streams.say(propose(findings.groups).rstrip("\n"))
     for line in drift_view.skipped_lines(findings.skipped):
-        sys.stderr.write(f"{line}\n")
+        streams.tell(line)
 
 
 def _contradict(report: Report) -> str:
@@ -144,6 +143,11 @@ def _contradict(report: Report) -> str:
     return f"{number} place{' contradicts' if number == 1 else 's contradict'} the matrix"
 
 
-def _write(text: str) -> None:
-    """Write lines of the result; bytes of a file that are not UTF-8 are shown as escapes."""
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
+def _write_diff(text: str) -> None:
+    """Write a diff: as it is for `patch`, cleaned where a terminal or the log of a workflow shows it."""
+    from orchestrator.ui import github, streams
+    from orchestrator.untrusted import disarmed_lines, without_controls
+
+    whole = text.rstrip("\n") + "\n"
+    shown = sys.stdout.isatty() or github.running(os.environ)
+    streams.write_exact(disarmed_lines(without_controls(whole)) if shown else whole)

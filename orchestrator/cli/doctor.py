@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -49,6 +47,7 @@ def command(*, given: Selection, jobs: int, format_: Format) -> None:
 
     from orchestrator.engine.doctor import diagnose
     from orchestrator.registry.reach import check_registry
+    from orchestrator.ui import streams
 
     need, image, checks = _need(given, jobs)
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -56,7 +55,7 @@ def command(*, given: Selection, jobs: int, format_: Format) -> None:
         checks += diagnose(need)
         checks += [registry_job.result()] if registry_job is not None else []
     if format_ is Format.JSON:
-        sys.stdout.write(json.dumps({"schema": 1, "checks": [_row(check) for check in checks]}, indent=2) + "\n")
+        streams.write_json({"schema": 1, "checks": [_row(check) for check in checks]})
     else:
         _print(checks)
     failed = [check for check in checks if check.status == "fail"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import kit, options
@@ -32,6 +31,7 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     from orchestrator.files import write_whole
     from orchestrator.matrix import load
     from orchestrator.matrix.expand import plan
+    from orchestrator.ui import streams
     from orchestrator.ui.drift_view import count, skipped_lines
 
     root, path = given.root, given.path
@@ -41,17 +41,17 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
         raise UsageError(f"{path} exists already", hint="--force replaces it, --print shows the new one")
     findings = find(root)
     for line in skipped_lines(findings.skipped):
-        sys.stderr.write(f"{line}\n")
+        streams.tell(line)
     text = first_matrix(root, findings.groups)
     matrix = load.parse(text.encode(), path=path, shown=str(path))
     variants = plan(matrix, fact=lambda _: "0" * 12).variants
     if print_:
-        sys.stdout.write(text)
+        streams.say(text.rstrip("\n"))
         return
     try:
         write_whole(path, text)
     except OSError as error:
         raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
     counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
-    sys.stdout.write(f"{path}: {counts}\n")
-    sys.stderr.write("hint: `orchestrate plan` shows them, `orchestrate check` where the files disagree\n")
+    streams.say(f"{path}: {counts}")
+    streams.tell("hint: `orchestrate plan` shows them, `orchestrate check` where the files disagree")

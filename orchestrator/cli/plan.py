@@ -56,54 +56,50 @@ def command(*, given: Selection, format_: PlanFormat, explain: str, kernels: boo
 
 
 def _print(plan: Plan, format_: PlanFormat) -> None:
-    from orchestrator.ui import console, plan_view
-    from orchestrator.ui.text import clean_lines
+    from orchestrator.ui import console, plan_view, streams
 
     match format_:
         case PlanFormat.TABLE:
             if sys.stdout.isatty():
                 plan_view.show(plan, console.out())
             else:
-                sys.stdout.write(clean_lines(plan_view.plain(plan)))
+                streams.say(plan_view.plain(plan).removesuffix("\n"))
         case PlanFormat.JSON:
-            import json
-
-            sys.stdout.write(json.dumps(plan_view.as_json(plan), indent=2) + "\n")
+            streams.write_json(plan_view.as_json(plan))
         case PlanFormat.GITHUB:
-            sys.stdout.write(plan_view.as_github(plan) + "\n")
+            streams.write_json(plan_view.as_github(plan), indent=None)
         case PlanFormat.BAKE:
             _bake(plan)
 
 
 def _bake(plan: Plan) -> None:
     """The bake file of all selected variants on stdout, the commands on stderr."""
-    import json
-
     from orchestrator import process
     from orchestrator.engine.client import docker_command
     from orchestrator.runs import jobs
+    from orchestrator.ui import streams
 
     targets: dict[str, object] = {}
     found = jobs.bake_files(plan, jobs.bake_call(plan, docker_command()))
     for file in found.values():
         targets |= file.content["target"]
     content = {"group": {"default": {"targets": list(found)}}, "target": targets}
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
-    sys.stderr.write(f"# save the above as variants.json, then in {plan.matrix.root}:\n")
+    streams.write_json(content)
+    streams.tell(f"# save the above as variants.json, then in {plan.matrix.root}:")
     for name in found:
         command = ["docker", "buildx", "bake", "-f", "variants.json", name]
-        sys.stderr.write(process.command_line(command) + "\n")
+        streams.tell(process.command_line(command))
 
 
 def _explain(plan: Plan, name: str) -> None:
-    from orchestrator.ui import console, plan_view
+    from orchestrator.ui import console, plan_view, streams
     from orchestrator.ui.kernel_preview import filter_lines
 
     found = next((variant for variant in plan.variants if variant.id == name), None)
     if found is None:
         dropped = next((row for row in plan.dropped if row.id == name), None)
         if dropped is not None:
-            sys.stdout.write(f"{name} is not built: {dropped.why}    {dropped.origin}\n")
+            streams.say(f"{name} is not built: {dropped.why}    {dropped.origin}")
             return
         names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
         raise UsageError(f"--explain {name}: the variant was not found", hint=did_you_mean(name, names))

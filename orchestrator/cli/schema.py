@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import kit, options
@@ -33,13 +32,15 @@ def command(*, given: Location, placeholders: bool) -> None:
     It is the same for every matrix: -f and -C are accepted, as by every command, and read nothing.
     """
     del given
+    from orchestrator.ui import streams
+
     if placeholders:
         from orchestrator.matrix.template import PLACEHOLDERS
 
         width = max(map(len, PLACEHOLDERS)) + 2
         for name, meaning in PLACEHOLDERS.items():
-            sys.stdout.write(f"{{{name}}}".ljust(width) + f"  {meaning}\n")
+            streams.say(f"{{{name}}}".ljust(width) + f"  {meaning}")
         return
     from orchestrator.matrix.json_schema import json_schema
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")
+    streams.write_exact(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")

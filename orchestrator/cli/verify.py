@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import threading
 from pathlib import Path
@@ -261,7 +260,9 @@ def _unjudged(scanned: Scanned) -> None:
         raise UsageError(
             f"{scanned.source} has no label that says what was promised, so nothing was verified", hint=hint
         )
-    sys.stderr.write(f"nothing was promised, so nothing was judged; {hint}\n")
+    from orchestrator.ui import streams
+
+    streams.tell(f"nothing was promised, so nothing was judged; {hint}")
 
 
 def _policy(scanned: Scanned, policy: Policy | None, given: Selection, judging: _Judging) -> Policy:
@@ -290,22 +291,24 @@ def _show(result: Verdict, judging: _Judging) -> None:
             write_whole(judging.html, report.page(result))
         except OSError as error:
             raise UsageError(f"--html {judging.html}: {error.strerror}") from error
+    from orchestrator.ui import console, streams
+
     if judging.format is common.Format.JSON:
-        sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+        streams.write_json(result.to_json())
     else:
-        from orchestrator.ui import console, kernel_table
+        from orchestrator.ui import kernel_table
 
         kernel_table.show(result, console.out())
 
 
 def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) -> None:
     from orchestrator.image.verdict.compare import compare
-    from orchestrator.ui import console, kernel_table
+    from orchestrator.ui import console, kernel_table, streams
 
     if len(sources) != 2:
         raise UsageError(f"--compare: expected two sources, the old one first, found {len(sources)}")
     result = compare(*(reader.read(source) for source in sources))
     if format_ is common.Format.JSON:
-        sys.stdout.write(json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n")
+        streams.write_json(result.to_json())
     else:
         kernel_table.show_comparison(result, console.out())

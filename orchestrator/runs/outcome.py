@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.bake.events import Steps
 from orchestrator.errors import FailureClass, OrchestrateError
 from orchestrator.redact import redact
+from orchestrator.untrusted import clean, clean_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorInfo:
-    """Why a variant was not built. Credentials are taken out when it is made.
+    """Why a variant was not built. Control sequences, commands to CI runners and credentials are taken out at once.
 
     Attributes:
         failure: The class, `error.class` of the report.
@@ -46,14 +47,14 @@ class ErrorInfo:
     step: str = ""
 
     def __post_init__(self) -> None:
-        """Take credentials out, so that no writer can forget to."""
-        object.__setattr__(self, "message", redact(self.message))
-        object.__setattr__(self, "step", redact(self.step))
+        """Clean untrusted text, so that no writer can forget to."""
+        object.__setattr__(self, "message", redact(clean_lines(self.message)))
+        object.__setattr__(self, "step", redact(clean(self.step)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How one variant ended. Credentials are taken out of notes and last lines when it is made.
+    """How one variant ended. Notes and last lines are cleaned, and credentials taken out of them, when it is made.
 
     Attributes:
         id: The variant.
@@ -88,9 +89,9 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Take credentials out, so that no writer can forget to."""
-        object.__setattr__(self, "notes", tuple(map(redact, self.notes)))
-        object.__setattr__(self, "last_lines", tuple(map(redact, self.last_lines)))
+        """Clean untrusted text, so that no writer can forget to."""
+        object.__setattr__(self, "notes", tuple(redact(clean(note)) for note in self.notes))
+        object.__setattr__(self, "last_lines", tuple(redact(clean(line)) for line in self.last_lines))
 
 
 def error_info(error: OrchestrateError | OSError) -> ErrorInfo:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
 from orchestrator.cache import compile_statistics
+from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def write_report(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    text = json.dumps(content, indent=2) + "\n"
+    text = json_text(content) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_whole(path, text)
 

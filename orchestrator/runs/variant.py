@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.bake.events import StepKind, StepStarted
 from orchestrator.cache import compile_statistics
+from orchestrator.bake.log import LogFile
 from orchestrator.engine.client import PRUNE
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
@@ -266,7 +267,5 @@ def _traceback(error: BaseException) -> tuple[str, ...]:
 def _log_traceback(log: Path | None, error: BaseException) -> None:
     if log is None:
         return
-    with contextlib.suppress(OSError):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="replace") as file:
-            file.write("".join(traceback.format_exception(error)))
+    with contextlib.suppress(OSError), LogFile(log) as file:
+        file.note(*"".join(traceback.format_exception(error)).splitlines())

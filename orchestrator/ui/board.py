@@ -20,7 +20,8 @@ from orchestrator.runs.outcome import Status
 from orchestrator.runs.reporter import Reporter
 from orchestrator.ui import github
 from orchestrator.ui.results import STYLES, compile_line
-from orchestrator.ui.text import clean, duration, middle, short_digest, shorten, signs
+from orchestrator.ui.text import duration, middle, short_digest, shorten, signs
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,6 +97,8 @@ class PlainLines:
                 self._say_once(variant, f"cached: {brief(name)}")
             case StepDone(kind=kind, seconds=seconds, name=name) if _is_news(kind, name) and seconds >= 1:
                 self._say(variant, f"done in {duration(seconds)}: {brief(name)}")
+            case StepFailed(cancelled=True):
+                pass  # another step failed, or another build takes this one over
             case StepFailed(kind=kind, name=name, error=error) if kind is not StepKind.CACHE_IMPORT:
                 reason = _RUN_ENDED.sub("", " ".join(error.split()))
                 self._say(variant, f"error: {brief(name)}: {shorten(reason, _REASON, '...')}")

@@ -7,7 +7,7 @@ so that a table in a log or a pipe is not folded at 80 columns.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,19 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
     from rich.segment import Segment
 
-    from orchestrator.ui.text import clean_lines
+    from orchestrator.untrusted import clean_lines, disarmed_lines
+
+    class Stream:
+        """What a console writes to: a folded text must not begin a line with a command to a CI runner."""
+
+        def __init__(self, stream: TextIO) -> None:
+            self._stream = stream
+
+        def write(self, text: str) -> int:
+            return self._stream.write(disarmed_lines(text))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
 
     class PipedConsole(Console):
         """Removes control sequences from what is printed, and leaves a reader that went away to cli/app.py.
@@ -49,5 +61,6 @@ def _console(*, stderr: bool) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return PipedConsole(stderr=stderr, highlight=False, soft_wrap=False, width=None if terminal else WIDE)
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDE
+    return PipedConsole(file=cast("TextIO", Stream(stream)), highlight=False, soft_wrap=False, width=width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.ui import github
-from orchestrator.ui.text import clean
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

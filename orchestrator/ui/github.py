@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.ui.text import clean_lines
+from orchestrator.untrusted import clean_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

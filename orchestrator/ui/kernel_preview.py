@@ -45,6 +45,7 @@ def show_kernels(plan: Plan, screen: Console) -> None:
         UsageError: The matrix names no filter, or CMakeLists.txt beside it cannot be read.
     """
     from rich.table import Table
+    from rich.text import Text
 
     from orchestrator.cuda.cmake import kernel_families
 
@@ -75,7 +76,8 @@ def show_kernels(plan: Plan, screen: Console) -> None:
             table.add_column(name, overflow="fold")
         for family in kernel_families(text, toolkit):
             built = filters.kernel_archs(family.archs, kept, behaviour)
-            table.add_row(family.name, _words(family.archs), _words(built) or "nothing", str(family.line))
+            cells = family.name, _words(family.archs), _words(built) or "nothing", str(family.line)
+            table.add_row(*map(Text, cells))
         screen.print(table)
 
 

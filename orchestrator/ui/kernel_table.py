@@ -11,6 +11,7 @@ from orchestrator.image.verdict.explain import devices_of
 from orchestrator.image.verdict.kernels import Status
 from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
 from orchestrator.sizes import size_text
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,7 @@ def show(verdict: Verdict, screen: Console) -> None:
 def _head(verdict: Verdict, screen: Console) -> None:
     scanned = verdict.scanned
     where = "  ".join(filter(None, [scanned.platform, scanned.digest[:19]]))
-    screen.print(f"{scanned.source}  {where}".rstrip(), style="bold", markup=False, soft_wrap=True)
+    screen.print(clean(f"{scanned.source}  {where}".rstrip()), style="bold", markup=False, soft_wrap=True)
     if verdict.promised:
         promise = " ".join(str(arch) for arch in verdict.promised)
         screen.print(f"promised: {promise}  (from {verdict.promised_by})", markup=False, soft_wrap=True)
@@ -94,7 +95,7 @@ def _table(verdict: Verdict, libraries: list[Library], signs: dict[str, str]) ->
         style = "" if library.required else "dim"
         cells = [_cell(cell, library, signs) for cell in library.cells]
         size, units = size_text(library.code.size), str(library.code.containers)
-        table.add_row(Text(library.path, style=style), Text(size, style=style), Text(units, style=style), *cells)
+        table.add_row(Text(clean(library.path), style=style), Text(size, style=style), Text(units, style=style), *cells)
     return table
 
 
@@ -108,7 +109,7 @@ def _cell(cell: Cell, library: Library, signs: dict[str, str]) -> Text:
 
 def _profiles(library: Library, screen: Console) -> None:
     """The sets of architectures that translation units hold: a hole is seen at a glance."""
-    screen.print(f"\n{library.path}: what its {library.code.containers} translation units hold", markup=False)
+    screen.print(f"\n{clean(library.path)}: what its {library.code.containers} translation units hold", markup=False)
     for tags, count in sorted_profiles(library.code.profiles)[:18]:
         screen.print(f"  {count:5} x {' '.join(tags)}", markup=False, soft_wrap=True)
 
@@ -140,7 +141,7 @@ def _rest(verdict: Verdict, screen: Console) -> None:
         screen.print()
     styles = {"warning": "yellow", "accepted": "cyan", "note": "dim"}
     for kind, text in lines:
-        screen.print(f"{kind}: {text}", style=styles[kind], markup=False, soft_wrap=True)
+        screen.print(clean(f"{kind}: {text}"), style=styles[kind], markup=False, soft_wrap=True)
     total = bytes_by_arch(verdict.table)
     if total:
         costs = "  ".join(f"{tag} {size_text(size)}" for tag, size in sorted(total.items(), key=lambda one: -one[1]))
@@ -150,8 +151,9 @@ def _rest(verdict: Verdict, screen: Console) -> None:
 def show_comparison(comparison: Comparison, screen: Console) -> None:
     """Print what changed between two images."""
     from rich.table import Table
+    from rich.text import Text
 
-    screen.print(f"{comparison.old} -> {comparison.new}", style="bold", markup=False, soft_wrap=True)
+    screen.print(clean(f"{comparison.old} -> {comparison.new}"), style="bold", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("library", "gained", "lost", "size"):
         table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
@@ -159,7 +161,7 @@ def show_comparison(comparison: Comparison, screen: Console) -> None:
         if change.state == "same" and change.bytes[0] == change.bytes[1]:
             continue
         table.add_row(
-            f"{change.path}{'' if change.state in ('changed', 'same') else f' ({change.state})'}",
+            Text(f"{clean(change.path)}{'' if change.state in ('changed', 'same') else f' ({change.state})'}"),
             " ".join(change.gained),
             " ".join(change.lost),
             _difference(change.bytes),

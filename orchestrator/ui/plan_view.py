@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
+from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,13 +28,14 @@ COLUMNS = ("variant", "CUDA", "platform", "architectures", "dropped")
 def show(plan: Plan, screen: Console) -> None:
     """Print the variants on a terminal, then what is dropped and why."""
     from rich.table import Table
+    from rich.text import Text
 
     screen.print(_heading(plan), markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in COLUMNS:
         table.add_column(name, overflow="fold", no_wrap=name in {"variant", "CUDA", "platform"})
     for variant in plan.variants:
-        table.add_row(*_cells(variant))
+        table.add_row(*map(Text, _cells(variant)))
     screen.print(table)
     for title, lines in _dropped_sections(plan):
         screen.print(f"\n[bold]{title}[/bold]")
@@ -129,14 +131,12 @@ def _texts(values: Mapping[str, Value]) -> dict[str, str]:
     return {name: value.text for name, value in values.items()}
 
 
-def as_github(plan: Plan) -> str:
-    """`{"include": […]}` for `strategy.matrix: ${{ fromJSON(…) }}`, on one line.
+def as_github(plan: Plan) -> dict[str, Any]:
+    """`{"include": […]}` for `strategy.matrix: ${{ fromJSON(…) }}`.
 
     Raises:
         UsageError: GitHub would refuse it (more than 256 jobs, or more than 1 MB), or it has no runner for a platform.
     """
-    import json
-
     rows = [
         {
             "variant": variant.id,
@@ -149,13 +149,14 @@ def as_github(plan: Plan) -> str:
         }
         for variant in plan.variants
     ]
-    text = json.dumps({"include": rows}, separators=(",", ":"))
+    found = {"include": rows}
+    text = json_text(found, indent=None)
     if len(rows) > GITHUB_JOBS or len(text) > GITHUB_BYTES:
         raise UsageError(
             f"{len(rows)} variants ({len(text):,} bytes) do not fit GitHub's matrix: {GITHUB_JOBS} jobs, 1 MB",
             hint="select fewer with --cuda, --platform, --target or --axis, one workflow job for each part",
         )
-    return text
+    return found
 
 
 def _runner(labels: Sequence[str]) -> str | list[str]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cache import compile_statistics
 from orchestrator.runs.outcome import Status
-from orchestrator.ui.text import clean, duration, short_digest, shorten, signs
+from orchestrator.ui.text import duration, short_digest, shorten, signs
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.runs.outcome import Status
 from orchestrator.ui.results import SHOWN_LINES, cached_steps, compile_line, references, summary
-from orchestrator.ui.text import UNICODE, clean, duration, shorten
+from orchestrator.ui.text import UNICODE, duration, shorten
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 MOST = 900_000
 """Bytes of one summary; the runner refuses one beyond 1 MiB altogether (docs.github.com, workflow commands)."""
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&:.-])")  # : and . too: they make links of bare addresses
 
 
 def append_summary(outcomes: Sequence[Outcome], *, env: Mapping[str, str]) -> str:

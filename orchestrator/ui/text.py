@@ -1,22 +1,12 @@
-"""Text for terminals: cleaned, shortened, and in signs that the encoding of the stream has.
-
-Everything that a build, an image or a registry said passes through `clean` before it is shown.
-"""
+"""Text for terminals: shortened, and in signs that the encoding of the stream has."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import IO
-
-# Output of a build is untrusted: colours, cursor moves and titles (CSI, OSC) must not reach our terminal.
-_CONTROL = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b."
-    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,16 +33,6 @@ def signs(stream: IO[str]) -> Signs:
     except (UnicodeError, LookupError):
         return ASCII
     return UNICODE
-
-
-def clean(text: str) -> str:
-    """Return one line without control sequences; tabs become blanks."""
-    return _CONTROL.sub("", text.replace("\t", "    "))
-
-
-def clean_lines(text: str) -> str:
-    """Return several lines, each of them cleaned."""
-    return "\n".join(clean(line) for line in text.split("\n"))
 
 
 def short_digest(digest: str | None) -> str:

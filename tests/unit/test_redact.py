@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.redact import redact, redact_url
+from orchestrator.redact import redact, redact_url, redact_values
 
 SECRETS = st.text(string.ascii_letters + string.digits + "._~!$&()*+,;=%-", min_size=6, max_size=40).map("Zq{}".format)
 
@@ -57,3 +57,31 @@ def test_what_is_no_credential_stays(text: str) -> None:
 def test_any_text_and_twice_is_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
     redact_url(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "HTTP_PROXY=user:PASSWORD@127.0.0.1:3128", "https_proxy = user:PASSWORD@proxy:1",
+        "export ALL_PROXY='u:PASSWORD@h:1'",
+        '"build-arg:http_proxy": "user:PASSWORD@h:1"', "FTP_PROXY=http://user:PASSWORD@h:1",
+    ],
+)  # fmt: skip
+def test_a_proxy_without_a_scheme_has_credentials_too(text: str) -> None:
+    assert "PASSWORD" not in redact(text)
+    assert redact(text).rstrip("'\"").endswith(":1") or redact(text).endswith(":3128")
+
+
+def test_a_proxy_without_credentials_stays() -> None:
+    for text in ("HTTP_PROXY=proxy.lan:3128", "no_proxy=a@b", "http_proxy is set, mail me@home"):
+        assert redact(text) == text
+
+
+def test_values_of_json_are_redacted_one_by_one() -> None:
+    password = "PASS&WORD"  # Go writes the & into JSON as an escape
+    value = {
+        "a": [f"http://u:{password}@h/", 1, None],
+        "build-arg:HTTP_PROXY": f"u:{password}@h:1",
+        "http_proxy": "h:1",
+    }
+    assert redact_values(value) == {"a": ["http://h/", 1, None], "build-arg:HTTP_PROXY": "h:1", "http_proxy": "h:1"}

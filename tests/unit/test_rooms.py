@@ -12,7 +12,7 @@ ROOT = Path(orchestrator.__file__).parent
 # The lowest first; packages of one line do not import each other.
 FLOORS = [
     ["errors", "cuda"],
-    ["files", "flashinfer", "labels", "redact", "reference", "sizes"],
+    ["files", "flashinfer", "labels", "redact", "reference", "sizes", "untrusted"],
     ["process"],
     ["engine"],
     ["registry"],

@@ -10,6 +10,7 @@ import click
 from orchestrator.cli import kit
 from orchestrator.cli.headers import shared
 from orchestrator.cli.kit import Heading
+from orchestrator.ui import streams
 
 if TYPE_CHECKING:
     from orchestrator.cli.headers.shared import HeaderOptions
@@ -40,7 +41,7 @@ def command(*, chosen: HeaderOptions, output: Path | None) -> None:
     work.require_complete(wanted, given.store)
     target = output or Path(f"flashinfer-headers-{wanted.version}.tar.zst")
     if target.name.endswith(".tar.zst"):
-        print(f"{target}: {archive.export(wanted, given.store, target):,} bytes")
+        streams.say(f"{target}: {archive.export(wanted, given.store, target):,} bytes")
     else:
         bundle.materialise(wanted, given.store, target)
-        print(f"{target}: {len(wanted.files)} files")
+        streams.say(f"{target}: {len(wanted.files)} files")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import kit, options
 from orchestrator.cli.common import Format
 from orchestrator.cli.headers import shared
+from orchestrator.ui import streams
 from orchestrator.ui.transfers import TransferProgress
 
 if TYPE_CHECKING:
@@ -41,6 +42,6 @@ def command(*, chosen: HeaderOptions, format_: Format) -> None:
             {"fetched": report.fetched, "bytes": report.bytes, "present": report.present, "requests": report.requests}
         )
         return
-    print(
+    streams.say(
         f"{report.fetched} files fetched, {report.bytes:,} bytes, {report.requests} requests; {report.present} present"
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import kit
 from orchestrator.cli.headers import shared
+from orchestrator.ui import streams
 
 if TYPE_CHECKING:
     from orchestrator.cli.headers.shared import HeaderOptions
@@ -26,4 +27,4 @@ def command(*, chosen: HeaderOptions) -> None:
     given = shared.given(chosen)
     kept = [bundle.read_lock(path) for path in chosen.locks or [given.lock]]
     swept = given.store.collect(item.sha256 for one in kept for item in one.files)
-    print(f"{swept.files} files removed, {swept.bytes:,} bytes")
+    streams.say(f"{swept.files} files removed, {swept.bytes:,} bytes")

@@ -12,6 +12,7 @@ from orchestrator.cli.headers import shared
 from orchestrator.cli.kit import Heading
 from orchestrator.cli.outputs import LOCK, require_replaceable
 from orchestrator.errors import DriftError
+from orchestrator.ui import streams
 from orchestrator.ui.transfers import TransferProgress
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def command(
                 problems=result.problems,
                 hint="`orchestrate headers lock` writes it again",
             )
-        shared.say(f"{given.lock}: fresh for FlashInfer {known.version}")
+        streams.tell(f"{given.lock}: fresh for FlashInfer {known.version}")
         return
     wanted_tier = tier or (given.spec.tier if given.spec else "headers")
     with TransferProgress("lock") as progress:
@@ -101,7 +102,7 @@ def command(
             options=chosen.transfer(), progress=progress,
         )  # fmt: skip
     changed = bundle.write_lock(made, given.lock)
-    shared.say(
+    streams.tell(
         f"{given.lock}: {'written' if changed else 'unchanged'} ({report.fetched} fetched, {report.present} present)"
     )
     shared.show_lock(made, format_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ import click
 from orchestrator.cli import kit
 from orchestrator.cli.headers import shared
 from orchestrator.cli.kit import Heading
+from orchestrator.ui import streams
 
 if TYPE_CHECKING:
     from orchestrator.cli.headers.shared import HeaderOptions
@@ -39,6 +41,7 @@ def command(*, chosen: HeaderOptions, port: int, host: str) -> None:
     given = shared.given(chosen)
     wanted = bundle.read_lock(given.lock)
     work.require_complete(wanted, given.store)
-    with serve.Mirror(wanted, given.store, host=host, port=port, log=shared.say) as server:
-        print(f"FLASHINFER_CUBINS_REPOSITORY={server.url}", flush=True)
+    with serve.Mirror(wanted, given.store, host=host, port=port, log=streams.tell) as server:
+        streams.say(f"FLASHINFER_CUBINS_REPOSITORY={server.url}")
+        sys.stdout.flush()
         server.serve_forever()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from orchestrator.cli import common, options
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import UsageError
 from orchestrator.flashinfer import LOCK_NAME
+from orchestrator.ui import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,29 +138,25 @@ def show_lock(lock: Lock, format_: common.Format) -> None:
         write_json(json.loads(locks.dumps(lock)))
         return
     headers = lock.headers
-    print(f"FlashInfer {lock.version}, layout {lock.layout}, tier {lock.tier}")
-    print(f"{len(headers)} headers, {sum(file.size for file in headers):,} bytes; {len(lock.files)} files in all")
+    streams.say(f"FlashInfer {lock.version}, layout {lock.layout}, tier {lock.tier}")
+    streams.say(f"{len(headers)} headers, {sum(file.size for file in headers):,} bytes; {len(lock.files)} files in all")
     for item in lock.pins:
         if item.files:
-            print(f"pin {item.pin.attr}: {item.files} files")
-    print(f"bundle {locks.bundle_digest(lock)}")
+            streams.say(f"pin {item.pin.attr}: {item.files} files")
+    streams.say(f"bundle {locks.bundle_digest(lock)}")
     for line in lock.not_covered:
-        print(f"not covered: {line}")
+        streams.say(f"not covered: {line}")
 
 
 def write_json(value: dict[str, Any]) -> None:
     """Print a result as JSON, with the number of its schema."""
-    sys.stdout.write(json.dumps({"schema": 1, **value}, indent=2) + "\n")
-
-
-def say(text: str) -> None:
-    """One line for a person, on standard error."""
-    sys.stderr.write(f"{text}\n")
+    streams.write_json({"schema": 1, **value})
 
 
 def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table."""
     from rich.table import Table
+    from rich.text import Text
 
     from orchestrator.ui import console
 
@@ -168,5 +164,5 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for title in titles:
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.out().print(table)

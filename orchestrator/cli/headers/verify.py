@@ -11,6 +11,7 @@ from orchestrator.cli import kit
 from orchestrator.cli.headers import shared
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import VerificationError
+from orchestrator.ui import streams
 from orchestrator.ui.transfers import TransferProgress
 
 if TYPE_CHECKING:
@@ -62,14 +63,14 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         problems = bundle.verify_directory(wanted, target)
         if problems:
             raise VerificationError(f"{target} does not hold the bundle of {given.lock}", problems=problems[:20])
-        print(f"{len(wanted.files)} files verified in {target}")
+        streams.say(f"{len(wanted.files)} files verified in {target}")
         return
     bad = work.verify_store(wanted, given.store, repair=repair)
     if bad and repair:
         with TransferProgress("repair") as progress:
             work.obtain_lock(wanted, given.store, given.sources(), options=chosen.transfer(), progress=progress)
         bad_after = work.verify_store(wanted, given.store, repair=False)
-        shared.say(f"{len(bad) - len(bad_after)} files repaired")
+        streams.tell(f"{len(bad) - len(bad_after)} files repaired")
         bad = bad_after
     if bad:
         found = [Problem(file=path, what=f"is {what} in the store") for path, what in bad.items()]
@@ -77,7 +78,7 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         raise VerificationError(
             f"{len(bad)} of {len(wanted.files)} files are missing or damaged", problems=found[:20], hint=hint
         )
-    print(f"{len(wanted.files)} files, {wanted.bytes:,} bytes verified in {given.store.root}")
+    streams.say(f"{len(wanted.files)} files, {wanted.bytes:,} bytes verified in {given.store.root}")
 
 
 def _verify_image(image: str, platform: str, lock: Path) -> None:
@@ -86,8 +87,8 @@ def _verify_image(image: str, platform: str, lock: Path) -> None:
 
     carried = verify_bundle(image, platform=platform, lock=bundle.read_lock(lock) if lock.exists() else None)
     for warning in carried.warnings:
-        shared.say(f"warning: {warning}")
+        streams.tell(f"warning: {warning}")
     if carried.problems or carried.lock is None:
         raise VerificationError(f"{image} does not hold its FlashInfer bundle", problems=carried.problems[:20])
     headers = len(carried.lock.headers)
-    print(f"{image}: {headers} headers of FlashInfer {carried.lock.version} verified in {carried.directory}")
+    streams.say(f"{image}: {headers} headers of FlashInfer {carried.lock.version} verified in {carried.directory}")

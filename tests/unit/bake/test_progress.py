@@ -297,3 +297,39 @@ def test_no_sequence_of_lines_breaks_it(lines: list[bytes]) -> None:
     assert progress.failure(1) is not None
     for event in events:
         assert all("\n" not in line for line in render(event))
+
+
+def test_a_step_that_another_build_takes_over_is_cancelled_and_no_error(tmp_path: Path) -> None:
+    name = "[b 1/1] RUN make"
+    progress, events = play(
+        vertex("sha256:a", name, started=T0),
+        vertex("sha256:a", name, started=T0, completed=T1, error="context canceled"),
+        vertex("sha256:a", name, started=T1),
+        vertex("sha256:a", name, started=T1, completed=T2),
+    )
+    (failed,) = (event for event in events if isinstance(event, StepFailed))
+    assert failed.cancelled
+    assert render(failed) == ("#1 CANCELED",)
+    assert progress.failure(0) is None
+    _, events = play(vertex("sha256:a", name, started=T0, completed=T1, error="exit code: 1"))
+    assert [event.cancelled for event in events if isinstance(event, StepFailed)] == [False]
+
+
+def test_control_sequences_leave_no_event_and_hide_no_credential(tmp_path: Path) -> None:
+    hostile = "\x1b]0;t\x07https://ghp_\x1b[0mSECRET@h/x\u202e"
+    warning = {"short": base64.b64encode(hostile.encode()).decode(), "detail": [], "sourceInfo": {"filename": hostile}}
+    progress, events = play(
+        vertex("sha256:a", f"[b 1/1] RUN {hostile}", started=T0),
+        output("sha256:a", hostile.encode() + b"\n"),
+        json.dumps({"statuses": [{"vertex": "sha256:a", "id": hostile, "current": 1, "total": 2}]}).encode(),
+        json.dumps({"warnings": [warning]}).encode(),
+        f"ERROR: {hostile}".encode(),
+        vertex("sha256:a", f"[b 1/1] RUN {hostile}", started=T0, completed=T1, error=hostile),
+    )
+    shown = repr(events) + repr(progress.failure(1)) + repr(progress.last_lines())
+    assert "https://h/x" in shown
+    for part in ("SECRET", "\\x1b", "\\x07", "u202e"):
+        assert part not in shown
+    with LogFile(tmp_path / "log") as log:
+        log.note("##[add-mask]x", "::stop", "a\n::b\x1b[2J")
+    assert (tmp_path / "log").read_text() == "# #[add-mask]x\n: :stop\na\n: :b\n"

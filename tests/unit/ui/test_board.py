@@ -148,7 +148,7 @@ def test_an_annotation_is_one_line_whatever_it_says() -> None:
     stream = Stream()
     error = ErrorInfo(failure=FailureClass.RUN, message="100%\n::error::two")
     GitHubLines(["b"], stream=stream).finished(failed("b,c:d", error=error))
-    assert "::error title=b%2Cc%3Ad failed (run)::100%25%0A::error::two" in stream.getvalue().splitlines()
+    assert "::error title=b%2Cc%3Ad failed (run)::100%25%0A: :error::two" in stream.getvalue().splitlines()
 
 
 def step(name: str, kind: StepKind = StepKind.RUN, *, cached: bool = False, seconds: float = 0) -> StepDone:
@@ -257,3 +257,17 @@ def test_the_live_board_draws_on_its_stream_and_cleans_up() -> None:
         board.finished(built("one"))
     assert "one" in stream.getvalue()
     assert stream.getvalue().rstrip().endswith("\x1b[2K")  # the last thing is to erase it: the table follows
+
+
+def test_a_step_that_was_cancelled_is_no_error() -> None:
+    out = Stream()
+    with PlainLines(["a"], stream=out) as lines:
+        for cancelled in (True, False):
+            lines.event(
+                "a",
+                StepFailed(
+                    number=1, name="[b 1/1] RUN make", kind=StepKind.RUN, seconds=1.0, error="context canceled",
+                    steps=Steps(), cancelled=cancelled,
+                ),
+            )  # fmt: skip
+    assert out.getvalue() == "a  error: [b 1/1] RUN make: context canceled\n"

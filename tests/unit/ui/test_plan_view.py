@@ -14,6 +14,7 @@ from orchestrator.errors import UsageError
 from orchestrator.matrix.layers import CommandLine
 from orchestrator.matrix.selectors import Selector, narrow
 from orchestrator.ui import plan_view
+from orchestrator.untrusted import json_text
 from tests.unit.matrix.support import EXAMPLE, SMALL, planned
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def test_markup_in_the_users_words_is_text() -> None:
 
 def test_githubs_matrix_is_one_line_of_jobs() -> None:
     plan = narrow(planned(EXAMPLE), Selector(variant=[ONE]))
-    text = plan_view.as_github(plan)
+    text = json_text(plan_view.as_github(plan), indent=None)
     assert "\n" not in text
     assert json.loads(text) == {
         "include": [
@@ -145,13 +146,13 @@ def test_githubs_matrix_is_one_line_of_jobs() -> None:
 
 
 def test_without_a_runner_github_has_its_own() -> None:
-    assert json.loads(plan_view.as_github(planned(SMALL)))["include"][0]["runner"] == "ubuntu-latest"
+    assert plan_view.as_github(planned(SMALL))["include"][0]["runner"] == "ubuntu-latest"
 
 
 @pytest.mark.parametrize(("platform", "runner"), [("arm64", "ubuntu-24.04-arm"), ("arm/v7", "ubuntu-24.04-arm")])
 def test_an_arm_row_never_gets_an_x86_runner(platform: str, runner: str) -> None:
     text = SMALL.replace("linux/amd64:", f"linux/{platform}:")
-    assert json.loads(plan_view.as_github(planned(text)))["include"][0]["runner"] == runner
+    assert plan_view.as_github(planned(text))["include"][0]["runner"] == runner
 
 
 @pytest.mark.parametrize("platform", ["linux/s390x", "linux/riscv64", "windows/amd64"])
@@ -161,7 +162,7 @@ def test_a_platform_that_github_hosts_no_runner_for_must_name_one(platform: str)
         plan_view.as_github(plan)
     assert caught.value.hint == f"set platforms: {{{platform}: {{runner: LABEL}}}}"
     named = planned(SMALL.replace("linux/amd64:", f"{platform}: {{runner: mine}}"))
-    assert json.loads(plan_view.as_github(named))["include"][0]["runner"] == "mine"
+    assert plan_view.as_github(named)["include"][0]["runner"] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -171,11 +172,11 @@ def test_a_platform_that_github_hosts_no_runner_for_must_name_one(platform: str)
 def test_a_runner_is_a_label_or_a_list_of_labels(written: str, shown: object) -> None:
     plan = planned(SMALL.replace("linux/amd64:", f"linux/amd64: {{runner: {written}}}"))
     assert plan_view.as_json(plan)["variants"][0]["runner"] == shown
-    assert json.loads(plan_view.as_github(plan))["include"][0]["runner"] == (shown or "ubuntu-latest")
+    assert plan_view.as_github(plan)["include"][0]["runner"] == (shown or "ubuntu-latest")
 
 
 def test_github_gets_versions_as_text() -> None:
-    rows = json.loads(plan_view.as_github(planned(EXAMPLE)))["include"]
+    rows = plan_view.as_github(planned(EXAMPLE))["include"]
     assert {(row["cuda"], row["python"]) for row in rows} == {
         (cuda, python) for cuda in ("12.9", "13.0") for python in ("3.12", "3.13")
     }
@@ -191,7 +192,7 @@ def test_what_github_would_refuse_is_refused_here() -> None:
     plan = planned(SMALL)
     (variant,) = plan.variants
     full = dataclasses.replace(plan, variants=(variant,) * 256)
-    assert len(json.loads(plan_view.as_github(full))["include"]) == 256
+    assert len(plan_view.as_github(full)["include"]) == 256
     with pytest.raises(UsageError, match=r"257 variants .* do not fit GitHub's matrix: 256 jobs, 1 MB"):
         plan_view.as_github(dataclasses.replace(plan, variants=(variant,) * 257))
     fat = dataclasses.replace(variant, runner=("é" * 200_000,))

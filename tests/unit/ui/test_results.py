@@ -13,7 +13,8 @@ from rich.console import Console
 from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.results import SHOWN_LINES, failure_lines, show_results, summary
-from orchestrator.ui.text import clean, duration, short_digest, shorten
+from orchestrator.ui.text import duration, short_digest, shorten
+from orchestrator.untrusted import clean
 
 DIGEST = "sha256:" + "a" * 64
 BUILT = Outcome(

@@ -40,7 +40,7 @@ def test_a_table_and_the_failures() -> None:
         "",
         f"- `ghcr.io/acme/app:cu130@{DIGEST}`",
         "",
-        "**bad** failed (run) at `` [b 1/1] RUN make \\| tee `x` ``: exit code: 2",
+        "**bad** failed (run) at `` [b 1/1] RUN make \\| tee `x` ``: exit code\\: 2",
         "",
         "```",
         "one",
@@ -58,7 +58,7 @@ def test_output_stays_inside_its_block() -> None:
 def test_a_message_is_text() -> None:
     error = ErrorInfo(failure=FailureClass.NETWORK, message="[click](http://x) <b> *x* |\nsecond line")
     text = markdown([failed(error=error)])
-    assert "failed (network): \\[click\\]\\(http://x\\) \\<b\\> \\*x\\* \\|\n" in text
+    assert "failed (network): \\[click\\]\\(http\\://x\\) \\<b\\> \\*x\\* \\|\n" in text
     assert "\n```\nsecond line\n```\n" in text
 
 
