@@ -18,6 +18,7 @@ from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, MATRIX, VARIANT
+from orchestrator.reference import short_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ class Output:
         push: To the registry, under the variant's tags (by digest alone where it has none).
         hold: Push without the variant's tags, which are set later, once the image has been verified: "digest" by
             digest alone, "tag" under the one tag `unverified-<id>` (the docker driver cannot push by digest), "" not.
+        digests: Whether the builder can push by digest alone; if not, a variant without tags is held by a tag as well.
         load: Into the engine's image store.
         directory: As OCI archives `<id>.tar` in this directory; None for none. Bake writes `<id>.tar.part`, which is
             renamed after a success, so that an archive is always whole.
@@ -41,8 +43,19 @@ class Output:
 
     push: bool = False
     hold: Literal["", "digest", "tag"] = ""
+    digests: bool = True
     load: bool = False
     directory: Path | None = None
+
+    def holding_tag(self, variant: Variant) -> str:
+        """Return the tag under which a variant is pushed until it has its own, "" where it needs none."""
+        held = self.hold == "tag" or (self.push and not self.digests and not variant.tags)
+        return short_tag(f"unverified-{variant.id}") if held else ""
+
+    def holding(self, image: str, variant: Variant) -> list[str]:
+        """Return the references that hold a variant until it has its own tags."""
+        tag = self.holding_tag(variant)
+        return [f"{repository}:{tag}" for repository in repositories(image, variant)] if tag else []
 
     def archive(self, variant: str) -> Path | None:
         """Return the archive of a variant, None where none is written."""
@@ -292,9 +305,7 @@ def repositories(image: str, variant: Variant) -> dict[str, list[str]]:
 def _tags(image: str, variant: Variant, output: Output) -> list[str]:
     if output.hold == "digest":
         return []
-    if output.hold == "tag":
-        return [f"{repository}:unverified-{variant.id}" for repository in repositories(image, variant)]
-    return [tag.text for tag in variant.tags]
+    return output.holding(image, variant) or [tag.text for tag in variant.tags]
 
 
 _DESTINATIONS = frozenset(
@@ -308,7 +319,7 @@ _IMAGES = frozenset({"image", "registry", "oci", "docker"})
 def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any], written: Mapping[str, str]) -> str:
     """The output: where the result goes is ours, how its layers are written is the matrix's or the target's."""
     if output.push:
-        if output.hold == "tag" or (variant.tags and not output.hold):
+        if output.holding_tag(variant) or (variant.tags and not output.hold):
             chosen = {"type": "image", "push": "true"}
         else:
             names = ",".join(repositories(image, variant))

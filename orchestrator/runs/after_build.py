@@ -1,4 +1,4 @@
-"""What follows a build that succeeded: the image is verified, and only then gets its tags."""
+"""What follows a build that succeeded: the image is verified, only then tagged, and the tag that held it removed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ class AfterBuild:
         output: Where the result is.
         tagging: How held tags are set.
         bundles: Variant id -> digest of the FlashInfer bundle that its image must hold.
+        verify: Whether images are verified; else the hook only removes tags that hold variants without tags.
     """
 
     plan: Plan
     output: Output
     tagging: Tagging
     bundles: Mapping[str, str] = field(default_factory=dict)
+    verify: bool = True
 
     def __call__(self, variant: Variant, outcome: Outcome, *, stop: Stop, reporter: Reporter) -> Outcome:
         """Look at one variant that was built; return the outcome as it is or failed.
@@ -41,6 +43,8 @@ class AfterBuild:
         Raises:
             InterruptedRunError: A stop was asked for.
         """
+        if not self.verify:
+            return self._released(variant, outcome)
         held = bool(self.output.hold)
         if held and not outcome.digest:
             error = ErrorInfo(
@@ -59,11 +63,19 @@ class AfterBuild:
             raise
         except OrchestrateError as error:
             return self._untagged(variant, outcome, error_info(error))
-        if not held or not variant.tags or outcome.digest is None:
+        if not held or outcome.digest is None:
             return checked
-        tags = repositories(self.plan.image, variant)
-        failure = self.tagging.set(variant.id, tags, outcome.digest, stop=stop, reporter=reporter)
-        return self._untagged(variant, checked, failure) if failure is not None else checked
+        if variant.tags:
+            tags = repositories(self.plan.image, variant)
+            failure = self.tagging.set(variant.id, tags, outcome.digest, stop=stop, reporter=reporter)
+            if failure is not None:
+                return self._untagged(variant, checked, failure)
+        return self._released(variant, checked)
+
+    def _released(self, variant: Variant, outcome: Outcome) -> Outcome:
+        """The outcome, once the tags that held the image are gone; a registry that keeps one is no failure."""
+        notes = [self.tagging.release(reference) for reference in self.output.holding(self.plan.image, variant)]
+        return replace(outcome, notes=(*outcome.notes, *filter(None, notes)))
 
     def _untagged(self, variant: Variant, outcome: Outcome, error: ErrorInfo) -> Outcome:
         """The failed outcome, with a note on where the image is whose tags were not set."""

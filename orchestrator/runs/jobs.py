@@ -60,6 +60,7 @@ class Context:
         output: Where results go.
         extras: What other features add, by variant id.
         hook: Looks at a variant that was built (verification, tags); None for nothing.
+        verify: Whether it verifies.
         report: File that the run writes besides; it is no input.
         allowed: Privileges of the command line.
     """
@@ -70,6 +71,7 @@ class Context:
     output: Output = field(default_factory=Output)
     extras: Mapping[str, Extras] = field(default_factory=dict)
     hook: Hook | None = None
+    verify: bool = False
     report: Path | None = None
     allowed: privileges.Allowed = field(default_factory=privileges.Allowed)
 
@@ -182,9 +184,10 @@ class _Step:
             id=self.variant.id,
             prepare=self.prepare,
             after=self.after,
-            then="verifying" if self.context.hook is not None else "",
+            then="verifying" if self.context.verify else "",
             discard=self.discard,
             present=self.present,
+            references=self.references,
             key=self.key(prints),
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             log=self.log,
@@ -288,6 +291,14 @@ class _Step:
         if part is not None:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+    def references(self, digest: str | None) -> tuple[str, ...]:
+        """What to pull or run: pushed images with their digest, loaded ones by their tags, which no registry has."""
+        output = self.context.output
+        tags = tuple(tag.text for tag in self.variant.tags)
+        if output.load:
+            return tags
+        return tuple(f"{name}@{digest}" for name in tags or self.repositories) if output.push and digest else ()
 
     def present(self, entry: Entry) -> bool:
         """Whether what an earlier run built is still where it put it."""

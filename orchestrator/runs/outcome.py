@@ -61,6 +61,7 @@ class Outcome:
         status: How it ended.
         digest: `sha256:…` of what was built (with a push: of what the registry holds), None if nothing was.
         tags: The references that were asked for.
+        references: What to pull or run of a variant that is there: with the digest in a registry, a tag in the engine.
         attempts: How often bake was started; 0 if it never was.
         seconds: From the start of preflight to the end, waits between attempts included.
         steps: Dockerfile steps of the last attempt.
@@ -77,6 +78,7 @@ class Outcome:
     status: Status
     digest: str | None = None
     tags: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
     attempts: int = 0
     seconds: float = 0.0
     steps: Steps = field(default_factory=Steps)

@@ -43,8 +43,10 @@ _OWN_TREE = frozenset({StepKind.RUN, StepKind.FILE})  # nothing of the network i
 
 _DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _CANCELLED = re.compile(r"context canceled|code = canceled\b", re.IGNORECASE)
+# An engine that restarts is away for some seconds.
+_AWAY = re.compile(r"cannot connect to the docker daemon|failed to connect to the docker api", re.IGNORECASE)
 _MACHINE = re.compile(
-    r"cannot connect to the docker daemon|failed to connect to the docker api|no builder .* found|unknown flag: "
+    r"no builder .* found|unknown flag: "
     r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client"
     r"|does not look like a tls handshake|ssl certificate problem|server certificate verification failed",
     re.IGNORECASE,
@@ -104,6 +106,8 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
         return _AGAIN if _TRANSIENT.search(failure.client) else Judgement(failure=FailureClass.CANCELLED)
     if failure.kind in _OWN_TREE:
         return Judgement(failure=unknown)
+    if _AWAY.search(text):
+        return Judgement(failure=FailureClass.ENVIRONMENT, again=True)
     if _MACHINE.search(text):
         return Judgement(failure=FailureClass.ENVIRONMENT)
     return _by_answer(text) or Judgement(failure=unknown)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.engine import buildx, client, doctor, machine
+from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
 from orchestrator.runs import air_gap, compile_cache, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
@@ -84,6 +85,8 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
     started = datetime.now(UTC)
     if wishes.report is not None:
         require_report(wishes.report, inputs(plan))
+    if wishes.output.load:
+        require_names(plan)
     for note in plan.notes:
         screen.warn(note)
     try:
@@ -106,6 +109,20 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
         return _result(plan, wishes, screen, started, outcomes, interrupted=stop.is_set())
 
 
+def require_names(plan: Plan) -> None:
+    """Require a tag for every variant that is loaded into the engine.
+
+    Raises:
+        UsageError: One has none: nothing names its image there.
+    """
+    for variant in plan.variants:
+        if not variant.tags:
+            raise UsageError(
+                f"--load: variant {variant.id} has no tags, so nothing names its image in the engine",
+                hint="add tags to the variants of the matrix, or write archives with --output DIR",
+            )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ready:
     """Everything that a run needs before its first variant starts."""
@@ -121,9 +138,9 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
     writes = cache.backend if cache.write and (wishes.output.push or cache.backend in {"local", "gha"}) else "off"
     # Platforms are judged by each variant alone, after its preflight.
     engine = doctor.require_engine(cache="" if writes == "off" else writes, builder=wishes.builder)
-    output = wishes.output
+    output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER)
     if wishes.verify and output.push:
-        output = replace(output, hold="tag" if engine.builder.driver == "docker" else "digest")
+        output = replace(output, hold="digest" if output.digests else "tag")
     if output.directory is not None:
         _make(output.directory)
     docker = client.docker_command()
@@ -132,14 +149,17 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         output=output,
         tagging=Tagging(retry=wishes.retry),
         bundles=header_bundle.bundles(plan, extras),
+        verify=wishes.verify,
     )
+    held = any(output.holding_tag(variant) for variant in plan.variants)
     context = jobs.Context(
         call=jobs.bake_call(plan, docker, wishes.builder),
         builder=engine.builder,
         name=name,
         output=output,
         extras=extras,
-        hook=after if wishes.verify else None,
+        hook=after if wishes.verify or held else None,
+        verify=wishes.verify,
         report=wishes.report,
         allowed=wishes.allowed,
     )

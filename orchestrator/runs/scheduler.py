@@ -153,6 +153,13 @@ class _Run:
             self._finish(index, self._one(index))
 
     def _one(self, index: int) -> Outcome:
+        """How a job ended, with what names its result."""
+        job, outcome = self._jobs[index], self._ended(index)
+        if outcome.status not in (Status.BUILT, Status.SKIPPED) or job.references is None:
+            return outcome
+        return replace(outcome, references=job.references(outcome.digest))
+
+    def _ended(self, index: int) -> Outcome:
         job = self._jobs[index]
         self._obey()
         if self._halt.asked:

@@ -1,4 +1,4 @@
-"""Points the tags of a variant at the digest that was pushed and verified."""
+"""Points the tags of a variant at the digest that was pushed and verified, and removes the tag that held it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.progress import Failure, one_line
 from orchestrator.engine import beyond, buildx
-from orchestrator.errors import FailureClass
+from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
+from orchestrator.reference import parse
 from orchestrator.runs.outcome import ErrorInfo
 from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
 
@@ -30,6 +31,32 @@ class Tagging:
     """
 
     retry: RetryPolicy
+
+    def release(self, reference: str) -> str:
+        """Remove a tag that held an image until it had its own.
+
+        Args:
+            reference: With the tag.
+
+        Returns:
+            Why it is still there, "" if it is gone.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+        """
+        from orchestrator.registry.client import Registry
+        from orchestrator.registry.removal import remove_tag
+
+        found = parse(reference)
+        try:
+            with Registry(found.repository) as registry:
+                if found.tag is not None:
+                    remove_tag(registry, found.tag)
+        except InterruptedRunError:
+            raise
+        except OrchestrateError as error:
+            return f"the tag {reference} stays, because the registry does not delete it: {error.message}"
+        return ""
 
     def set(
         self, variant: str, tags: Mapping[str, Sequence[str]], digest: str, *, stop: Stop, reporter: Reporter

@@ -73,6 +73,7 @@ class Job:
         then: What `after` does, as it is shown ("verifying"); "" if it takes no noticeable time.
         discard: Removes what a build that did not succeed leaves behind; None for nothing.
         present: Whether the result of an earlier run is still there, for `--resume`.
+        references: What names the result with this digest, where it was put; None for nothing.
         key: Stands for all inputs, for `--resume`; "" where they are not known.
         tags: References it will get, shown also if it never comes that far.
         log: Its log file, if known before `prepare`.
@@ -85,6 +86,7 @@ class Job:
     then: str = ""
     discard: Callable[[], None] | None = None
     present: Callable[[Entry], bool] | None = None
+    references: Callable[[str | None], tuple[str, ...]] | None = None
     key: str = ""
     tags: tuple[str, ...] = ()
     log: Path | None = None

@@ -100,9 +100,8 @@ def plain_results(outcomes: Sequence[Outcome], *, short: bool = False) -> list[s
 
 
 def references(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return what to pull: a line for each tag of the variants that are there, with the whole digest."""
-    there = [outcome for outcome in outcomes if outcome.status in (Status.BUILT, Status.SKIPPED) and outcome.digest]
-    return [f"{tag}@{outcome.digest}" for outcome in there for tag in outcome.tags]
+    """Return what to pull or run: a line for each reference of the variants that are there."""
+    return [reference for outcome in outcomes for reference in outcome.references]
 
 
 def failure_lines(outcome: Outcome) -> list[str]:

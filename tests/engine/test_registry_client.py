@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, Repository, Tag, parse, repository
 from orchestrator.registry.client import Registry
 from orchestrator.registry.credentials import Credentials, find
 from orchestrator.registry.errors import DamagedAnswerError, DeniedError, NotFoundError
 from orchestrator.registry.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of, read
+from orchestrator.registry.removal import remove_tag
 from tests.support.engine import MakeFaulty, MakeRegistry, call
 from tests.support.faults import Fault
 
@@ -244,3 +246,32 @@ def test_a_name_that_the_registry_does_not_know(client: Registry) -> None:
         assert other.tags() == ()
         assert other.head(Tag("latest")) is None
         assert other.head(Digest("sha512:" + "0" * 128)) is None
+
+
+# -- removal -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tag_is_removed_and_nothing_else(client: Registry) -> None:
+    image = stored(client)
+    for name in ("held", "release", "other"):
+        client.put_manifest(image, Tag(name))
+    remove_tag(client, Tag("held"))
+    assert client.head(Tag("held")) is None
+    assert sorted(map(str, client.tags())) == ["other", "release"]
+    assert client.manifest(Tag("release")) == client.manifest(image.digest) == image
+    remove_tag(client, Tag("held"))  # once more: it is gone
+    remove_tag(client, Tag("other"))
+    assert [str(tag) for tag in client.tags()] == ["release"]
+
+
+def test_a_registry_that_cannot_delete_is_left_as_it_was(
+    throwaway_registry: MakeRegistry, faulty_registry: MakeFaulty
+) -> None:
+    address = throwaway_registry().address
+    proxy = faulty_registry(Fault(path="/", method="DELETE", status=405, times=-1), upstream=address)
+    with Registry(Repository(host=proxy.address, path="acme/app")) as client:
+        image = stored(client)
+        client.put_manifest(image, Tag("held"))
+        with pytest.raises(NetworkError, match="status 405"):
+            remove_tag(client, Tag("held"))
+        assert client.manifest(Tag("held")) == image

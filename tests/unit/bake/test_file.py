@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.bake.file import Extras, Output, escape, render
 from orchestrator.errors import MatrixError
+from orchestrator.reference import parse
 from tests.unit.matrix.support import EXAMPLE, SMALL, changed, planned
 
 SHA = "0" * 40
@@ -162,6 +163,10 @@ def test_held_back_until_verified() -> None:
     by_tag = target(SMALL, "app-cu130-amd64", output=Output(push=True, hold="tag"))
     assert by_tag["tags"] == ["acme/app:unverified-app-cu130-amd64"]
     assert by_tag["output"] == ["type=image,push=true"]
+    name = "a" * 110
+    long = changed("targets: [app]", f"targets: [{name}]", SMALL)
+    (held,) = target(long, f"{name}-cu130-amd64", output=Output(push=True, hold="tag"))["tags"]
+    assert len(parse(held).selector) == 128
     two = SMALL.replace('["{image}:{variant.id}"]', '["{image}:{cuda}", "other/{target}:{cuda}"]')
     assert target(two, "app-cu130-amd64", output=Output(push=True, hold="digest"))["output"] == [
         'type=image,"name=acme/app,other/app",push-by-digest=true,name-canonical=true,push=true'
@@ -296,3 +301,12 @@ def test_a_context_of_the_matrix_may_link_and_may_replace_a_link() -> None:
     plan = planned(text.replace("stranger", "nobody"))
     with pytest.raises(MatrixError, match="target:nobody: the linked target was not found"):
         render(plan, plan.variants[0], LINKED)
+
+
+def test_where_digests_cannot_be_pushed_a_tag_holds_what_has_none() -> None:
+    bare = changed('  tags: ["{image}:{variant.id}"]\n', "", SMALL)
+    found = target(bare, "app-cu130-amd64", output=Output(push=True, digests=False))
+    assert (found["tags"], found["output"]) == (["acme/app:unverified-app-cu130-amd64"], ["type=image,push=true"])
+    found = target(SMALL, "app-cu130-amd64", output=Output(push=True, digests=False))
+    assert found["tags"] == ["acme/app:app-cu130-amd64"]
+    assert target(bare, "app-cu130-amd64", output=Output(load=True, digests=False))["tags"] == []

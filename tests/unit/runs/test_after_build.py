@@ -190,3 +190,37 @@ def test_a_fetch_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     told(9, 9, 1_000_000)
     assert [text.split()[2] for text in said] == ["1", "3", "9"]
     assert said[-1] == "FlashInfer headers: 9 of 9 files fetched, 1.0 MB"
+
+
+@pytest.mark.parametrize(
+    ("output", "verify", "released"),
+    [
+        (Output(push=True, hold="tag", digests=False), True, ["registry.lan/app:unverified-app-cu130-amd64"]),
+        (Output(push=True, hold="digest"), True, []),
+        (Output(push=True, digests=False), False, []),  # it has a tag of its own
+    ],
+)
+def test_the_tag_that_held_an_image_goes(
+    tmp_path: Path, tools: Answers, monkeypatch: pytest.MonkeyPatch, output: Output, verify: bool, released: list[str]
+) -> None:
+    gone: list[str] = []
+
+    def release(_: Tagging, reference: str) -> str:
+        gone.append(reference)
+        return "kept"
+
+    monkeypatch.setattr(Tagging, "release", release)
+    monkeypatch.setattr(image_verify, "verify_image", lambda *_, **__: SimpleNamespace(ok=True, warnings=()))
+    plan = planned(tmp_path)
+    after = AfterBuild(plan=plan, output=output, tagging=Tagging(retry=RetryPolicy()), verify=verify)
+    outcome = after(plan.variants[0], BUILT, stop=Stop(), reporter=Heard())
+    assert gone == released
+    assert outcome == replace(BUILT, notes=("kept",) * len(released))
+    assert len(tools.asked) == int(verify)
+
+
+def test_the_tag_of_an_image_that_does_not_hold_its_promise_stays(
+    tmp_path: Path, tools: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tagging, "release", lambda *_: pytest.fail("it is all that names the image"))
+    assert hook(tmp_path, verify=VerificationError("no 11.0")).status is Status.FAILED

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from orchestrator.bake.events import StepKind, step_kind
+from orchestrator.bake.progress import Failure
 from orchestrator.errors import FailureClass as F  # stands in every line of the table
 from orchestrator.process import Stop
 from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
@@ -70,7 +71,6 @@ TABLE = [
     (StepKind.EXPORT, "write /var/lib/x: no space left on device", "", F.DISK),
     (StepKind.BASE, "failed to extract layer: write /x: no space left on device", "", F.DISK),
     (StepKind.METADATA, "tls: failed to verify certificate: x509: unknown authority", "", F.ENVIRONMENT),
-    (StepKind.CLIENT, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "", F.ENVIRONMENT),
     (StepKind.CLIENT, "unknown flag: --progres", "", F.ENVIRONMENT),
     (StepKind.CLIENT, "dockerfile parse error on line 3: unknown instruction: FOO", "", OTHER),
     (StepKind.FILE, 'failed to calculate checksum of ref x::y: "/nothere": not found', "", OTHER),
@@ -256,3 +256,17 @@ def test_what_an_attempt_raises_ends_the_attempts() -> None:
             before_wait=lambda *_: None,
         )
     assert numbers == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+        "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct",
+    ],
+)
+def test_an_engine_that_restarts_costs_no_variant(text: str) -> None:
+    failure = Failure(step="", kind=StepKind.CLIENT, message=text, returncode=1)
+    assert judge(failure) == Judgement(failure=F.ENVIRONMENT, again=True)
+    run = Failure(step="RUN docker ps", kind=StepKind.RUN, message=text, returncode=1)
+    assert judge(run) == Judgement(failure=F.RUN)

@@ -22,6 +22,7 @@ BUILT = Outcome(
     status=Status.BUILT,
     digest=DIGEST,
     tags=("ghcr.io/acme/app:cu130",),
+    references=(f"ghcr.io/acme/app:cu130@{DIGEST}",),
     attempts=3,
     seconds=125.5,
     steps=Steps(total=12, cached=5, done=12),

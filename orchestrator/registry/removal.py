@@ -1,0 +1,57 @@
+"""Removes a tag from a repository, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+from orchestrator.registry.manifests import OCI_MANIFEST, Manifest, digest_of, read
+
+if TYPE_CHECKING:
+    from orchestrator.reference import Tag
+    from orchestrator.registry.client import Registry
+
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+
+
+def remove_tag(registry: Registry, tag: Tag) -> None:
+    """Remove a tag; the manifest that it names, and other tags of it, stay.
+
+    The tag is first moved to an empty manifest, which is then deleted by its digest: Debian's registry deletes no tags
+    (distribution 2.8 answers 400), and a registry that deletes the manifest behind a tag takes every other tag of it
+    along. Whether manifests can be deleted at all is found out with one that no tag names, so that a registry that
+    refuses is left as it was.
+
+    Args:
+        registry: The repository.
+        tag: The tag; one that does not exist is no error.
+
+    Raises:
+        NetworkError: The registry denies access, cannot delete or does not answer.
+        DamagedAnswerError: An answer of it is invalid.
+    """
+    if registry.head(tag) is None:
+        return
+    digest = digest_of(_EMPTY)
+    registry.upload(digest, len(_EMPTY), lambda: [_EMPTY])
+    first, second = _empty_manifest(), _empty_manifest()
+    registry.put_manifest(first, first.digest)
+    registry.delete(first.digest)
+    registry.put_manifest(second, tag)
+    registry.delete(second.digest)
+
+
+def _empty_manifest() -> Manifest:
+    """A manifest without content, unlike every other one."""
+    config = {"mediaType": _EMPTY_TYPE, "digest": str(digest_of(_EMPTY)), "size": len(_EMPTY)}
+    content = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "application/vnd.orchestrate.removed",
+        "config": config,
+        "layers": [config],
+        "annotations": {"com.orchestrate.removal": uuid.uuid4().hex},
+    }
+    return read(json.dumps(content).encode(), OCI_MANIFEST)
