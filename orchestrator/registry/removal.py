@@ -52,6 +52,6 @@ def _empty_manifest() -> Manifest:
         "artifactType": "application/vnd.orchestrate.removed",
         "config": config,
         "layers": [config],
-        "annotations": {"com.orchestrate.removal": uuid.uuid4().hex},
+        "annotations": {"nonce": uuid.uuid4().hex},
     }
     return read(json.dumps(content).encode(), OCI_MANIFEST)

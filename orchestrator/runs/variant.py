@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.bake.events import StepKind, StepStarted
-from orchestrator.cache import compile_statistics
 from orchestrator.bake.log import LogFile
+from orchestrator.cache import compile_statistics
 from orchestrator.engine.client import PRUNE
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable

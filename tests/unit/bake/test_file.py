@@ -163,10 +163,11 @@ def test_held_back_until_verified() -> None:
     by_tag = target(SMALL, "app-cu130-amd64", output=Output(push=True, hold="tag"))
     assert by_tag["tags"] == ["acme/app:unverified-app-cu130-amd64"]
     assert by_tag["output"] == ["type=image,push=true"]
-    name = "a" * 110
-    long = changed("targets: [app]", f"targets: [{name}]", SMALL)
-    (held,) = target(long, f"{name}-cu130-amd64", output=Output(push=True, hold="tag"))["tags"]
-    assert len(parse(held).selector) == 128
+    axes = f"axes: {{model: {{{'m' * 101}: {{}}}}}}\nvariants:\n"
+    long = changed("{variant.id}", "{cuda}", SMALL).replace("variants:\n", axes)
+    held = target(long, f"app-cu130-amd64-model{'m' * 101}", output=Output(push=True, hold="tag"))["tags"]
+    assert isinstance(held, list)
+    assert [len(parse(tag).selector) for tag in held] == [128]
     two = SMALL.replace('["{image}:{variant.id}"]', '["{image}:{cuda}", "other/{target}:{cuda}"]')
     assert target(two, "app-cu130-amd64", output=Output(push=True, hold="digest"))["output"] == [
         'type=image,"name=acme/app,other/app",push-by-digest=true,name-canonical=true,push=true'
