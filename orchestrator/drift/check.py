@@ -70,12 +70,12 @@ def check(
     if problems:
         raise invalid(matrix.positions.file, problems)
     skipped: tuple[str, ...] = ()
-    if matrix.spec.headers is not None:
+    if matrix.spec.headers is not None or matrix.spec.compile_cache is not None:
         from orchestrator.drift import guard
 
-        guarded = guard.headers(matrix, files, buildx)
-        found += guarded.disagreements
-        skipped = guarded.skipped
+        for guarded in (guard.headers(matrix, files, buildx), guard.compile_cache(matrix, files, buildx)):
+            found += guarded.disagreements
+            skipped += guarded.skipped
     return Report(
         disagreements=tuple(dict.fromkeys(sorted(found, key=_order))),
         claims=len(matrix.spec.claims),

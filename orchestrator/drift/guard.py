@@ -1,10 +1,11 @@
-"""How the Dockerfiles that a matrix builds from carry FlashInfer's headers, as a part of a check's report.
+"""What the Dockerfiles of a matrix do with FlashInfer's headers and the compile cache, as a part of a check's report.
 
-buildx says which Dockerfile each target builds, `headers.guard` judges it. Nothing is built.
+buildx says which Dockerfile each target builds, `headers.guard` and `cache.compile_dockerfile` judge it.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 PLACE = "FlashInfer headers"
 """The `place` of the disagreements."""
+COMPILE_PLACE = "compile cache"
+
+_HOSTED = re.compile(r"(ubuntu|windows|macos)-(latest|\d[\w.-]*)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +71,63 @@ def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
             one = _disagreement(problem)
             found[one.file, one.line, one.message] = one
     return Guarded(disagreements=tuple(found[key] for key in sorted(found)))
+
+
+def compile_cache(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
+    """Find what defeats the compile cache of a matrix: its runners, and the Dockerfiles of the targets that use it.
+
+    Args:
+        matrix: A loaded matrix; without `compile_cache:` buildx is not asked.
+        files: The files of the repository.
+        asked: Resolves the project's targets; None if buildx must not be called.
+
+    Raises:
+        MatrixError: buildx refuses the bake files.
+    """
+    spec = matrix.spec.compile_cache
+    if spec is None:
+        return Guarded()
+    found = [_disagreement(one, COMPILE_PLACE) for one in _thrown_away(matrix)]
+    names = tuple(name for name in matrix.spec.bake.targets if spec.targets is None or name in spec.targets)
+    if asked is None:
+        return Guarded(disagreements=tuple(found), skipped=(f"{COMPILE_PLACE}: buildx is not asked",))
+    try:
+        targets = asked.targets(tuple(matrix.spec.bake.files), names)
+    except EnvironmentLacksError as error:
+        return Guarded(disagreements=tuple(found), skipped=(f"{COMPILE_PLACE}: {error.message}",))
+    from orchestrator.cache import compile_dockerfile
+
+    arguments = [matrix.spec.variants.args, *(override.args for override in matrix.spec.overrides)]
+    moving = {name for args in arguments for name, value in args.items() if value and "{git." in value}
+    for target in targets.values():
+        try:
+            text, _ = buildx.dockerfile(files.root, target)
+        except MatrixError:  # `build` says it
+            continue
+        if text is None or target.get("dockerfile-inline"):
+            continue
+        path = _shown(files.root, target)
+        wanted = compile_dockerfile.Wanted(
+            target=str(target.get("target") or ""),
+            backend=spec.backend,
+            releases=len(matrix.spec.cuda),
+            moving=moving,
+        )
+        problems = compile_dockerfile.problems(files.overlay.get(path, text), wanted, path)
+        found += [_disagreement(one, COMPILE_PLACE) for one in problems]
+    return Guarded(disagreements=tuple(dict.fromkeys(found)))
+
+
+def _thrown_away(matrix: Matrix) -> Iterator[Problem]:
+    """A cache mount on runners that GitHub throws away after each job: the cache is empty in every run."""
+    spec = matrix.spec.compile_cache
+    labels = [platform.runner for platform in matrix.spec.platforms.values()]
+    hosted = [label for runner in labels for label in runner if _HOSTED.fullmatch(label)]
+    if spec is not None and spec.backend == "mount" and hosted and len(hosted) == len(labels):
+        line, column = matrix.positions.at(("compile_cache",))
+        what = f"a cache mount is empty on every run of a GitHub-hosted runner ({hosted[0]})"
+        hint = "use backend: gha or s3 (docs/compile-cache.md), or runners of your own that keep their builder"
+        yield Problem(file=matrix.positions.file, line=line, column=column, what=what, hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +179,7 @@ def _shown(root: Path, target: Mapping[str, Any]) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
-def _disagreement(problem: Problem) -> Disagreement:
+def _disagreement(problem: Problem, place: str = PLACE) -> Disagreement:
     expected = (f"expected {problem.expected}",) if problem.expected else ()
     return Disagreement(
         claim=None,
@@ -126,7 +187,7 @@ def _disagreement(problem: Problem) -> Disagreement:
         line=problem.line or 1,
         column=problem.column or 1,
         end_column=problem.column or 1,
-        place=PLACE,
+        place=place,
         says=None,
         expected="",
         words=(problem.what, *expected),

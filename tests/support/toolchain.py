@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,11 +42,15 @@ def toolkit(release: str, directory: Path) -> Path:
 
 
 def newest_toolkit(directory: Path) -> Path:
-    """CUDA 13.5 in `directory`, as its wheels are: nvcc compiles sources that include no library."""
+    """CUDA 13.5 below `directory`, as its wheels are: nvcc compiles sources that include no library."""
     host_compiler()
     for name in ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-runtime"):
-        shutil.copytree(unpacked(download(f"{name}==13.5.37")) / "nvidia" / "cu13", directory, dirs_exist_ok=True)
-    return directory
+        with zipfile.ZipFile(download(f"{name}==13.5.37")) as wheel:
+            wheel.extractall(directory)
+    root = directory / "nvidia" / "cu13"
+    for program in (*(root / "bin").iterdir(), *(root / "nvvm" / "bin").iterdir()):
+        program.chmod(0o755)  # zipfile drops the executable bit
+    return root
 
 
 def host_compiler() -> None:

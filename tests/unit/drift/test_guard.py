@@ -185,3 +185,28 @@ def test_the_docker_command_that_the_user_chose_is_asked(tmp_path: Path, monkeyp
     assert {one.place for one in report.disagreements} == {PLACE}  # the argument agrees
     assert len(asked) == 2
     assert all(str(chosen) in argv and "docker" not in argv for argv in asked)
+
+
+COMPILED = BASE + "compile_cache: {}\n"
+
+
+def test_a_dockerfile_that_does_not_use_the_compile_cache_is_drift(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch AS compile-cache\nFROM scratch AS app\n")
+    report = check(matrix("", root=tmp_path, base=COMPILED), buildx=Resolved(tmp_path, app={"target": "app"}))
+    (one,) = report.disagreements
+    assert str(one) == "Dockerfile:1: compile cache: no RUN of app mounts compile-cache"
+    report = check(matrix("", root=tmp_path, base=COMPILED), buildx=Missing(tmp_path))
+    assert report.skipped == ("compile cache: there is no docker client",)
+
+
+def test_a_cache_mount_on_runners_that_are_thrown_away(tmp_path: Path) -> None:
+    hosted = COMPILED.replace("{arch_list: x86}", "{arch_list: x86, runner: ubuntu-24.04}").replace(
+        "linux/arm64: {}", "linux/arm64: {runner: ubuntu-24.04-arm}"
+    )
+    (one,) = check(matrix("", root=tmp_path, base=hosted)).disagreements
+    assert "a cache mount is empty on every run of a GitHub-hosted runner (ubuntu-24.04)" in str(one)
+    for changed in (
+        hosted.replace("runner: ubuntu-24.04-arm", "runner: ours"),
+        hosted.replace("compile_cache: {}", "compile_cache: {backend: gha}"),
+    ):
+        assert check(matrix("", root=tmp_path, base=changed)).clean
