@@ -126,7 +126,7 @@ def notes(found: CompileStatistics) -> tuple[str, ...]:
         return ()
     said = []
     if found.fallbacks:
-        said.append(f"{found.fallbacks} compiles failed with {found.tool} and were done again without it")
+        said.append(f"{found.fallbacks} compiles were done without {found.tool}, which failed or lost its backend")
     stored = found.units.hits + found.device.hits + found.writes
     if not found.requests:
         said.append(

@@ -34,6 +34,9 @@ load() { # the settings: NAME=VALUE lines, never run as shell
         SCCACHE_*=* | CCACHE_*=* | AWS_*=* | ACTIONS_*=*) export "${line?}" ;;
         esac
     done <"$settings"
+    [ -n "$backend" ] || { why="the secret compile-cache is empty"; return 1; }
+    COMPILE_CACHE_FAR=$([ "$backend" = mount ] || echo 1)
+    export COMPILE_CACHE_FAR
 }
 
 place() { # the directory of the mount, and whether it can be written
