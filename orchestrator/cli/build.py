@@ -72,6 +72,7 @@ if TYPE_CHECKING:
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Use this buildx builder.", default_text="the current builder",
+    shell_complete=options.completed("builder"),
 )  # fmt: skip
 def command(
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -35,7 +36,12 @@ class Location:
 
     @property
     def path(self) -> Path:
-        """The matrix file."""
+        """The matrix file: the one that is named, else the nearest one up to the root of the checkout."""
+        return (above(self.root) if self.file is None else None) or self.place
+
+    @property
+    def place(self) -> Path:
+        """Where the matrix is written: no search."""
         return self.root / (self.file or MATRIX)
 
     @property
@@ -66,7 +72,34 @@ def open_matrix(given: Location) -> Matrix:
     """
     from orchestrator.matrix.load import load
 
-    return load(given.path, shown=str(given.path))
+    path = given.path
+    return load(path, shown=str(path) if path == given.place else os.path.relpath(path))
+
+
+def above(directory: Path) -> Path | None:
+    """The matrix.yaml of the nearest directory above in the same git checkout; None if one is here, or none is above.
+
+    Without a checkout nothing is searched, and a file of another user is not taken: in a directory such as /tmp it may
+    be anybody's.
+    """
+    if (directory / MATRIX).exists():
+        return None
+    here = Path(os.path.realpath(directory))
+    found: Path | None = None
+    for one in (here, *here.parents):
+        candidate = one / MATRIX
+        if found is None and one != here and candidate.is_file() and _owner(candidate) in (os.geteuid(), _owner(here)):
+            found = candidate
+        if (one / ".git").exists():
+            return found
+    return None
+
+
+def _owner(path: Path) -> int:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return -1
 
 
 def open_plan(given: Selection) -> Plan:

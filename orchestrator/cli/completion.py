@@ -51,7 +51,7 @@ def complete(root: click.Command, env: Mapping[str, str]) -> int:
     Returns:
         The exit code.
     """
-    from click.shell_completion import shell_complete
+    from click.shell_completion import get_completion_class
 
     shell, _, action = env[VARIABLE].partition("_")
     if shell not in SHELLS or action != "complete":
@@ -63,7 +63,36 @@ def complete(root: click.Command, env: Mapping[str, str]) -> int:
         raise UsageError(f"COMP_CWORD is invalid: expected a number, found {env.get('COMP_CWORD')!r}")
     if "COMP_WORDS" not in env:
         raise UsageError("COMP_WORDS was not found: the script of the shell sets it")
-    return shell_complete(root, {}, NAME, VARIABLE, env[VARIABLE])
+    kind = get_completion_class(shell)
+    assert kind is not None, shell  # noqa: S101  # of SHELLS
+    answer = kind(root, {}, NAME, VARIABLE)
+    words, incomplete = answer.get_completion_args()
+    cut = 0
+    if shell == "bash":
+        words, incomplete, cut = _joined(words, incomplete)
+    for item in answer.get_completions(words, incomplete):
+        item.value = item.value[cut:]
+        click.echo(answer.format_completion(item))
+    return 0
+
+
+def _joined(words: list[str], incomplete: str) -> tuple[list[str], str, int]:
+    """The words as they were typed: bash ends a word at `=`, and replaces only what follows the last one.
+
+    Returns:
+        The words, the one to complete, and how much of the front of a candidate bash has already.
+    """
+    joined: list[str] = []
+    glue = False
+    for word in (*words, incomplete):
+        if joined and (glue or word == "="):
+            joined[-1] += word
+        else:
+            joined.append(word)
+        glue = word == "="
+    *before, last = joined
+    value = last.partition("=")[2] if last.startswith("--") else last
+    return before, last, value.rfind("=") + 1
 
 
 def script(shell: str) -> str:

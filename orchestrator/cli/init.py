@@ -34,7 +34,7 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     from orchestrator.ui import streams
     from orchestrator.ui.drift_view import count, skipped_lines
 
-    root, path = given.root, given.path
+    root, path = given.root, given.place
     if not root.is_dir():
         raise UsageError(f"{root}: the directory was not found")
     if path.exists() and not (force or print_):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from enum import StrEnum
 
+    from click.shell_completion import CompletionItem
+
 Declared = partial[Option]
 
 
@@ -24,33 +26,49 @@ def declared(*declarations: str, heading: Heading, **settings: Any) -> Declared:
     return partial(Option, declarations, heading=heading, **settings)
 
 
+def completed(what: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """What a shell is offered for an option: values of `what` (`cli.candidates`)."""
+
+    def offer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from orchestrator.cli.candidates import beginning, candidates
+
+        del param
+        return [CompletionItem(name, help=text) for name, text in beginning(candidates(what, ctx), incomplete)]
+
+    return offer
+
+
 FILE = declared(
     "-f", "--file", heading=Heading.GENERAL, type=click.Path(path_type=Path), metavar="FILE",
     help="Read this matrix file.", default_text="matrix.yaml",
 )  # fmt: skip
 DIRECTORY = declared(
     "-C", "--directory", heading=Heading.GENERAL, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Look for the matrix in this directory.", default_text="the current one",
+    help="Look for the matrix in this directory.", default_text="the current one, and above it in the checkout",
 )  # fmt: skip
 CUDA = declared(
     "--cuda", heading=Heading.SELECT, multiple=True, metavar="RELEASE",
-    help="Select CUDA releases, as in 13.0.", default_text="all",
+    help="Select CUDA releases, as in 13.0.", default_text="all", shell_complete=completed("cuda"),
 )  # fmt: skip
 PLATFORM = declared(
     "--platform", heading=Heading.SELECT, multiple=True, metavar="PLATFORM",
-    help="Select platforms, as in linux/arm64.", default_text="all",
+    help="Select platforms, as in linux/arm64.", default_text="all", shell_complete=completed("platform"),
 )  # fmt: skip
 TARGET = declared(
     "--target", heading=Heading.SELECT, multiple=True, metavar="TARGET",
-    help="Select bake targets by name, as in openai.", default_text="all",
+    help="Select bake targets by name, as in openai.", default_text="all", shell_complete=completed("target"),
 )  # fmt: skip
 AXIS = declared(
     "--axis", heading=Heading.SELECT, multiple=True, metavar="NAME=VALUE",
     help="Select values of the project's own axes, as in python=3.12.", default_text="all",
+    shell_complete=completed("axis"),
 )  # fmt: skip
 VARIANT = declared(
     "--variant", heading=Heading.SELECT, multiple=True, metavar="ID",
     help="Select variants by id or glob, as in openai-cu130-amd64 or '*-arm64'.", default_text="all",
+    shell_complete=completed("variant"),
 )  # fmt: skip
 ARG = declared(
     "--arg", "args", heading=Heading.OVERRIDE, multiple=True, metavar="NAME=VALUE",

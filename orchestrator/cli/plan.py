@@ -39,6 +39,7 @@ class PlanFormat(StrEnum):
 @kit.option(
     "--explain", heading=Heading.OUTPUT, default="", metavar="ID",
     help="Show where each value of this variant comes from instead.", default_text="the whole plan",
+    shell_complete=options.completed("variant"),
 )  # fmt: skip
 @kit.option(
     "--kernels", heading=Heading.OUTPUT, is_flag=True,

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 @kit.option(
     "--device", heading=Heading.BEHAVIOUR, default="", metavar="GPU",
     help="Verify that it runs on this GPU: 11.0, thor, 'RTX 5090'.", default_text="the image's labels",
+    shell_complete=options.completed("device"),
 )  # fmt: skip
 @kit.option("--compare", heading=Heading.BEHAVIOUR, is_flag=True, help="Compare two sources, the old one first.")
 @kit.option(

@@ -46,6 +46,11 @@ class UnknownDeviceError(ValueError):
         self.known: tuple[str, ...] = tuple(device for devices in _DEVICES.values() for device in devices)
 
 
+def devices() -> dict[str, tuple[str, ...]]:
+    """Every known compute capability with its GPUs."""
+    return {cc: device_names(cc) for cc in _DEVICES}
+
+
 def device_names(cc: str) -> tuple[str, ...]:
     """The GPUs of a compute capability.
 
