@@ -66,6 +66,20 @@ def make_private(directory: Path) -> None:
     directory.mkdir(mode=0o700, exist_ok=True)
 
 
+def close_tree(directory: Path) -> None:
+    """Take a directory, and all that is in it, from everybody but its owner.
+
+    Raises:
+        OSError: A mode cannot be set.
+    """
+    directory.chmod(0o700)
+    for folder, directories, names in os.walk(directory):
+        for name, mode in (*((name, 0o700) for name in directories), *((name, PRIVATE) for name in names)):
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(mode)
+
+
 def append(path: Path, data: str, *, mode: int = PRIVATE) -> None:
     """Append text with one write and an fsync: a process that is killed costs at most its own last line.
 

@@ -60,6 +60,20 @@ def inspect_images(references: Sequence[str]) -> Completed:
     return client.docker("image", "inspect", *references, timeout=_INSPECT_TIMEOUT)
 
 
+def forget_image(reference: str) -> Completed:
+    """Take a tag from an image of the engine (`docker image rm`); other tags of it stay.
+
+    Whales' `image.remove` is not used, as its import takes longer than the question.
+
+    Args:
+        reference: With the tag.
+
+    Raises:
+        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
+    """
+    return client.docker("image", "rm", "--no-prune", reference, timeout=_INSPECT_TIMEOUT)
+
+
 def copy_to_tags(source: str, tags: Sequence[str]) -> Completed:
     """Point tags at an image of the same registry, byte for byte (`docker buildx imagetools create`).
 

@@ -267,7 +267,12 @@ class _Step:
         """What follows a success: archive and local cache take their places, the hook looks at the image."""
         outcome = self._archived(outcome)
         if self.file.cache.swap is not None:
-            swap_cache(*map(Path, self.file.cache.swap))
+            new, final = map(Path, self.file.cache.swap)
+            if self.context.call.root / STATE in new.parents:  # buildx writes it for everybody
+                with contextlib.suppress(OSError):
+                    files.close_tree(new)
+                    new.parent.chmod(0o700)
+            swap_cache(new, final)
         if self.not_checked:
             note = f"not checked whether the arguments arrive: {self.not_checked}"
             outcome = replace(outcome, notes=(*outcome.notes, note))

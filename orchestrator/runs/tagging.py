@@ -33,7 +33,7 @@ class Tagging:
     retry: RetryPolicy
 
     def release(self, reference: str) -> str:
-        """Remove a tag that held an image until it had its own.
+        """Remove a tag that held an image until it had its own, from the registry and from the engine that built it.
 
         Args:
             reference: With the tag.
@@ -47,6 +47,7 @@ class Tagging:
         from orchestrator.registry.client import Registry
         from orchestrator.registry.removal import remove_tag
 
+        beyond.forget_image(reference)  # where it fails the engine has none
         found = parse(reference)
         try:
             with Registry(found.repository) as registry:

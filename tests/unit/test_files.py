@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.files import PRIVATE, move_whole, write_whole, writing
+from orchestrator.files import PRIVATE, close_tree, move_whole, write_whole, writing
 
 
 def mode(path: Path) -> int:
@@ -78,3 +78,21 @@ def test_a_finished_file_is_moved_with_its_mode(tmp_path: Path) -> None:
     assert target.read_bytes() == b"new"
     assert target.stat().st_mode & 0o777 == 0o444
     assert not source.exists()
+
+
+def test_a_tree_is_closed_to_others(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    outside.chmod(0o644)
+    tree = tmp_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    (tree / "a" / "b" / "file").write_text("x")
+    (tree / "a" / "link").symlink_to(outside)
+    for path in (tree, tree / "a", tree / "a" / "b"):
+        path.chmod(0o755)
+    close_tree(tree)
+    modes = {str(path.relative_to(tmp_path)): path.lstat().st_mode & 0o777 for path in tree.rglob("*")}
+    del modes["tree/a/link"]
+    assert modes == {"tree/a": 0o700, "tree/a/b": 0o700, "tree/a/b/file": 0o600}
+    assert tree.stat().st_mode & 0o777 == 0o700
+    assert outside.stat().st_mode & 0o777 == 0o644

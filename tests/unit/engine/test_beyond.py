@@ -60,3 +60,8 @@ def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
     assert {"current", "err"}.isdisjoint(BuilderInspectResult.model_fields)
     assert "server_errors" not in SystemInfo.model_fields
     assert "descriptor" not in ImageInspectResult.model_fields
+
+
+def test_a_tag_is_taken_from_the_engine(asked: list[tuple[str, ...]]) -> None:
+    beyond.forget_image("r/a:held")
+    assert asked == [("image", "rm", "--no-prune", "r/a:held")]
