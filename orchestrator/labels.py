@@ -22,3 +22,6 @@ MATRIX = f"{PREFIX}.matrix"
 
 FLASHINFER = f"{PREFIX}.flashinfer"
 """Digest (`sha256:…`) of the FlashInfer bundle that the image was given."""
+
+KEY = f"{PREFIX}.key"
+"""Content key (`sha256:…`): a label of an image that was loaded, an annotation of one that was pushed or archived."""

@@ -11,13 +11,13 @@ arrives as written.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
-from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, MATRIX, VARIANT
+from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
 
 if TYPE_CHECKING:
@@ -119,6 +119,29 @@ class BakeFile:
     def text(self) -> str:
         """The file's text: sorted keys, indented, stable."""
         return json.dumps(self.content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def with_key(file: BakeFile, key: str, output: Output) -> BakeFile:
+    """Return the bake file with the content key on what it builds.
+
+    An annotation, both of the manifest and of its descriptor in an index: with an attestation the tag names an index,
+    without one the manifest itself, and either way one request finds it; `index:` fails without attestations (measured,
+    buildx 0.29). An image that is loaded has no annotations and gets a label.
+
+    Args:
+        file: The file.
+        key: The key, "" for none.
+        output: Where the result goes.
+    """
+    if not key:
+        return file
+    main = dict(file.definition)
+    if output.load:
+        main["labels"] = {**(main.get("labels") or {}), KEY: key}
+    elif output.push or output.directory is not None:
+        annotations = [f"{level}:{KEY}={key}" for level in ("manifest", "manifest-descriptor")]
+        main["annotations"] = [*(main.get("annotations") or []), *annotations]
+    return replace(file, members={**file.members, file.target: main})
 
 
 def escape(text: str) -> str:

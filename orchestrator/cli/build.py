@@ -26,10 +26,16 @@ if TYPE_CHECKING:
         "orchestrate build --cuda 13.0 --push --jobs 2 --report report.json",
         "orchestrate build --variant openai-cu130-arm64 --load",
         "orchestrate build --air-gapped --push --registry registry.lan:5000",
-        "orchestrate build --push --resume    (after a failure: only what is missing)",
+        "orchestrate build --push --resume     (after a failure: only what is missing)",
+        "orchestrate build --push --changed    (on every commit: what did not change keeps its digest)",
     ),
-    conflicts={"--push": ("--load", "--output"), "--load": ("--output",)},
-    needs={"--verify": ("--push", "--load", "--output"), "--registry": ("--air-gapped",)},
+    conflicts={"--push": ("--load", "--output"), "--load": ("--output",), "--resume": ("--changed",)},
+    needs={
+        "--verify": ("--push", "--load", "--output"),
+        "--changed": ("--push",),
+        "--max-age": ("--resume", "--changed"),
+        "--registry": ("--air-gapped",),
+    },
 )
 @options.selection(*options.OVERRIDES)
 @kit.option("--push", heading=Heading.OUTPUT, is_flag=True, help="Push to the registry under the variants' tags.")
@@ -50,7 +56,15 @@ if TYPE_CHECKING:
 @kit.option("--fail-fast", heading=Heading.BEHAVIOUR, is_flag=True, help="Cancel the others at the first failure.")
 @kit.option(
     "--resume", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Skip variants that were built from the same inputs before.",
+    help="Skip variants whose result is there and was built from the same inputs.",
+)  # fmt: skip
+@kit.option(
+    "--changed", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Build what changed; move the tags of the rest to what was built from the same inputs.",
+)  # fmt: skip
+@kit.option(
+    "--max-age", heading=Heading.BEHAVIOUR, default="", metavar="AGE",
+    help="Build again what is older than this, as in 12h or 7d.", default_text="any age will do",
 )  # fmt: skip
 @kit.option(
     "--verify/--no-verify", heading=Heading.BEHAVIOUR, default=None,
@@ -85,6 +99,8 @@ def command(
     jobs: int,
     fail_fast: bool,
     resume: bool,
+    changed: bool,
+    max_age: str,
     verify: bool | None,
     air_gapped: bool,
     registry: tuple[str, ...],
@@ -113,6 +129,8 @@ def command(
         output=Output(push=push, load=load, directory=output.absolute() if output else None),
         limits=Limits(parallel=jobs, fail_fast=fail_fast),
         resume=resume,
+        changed=changed,
+        max_age_s=common.seconds("--max-age", max_age) if max_age else None,
         report=report and report.absolute(),
         builder=builder,
         verify=wanted,

@@ -134,3 +134,18 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--arg {text}: expected NAME=VALUE")
         pairs[name] = value
     return pairs
+
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(option: str, text: str) -> float:
+    """Return a span of time such as 30m, 12h or 7d in seconds.
+
+    Raises:
+        UsageError: It is not one.
+    """
+    number, unit = text[:-1], text[-1:]
+    if not (number.isascii() and number.isdecimal() and len(number) < 8 and unit in _UNITS_S):
+        raise UsageError(f"{option} {text}: the span is invalid: expected a number and s, m, h, d or w, as in 7d")
+    return float(int(number) * _UNITS_S[unit])

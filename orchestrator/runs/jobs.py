@@ -10,24 +10,29 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import files
 from orchestrator.bake import preflight, privileges
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.closure import LINK, links
+from orchestrator.bake.closure import links
 from orchestrator.bake.entries import read_entry
-from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories
+from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories, with_key
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
 from orchestrator.cache.compile_statistics import MARK
+from orchestrator.cache.contents import STATE, Contents
+from orchestrator.cache.keys import Inputs, inputs
+from orchestrator.cache.statcache import StatCache
 from orchestrator.engine import buildx, doctor
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
-from orchestrator.runs import kept
-from orchestrator.runs.fingerprints import STATE, Fingerprints
+from orchestrator.runs.freshness import Freshness
+from orchestrator.runs.outcome import Outcome, Status
+from orchestrator.runs.resume import Resume, Wanted
 from orchestrator.runs.variant import Job
 
 if TYPE_CHECKING:
@@ -38,8 +43,6 @@ if TYPE_CHECKING:
     from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
-    from orchestrator.runs.journal import Entry
-    from orchestrator.runs.outcome import Outcome
     from orchestrator.runs.reporter import Reporter
 
     class Hook(Protocol):
@@ -63,6 +66,8 @@ class Context:
         verify: Whether it verifies.
         report: File that the run writes besides; it is no input.
         allowed: Privileges of the command line.
+        resume: Decides which variants need no build; None builds all.
+        freshness: Tells which results are too old.
     """
 
     call: BakeCall
@@ -74,6 +79,8 @@ class Context:
     verify: bool = False
     report: Path | None = None
     allowed: privileges.Allowed = field(default_factory=privileges.Allowed)
+    resume: Resume | None = None
+    freshness: Freshness = field(default_factory=Freshness)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,8 +129,10 @@ def prepare(plan: Plan, context: Context) -> Prepared:
     rendered = bake_files(plan, context.call, output=context.output, extras=context.extras)
     outlines = Outlines(state / "outlines.json")
     written = (context.report, context.output.directory, root / plan.matrix.spec.cache.dir)
-    prints = Fingerprints(root, ours=[path for path in written if path is not None])
     allowed = context.allowed | privileges.parse(plan.matrix.spec.bake.allow, root, option="bake.allow")
+    contents = Contents(
+        root=root, cache=StatCache(state / "files.json"), ours=[path for path in written if path is not None]
+    )
     jobs = [
         _Step(
             context=context,
@@ -134,9 +143,10 @@ def prepare(plan: Plan, context: Context) -> Prepared:
             outlines=outlines,
             allowed=allowed,
             cache_place=plan.matrix.positions.place(("cache", "dir")),
-        ).job(prints)
+        ).job(contents)
         for variant in plan.variants
     ]
+    contents.cache.save()
     return Prepared(jobs=tuple(jobs), files=rendered, logs=run, state=state)
 
 
@@ -173,22 +183,27 @@ class _Step:
     cache_place: Place
     not_checked: str = ""
     asked: tuple[privileges.Ask, ...] = ()
+    wanted: Wanted | None = None
 
     @property
     def log(self) -> Path:
         return self.directory / f"{self.variant.id}.log"
 
-    def job(self, prints: Fingerprints) -> Job:
+    def job(self, contents: Contents) -> Job:
         output = self.context.output
+        found = inputs(self.file, self.variant, self.context.call.root, contents)
+        self.file = with_key(self.file, found.key, output)
+        self.wanted = self._wanted(found)
+        resume = self.context.resume
         return Job(
             id=self.variant.id,
             prepare=self.prepare,
             after=self.after,
             then="verifying" if self.context.verify else "",
             discard=self.discard,
-            present=self.present,
             references=self.references,
-            key=self.key(prints),
+            decide=partial(resume.decide, self.wanted) if resume is not None else None,
+            key=found.key,
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             log=self.log,
             compile_cache=self.variant.compile_cache,
@@ -277,7 +292,17 @@ class _Step:
             note = f"not checked whether the arguments arrive: {self.not_checked}"
             outcome = replace(outcome, notes=(*outcome.notes, note))
         hook = self.context.hook
-        return hook(self.variant, outcome, stop=stop, reporter=reporter) if hook is not None else outcome
+        if hook is not None:
+            outcome = hook(self.variant, outcome, stop=stop, reporter=reporter)
+        return self._remembered(outcome)
+
+    def _remembered(self, outcome: Outcome) -> Outcome:
+        """With --changed, what was built and verified is found under its key by later runs."""
+        resume = self.context.resume
+        if outcome.status is not Status.BUILT or resume is None or self.wanted is None or not outcome.digest:
+            return outcome
+        problem = resume.remember(self.wanted, outcome.digest)
+        return replace(outcome, notes=(*outcome.notes, problem)) if problem else outcome
 
     def _archived(self, outcome: Outcome) -> Outcome:
         """The whole archive takes the place of an earlier one in one step."""
@@ -286,9 +311,10 @@ class _Step:
             return outcome
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
-            size = os.fstat(stream.fileno()).st_size
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = os.fstat(stream.fileno())
         part.replace(archive)
-        return replace(outcome, size=size)
+        return replace(outcome, size=found.st_size, mtime_ns=found.st_mtime_ns, sha256=digest)
 
     def discard(self) -> None:
         """Remove what a bake that failed wrote of its archive."""
@@ -305,33 +331,16 @@ class _Step:
             return tags
         return tuple(f"{name}@{digest}" for name in tags or self.repositories) if output.push and digest else ()
 
-    def present(self, entry: Entry) -> bool:
-        """Whether what an earlier run built is still where it put it."""
+    def _wanted(self, found: Inputs) -> Wanted:
         output = self.context.output
-        if output.push:
-            return kept.pushed(self.repositories, entry.digest)
-        if output.load:
-            return kept.loaded(entry.tags, entry.digest)
-        archive = output.archive(self.variant.id)
-        return kept.archived(archive, entry.size) if archive is not None else True
-
-    def key(self, prints: Fingerprints) -> str:
-        """Stands for everything that goes into the variant; "" where a part of it cannot be seen."""
-        members = self.file.members.values()
-        contexts = [str(member.get("context") or ".") for member in members]
-        named = [str(value) for member in members for value in (member.get("contexts") or {}).values()]
-        parts = [prints.of(context) for context in (*contexts, *named) if not context.startswith(LINK)]
-        texts: list[str | None] = []
-        for member in members:
-            try:
-                texts.append(buildx.dockerfile(self.context.call.root, member)[0])  # maybe outside of every context
-            except OrchestrateError:
-                return ""  # reported by the preflight
-        if not all(parts) or None in texts:
-            return ""
-        # The file holds what is inherited from the project's bake files and the environment.
-        whole = [self.file.text, *(text or "" for text in texts), *parts]
-        return hashlib.sha256("\0".join(whole).encode(errors="replace")).hexdigest()
+        return Wanted(
+            id=self.variant.id,
+            key=found.key,
+            unknown=found.unknown,
+            tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
+            repositories=self.repositories if self.variant.tags else dict.fromkeys(self.repositories, ()),
+            stale=partial(self.context.freshness.stale, found.bases),
+        )
 
 
 def injected(variant: Variant, extras: Extras) -> preflight.Injected:

@@ -7,17 +7,23 @@ is killed in the middle costs at most its own last line. Does not depend on how 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from orchestrator import files
-from orchestrator.runs.outcome import Outcome, Status, Steps
+from orchestrator.runs.outcome import Status, Steps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from orchestrator.runs.outcome import Outcome
+
 _SCHEMA = 1
+_IMAGE_URI = re.compile(r"pkg:docker/(?P<name>[^?#]+)(?:\?.*)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +40,8 @@ class Entry:
         seconds: How long it took.
         steps: Dockerfile steps.
         peak: Bytes by which free disk space fell while it ran, at most (of all variants that ran beside it too).
-        size: Bytes of its archive, 0 where none was written.
+        size, mtime_ns, sha256: Of its archive; 0, 0 and "" where none was written.
+        bases: Image -> digest, as BuildKit resolved the images that it starts from.
         at: When, ISO 8601 in UTC.
     """
 
@@ -49,6 +56,9 @@ class Entry:
     peak: int
     at: str
     size: int = 0
+    mtime_ns: int = 0
+    sha256: str = ""
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 class Journal:
@@ -62,6 +72,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._by_key: dict[tuple[str, str], Entry] = {}
+        self._last: dict[str, Entry] = {}
         self._peaks: dict[str, int] = {}
         try:
             lines = path.read_bytes().split(b"\n")
@@ -76,6 +87,10 @@ class Journal:
         """Return the variant's last entry for these inputs if it was built then; None for an empty key."""
         entry = self._by_key.get((variant, key)) if key else None
         return entry if entry is not None and entry.status is Status.BUILT else None
+
+    def last(self, variant: str) -> Entry | None:
+        """Return the variant's last entry that was built, from whatever inputs."""
+        return self._last.get(variant)
 
     def peak(self, variant: str) -> int:
         """Return the most bytes of disk that the variant needed in a run; 0 where unknown."""
@@ -98,6 +113,9 @@ class Journal:
             steps=outcome.steps,
             peak=peak,
             size=outcome.size,
+            mtime_ns=outcome.mtime_ns,
+            sha256=outcome.sha256,
+            bases=bases(outcome.metadata),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._append(_write(entry))
@@ -105,6 +123,8 @@ class Journal:
 
     def _remember(self, entry: Entry) -> None:
         self._by_key[entry.id, entry.key] = entry
+        if entry.status is Status.BUILT:
+            self._last[entry.id] = entry
         # The largest of all runs: a run from a warm cache needs almost nothing and says nothing of a cold one.
         self._peaks[entry.id] = max(entry.peak, self._peaks.get(entry.id, 0))
 
@@ -114,17 +134,22 @@ class Journal:
         files.append(self._path, f"\n{line}\n")
 
 
-def skipped(entry: Entry) -> Outcome:
-    """Return the outcome of a variant that need not be built again."""
-    return Outcome(
-        id=entry.id,
-        status=Status.SKIPPED,
-        digest=entry.digest,
-        tags=entry.tags,
-        steps=entry.steps,
-        size=entry.size,
-        notes=(f"built from the same inputs at {entry.at}; not built again (--resume)",),
-    )
+def bases(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return image -> digest of what a build started from, as its provenance says; {} where it says nothing.
+
+    Args:
+        metadata: What `--metadata-file` holds for the target.
+    """
+    try:
+        provenance: Any = (metadata or {})["buildx.build.provenance"]
+        materials = provenance.get("materials") or provenance["buildDefinition"]["resolvedDependencies"]
+        found = {
+            str(one["uri"]): str(one["digest"]["sha256"]) for one in materials if "sha256" in one.get("digest", {})
+        }
+    except (AttributeError, KeyError, TypeError):
+        return {}
+    images = ((_IMAGE_URI.fullmatch(uri), digest) for uri, digest in found.items())
+    return {unquote(match["name"]).replace("@", ":"): f"sha256:{digest}" for match, digest in images if match}
 
 
 def _write(entry: Entry) -> str:
@@ -140,6 +165,9 @@ def _write(entry: Entry) -> str:
         "steps": {"total": entry.steps.total, "cached": entry.steps.cached},
         "peak": entry.peak,
         "size": entry.size,
+        "mtime_ns": entry.mtime_ns,
+        "sha256": entry.sha256,
+        "bases": dict(entry.bases),
         "at": entry.at,
     }
     return json.dumps(row, separators=(",", ":"))
@@ -162,6 +190,9 @@ def _read(line: bytes) -> Entry | None:
             peak=int(row["peak"]),
             at=str(row["at"]),
             size=int(row.get("size", 0)),
+            mtime_ns=int(row.get("mtime_ns", 0)),
+            sha256=str(row.get("sha256", "")),
+            bases={str(name): str(digest) for name, digest in dict(row.get("bases", {})).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -69,7 +69,8 @@ class Outcome:
         error: None unless the status is failed or cancelled.
         last_lines: The last lines of the failed step's output.
         metadata: What `--metadata-file` holds for the target.
-        size: Bytes of the archive that was written, 0 where none was.
+        size, mtime_ns, sha256: Of the archive that was written; 0, 0 and "" where none was.
+        key: The content key that it was built from, "" where that is not known.
         compile_cache: What the compile cache did, None where no step printed it.
         notes: What a user should know though nothing failed (cache not found, log clipped).
     """
@@ -87,6 +88,9 @@ class Outcome:
     last_lines: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
     size: int = 0
+    mtime_ns: int = 0
+    sha256: str = ""
+    key: str = ""
     compile_cache: CompileStatistics | None = None
     notes: tuple[str, ...] = ()
 

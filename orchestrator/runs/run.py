@@ -19,10 +19,12 @@ from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
 from orchestrator.runs import air_gap, compile_cache, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
+from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
 from orchestrator.runs.report import report, write_report
+from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting, stop_on_signals
 from orchestrator.runs.tagging import Tagging
@@ -98,10 +100,13 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
         return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
     if wishes.air_gap is not None:
         extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, Resume(wishes.output, changed=wishes.changed) as resume:
         try:
             with process.stoppable(stop):
-                ready = _prepare(plan, wishes, extras, name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}")
+                name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
+                ready = _prepare(
+                    plan, wishes, extras, name=name, resume=resume if wishes.resume or wishes.changed else None
+                )
         except InterruptedRunError:
             outcomes = _none_started(plan)
         else:
@@ -132,7 +137,7 @@ class _Ready:
     disk: Path | None
 
 
-def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: str) -> _Ready:
+def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: str, resume: Resume | None) -> _Ready:
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     cache = plan.matrix.spec.cache
     writes = cache.backend if cache.write and (wishes.output.push or cache.backend in {"local", "gha"}) else "off"
@@ -162,6 +167,10 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         verify=wishes.verify,
         report=wishes.report,
         allowed=wishes.allowed,
+        resume=resume,
+        freshness=Freshness(
+            local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
+        ),
     )
     prepared = jobs.prepare(plan, context)
     if wishes.report is not None:
@@ -183,7 +192,7 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
             stop=stop,
             limits=wishes.limits,
             retry=wishes.retry,
-            memory=Memory(journal=ready.journal, resume=wishes.resume, disk=ready.disk),
+            memory=Memory(journal=ready.journal, disk=ready.disk),
         )
 
 

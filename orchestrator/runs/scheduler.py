@@ -15,8 +15,8 @@ from orchestrator.engine.machine import free_bytes
 from orchestrator.errors import InterruptedRunError
 from orchestrator.process import stoppable
 from orchestrator.runs.halt import Halt
-from orchestrator.runs.journal import Entry, Journal, skipped
 from orchestrator.runs.outcome import Outcome, Status, internal_error
+from orchestrator.runs.resume import Decision
 from orchestrator.runs.retry import RetryPolicy
 from orchestrator.runs.variant import Job, VariantBuild
 from orchestrator.runs.wishes import Limits
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.process import Stop
+    from orchestrator.runs.journal import Journal
     from orchestrator.runs.reporter import Reporter
 
 __all__ = ["Job", "Memory", "build_all"]
@@ -40,12 +41,10 @@ class Memory:
 
     Attributes:
         journal: Gets every outcome of a variant that was started; None for no journal.
-        resume: Whether variants are skipped that were built from the same inputs and are still there.
         disk: Where the engine keeps its layers, to remember how much of it a variant takes; None where unknown.
     """
 
     journal: Journal | None = None
-    resume: bool = False
     disk: Path | None = None
 
 
@@ -166,23 +165,28 @@ class _Run:
             return self._cancelled(index)
         try:
             with stoppable(self._halt.stop):
-                entry = self._kept(job)
+                decision = self._decided(job)
         except InterruptedRunError:
             return self._cancelled(index)
-        if entry is not None:
-            return skipped(entry)
+        if decision.outcome is not None:
+            return decision.outcome
         self._reporter.started(job.id)
         self._disk.begin(job.id)
         build = VariantBuild(job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt)
-        return build.outcome()
+        outcome = build.outcome()
+        return replace(outcome, notes=(f"not skipped: {decision.why}", *outcome.notes)) if decision.why else outcome
 
-    def _kept(self, job: Job) -> Entry | None:
-        """The journal's entry of a variant that need not be built again, None for one that must be built."""
+    def _decided(self, job: Job) -> Decision:
+        """Whether a variant is built; what goes wrong in the decision costs a build and nothing else."""
         journal = self._memory.journal
-        entry = journal.built(job.id, job.key) if journal is not None and self._memory.resume else None
-        if entry is None or (job.present is not None and not job.present(entry)):
-            return None
-        return entry
+        if journal is None or job.decide is None:
+            return Decision()
+        try:
+            return job.decide(journal)
+        except InterruptedRunError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ours or the machine's: the variant is built
+            return Decision(why=internal_error(error).message)
 
     def _finish(self, index: int, outcome: Outcome) -> None:
         with self._lock:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from orchestrator.cache.compile_statistics import CompileStatistics
     from orchestrator.process import Stop
     from orchestrator.runs.halt import Halt
-    from orchestrator.runs.journal import Entry
+    from orchestrator.runs.journal import Journal
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.resume import Decision
     from orchestrator.runs.wishes import Limits
 
     class Bake(Protocol):
@@ -72,9 +73,9 @@ class Job:
         after: Looks at what was built and returns the outcome, as it is or failed (verification); None for nothing.
         then: What `after` does, as it is shown ("verifying"); "" if it takes no noticeable time.
         discard: Removes what a build that did not succeed leaves behind; None for nothing.
-        present: Whether the result of an earlier run is still there, for `--resume`.
         references: What names the result with this digest, where it was put; None for nothing.
-        key: Stands for all inputs, for `--resume`; "" where they are not known.
+        decide: Whether it is built at all, asked with the journal before it is started; None for always.
+        key: Its content key; "" where that is not known.
         tags: References it will get, shown also if it never comes that far.
         log: Its log file, if known before `prepare`.
         compile_cache: Whether a compile cache was given to it.
@@ -85,8 +86,8 @@ class Job:
     after: After | None = None
     then: str = ""
     discard: Callable[[], None] | None = None
-    present: Callable[[Entry], bool] | None = None
     references: Callable[[str | None], tuple[str, ...]] | None = None
+    decide: Callable[[Journal], Decision] | None = None
     key: str = ""
     tags: tuple[str, ...] = ()
     log: Path | None = None
@@ -236,7 +237,7 @@ class VariantBuild:
 
     def _outcome(self, **fields: Any) -> Outcome:
         log = self._bake.log if self._bake is not None else self._job.log
-        return Outcome(id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, **fields)
+        return Outcome(id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, key=self._job.key, **fields)
 
 
 def _of_target(metadata: Mapping[str, Any] | None, target: str) -> Mapping[str, Any] | None:

@@ -49,7 +49,9 @@ class Wishes:
         output: Where results go.
         limits: How many at once, and how the run ends.
         retry: How often and how soon a variant is tried again.
-        resume: Whether variants that were built from the same inputs, and are still there, are skipped.
+        resume: Whether variants are skipped whose result is there and was built from the same inputs.
+        changed: With a push: whether the tags of unchanged variants are moved to what was built from their inputs.
+        max_age_s: Seconds after which a result is built again, however equal its inputs are; None for never.
         report: File for the JSON report; None for none.
         builder: Builder name, "" for the current one.
         air_gap: What an air-gapped build may reach; None for a build with a network.
@@ -61,6 +63,8 @@ class Wishes:
     limits: Limits = field(default_factory=Limits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     resume: bool = False
+    changed: bool = False
+    max_age_s: float | None = None
     report: Path | None = None
     builder: str = ""
     air_gap: AirGap | None = None

@@ -17,10 +17,9 @@ import pytest
 
 from orchestrator.bake.process import BakeCommand
 from orchestrator.process import Stop
-from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
 from orchestrator.runs.retry import RetryPolicy
-from orchestrator.runs.scheduler import Job, Memory, build_all
+from orchestrator.runs.scheduler import Job, build_all
 from orchestrator.runs.wishes import Limits
 from tests.support.base import write_rootfs
 from tests.support.engine import ROOT, remove_images
@@ -179,17 +178,6 @@ def test_a_push_that_is_refused(faulty_registry: MakeFaulty, tmp_image: str, tmp
     assert (outcome.attempts, outcome.error.failure, outcome.digest) == (1, "auth", None), outcome
     assert outcome.error.step == "exporting to image"
     assert proxy.count(method="PUT", path="/manifests/", status=403) == 1
-
-
-def test_what_was_built_is_skipped_on_resume(tmp_image: str, tmp_path: Path) -> None:
-    push = {"tags": [f"{tmp_image}:a"], "output": ["type=registry"]}
-    project(tmp_path, a={"do": "RUN echo a", **push}, b={"do": "RUN false"})
-    journal = Journal(tmp_path / "state" / "journal.jsonl")
-    first = build(tmp_path, "a", "b", memory=Memory(journal=journal, disk=tmp_path))
-    kept = Memory(journal=Journal(tmp_path / "state" / "journal.jsonl"), resume=True)
-    again = build(tmp_path, "a", "b", memory=kept)
-    assert [outcome.status for outcome in again] == [Status.SKIPPED, Status.FAILED]
-    assert again[0].digest == first[0].digest is not None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

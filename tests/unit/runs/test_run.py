@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,17 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator import process
 from orchestrator.bake import preflight
 from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import Output
-from orchestrator.engine import beyond, buildx
+from orchestrator.engine import buildx
 from orchestrator.engine.builders import Builder
 from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Stop
-from orchestrator.runs import header_bundle, jobs, kept, run
+from orchestrator.runs import header_bundle, jobs, run
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.signals import interrupting
@@ -80,7 +80,7 @@ def test_a_key_stands_for_all_that_goes_in(tmp_path: Path, resolved: dict[str, M
     first = key(tmp_path, report=report)
     report.write_text("{}")
     assert key(tmp_path, report=report) == first != ""
-    assert key(tmp_path, report=report, output=Output(push=True)) != first
+    assert key(tmp_path, report=report, output=Output(push=True)) == first
 
     resolved["app"] = {**TARGET, "args": {"A": "2"}}  # inherited from a bake file that may lie anywhere
     assert key(tmp_path, report=report) != first
@@ -199,7 +199,6 @@ def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path, resolved: dict[s
     job = only_job(tmp_path, output=Output(directory=out))
     assert job.after is not None
     assert job.discard is not None
-    assert job.present is not None
     part.write_text("half")
     job.discard()
     assert (archive.read_text(), part.exists()) == ("of an earlier run", False)
@@ -212,32 +211,8 @@ def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path, resolved: dict[s
     journal.add(outcome, key="k")
     entry = Journal(tmp_path / "journal.jsonl").built(job.id, "k")
     assert entry is not None
-    assert job.present(entry)
-    archive.write_text("")
-    assert not job.present(entry)
-    assert not kept.archived(archive, 0)  # of a journal that knew no sizes
-    archive.unlink()
-    assert not job.present(entry)
-
-
-@pytest.mark.parametrize(
-    ("images", "there"),
-    [
-        ([{"Id": DIGEST, "Descriptor": {"digest": DIGEST}}], True),
-        ([{"Id": "sha256:config"}], True),  # the classic image store knows no manifest
-        ([{"Id": "sha256:other", "Descriptor": {"digest": "sha256:other"}}], False),
-        ([], False),
-        (None, False),
-    ],
-)
-def test_what_the_engine_still_has(monkeypatch: pytest.MonkeyPatch, images: Any, *, there: bool) -> None:
-    def answer(names: list[str]) -> process.Completed:
-        assert names == ["r:a"]
-        return process.Completed(argv=("docker",), returncode=int(not images), stdout=json.dumps(images), stderr="")
-
-    monkeypatch.setattr(beyond, "inspect_images", answer)
-    assert kept.loaded(["r:a"], DIGEST) is there
-    assert not kept.loaded([], DIGEST)
+    assert (entry.size, entry.sha256) == (5, hashlib.sha256(b"whole").hexdigest())
+    assert entry.mtime_ns == archive.stat().st_mtime_ns
 
 
 def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,9 @@ from orchestrator.errors import (
     VerificationError,
 )
 from orchestrator.process import Stop
-from orchestrator.runs.journal import Entry, Journal
+from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
+from orchestrator.runs.resume import Decision
 from orchestrator.runs.retry import RetryPolicy
 from orchestrator.runs.scheduler import Job, Memory, build_all
 from orchestrator.runs.variant import CLIPPED, KILLED, STEP_DISK
@@ -55,7 +56,7 @@ def run(*jobs: Job, bakes: Bakes | None = None, **options: Any) -> list[Outcome]
     """Build with bakes of ours; what `Limits` and `Memory` hold is given by its own name."""
     limits: dict[str, Any] = {"parallel": 2, "terminate_after_s": 0.2, "grace_s": 0.3}
     limits |= {name: options.pop(name) for name in [*LIMITS] if name in options}
-    memory = {name: options.pop(name) for name in ("journal", "resume") if name in options}
+    memory = {name: options.pop(name) for name in ("journal",) if name in options}
     settings: dict[str, Any] = {"reporter": Silent(), "stop": Stop(), "retry": SOON, **options}
     fake = bakes or Bakes()
     return build_all([fake.of(job) for job in jobs], limits=Limits(**limits), memory=Memory(**memory), **settings)
@@ -353,47 +354,30 @@ def test_what_was_built_but_not_verified_before_a_stop_is_not_called_built() -> 
     assert outcome.notes == (f"built as {DIGEST}, but not verified",)
 
 
-def test_resume_skips_what_was_built_from_the_same_inputs(tmp_path: Path) -> None:
+def test_what_is_decided_is_skipped_and_the_rest_says_why(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    jobs = [job("a", key="1", tags=("r:a",)), job("b", key="1"), job("c")]
-    bakes = Bakes(results={"b": [failed("exit code: 1", kind=StepKind.RUN)]})
-    run(*jobs, bakes=bakes, journal=Journal(path))
-    again = Bakes()
-    outcomes = run(*jobs, bakes=again, journal=Journal(path), resume=True)
-    assert [outcome.status for outcome in outcomes] == [Status.SKIPPED, Status.BUILT, Status.BUILT]
-    assert outcomes[0].digest == DIGEST
-    assert "same inputs" in outcomes[0].notes[0]
-    assert sorted(again.asked) == ["b", "c"]
-    changed = Bakes()
-    run(job("a", key="2"), bakes=changed, journal=Journal(path), resume=True)
-    assert changed.asked == ["a"]
-    plain = Bakes()
-    run(jobs[0], bakes=plain, journal=Journal(path))
-    assert plain.asked == ["a"]
-
-
-def test_resume_builds_again_what_is_gone(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    run(job("a", key="1"), job("b", key="1"), journal=Journal(path))
-    seen: list[str | None] = []
-
-    def present(entry: Entry) -> bool:
-        seen.append(entry.digest)
-        return entry.id == "a"
-
+    skipped = Outcome(id="a", status=Status.SKIPPED, digest=DIGEST)
     bakes = Bakes()
-    jobs = [job(name, key="1", present=present) for name in "ab"]
-    outcomes = run(*jobs, bakes=bakes, journal=Journal(path), resume=True)
-    assert [outcome.status for outcome in outcomes] == [Status.SKIPPED, Status.BUILT]
-    assert (seen, bakes.asked) == ([DIGEST, DIGEST], ["b"])
+    outcomes = run(
+        job("a", decide=lambda _: Decision(outcome=skipped)),
+        job("b", decide=lambda _: Decision(why="its tag was not found")),
+        job("c", decide=raising(ValueError("odd"))),
+        job("d", decide=lambda _: Decision()),
+        bakes=bakes,
+        journal=Journal(path),
+    )
+    assert outcomes[0] == skipped
+    assert [outcome.status for outcome in outcomes[1:]] == [Status.BUILT] * 3
+    notes = [outcome.notes for outcome in outcomes[1:]]
+    assert notes == [("not skipped: its tag was not found",), ("not skipped: ValueError: odd",), ()]
+    assert sorted(bakes.asked) == ["b", "c", "d"]
+    assert Journal(path).last("a") is None
 
 
 def test_a_stop_while_a_registry_is_asked_cancels(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    run(job("a", key="1"), journal=Journal(path))
     bakes = Bakes()
-    asking = job("a", key="1", present=raising(InterruptedRunError("stopped")))
-    (outcome,) = run(asking, bakes=bakes, journal=Journal(path), resume=True)
+    asking = job("a", decide=raising(InterruptedRunError("stopped")))
+    (outcome,) = run(asking, bakes=bakes, journal=Journal(tmp_path / "journal.jsonl"))
     assert (outcome.status, outcome.attempts, bakes.asked) == (Status.CANCELLED, 0, [])
 
 

@@ -1,0 +1,309 @@
+"""Decides which variants need no build: for `--resume` what their tags name, for `--changed` what their key names.
+
+Whoever built it, and wherever: an image carries the content key that it was built from, so a fresh machine without a
+journal decides as well as the one that built. Each variant that is built after all says why in one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from orchestrator.engine import beyond
+from orchestrator.errors import InterruptedRunError, OrchestrateError
+from orchestrator.labels import KEY
+from orchestrator.redact import redact
+from orchestrator.runs.outcome import Outcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from orchestrator.bake.file import Output
+    from orchestrator.reference import Digest, Tag
+    from orchestrator.registry.client import Registry
+    from orchestrator.registry.manifests import Manifest
+    from orchestrator.runs.journal import Entry, Journal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """Whether a variant is built.
+
+    Attributes:
+        outcome: Of a variant that need not be built; None for one that is built.
+        why: Why it is built, one line; "" for no remark.
+    """
+
+    outcome: Outcome | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a variant is to be.
+
+    Attributes:
+        id: The variant.
+        key: Its content key, "" where it is not known.
+        unknown: Why the key is not known.
+        tags: Full references that it gets.
+        repositories: Repository -> those of the tags that are in it; at least one repository.
+        since: Tells from the journal what changed since the variant was last built, "" where that is not known.
+        stale: Tells why an image of this key is too old all the same (a base moved, its age), "" where it is not.
+    """
+
+    id: str
+    key: str
+    unknown: str = ""
+    tags: tuple[str, ...] = ()
+    repositories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    since: Callable[[Journal], str] = lambda _: ""
+    stale: Callable[[Entry | None], str] = lambda _: ""
+
+
+class Resume:
+    """The decisions of one run; a context manager, safe to share between threads.
+
+    Args:
+        output: Where results go.
+        changed: Whether an image is looked for under its key and given the tags (`--changed`), not under the tags.
+        connect: Makes the client of a repository.
+    """
+
+    def __init__(
+        self, output: Output, *, changed: bool = False, connect: Callable[[str], Registry] | None = None
+    ) -> None:
+        self._output = output
+        self._changed = changed
+        self._connect = connect or _connect
+        self._registries: dict[str, Registry] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for registry in self._registries.values():
+            registry.close()
+
+    def decide(self, wanted: Wanted, journal: Journal) -> Decision:
+        """Decide about one variant.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+        """
+        if not wanted.key:
+            return Decision(why=f"its inputs are not known: {wanted.unknown}")
+        entry = journal.built(wanted.id, wanted.key)
+        try:
+            found = self._found(wanted, entry)
+            stale = wanted.stale(entry) if isinstance(found, _Found) else ""
+            if isinstance(found, _Found) and not stale:
+                return Decision(outcome=self._skipped(wanted, found, entry))
+        except InterruptedRunError:
+            raise
+        except OrchestrateError as error:
+            return Decision(why=f"{error.message.splitlines()[0]}")
+        if stale:
+            return Decision(why=stale)
+        since = wanted.since(journal) if entry is None else ""
+        return Decision(why=redact(f"{found}; {since}" if since else str(found)))
+
+    # -- where a result is ------------------------------------------------------------------------------------------
+
+    def _found(self, wanted: Wanted, entry: Entry | None) -> _Found | str:
+        """The result that is there, or why there is none."""
+        if self._output.push:
+            return self._pushed_key(wanted) if self._changed else self._pushed(wanted, entry)
+        if self._output.load:
+            return _loaded(wanted)
+        archive = self._output.archive(wanted.id)
+        if archive is not None:
+            return _archived(archive, entry)
+        return _Found(digest=entry.digest) if entry is not None else "was not built from these inputs here"
+
+    def _pushed(self, wanted: Wanted, entry: Entry | None) -> _Found | str:
+        if not wanted.tags:
+            digest = entry.digest if entry is not None else None
+            if digest is None:
+                return "has no tags, and its digest is not in the journal"
+            held = all(self._manifest(repository, digest) for repository in wanted.repositories)
+            return _Found(digest=digest) if held else f"{digest} was not found in the registry"
+        digests: dict[str, None] = {}
+        for repository, tags in wanted.repositories.items():
+            for tag in tags:
+                manifest = self._manifest(repository, tag.rpartition(":")[2])
+                if manifest is None:
+                    return f"{tag} was not found in the registry"
+                if problem := _other_key(tag, key_of(manifest), wanted.key):
+                    return problem
+                digests[str(manifest.digest)] = None
+        if len(digests) > 1:
+            return f"its tags name {len(digests)} different digests"
+        return _Found(digest=next(iter(digests)))
+
+    def _pushed_key(self, wanted: Wanted) -> _Found | str:
+        """The image under the tag of its key, in every repository; its tags are moved to it."""
+        name = key_tag(wanted.key)
+        found: dict[str, Manifest] = {}
+        for repository in wanted.repositories:
+            manifest = self._manifest(repository, name)
+            if manifest is None:
+                return f"no image in {repository} was built from these inputs"
+            if problem := _other_key(f"{repository}:{name}", key_of(manifest), wanted.key):
+                return problem
+            found[repository] = manifest
+        if len({manifest.digest for manifest in found.values()}) > 1:
+            return "its repositories hold different images of these inputs"
+        moved = []
+        for repository, manifest in found.items():
+            moved += [tag for tag in wanted.repositories[repository] if self._moved(repository, tag, manifest)]
+        return _Found(digest=str(next(iter(found.values())).digest), moved=tuple(moved))
+
+    def _moved(self, repository: str, tag: str, manifest: Manifest) -> bool:
+        """Point a tag at a manifest of its repository; False where it does already."""
+        name = _tag(tag.rpartition(":")[2])
+        registry = self._registry(repository)
+        there = registry.head(name)
+        if there is not None and there.digest == manifest.digest:
+            return False
+        registry.put_manifest(manifest, name)
+        return True
+
+    def remember(self, wanted: Wanted, digest: str) -> str:
+        """With `--changed`, let the tag of a key name what was built from it; return what went wrong, or ""."""
+        if not (self._changed and wanted.key):
+            return ""
+        try:
+            for repository in wanted.repositories:
+                manifest = self._manifest(repository, digest)
+                if manifest is not None and key_of(manifest) == wanted.key:
+                    self._registry(repository).put_manifest(manifest, _tag(key_tag(wanted.key)))
+        except InterruptedRunError:
+            raise
+        except OrchestrateError as error:
+            return f"the tag {key_tag(wanted.key)[:16]}… was not set, --changed will build it again: {error.message}"
+        return ""
+
+    def _manifest(self, repository: str, selector: str) -> Manifest | None:
+        from orchestrator.reference import Digest
+        from orchestrator.registry.errors import NotFoundError
+
+        named: Tag | Digest = Digest(selector) if ":" in selector else _tag(selector)
+        try:
+            return self._registry(repository).manifest(named)
+        except NotFoundError:
+            return None
+
+    def _registry(self, text: str) -> Registry:
+        with self._lock:
+            if text not in self._registries:
+                self._registries[text] = self._connect(text)
+            return self._registries[text]
+
+    def _skipped(self, wanted: Wanted, found: _Found, entry: Entry | None) -> Outcome:
+        when = f" at {entry.at}" if entry is not None else ""
+        option = "--changed" if self._changed else "--resume"
+        notes = [f"built from the same inputs{when}; not built again ({option})"]
+        notes += [f"{tag} now names it" for tag in found.moved]
+        return Outcome(
+            id=wanted.id,
+            status=Status.SKIPPED,
+            digest=found.digest,
+            key=wanted.key,
+            tags=wanted.tags if self._output.push or self._output.load else (),
+            size=entry.size if entry is not None else 0,
+            notes=tuple(notes),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """A result that is there."""
+
+    digest: str | None
+    moved: tuple[str, ...] = ()
+
+
+def _connect(text: str) -> Registry:
+    from orchestrator.reference import repository
+    from orchestrator.registry.client import Registry
+
+    return Registry(repository(text))
+
+
+def key_tag(key: str) -> str:
+    """Return the tag under which a registry keeps what was built from a key."""
+    return f"key-{key.partition(':')[2]}"
+
+
+def key_of(manifest: Manifest) -> str:
+    """Return the content key that an image carries, "" for none: of an index its first descriptor with one."""
+    entries: Any = manifest.content.get("manifests") or ()
+    for holder in (manifest.content, *entries):
+        annotations = holder.get("annotations") if isinstance(holder, dict) else None
+        if isinstance(annotations, dict) and annotations.get(KEY):
+            return str(annotations[KEY])
+    return ""
+
+
+def _tag(text: str) -> Tag:
+    from orchestrator.reference import Tag
+
+    return Tag(text)
+
+
+def _other_key(name: str, found: str, wanted: str) -> str:
+    if not found:
+        return f"{name} carries no content key"
+    return "" if found == wanted else f"{name} was built from other inputs"
+
+
+def _loaded(wanted: Wanted) -> _Found | str:
+    """The image that the engine has under every tag."""
+    if not wanted.tags:
+        return "has no tags to find it by in the engine"
+    done = beyond.inspect_images(wanted.tags)
+    try:
+        images = json.loads(done.stdout) if done.ok else []
+        found = [
+            (
+                (image.get("Descriptor") or {}).get("digest") or image.get("Id"),
+                (image.get("Config") or {}).get("Labels"),
+            )
+            for image in images
+        ]
+        keys = [str((labels or {}).get(KEY) or "") for _, labels in found]
+    except (ValueError, AttributeError, TypeError):
+        return "the engine's answer is not readable"
+    if len(found) != len(wanted.tags):
+        return "the engine does not have all of its tags"
+    for tag, key in zip(wanted.tags, keys, strict=True):
+        if problem := _other_key(tag, key, wanted.key):
+            return problem
+    digests = {digest for digest, _ in found}
+    return _Found(digest=found[0][0]) if len(digests) == 1 else "its tags name different images"
+
+
+def _archived(path: Path, entry: Entry | None) -> _Found | str:
+    """The archive, if it is the one that was written: by size and time, else by its content."""
+    if not path.is_file():
+        return f"{path} was not found"
+    if entry is None or not entry.sha256:
+        return f"{path} is not in the journal with these inputs"
+    found = path.stat()
+    if found.st_size != entry.size:
+        return f"{path} does not match: expected {entry.size} bytes, found {found.st_size}"
+    if found.st_mtime_ns != entry.mtime_ns:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != entry.sha256:
+            return f"{path} does not match what was built: its content changed"
+    return _Found(digest=entry.digest)

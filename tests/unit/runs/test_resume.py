@@ -1,0 +1,260 @@
+"""Which variants need no build: by the key that an image carries, whoever built it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.bake.file import Output
+from orchestrator.engine import beyond
+from orchestrator.errors import InterruptedRunError, NetworkError
+from orchestrator.labels import KEY
+from orchestrator.process import Completed
+from orchestrator.registry.errors import NotFoundError
+from orchestrator.registry.manifests import OCI_INDEX, Manifest, read
+from orchestrator.runs import freshness
+from orchestrator.runs.freshness import Freshness
+from orchestrator.runs.journal import Entry, Journal, bases
+from orchestrator.runs.outcome import Outcome, Status, Steps
+from orchestrator.runs.resume import Resume, Wanted, key_of, key_tag
+from tests.unit.runs.support import DIGEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.reference import Digest, Tag
+
+A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+REPO = "registry.lan/app"
+PUSH = Output(push=True)
+
+
+def image(key: str, *, salt: str = "", indexed: bool = True) -> Manifest:
+    carried = {"annotations": {KEY: key}} if key else {}
+    if not indexed:
+        return read(json.dumps({"layers": [], "salt": salt, **carried}).encode())
+    return read(json.dumps({"mediaType": OCI_INDEX, "manifests": [{"salt": salt}, carried]}).encode())
+
+
+class Held:
+    """A repository in memory."""
+
+    def __init__(self, tags: dict[str, Manifest]) -> None:
+        self.tags = tags
+        self.asked: list[str] = []
+        self.error: Exception | None = None
+
+    def manifest(self, selector: Tag | Digest) -> Manifest:
+        self.asked.append(str(selector))
+        if self.error is not None:
+            raise self.error
+        for tag, manifest in self.tags.items():
+            if str(selector) in {tag, str(manifest.digest)}:
+                return manifest
+        raise NotFoundError("none")
+
+    def head(self, selector: Tag) -> Any:
+        found = self.tags.get(str(selector))
+        return found and found.descriptor
+
+    def put_manifest(self, manifest: Manifest, selector: Tag) -> None:
+        self.tags[str(selector)] = manifest
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def wanted(*tags: str, key: str = A, **fields: Any) -> Wanted:
+    names = tuple(f"{REPO}:{tag}" for tag in tags)
+    return Wanted(id="v", key=key, tags=names, repositories={REPO: names}, **fields)
+
+
+def decide(of: Wanted, held: Held, tmp_path: Path, *, output: Output = PUSH, changed: bool = False) -> tuple[str, Any]:
+    def connect(_: str) -> Any:
+        return held
+
+    with Resume(output, changed=changed, connect=connect) as resume:
+        found = resume.decide(of, Journal(tmp_path / "journal.jsonl"))
+    return found.why, found.outcome
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_tag_that_carries_the_key_needs_no_journal(tmp_path: Path, indexed: bool) -> None:
+    one = image(A, indexed=indexed)
+    held = Held({"x": one, "y": one})
+    why, outcome = decide(wanted("x", "y"), held, tmp_path)
+    assert (why, outcome.status, outcome.digest) == ("", Status.SKIPPED, str(one.digest))
+    assert held.asked == ["x", "y"]  # one request each
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({}, "registry.lan/app:x was not found in the registry"),
+        ({"x": image(A)}, "registry.lan/app:y was not found in the registry"),
+        ({"x": image(B), "y": image(A)}, "registry.lan/app:x was built from other inputs"),
+        ({"x": image(""), "y": image(A)}, "registry.lan/app:x carries no content key"),
+        ({"x": image(A), "y": image(A, salt="1")}, "its tags name 2 different digests"),
+    ],
+)
+def test_what_is_built_again_says_why(tmp_path: Path, tags: dict[str, Manifest], said: str) -> None:
+    assert decide(wanted("x", "y"), Held(tags), tmp_path) == (said, None)
+
+
+def test_what_cannot_be_decided_is_built(tmp_path: Path) -> None:
+    held = Held({"x": image(A)})
+    unknown = wanted("x", key="", unknown="the context is remote")
+    assert decide(unknown, held, tmp_path)[0] == "its inputs are not known: the context is remote"
+    held.error = NetworkError("no answer")
+    assert decide(wanted("x"), held, tmp_path) == ("no answer", None)
+    held.error = InterruptedRunError("stopped")
+    with pytest.raises(InterruptedRunError):
+        decide(wanted("x"), held, tmp_path)
+
+
+def test_what_is_too_old_is_built(tmp_path: Path) -> None:
+    of = wanted("x", stale=lambda entry: "its base moved" if entry is None else "")
+    assert decide(of, Held({"x": image(A)}), tmp_path) == ("its base moved", None)
+
+
+def test_changed_moves_the_tags_to_what_was_built_from_the_key(tmp_path: Path) -> None:
+    old, new = image(A), image(B)
+    held = Held({key_tag(A): old, "x": new, "z": old})
+    why, outcome = decide(wanted("x", "z"), held, tmp_path, changed=True)
+    assert (why, outcome.digest) == ("", str(old.digest))
+    assert held.tags["x"] == old
+    assert [note for note in outcome.notes if "names it" in note] == ["registry.lan/app:x now names it"]
+    why, outcome = decide(wanted("x", key=B), held, tmp_path, changed=True)
+    assert (why, outcome) == ("no image in registry.lan/app was built from these inputs", None)
+    held.tags[key_tag(B)] = old
+    assert "other inputs" in decide(wanted("x", key=B), held, tmp_path, changed=True)[0]
+
+
+def test_changed_remembers_what_was_built(tmp_path: Path) -> None:
+    assert not list(tmp_path.iterdir())
+    held = Held({"x": image(A)})
+
+    def connect(_: str) -> Any:
+        return held
+
+    digest = str(held.tags["x"].digest)
+    assert Resume(PUSH, connect=connect).remember(wanted("x"), digest) == ""
+    assert list(held.tags) == ["x"]
+    assert Resume(PUSH, changed=True, connect=connect).remember(wanted("x"), digest) == ""
+    assert held.tags[key_tag(A)] == held.tags["x"]
+    held.error = NetworkError("no answer")
+    assert "no answer" in Resume(PUSH, changed=True, connect=connect).remember(wanted("x"), digest)
+
+
+def test_a_key_is_read_from_nothing_else() -> None:
+    assert key_of(read(b'{"manifests": [1, {"annotations": []}], "annotations": 1}')) == ""
+
+
+def archived(tmp_path: Path) -> tuple[Path, Output]:
+    path = tmp_path / "v.tar"
+    path.write_text("whole")
+    found = path.stat()
+    sha = hashlib.sha256(b"whole").hexdigest()
+    outcome = Outcome(
+        id="v", status=Status.BUILT, digest=DIGEST, size=5, mtime_ns=found.st_mtime_ns, sha256=sha, key=A, attempts=1
+    )
+    Journal(tmp_path / "journal.jsonl").add(outcome, key=A)
+    return path, Output(directory=tmp_path)
+
+
+def test_an_archive_is_known_by_its_time_and_else_by_its_content(tmp_path: Path) -> None:
+    path, output = archived(tmp_path)
+    held = Held({})
+    assert decide(wanted(), held, tmp_path, output=output)[1].digest == DIGEST
+    os.utime(path, ns=(1, 1))
+    assert decide(wanted(), held, tmp_path, output=output)[1].digest == DIGEST
+    path.write_text("other")
+    assert "its content changed" in decide(wanted(), held, tmp_path, output=output)[0]
+    path.write_text("cut")
+    assert "expected 5 bytes, found 3" in decide(wanted(), held, tmp_path, output=output)[0]
+    path.unlink()
+    assert "was not found" in decide(wanted(), held, tmp_path, output=output)[0]
+    path.write_text("whole")
+    assert "not in the journal" in decide(wanted(key=B), held, tmp_path, output=output)[0]
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([{"Id": DIGEST, "Descriptor": {"digest": DIGEST}, "Config": {"Labels": {KEY: A}}}], ""),
+        ([{"Id": DIGEST, "Config": {"Labels": {KEY: A}}}], ""),  # the classic image store knows no manifest
+        ([{"Id": DIGEST, "Config": {"Labels": {KEY: B}}}], "registry.lan/app:x was built from other inputs"),
+        ([{"Id": DIGEST, "Config": {"Labels": None}}], "registry.lan/app:x carries no content key"),
+        ([], "the engine does not have all of its tags"),
+        (None, "the engine's answer is not readable"),
+        (3, "the engine's answer is not readable"),
+    ],
+)
+def test_what_the_engine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Any, said: str) -> None:
+    def answer(names: list[str]) -> Completed:
+        assert list(names) == [f"{REPO}:x"]
+        return Completed(argv=("docker",), returncode=0, stdout=json.dumps(images), stderr="")
+
+    monkeypatch.setattr(beyond, "inspect_images", answer)
+    why, outcome = decide(wanted("x"), Held({}), tmp_path, output=Output(load=True))
+    assert why == said
+    assert (outcome is None) == bool(said)
+    assert decide(wanted(), Held({}), tmp_path, output=Output(load=True))[0].startswith("has no tags")
+
+
+def entry(at: str = "2026-01-01T00:00:00+00:00", **fields: Any) -> Entry:
+    return Entry(
+        id="v", key=A, status=Status.BUILT, digest=DIGEST, tags=(), attempts=1, seconds=1, steps=Steps(), peak=0, at=at,
+        **fields,
+    )  # fmt: skip
+
+
+def test_a_base_that_moved_makes_a_result_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = {"base": A}
+    asked: list[str] = []
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        return live.get(name, "")
+
+    monkeypatch.setattr(freshness, "_registry", ask)
+    built = entry(bases={"docker.io/library/base:latest": A})
+    question = Freshness()
+    assert [question.stale(["base"], built) for _ in "ab"] == ["", ""]
+    assert asked == ["base"]
+    live["base"] = B
+    assert Freshness().stale(["base"], built) == "its base base moved from sha256:aaaaaaaaaaaa to sha256:bbbbbbbbbbbb"
+    assert Freshness(offline=True).stale(["base"], built) == ""
+    live.clear()
+    assert Freshness().stale(["base"], built) == ""  # a registry that does not answer moves nothing
+
+
+def test_an_age_is_a_limit_where_it_is_known() -> None:
+    old = entry()
+    assert Freshness().stale([], old) == ""
+    assert Freshness(max_age_s=1e12).stale([], old) == ""
+    assert "--max-age" in Freshness(max_age_s=60).stale([], old)
+    assert "--max-age" in Freshness(max_age_s=60).stale([], None)
+
+
+def test_bases_are_read_from_provenance() -> None:
+    found = bases(
+        {
+            "buildx.build.provenance": {
+                "materials": [
+                    {
+                        "uri": "pkg:docker/127.0.0.1%3A5000/base@1?platform=linux%2Famd64",
+                        "digest": {"sha256": "a" * 64},
+                    },
+                    {"uri": "https://github.com/a/b", "digest": {"sha1": "b"}},
+                ]
+            }
+        }
+    )
+    assert found == {"127.0.0.1:5000/base:1": A}
+    for odd in (None, {}, {"buildx.build.provenance": None}, {"buildx.build.provenance": {"materials": 3}}):
+        assert bases(odd) == {}
