@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from tests.support.engine import remove_images
+from tests.support.engine import call, remove_images
 from tests.support.fatbins import library
 from tests.support.faults import Fault
 from tests.support.project import Project, write_project
@@ -74,6 +75,31 @@ def test_a_tag_moves_only_when_the_kernels_are_there(registry: Registry, tmp_ima
     found = project.reported()["app"]
     assert registry.digest(name, "app-amd64") == found["digest"] != ""
     assert done.stderr.splitlines()[-2] == "app-cu130-amd64  verifying"
+    assert registry.tags(name) == ["app-amd64"]  # the tag that held it is gone, in the engine as well
+    assert call("docker", "images", "--quiet", f"{tmp_image}:unverified-app-cu130-amd64").stdout == ""
+    assert f"{tmp_image}:app-amd64@{found['digest']}" in done.stdout.splitlines()
+
+
+def test_what_is_printed_can_be_pulled_or_run(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    name = tmp_image.partition("/")[2]
+    project = write_project(tmp_path, tmp_image, app="RUN echo fine")
+    loaded = project.build("--load")
+    assert loaded.returncode == 0, loaded.stderr
+    assert f"{tmp_image}:app-amd64" in loaded.stdout.splitlines()
+    matrix = project.root / "matrix.yaml"
+    without = re.sub(r"(?m)^ *\"?tags\"?: .*\n", "", matrix.read_text())
+    assert without != matrix.read_text()
+    matrix.write_text(without)
+    for words in (("--push",), ("--push", "--resume")):
+        pushed = project.build(*words)
+        assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+        reference = f"{tmp_image}@{project.reported()['app']['digest']}"
+        assert reference in pushed.stdout.splitlines()
+        assert call("docker", "buildx", "imagetools", "inspect", reference).returncode == 0
+        assert registry.tags(name) == []
+    refused = project.build("--load")
+    assert refused.returncode == 2
+    assert "--load: variant app-cu130-amd64 has no tags" in refused.stderr
 
 
 def test_a_tag_that_cannot_be_set_is_tried_again_and_then_told(
