@@ -35,15 +35,17 @@ class Layer:
     """One layer of an image, and how to get at its bytes.
 
     Attributes:
-        digest: `sha256:…` of the bytes as stored, "" where unknown.
+        digest: `sha256:…` of the bytes as stored, or of the content; "" where unknown.
         size: Bytes as stored.
-        path: File that holds them, None when `feed` brings them.
+        content: Whether the digest is that of the content, unpacked (a diff_id, as `docker save` archives have them).
+        path: File that holds them, None when `feed` brings them, which checks the digest itself.
         offset: Where they begin in the file.
         feed: Writes them to a stream; called again from the start when it is called again.
     """
 
     digest: str
     size: int
+    content: bool = False
     path: Path | None = None
     offset: int = 0
     feed: Callable[[IO[bytes]], None] | None = None
@@ -145,7 +147,10 @@ class _Crew:
 
     def scan(self, layer: Layer, *, deep: bool, reading: Callable[[int], None]) -> LayerScan:
         """Scan one layer in a process of its own."""
-        job = {"path": str(layer.path or ""), "offset": layer.offset, "size": layer.size, "deep": deep}
+        job = {
+            "path": str(layer.path or ""), "offset": layer.offset, "size": layer.size, "deep": deep,
+            "digest": "" if layer.feed else layer.digest, "content": layer.content,
+        }  # fmt: skip
         paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self._lock:
             if self._stopped:

@@ -19,7 +19,7 @@ from orchestrator.image.layers.tar import Member, Type, members
 from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from orchestrator.image.layers.unpack import Raw
@@ -30,7 +30,14 @@ _COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
 _RELEASE = re.compile(rb"Cuda compilation tools, release \d+\.\d+, V(\d+\.\d+\.\d+)[^\d]")
 
 
-def scan_layer(raw: Raw, declared: int, *, deep: bool = False, limit: int | None = None) -> LayerScan:
+def scan_layer(
+    raw: Raw,
+    declared: int,
+    *,
+    deep: bool = False,
+    limit: int | None = None,
+    passing: Callable[[bytes], None] | None = None,
+) -> LayerScan:
     """Read a layer once, forward, in constant memory.
 
     Args:
@@ -38,12 +45,13 @@ def scan_layer(raw: Raw, declared: int, *, deep: bool = False, limit: int | None
         declared: How many they are, in bytes.
         deep: Open every cubin for the names of its kernels.
         limit: Unpacked bytes at most; see `unpack.unpacked`.
+        passing: Gets every unpacked byte, in pieces.
 
     Raises:
         DamagedLayerError: It does not unpack, or ends early.
         DamagedArchiveError: It is no tar archive.
     """
-    chunks = ahead(unpacked(raw, declared, limit=limit))
+    chunks = ahead(_shown(unpacked(raw, declared, limit=limit), passing))
     try:
         reader = Forward(chunks)
         result = LayerScan()
@@ -56,6 +64,13 @@ def scan_layer(raw: Raw, declared: int, *, deep: bool = False, limit: int | None
     finally:
         chunks.close()
     return result
+
+
+def _shown(chunks: Iterator[bytes], passing: Callable[[bytes], None] | None) -> Iterator[bytes]:
+    for chunk in chunks:
+        if passing is not None:
+            passing(chunk)
+        yield chunk
 
 
 def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool = False) -> None:

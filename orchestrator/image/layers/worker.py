@@ -1,6 +1,7 @@
 """One layer, scanned in a process of its own: `python -m orchestrator.image.layers.worker JOB`.
 
-JOB is JSON: {"path", "offset", "size", "deep"}; without a path the layer comes on standard input. Standard output gets
+JOB is JSON: {"path", "offset", "size", "deep", "digest", "content"}; without a path the layer comes on standard input.
+The bytes (with "content", what they unpack to) must have the digest, unless it is "". Standard output gets
 {"scan": …} or {"error": "…"}, standard error a line with the number of packed bytes read, now and then. A damaged or
 hostile layer can take down no more than this process.
 """
@@ -13,6 +14,7 @@ import time
 from typing import IO
 
 from orchestrator.errors import OrchestrateError
+from orchestrator.image.layers.checked import Checked
 from orchestrator.image.layers.scan import scan_layer
 
 _REPORT_EVERY = 0.2  # seconds
@@ -22,8 +24,9 @@ _SWITCH = 0.0005  # seconds: the unpacking thread waits for the searching one le
 class _Counted:
     """A part of a file that tells on standard error how much of it was read."""
 
-    def __init__(self, stream: IO[bytes], size: int) -> None:
+    def __init__(self, stream: IO[bytes], size: int, digest: Checked) -> None:
         self._stream = stream
+        self._digest = digest
         self._left = size
         self._read = 0
         self._next = 0.0
@@ -32,6 +35,7 @@ class _Counted:
         data = self._stream.read(min(count, self._left))
         self._left -= len(data)
         self._read += len(data)
+        self._digest.update(data)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _REPORT_EVERY
             sys.stderr.write(f"{self._read}\n")
@@ -44,13 +48,20 @@ def main(arguments: list[str]) -> int:
     job = json.loads(arguments[0])
     sys.setswitchinterval(_SWITCH)
     try:
+        stored = Checked("" if job["content"] else job["digest"])
+        content = Checked(job["digest"] if job["content"] else "")
         if job["path"]:
             with open(job["path"], "rb") as stream:  # noqa: PTH123 - plain open: a worker imports as little as it can
                 stream.seek(job["offset"])
-                scan = scan_layer(_Counted(stream, job["size"]), job["size"], deep=job["deep"])
+                raw = _Counted(stream, job["size"], stored)
+                scan = scan_layer(raw, job["size"], deep=job["deep"], passing=content.update)
+                while raw.read(1 << 20):  # what follows the archive belongs to the digest
+                    pass
         else:
             # One byte more than declared: a longer layer must be seen to be longer.
-            scan = scan_layer(_Counted(sys.stdin.buffer, job["size"] + 1), job["size"], deep=job["deep"])
+            scan = scan_layer(_Counted(sys.stdin.buffer, job["size"] + 1, stored), job["size"], deep=job["deep"])
+        stored.require()
+        content.require()
         answer: dict[str, object] = {"scan": scan.to_json()}
     except OrchestrateError as error:
         answer = {"error": error.message}

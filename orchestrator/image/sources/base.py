@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from orchestrator.image.layers.merge import LayerScan
 
 
+REF_NAME = "org.opencontainers.image.ref.name"
+"""Annotation of an image in a layout: its tag."""
+
+
 class BrokenImageError(VerificationError):
     """An image's manifests contradict themselves or are not all there."""
 
@@ -86,31 +90,63 @@ def platform_text(system: str, machine: str, variant: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def choose(manifests: Sequence[Mapping[str, Any]], platform: str, name: str) -> Mapping[str, Any]:
-    """The manifest of an index that is meant.
+def choose(manifests: Sequence[Mapping[str, Any]], platform: str, name: str, which: str = "") -> Mapping[str, Any]:
+    """The manifest of an index that is meant; nothing is chosen where several would do.
 
     Args:
         manifests: The index's descriptors.
         platform: Wanted, "" when the user named none.
         name: Of the image, for messages.
+        which: Name, tag, digest or "@N" of one of several, "" when the user named none.
 
     Raises:
         UsageError: Several would do, or none.
         BrokenImageError: The index is empty.
     """
-    real = [one for one in manifests if not _is_attestation(one)]
-    shown = [_platform_of(one) for one in real]
-    if platform:
-        wanted = platform_text(*(*platform.split("/"), "", "")[:3])
-        found = [one for one, text in zip(real, shown, strict=True) if text in (wanted, "")]
-        if not found:
-            raise UsageError(f"{name} holds no {platform}", hint=f"it holds: {', '.join(shown)}")
-        return found[0]
+    real = [(one, names_of(one, number)) for number, one in enumerate(manifests) if not _is_attestation(one)]
     if not real:
         raise BrokenImageError(f"{name}: its index names no image")
-    if len(real) > 1:
+    found = [(one, names) for one, names in real if not which or which in names]
+    if not found:
+        known = ", ".join(dict.fromkeys(names[0] for _, names in real))
+        raise UsageError(f"{name}: no image {which} was found", hint=f"it holds: {known}")
+    shown = [_platform_of(one) for one, _ in found]
+    if platform:
+        found = [one for one, text in zip(found, shown, strict=True) if not text or same_platform(platform, text)]
+        if not found:
+            raise UsageError(f"{name} holds no {platform}", hint=f"it holds: {', '.join(shown)}")
+    if len(found) == 1:
+        return found[0][0]
+    if not platform and len(set(shown)) == len(shown):
         raise UsageError(f"{name} holds several platforms", hint=f"choose one with --platform: {', '.join(shown)}")
-    return real[0]
+    kind = f"several images of {platform}" if platform else "several images"
+    raise UsageError(
+        f"{name} holds {kind}", hint=f"choose one: {', '.join(f'{name}:{names[0]}' for _, names in found)}"
+    )
+
+
+def names_of(manifest: Mapping[str, Any], number: int) -> list[str]:
+    """What a user may call one image of a layout, the best name first."""
+    notes = manifest.get("annotations") or {}
+    full = str(notes.get("io.containerd.image.name") or "")
+    tag = str(notes.get(REF_NAME) or "")
+    return [*filter(None, [tag, full]), str(manifest.get("digest") or ""), f"@{number}"]
+
+
+def same_platform(wanted: str, found: str) -> bool:
+    """Whether an image of one platform is what was asked for: `linux/arm` takes every variant."""
+    asked = platform_text(*(*wanted.split("/"), "", "")[:3])
+    return found == asked or found.startswith(f"{asked}/")
+
+
+def require_platform(platform: str, found: str, name: str) -> None:
+    """Refuse an image whose own configuration says another platform than was asked for.
+
+    Raises:
+        UsageError: It does.
+    """
+    if platform and found and not same_platform(platform, found):
+        raise UsageError(f"{name} holds no {platform}", hint=f"it holds: {found}")
 
 
 def _platform_of(manifest: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def open_source(name: str, store: LayerStore, *, platform: str = "", deep: bool 
         UsageError: It is nothing that can be read.
         EnvironmentLacksError, NetworkError, VerificationError: It cannot be read.
     """
-    path = Path(name)
+    path, which = _addressed(name)
     with contextlib.ExitStack() as stack:
         if name.startswith((ENGINE, REGISTRY)) or not path.exists():
             if _means_a_file(name):
@@ -46,11 +46,22 @@ def open_source(name: str, store: LayerStore, *, platform: str = "", deep: bool 
             yield _image(name, store, stack, platform=platform, deep=deep)
         else:
             try:
-                yield _local(path, store, stack, platform=platform, deep=deep)
+                yield _Local(path, which, store, stack).open(platform=platform, deep=deep)
             except OSError as error:
                 if error.errno in (errno.EACCES, errno.EPERM):
                     raise EnvironmentLacksError(f"{name}: {error.strerror}") from error
                 raise
+
+
+def _addressed(name: str) -> tuple[Path, str]:
+    """A path, and which image of the layout or archive there is meant: `L:v1`, `L@sha256:…`, `L:app:1.0`, `L:@0`."""
+    path = Path(name)
+    if path.exists():
+        return path, ""
+    for at in (at for at, letter in enumerate(name) if letter in ":@" and at):
+        if Path(name[:at]).exists():
+            return Path(name[:at]), name[at + 1 :]
+    return path, ""
 
 
 def _means_a_file(name: str) -> bool:
@@ -90,57 +101,85 @@ def _scratch(stack: contextlib.ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="layers-", dir=parent)))
 
 
-def _local(path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool) -> Contents:
-    if path.is_dir() and ((path / "oci-layout").is_file() or (path / "index.json").is_file()):
+class _Local:
+    """What lies at a path.
+
+    Args:
+        path: A file or directory.
+        which: Of the images there, "" for the only one.
+        store: Where scans of layers are kept.
+        stack: Holds what must stay open while the contents are read.
+    """
+
+    def __init__(self, path: Path, which: str, store: LayerStore, stack: contextlib.ExitStack) -> None:
+        self._path = path
+        self._which = which
+        self._store = store
+        self._stack = stack
+
+    def open(self, *, platform: str, deep: bool) -> Contents:
+        """Its contents."""
+        path = self._path
+        if path.is_dir() and ((path / "oci-layout").is_file() or (path / "index.json").is_file()):
+            from orchestrator.image.sources import oci
+
+            return oci.open_layout(oci.directory_files(path), str(path), platform=platform, which=self._which)
+        head = b""
+        if not path.is_dir():
+            with path.open("rb") as stream:
+                head = stream.read(512)
+        if head[257:262] == b"ustar":
+            return self._archive(platform)
+        if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
+            return self._packed_archive(platform=platform, deep=deep)
+        return self._without_layers(head, deep=deep)
+
+    def _without_layers(self, head: bytes, *, deep: bool) -> Contents:
+        from orchestrator.image.sources import local  # loads the scanner, which kept scans do not need
+
+        path = self._path
+        if self._which:
+            raise UsageError(f"{path}: {self._which} names one image of several, and this is no archive of images")
+        if path.is_dir():
+            return local.open_directory(path, deep=deep)
+        if head.startswith(b"PK"):
+            return local.open_wheel(path, deep=deep)
+        if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")):
+            return local.open_file(path, deep=deep)
+        raise UsageError(
+            f"{path} is no image, wheel, shared object or directory",
+            hint="an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout",
+        )
+
+    def _archive(self, platform: str) -> Contents:
+        """An archive of an image; a tar file without manifests is one file system (`docker export`)."""
+        from orchestrator.image.layers.parallel import Layer
         from orchestrator.image.sources import oci
 
-        return oci.open_layout(oci.directory_files(path), str(path), platform=platform)
-    from orchestrator.image.sources import local  # loads the scanner, which a layout with kept scans does not need
+        files = oci.archive_files(self._path)
+        if "index.json" in files or "manifest.json" in files:
+            return oci.open_layout(files, str(self._path), platform=platform, which=self._which)
+        layer = Layer(digest="", size=self._path.stat().st_size, path=self._path)
+        return Contents(name=str(self._path), layers=(layer,))
 
-    if path.is_dir():
-        return local.open_directory(path, deep=deep)
-    with path.open("rb") as stream:
-        head = stream.read(512)
-    if head.startswith(b"PK"):
-        return local.open_wheel(path, deep=deep)
-    if head[257:262] == b"ustar":
-        return _archive(path, platform)
-    if head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")):
-        return _packed_archive(path, store, stack, platform=platform, deep=deep)
-    if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")):
-        return local.open_file(path, deep=deep)
-    raise UsageError(
-        f"{path} is no image, wheel, shared object or directory",
-        hint="an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout",
-    )
+    def _packed_archive(self, *, platform: str, deep: bool) -> Contents:
+        """A compressed archive: `docker save IMAGE | gzip`, or a compressed file system."""
+        from orchestrator.image.layers.parallel import Layer
+        from orchestrator.image.layers.unpack import unpacked
+        from orchestrator.image.sources import oci
+        from orchestrator.image.sources.spool import spool
 
+        path = self._path
+        size = path.stat().st_size
+        if not _looks_like_image(path, size):
+            return Contents(name=str(path), layers=(Layer(digest="", size=size, path=path),))
+        stream = self._stack.enter_context(path.open("rb"))
 
-def _archive(path: Path, platform: str) -> Contents:
-    """An archive of an image; a tar file without manifests is one file system (`docker export`)."""
-    from orchestrator.image.layers.parallel import Layer
-    from orchestrator.image.sources import oci
+        def known(digest: str) -> bool:
+            return self._store.has(digest, deep=deep)
 
-    files = oci.archive_files(path)
-    if "index.json" in files or "manifest.json" in files:
-        return oci.open_layout(files, str(path), platform=platform)
-    return Contents(name=str(path), layers=(Layer(digest="", size=path.stat().st_size, path=path),))
-
-
-def _packed_archive(
-    path: Path, store: LayerStore, stack: contextlib.ExitStack, *, platform: str, deep: bool
-) -> Contents:
-    """A compressed archive: `docker save IMAGE | gzip`, or a compressed file system."""
-    from orchestrator.image.layers.parallel import Layer
-    from orchestrator.image.layers.unpack import unpacked
-    from orchestrator.image.sources import oci
-    from orchestrator.image.sources.spool import spool
-
-    size = path.stat().st_size
-    if not _looks_like_image(path, size):
-        return Contents(name=str(path), layers=(Layer(digest="", size=size, path=path),))
-    stream = stack.enter_context(path.open("rb"))
-    files, _ = spool(unpacked(stream, size), _scratch(stack), lambda digest: store.has(digest, deep=deep), str(path))
-    return oci.open_layout(files, str(path), platform=platform)
+        files, _ = spool(unpacked(stream, size), _scratch(self._stack), known, str(path))
+        return oci.open_layout(files, str(path), platform=platform, which=self._which)
 
 
 def _looks_like_image(path: Path, size: int) -> bool:

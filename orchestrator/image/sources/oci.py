@@ -8,13 +8,16 @@ what older graph drivers wrote (manifest.json and layer.tar files alone).
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import UsageError
 from orchestrator.image.code.forward import CutOffError
+from orchestrator.image.layers.checked import WrongDigestError, require_digest
 from orchestrator.image.layers.parallel import Layer
 from orchestrator.image.layers.tar import Type, members
-from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured
+from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured, require_platform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,27 +108,32 @@ def directory_files(path: Path) -> dict[str, Range]:
     }
 
 
-def open_layout(files: Mapping[str, Range], name: str, *, platform: str = "") -> Contents:
+def open_layout(files: Mapping[str, Range], name: str, *, platform: str = "", which: str = "") -> Contents:
     """The image in a layout.
 
     Args:
         files: Name -> place of every file of the layout.
         name: Of the image, for messages.
         platform: Which one of several, "linux/arm64".
+        which: Name, tag, digest or "@N" of one of several images.
 
     Raises:
-        UsageError: The layout holds several platforms, or not the wanted one.
+        UsageError: The layout holds several images, or not the wanted one.
         BrokenImageError: Its manifests contradict themselves, or files are missing.
+        WrongDigestError: A manifest or configuration is not what its digest names.
     """
     try:
         if "index.json" in files:
-            return _from_index(files, name, platform)
-        return _from_docker_manifest(files, name)
+            contents = _from_index(files, name, platform, which)
+        else:
+            contents = _from_docker_manifest(files, name, which)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
         raise BrokenImageError(f"{name}: its manifests are damaged: {error!r}") from error
+    require_platform(platform, contents.platform, name)
+    return contents
 
 
-def _json(files: Mapping[str, Range], file: str, name: str) -> Any:
+def _json(files: Mapping[str, Range], file: str, name: str, digest: str = "") -> Any:
     place = files.get(file)
     if place is None:
         raise BrokenImageError(f"{name}: {file} is missing")
@@ -133,7 +141,16 @@ def _json(files: Mapping[str, Range], file: str, name: str) -> Any:
         raise BrokenImageError(f"{name}: {file} has {place.size} bytes")
     with place.path.open("rb") as stream:
         stream.seek(place.offset)
-        return json.loads(stream.read(place.size))
+        data = stream.read(place.size)
+    try:
+        require_digest(data, digest)
+    except WrongDigestError as error:
+        raise WrongDigestError(f"{name}: {file}: {error.message}") from error
+    return json.loads(data)
+
+
+def _blob(files: Mapping[str, Range], digest: str, name: str) -> Any:
+    return _json(files, blob_name(digest), name, digest)
 
 
 def blob_name(digest: str) -> str:
@@ -144,18 +161,19 @@ def blob_name(digest: str) -> str:
     return f"blobs/{algorithm}/{value}"
 
 
-def _from_index(files: Mapping[str, Range], name: str, platform: str) -> Contents:
+def _from_index(files: Mapping[str, Range], name: str, platform: str, which: str) -> Contents:
     index = _json(files, "index.json", name)
     for _ in range(4):  # an index may name another index, but not for ever
         present = [one for one in index["manifests"] if blob_name(one["digest"]) in files]
-        chosen = choose(_distinct(present), platform, name)
-        manifest = _json(files, blob_name(chosen["digest"]), name)
+        chosen = choose(present if which else _distinct(present), platform, name, which)
+        which = ""  # of the images in the index that was named, the platform decides
+        manifest = _blob(files, chosen["digest"], name)
         if "layers" in manifest:
             break
         index = manifest
     else:
         raise BrokenImageError(f"{name}: its index leads to no image")
-    config = _json(files, blob_name(manifest["config"]["digest"]), name)
+    config = _blob(files, manifest["config"]["digest"], name)
     layers = [_layer(files, one["digest"], name) for one in manifest["layers"]]
     return Contents(name=name, digest=chosen["digest"], layers=tuple(layers), **configured(config))
 
@@ -172,17 +190,35 @@ def _layer(files: Mapping[str, Range], digest: str, name: str) -> Layer:
     return Layer(digest=digest, size=place.size, path=place.path, offset=place.offset)
 
 
-def _from_docker_manifest(files: Mapping[str, Range], name: str) -> Contents:
+def _from_docker_manifest(files: Mapping[str, Range], name: str, which: str) -> Contents:
     entries = _json(files, "manifest.json", name)
-    if len(entries) != 1:
-        raise BrokenImageError(f"{name} holds {len(entries)} images; save one alone")
-    config = _json(files, entries[0]["Config"], name)
+    if not entries:
+        raise BrokenImageError(f"{name}: its manifest.json names no image")
+    chosen = [
+        entry
+        for number, entry in enumerate(entries)
+        if not which or which in (f"@{number}", *(word for tag in entry.get("RepoTags") or () for word in _words(tag)))
+    ]
+    if len(chosen) != 1:
+        known = [(entry.get("RepoTags") or [f"@{number}"])[0] for number, entry in enumerate(entries)]
+        found = f"holds {len(entries)} images" if not which else f"no image {which} was found"
+        raise UsageError(f"{name}: {found}", hint=f"choose one: {', '.join(f'{name}:{one}' for one in known)}")
+    config = _json(files, chosen[0]["Config"], name, _named(chosen[0]["Config"]))
     plain = config["rootfs"]["diff_ids"]
     layers = []
-    for file, diff in zip(entries[0]["Layers"], plain, strict=True):
+    for file, diff in zip(chosen[0]["Layers"], plain, strict=True):
         place = files.get(file)
         if place is None:
             raise BrokenImageError(f"{name}: layer {file} is missing")
-        # Stored unpacked by the graph drivers, so the digest of the content is the digest of the file.
-        layers.append(Layer(digest=diff, size=place.size, path=place.path, offset=place.offset))
+        layers.append(Layer(digest=diff, size=place.size, content=True, path=place.path, offset=place.offset))
     return Contents(name=name, layers=tuple(layers), **configured(config))
+
+
+def _words(tag: str) -> tuple[str, str]:
+    return tag, tag.rpartition(":")[2]
+
+
+def _named(file: str) -> str:
+    """The digest that a configuration's name says (`blobs/sha256/…`, `….json`, `sha256:…`), "" where it says none."""
+    found = re.fullmatch(r"(?:blobs/sha256/|sha256:)?([0-9a-f]{64})(?:\.json)?", file)
+    return f"sha256:{found[1]}" if found else ""

@@ -6,7 +6,7 @@ import json
 from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.image.layers.parallel import Layer
-from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured
+from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured, require_platform
 from orchestrator.reference import Digest, InvalidReferenceError, Tag
 from orchestrator.registry.client import Registry
 
@@ -61,7 +61,9 @@ def _contents(registry: Registry, reference: Reference, platform: str) -> Conten
         if size < 0:
             raise BrokenImageError(f"{name}: the size of layer {digest} is invalid: found {size}")
         layers.append(Layer(digest=str(digest), size=size, feed=_feeder(registry, digest, size)))
-    return Contents(name=name, digest=str(manifest.digest), layers=tuple(layers), **configured(config))
+    contents = Contents(name=name, digest=str(manifest.digest), layers=tuple(layers), **configured(config))
+    require_platform(platform, contents.platform, name)
+    return contents
 
 
 def _feeder(registry: Registry, digest: Digest, size: int) -> Callable[[IO[bytes]], None]:

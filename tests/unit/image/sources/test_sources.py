@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.errors import UsageError, VerificationError
+from orchestrator.image.layers import worker
+from orchestrator.image.layers.checked import WrongDigestError
 from orchestrator.image.layers.merge import LayerScan
 from orchestrator.image.layers.store import LayerStore
-from orchestrator.image.sources import oci
+from orchestrator.image.sources import base, oci
 from orchestrator.image.sources.base import BrokenImageError
 from orchestrator.image.sources.spool import spool
 from tests.support import fatbins
@@ -170,3 +172,86 @@ def test_scans_are_kept_by_digest(tmp_path: Path) -> None:
     assert len(list((tmp_path / "s").iterdir())) == 1
     LayerStore(None).put(digest, scan)
     assert LayerStore(None).get(digest) is None
+
+
+def two(files: dict[str, bytes], *, tags: tuple[str, ...] = ("v1", "v2")) -> dict[str, bytes]:
+    """A layout of two images of one platform, under tags."""
+    entries = []
+    for number, tag in enumerate(tags):
+        config = {"os": "linux", "architecture": "amd64", "config": {"Labels": {"n": str(number)}}}
+        entries.append({**image(files, config, b"layer %d" % number), "annotations": {base.REF_NAME: tag}})
+    return files | {"index.json": json.dumps({"manifests": entries}).encode(), "oci-layout": b"{}"}
+
+
+def test_nothing_is_chosen_where_several_images_would_do(tmp_path: Path) -> None:
+    files = oci.directory_files(directory(tmp_path, two({})))
+    for platform in ("", "linux/amd64"):
+        with pytest.raises(UsageError, match="several images") as caught:
+            oci.open_layout(files, "L", platform=platform)
+        assert caught.value.hint == "choose one: L:v1, L:v2"
+    digest = json.loads((tmp_path / "index.json").read_bytes())["manifests"][1]["digest"]
+    for which in ("v2", digest, "@1"):
+        assert oci.open_layout(files, "L", which=which).labels == {"n": "1"}
+    with pytest.raises(UsageError, match="no image v3 was found"):
+        oci.open_layout(files, "L", which="v3")
+
+
+def test_a_platform_that_the_configuration_does_not_have_is_refused(tmp_path: Path) -> None:
+    files = oci.directory_files(directory(tmp_path, two({}, tags=("v1",))))
+    assert oci.open_layout(files, "L", platform="linux/amd64").platform == "linux/amd64"
+    with pytest.raises(UsageError, match="holds no linux/arm64"):
+        oci.open_layout(files, "L", platform="linux/arm64")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "same"),
+    [
+        ("linux/arm64", "linux/arm64", True), ("linux/arm64/v8", "linux/arm64", True),
+        ("linux/arm", "linux/arm/v7", True), ("linux/arm/v6", "linux/arm/v7", False),
+        ("linux/amd64", "linux/arm64", False), ("linux/arm", "linux/arm64", False),
+    ],
+)  # fmt: skip
+def test_which_platforms_are_the_same(wanted: str, found: str, same: bool) -> None:
+    assert base.same_platform(wanted, found) is same
+
+
+def test_a_manifest_or_configuration_with_other_bytes_is_refused(tmp_path: Path) -> None:
+    files = two({}, tags=("v1",))
+    for number, name in enumerate(name for name in files if name.startswith("blobs/")):
+        if files[name].startswith(b"{"):
+            lying = files | {name: files[name].replace(b"amd64", b"arm64") + b" "}
+            with pytest.raises(WrongDigestError, match="does not match its digest"):
+                oci.open_layout(oci.directory_files(directory(tmp_path / str(number), lying)), "L")
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_layer_must_have_the_digest_that_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bool
+) -> None:
+    tar = fatbins.layer({"usr/lib/a.so": fatbins.library([["80"]])})
+    stored = gzip.compress(tar) if content else tar
+    (tmp_path / "layer").write_bytes(stored)
+    digest = f"sha256:{hashlib.sha256(tar if content else stored).hexdigest()}"
+
+    def read(expected: str) -> dict[str, Any]:
+        job = {"path": str(tmp_path / "layer"), "offset": 0, "size": len(stored), "deep": False}
+        worker.main([json.dumps(job | {"digest": expected, "content": content})])
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    assert "scan" in read(digest)
+    assert "does not match its digest" in read(f"sha256:{'0' * 64}")["error"]
+    assert "is invalid" in read("md5:0")["error"]
+
+
+def test_one_image_of_an_archive_of_several(tmp_path: Path) -> None:
+    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": []}, "config": {}}).encode()
+    entry = {"Config": f"{hashlib.sha256(config).hexdigest()}.json", "Layers": []}
+    both = [{**entry, "RepoTags": [f"app:{number}"]} for number in (1, 2)]
+    files = {"manifest.json": json.dumps(both).encode(), entry["Config"]: config}
+    places = oci.directory_files(directory(tmp_path, files))  # type: ignore[arg-type]  # both are text
+    with pytest.raises(UsageError, match="holds 2 images") as caught:
+        oci.open_layout(places, "A.tar")
+    assert caught.value.hint == "choose one: A.tar:app:1, A.tar:app:2"
+    for which in ("app:2", "2", "@1"):
+        assert oci.open_layout(places, "A.tar", which=which).platform == "linux/amd64"
