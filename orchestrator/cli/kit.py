@@ -64,6 +64,24 @@ class Option(click.Option):
         if not default_text and not self.is_flag and settings.get("default") not in (None, "", ()):
             self.default_text = str(settings["default"])
 
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value, converted; an empty text on the command line is an error.
+
+        `--archs "$LIST"` with an unset variable must not mean "no promise", nor `--cuda ""` "all".
+
+        Raises:
+            UsageError: It is empty.
+        """
+        given = value if isinstance(value, (list, tuple)) else (value,)
+        if ctx.get_parameter_source(self.name or "") is ParameterSource.COMMANDLINE and "" in [
+            one.strip() for one in given if isinstance(one, str)
+        ]:
+            raise UsageError(
+                f"{self.opts[-1]}: the value is empty: expected {self.metavar or 'a value'}",
+                hint=f"leave {self.opts[-1]} out, or set the variable that it is taken from",
+            )
+        return super().process_value(ctx, value)
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The names, and the help text with what follows from the declaration: repeatable, default, environment."""
         record = super().get_help_record(ctx)

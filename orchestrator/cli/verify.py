@@ -206,7 +206,8 @@ def _explicit_promise(archs: str, device: str, given: Selection) -> tuple[tuple[
         try:
             return (find_device(device),), f"--device {device}", None
         except UnknownDeviceError as error:
-            raise UsageError(f"--device {device}: {error}", hint=did_you_mean(device, error.known)) from error
+            hint = f"one of: {', '.join(error.candidates)}" if error.candidates else did_you_mean(device, error.known)
+            raise UsageError(f"--device {device}: {error}", hint=hint) from error
     if archs:
         try:
             return parse_list(archs), "--archs", None

@@ -79,6 +79,6 @@ def _unknown(arch: Arch, toolkits: Sequence[Toolkit]) -> list[Toolkit]:
 
 
 def _devices(arch: Arch) -> str:
-    """Two GPUs of an architecture, in brackets: those with the shortest names, which are product lines."""
-    names = sorted(device_names(arch.cc), key=len)[:2]
+    """Two GPUs of an architecture, in brackets: the shortest of the best known names, which are product lines."""
+    names = sorted(device_names(arch.cc)[:4], key=len)[:2]
     return f" ({', '.join(names)})" if names else ""

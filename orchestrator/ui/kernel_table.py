@@ -15,6 +15,7 @@ from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from orchestrator.image.verdict.compare import Comparison
@@ -31,6 +32,9 @@ _STYLES = {
     Status.INFO: "dim",
 }
 MAX_OTHERS = 40
+MAX_SETS = 18
+_NARROWEST = 46  # columns of a terminal: library, size, units
+_CELL = 10  # of each device: "◐ 100+20" and the space between
 
 
 def level(cell: Cell, *, damaged: bool = False) -> str:
@@ -49,7 +53,8 @@ def show(verdict: Verdict, screen: Console) -> None:
     required = [library for library in verdict.table if library.required]
     others = [library for library in verdict.table if not library.required]
     if required or others:
-        screen.print(_table(verdict, required + others[:MAX_OTHERS], signs))
+        table = _table(verdict, required + others[:MAX_OTHERS], signs)
+        _print_whole(table, _NARROWEST + _CELL * len(verdict.ccs), screen)
         screen.print(
             f"{signs['all']} all translation units by machine code   {signs['part']} so many of them, + by PTX   "
             f"{signs['ptx']} so many by PTX alone (compiled at first use)   {signs['none']} none   dim: not required",
@@ -59,9 +64,20 @@ def show(verdict: Verdict, screen: Console) -> None:
     if len(others) > MAX_OTHERS:
         screen.print(f"and {len(others) - MAX_OTHERS} more libraries (--format json lists them)", style="dim")
     for library in required:
-        if any(cell.status is Status.FAIL for cell in library.cells) and not library.code.damage:
+        unlike = [cell for cell in library.cells if cell.status is Status.FAIL or level(cell) == "part"]
+        if verdict.promised and unlike and not library.code.damage:
             _profiles(library, screen)
     _rest(verdict, screen)
+
+
+def _print_whole(table: Table, columns: int, screen: Console) -> None:
+    """Print a table with all its columns; a narrow terminal wraps the lines, where rich leaves columns out."""
+    before = screen.width
+    screen.width = max(before, columns)
+    try:
+        screen.print(table, crop=False)
+    finally:
+        screen.width = before
 
 
 def _head(verdict: Verdict, screen: Console) -> None:
@@ -81,7 +97,7 @@ def _carries(screen: Console) -> bool:
     return True
 
 
-def _table(verdict: Verdict, libraries: list[Library], signs: dict[str, str]) -> object:
+def _table(verdict: Verdict, libraries: list[Library], signs: dict[str, str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -110,8 +126,11 @@ def _cell(cell: Cell, library: Library, signs: dict[str, str]) -> Text:
 def _profiles(library: Library, screen: Console) -> None:
     """The sets of architectures that translation units hold: a hole is seen at a glance."""
     screen.print(f"\n{clean(library.path)}: what its {library.code.containers} translation units hold", markup=False)
-    for tags, count in sorted_profiles(library.code.profiles)[:18]:
+    sets = sorted_profiles(library.code.profiles)
+    for tags, count in sets[:MAX_SETS]:
         screen.print(f"  {count:5} x {' '.join(tags)}", markup=False, soft_wrap=True)
+    if len(sets) > MAX_SETS:
+        screen.print(f"  and {len(sets) - MAX_SETS} more sets (--format json lists them)", style="dim")
 
 
 def _rest(verdict: Verdict, screen: Console) -> None:

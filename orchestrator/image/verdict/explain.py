@@ -5,6 +5,7 @@ It knows judged libraries; it must not know how they were read nor how a report 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import parse_arch
@@ -47,13 +48,16 @@ def problems(library: Library) -> list[Problem]:
 
 
 def _consequence(cell: Cell) -> str:
-    """What a user of that GPU will meet."""
+    """What a user of that GPU will meet, and the cure."""
+    sm = parse_arch(cell.cc).sm
+    cure = f"add {cell.cc} to its arch list (nvcc -gencode arch=compute_{sm},code=sm_{sm})"
     if not cell.ptx:
-        return f"there it fails with '{NO_KERNEL}'"
+        return f"there it fails with '{NO_KERNEL}'; {cure}"
     needs = f"a driver that knows PTX {cell.isa[0]}.{cell.isa[1]}" if cell.isa else "a new enough driver"
     if cell.ptx == cell.total:
         return f"there it runs only by compiling PTX at first use, with {needs}; --allow-ptx accepts that"
-    return f"there all other kernels fail with '{NO_KERNEL}', those with PTX are compiled at first use, with {needs}"
+    jit = f"those with PTX are compiled at first use, with {needs}"
+    return f"there all other kernels fail with '{NO_KERNEL}', {jit}; {cure}"
 
 
 def holes(library: Library, ccs: Sequence[str]) -> tuple[list[Problem], list[str]]:
@@ -135,7 +139,7 @@ def warnings(
         for library in table
         if library.code.damage and not library.required
     ]
-    ccs = tuple(dict.fromkeys(arch.cc for arch in promised))
+    ccs = kernels.promised_ccs(promised)
     for library in table:
         if library.required and not any(cell.status is Status.FAIL for cell in library.cells):
             found += _odd_units(library, ccs)
@@ -149,27 +153,83 @@ def warnings(
     return [*found, problem] if problem else found
 
 
-def _odd_units(library: Library, ccs: Sequence[str]) -> list[str]:
-    """Translation units that serve every promised device but one, an older one among them.
+def unserved(table: Sequence[Library]) -> list[str]:
+    """Asked of one device ("will it run on mine"): the other libraries that do not serve it.
 
-    In specialised libraries this is the shape of a real hole: of nine real wheels one container has it, the fused GDN
-    kernel of vLLM 0.33.0 for aarch64, whose list has 8.6 where 8.7 was meant (compare vLLM #53462).
+    A package may hold a library for each GPU or CUDA release; where one of them serves the device, the package does.
     """
-    found: dict[str, list[tuple[str, ...]]] = {}
+    served = {
+        (_variants(library.path), cell.cc)
+        for library in table
+        for cell in library.cells
+        if cell.direct or (cell.ptx and cell.ptx == cell.total)
+    }
+    return [
+        f"{library.path}: {devices_of(cell.cc)} is not served, so whatever calls it fails with '{NO_KERNEL}'"
+        for library in table
+        for cell in library.cells
+        if cell.status is Status.INFO
+        and cell.total
+        and not cell.direct
+        and (_variants(library.path), cell.cc) not in served
+    ]
+
+
+def _variants(path: str) -> str:
+    """A library's path without what tells its variants apart: `libbitsandbytes_cuda130.so`, `sgl_kernel/sm90/x.so`."""
+    folder, _, name = path.rpartition("/")
+    folder = re.sub(r"(?<=/)(?:sm|compute|cuda|cu)_?\d+[af]?(?=/|$)", "#", folder)
+    return f"{folder}/{re.sub(r'(?:sm|compute|cuda|cu|fa)_?[0-9]+[af]?', '#', name)}"
+
+
+def only_specific(table: Sequence[Library], promised: Sequence[Arch]) -> list[str]:
+    """A plain promise that is kept by `a` code alone, which no other device of the generation runs."""
+    plain = {arch.cc for arch in promised if not arch.suffix}
+    return [
+        f"{library.path}: {devices_of(cell.cc)} is served by architecture-specific code alone (sm_"
+        f"{parse_arch(cell.cc).sm}a), which runs on no other GPU"
+        for library in table
+        for cell in library.cells
+        if library.required and cell.cc in plain and cell.direct and cell.direct == cell.how.get(How.ARCH, 0)
+    ]
+
+
+def _odd_units(library: Library, ccs: Sequence[str]) -> list[str]:
+    """Translation units that serve some promised devices and hold nothing for later ones.
+
+    Of units that lack one device this is said whatever they hold: of nine real wheels one container has that shape, the
+    fused GDN kernel of vLLM 0.33.0 for aarch64, whose list has 8.6 where 8.7 was meant (compare vLLM #53462). Where
+    several are missing, units of `a` and `f` code alone are specialised by design.
+    """
+    found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for tags in library.code.profiles:
         images = kernels.images_of(tags, library.code.isa)
         how = {cc: serve(images, cc) for cc in ccs}
         have = [cc for cc in ccs if how[cc].direct]
-        lack = [cc for cc in ccs if not how[cc].direct]
-        if len(lack) != 1 or len(have) < 2 or how[lack[0]] is How.PTX:
-            continue
-        if min(map(_number, have)) < _number(lack[0]):
-            found.setdefault(lack[0], []).append(tags)
+        lack = tuple(cc for cc in ccs if not (how[cc].direct or how[cc] is How.PTX))
+        generic = any(one.kind == "sass" and not one.suffix for one in images)
+        one = len(lack) == 1 and len(have) >= 2 and len(have) + 1 == len(ccs)
+        if have and lack and (one or generic) and min(map(_number, have)) < max(map(_number, lack)):
+            found.setdefault(lack, []).append(tuple(sorted(tags, key=kernels.by_number)))
     return [
-        f"{library.path}: {sum(library.code.profiles[tags] for tags in sets)} translation unit(s) serve every promised "
-        f"device but {devices_of(cc)}: {'; '.join(' '.join(tags) for tags in sets[:3])}"
-        for cc, sets in found.items()
+        f"{library.path}: {_units(library, sets)} of {library.code.containers} translation units hold nothing for "
+        f"{', '.join(map(devices_of, lack))}: {_sets(library, sets)}"
+        for lack, sets in found.items()
     ]
+
+
+def _count(library: Library, tags: tuple[str, ...]) -> int:
+    return next((count for held, count in library.code.profiles.items() if set(held) == set(tags)), 0)
+
+
+def _units(library: Library, sets: Sequence[tuple[str, ...]]) -> int:
+    return sum(_count(library, tags) for tags in sets)
+
+
+def _sets(library: Library, sets: Sequence[tuple[str, ...]]) -> str:
+    ordered = sorted(sets, key=lambda tags: (-_count(library, tags), tags))
+    shown = "; ".join(f"{_count(library, tags)} x {' '.join(tags)}" for tags in ordered[:4])
+    return f"{shown} and {len(sets) - 4} more sets" if len(sets) > 4 else shown
 
 
 def _ptx_promises(libraries: Sequence[Library], promised: Sequence[Arch]) -> list[str]:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.cuda.arch import Arch
-from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
+from orchestrator.cuda.coverage import FAMILIES, How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.devices import device_names
 from orchestrator.cuda.toolkit import toolkits
 from orchestrator.image.verdict.policy import Requirement, default_required, matches
@@ -47,7 +47,7 @@ class Cell:
     Attributes:
         cc: Compute capability of the device.
         how: How -> containers.
-        score: Share of the best served promised device, 0 to 1.
+        score: Share of the best served device, promised or known, 0 to 1.
         status: What it means.
         why: The reason for anything but ok and info.
         isa: Newest PTX ISA that a driver must know for the containers served by PTX, None where there are none.
@@ -122,6 +122,12 @@ def images_of(profile: Profile, isa: Mapping[str, tuple[int, int]]) -> tuple[Ima
     return tuple(images)
 
 
+def by_number(tag: str) -> tuple[bool, int, str]:
+    """Sorts tags: machine code before PTX, by number and suffix."""
+    match = re.fullmatch(r"(\D*)(\d+)(\w*)", tag)
+    return (bool(match[1]), int(match[2]), match[3]) if match else (True, 0, tag)
+
+
 def judge(
     files: Files, ccs: Sequence[str], policy: Policy, *, judging: bool = True
 ) -> tuple[tuple[Library, ...], tuple[str, ...]]:
@@ -169,9 +175,10 @@ def _names(files: Files) -> dict[str, list[str]]:
 def _cells(
     code: FileCode, paths: Sequence[str], ccs: Sequence[str], rules: Sequence[Requirement], policy: Policy
 ) -> tuple[Cell, ...]:
-    counts = {cc: how_served(code, cc, strict_tegra=policy.strict_tegra) for cc in ccs}
+    every = tuple(dict.fromkeys((*ccs, *known_ccs()))) if rules else ccs
+    counts = {cc: how_served(code, cc, strict_tegra=policy.strict_tegra) for cc in every}
     best = max((_reached(how) for how in counts.values()), default=0)
-    whole = _served_whole(code, counts, policy) if rules else ()
+    whole = _served_whole(code, {cc: counts[cc] for cc in ccs}) or _served_whole(code, counts) if rules else ()
     return tuple(_cell(code, paths, cc, counts[cc], _Library(best=best, whole=whole), rules, policy) for cc in ccs)
 
 
@@ -180,7 +187,8 @@ class _Library:
     """What the cells of one library are measured by.
 
     Attributes:
-        best: Containers that serve the best served promised device.
+        best: Containers that serve the best served device, promised or known: a promise of one device alone is
+            measured as one of many is.
         whole: Devices that every container serves, where these are most; else () and nothing can be expected.
     """
 
@@ -188,14 +196,15 @@ class _Library:
     whole: tuple[str, ...]
 
 
-def _served_whole(code: FileCode, counts: Mapping[str, Mapping[How, int]], policy: Policy) -> tuple[str, ...]:
+def _served_whole(code: FileCode, counts: Mapping[str, Mapping[How, int]]) -> tuple[str, ...]:
     """The devices that all containers serve, if the library is of the kind that serves every device as a whole.
 
     In vLLM's libraries no device is served by every container, so nothing can be concluded from one that is not. In
     most others (xgboost, cupy, a project of one's own) a container without code for one device is a forgotten flag.
+    Asked of the promised devices first, where there are several, and else of all that are known.
     """
-    if len(counts) < 2:  # asked of one device: its like are all others that the library serves
-        counts = {cc: how_served(code, cc, strict_tegra=policy.strict_tegra) for cc in known_ccs()}
+    if len(counts) < 2:
+        return ()
     reached = [cc for cc, how in counts.items() if _reached(how)]
     whole = tuple(cc for cc in reached if _reached(counts[cc]) == code.containers)
     return whole if 2 * len(whole) >= len(reached) else ()
@@ -281,6 +290,17 @@ def _hole(how: Mapping[How, int], whole: Sequence[str]) -> str:
         f"{lacking} of {total} translation units hold{'s' if lacking == 1 else ''} nothing for it, "
         f"while all of them serve {' '.join(whole)}"
     )
+
+
+def promised_ccs(promised: Iterable[Arch]) -> tuple[str, ...]:
+    """The compute capabilities that a promise names; that of a family (`10.0f`) means every known member."""
+    ccs: list[str] = []
+    for arch in promised:
+        ccs.append(arch.cc)
+        members = FAMILIES.get(arch.sm, frozenset()) if arch.suffix == "f" else frozenset()
+        others = (Arch(sm // 10, sm % 10).cc for sm in sorted(members))
+        ccs += [cc for cc in others if device_names(cc)]
+    return tuple(dict.fromkeys(ccs))
 
 
 def known_ccs() -> tuple[str, ...]:

@@ -23,13 +23,20 @@ VLLM = ("*/vllm/_C*.abi3.so", "*/vllm/_moe_C*.abi3.so")
 """The libraries of vLLM that hold code for every architecture of its list. Its other libraries are specialised by
 design (`_vllm_fa3_C` is 9.0a alone, `_vllm_fa2_C` reaches 9.0 and later by PTX)."""
 
-_OTHERS = re.compile(
-    r"(?:^|/)(?:nvidia|torch|torchvision|torchaudio|triton|pytorch_triton|tilelang|cupy|cupy_backends|cupyx|jaxlib|"
-    r"flashinfer|flashinfer_cubin|flashinfer_jit_cache|deep_gemm|xformers|bitsandbytes|nvshmem)/"
-    r"|^usr/local/cuda|(?:^|/)lib(?:cublas|cudart|cudnn|cufft|cufile|cupti|curand|cusolver|cusparse|cutensor|cutlass|nccl|"
-    r"npp|nvcomp|nvinfer|nvjitlink|nvjpeg|nvonnx|nvrtc|nvshmem)[^/]*$",
+_INSTALLED = re.compile(
+    r"(?:^|/)(?:site|dist)-packages/(?:nvidia|torch|torchvision|torchaudio|triton|pytorch_triton|tilelang|cupy|"
+    r"cupy_backends|cupyx|jaxlib|flashinfer|flashinfer_cubin|flashinfer_jit_cache|deep_gemm|xformers|bitsandbytes|"
+    r"nvshmem)/"
+)
+"""Packages of others, where pip and apt install packages; a directory of such a name elsewhere is the image's own."""
+
+_SYSTEM = re.compile(
+    r"^usr/local/cuda[^/]*/|^opt/nvidia/"
+    r"|^(?:usr/)?(?:local/)?lib(?:64)?/(?:[\w.]+-linux-gnu/)?lib(?:cublas|cudart|cudnn|cufft|cufile|cupti|curand|cusolver|"
+    r"cusparse|cutensor|cutlass|nccl|npp|nvcomp|nvinfer|nvjitlink|nvjpeg|nvonnx|nvrtc|nvshmem)[^/]*$",
     re.IGNORECASE,
 )
+"""NVIDIA's libraries, in the directories of the system."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +78,7 @@ class Policy:
     Attributes:
         require: Libraries that must serve what was promised; empty chooses them by `default_required`.
         allow_ptx: PTX alone is enough everywhere.
-        fail_below: Share of translation units served, against the best served promised device, below which it fails.
+        fail_below: Share of translation units served, against the best served known device, below which it fails.
         warn_below: The same share, below which it is only mentioned.
         exceptions: Known holes.
         strict_tegra: Desktop code does not serve Jetson and Drive GPUs.
@@ -128,9 +135,9 @@ def matches(glob: str, paths: Iterable[str]) -> bool:
 def default_required(libraries: Sequence[str]) -> tuple[str, ...]:
     """The libraries that count where nobody said which.
 
-    vLLM's own two where they are there. Otherwise everything that was not obviously built by somebody else: NVIDIA's
-    libraries, PyTorch and the like cover what their makers promise, not what this image's matrix does. If nothing is
-    left, all of them.
+    vLLM's own two where they are there. Otherwise everything that was not installed as a package of somebody else:
+    NVIDIA's libraries, PyTorch and the like cover what their makers promise, not what this image's matrix does. If
+    nothing is left, all of them.
 
     Args:
         libraries: Paths of the libraries that hold device code.
@@ -138,4 +145,6 @@ def default_required(libraries: Sequence[str]) -> tuple[str, ...]:
     vllm = tuple(path for path in libraries if any(matches(glob, [path]) for glob in VLLM))
     if vllm:
         return vllm
-    return tuple(path for path in libraries if not _OTHERS.search(path)) or tuple(libraries)
+    return tuple(path for path in libraries if not (_INSTALLED.search(path) or _SYSTEM.search(path))) or tuple(
+        libraries
+    )

@@ -68,7 +68,7 @@ class Verdict:
     @property
     def ccs(self) -> tuple[str, ...]:
         """The compute capabilities of the table's columns: the promised ones, or all that are known."""
-        return tuple(dict.fromkeys(arch.cc for arch in self.promised)) or kernels.known_ccs()
+        return kernels.promised_ccs(self.promised) or kernels.known_ccs()
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as `--format json` prints it; stable, versioned, documented in docs/verify.md."""
@@ -135,8 +135,9 @@ def _library(library: Library) -> dict[str, Any]:
 
 
 def sorted_profiles(profiles: Mapping[tuple[str, ...], int]) -> list[tuple[tuple[str, ...], int]]:
-    """Profiles, the most frequent first."""
-    return sorted(profiles.items(), key=lambda one: (-one[1], one[0]))
+    """Profiles, the most frequent first, each set sorted by number."""
+    found = [(tuple(sorted(tags, key=kernels.by_number)), count) for tags, count in profiles.items()]
+    return sorted(found, key=lambda one: (-one[1], [kernels.by_number(tag) for tag in one[0]]))
 
 
 def bytes_by_arch(table: Sequence[Library]) -> dict[str, int]:
@@ -194,7 +195,7 @@ def verdict(
         promised_by: Where the promise stands.
         bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
     """
-    ccs = tuple(dict.fromkeys(arch.cc for arch in promised))
+    ccs = kernels.promised_ccs(promised)
     table, unmet = kernels.judge(scanned.files, ccs or kernels.known_ccs(), policy, judging=bool(promised))
     problems: list[Problem] = []
     if promised:
@@ -214,6 +215,7 @@ def verdict(
         problems=(*problems, *(headers.problems if headers else ())),
         warnings=(
             *explain.warnings(scanned.files, scanned.environment, table, promised, compilers),
+            *(explain.unserved(table) if policy.whole_ptx else explain.only_specific(table, promised)),
             *(note for _, notes in holes for note in notes),
             *(headers.warnings if headers else ()),
         ),

@@ -204,6 +204,20 @@ def test_select_options_arrive_as_one_value(monkeypatch: pytest.MonkeyPatch) -> 
     assert Selection().path == Path("matrix.yaml")
 
 
+TEXTS = [(name, param) for name, param in OPTIONS if name and not param.is_flag and not param.count]
+
+
+@pytest.mark.parametrize(("name", "option"), TEXTS, ids=lambda one: one if isinstance(one, str) else one.opts[-1])
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_value_is_an_error_in_every_command(
+    name: str, option: Option, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--archs "$LIST"` in a pipeline, with a variable that is not set."""
+    needed = ["x"] * sum(isinstance(one, Argument) and one.required for one in COMMANDS[name].params)
+    assert app.run([*name.split(), *needed, option.opts[-1], value]) == 2
+    assert f"{option.opts[-1]}" in capsys.readouterr().err
+
+
 def test_no_option_is_documented_that_does_not_exist() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     known = {name for _, option in OPTIONS for name in (*option.opts, *option.secondary_opts)} | {"--help"}

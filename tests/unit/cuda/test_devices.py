@@ -31,6 +31,20 @@ from orchestrator.cuda.devices import UnknownDeviceError, device_names, find_dev
         ("DGX Spark", "12.1"),
         ("GB300", "10.3"),
         ("rubin", "10.7"),
+        ("Jetson Nano", "5.3"),
+        ("GeForce RTX 2050", "8.6"),
+        ("NVIDIA Jetson Orin Nano Developer Kit", "8.7"),
+        ("Tesla V100-SXM2-16GB", "7.0"),
+        ("Tesla T4", "7.5"),
+        ("Quadro RTX 6000", "7.5"),
+        ("GTX 1080", "6.1"),
+        ("NVIDIA H100 NVL", "9.0"),
+        ("NVIDIA GH200 480GB", "9.0"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "12.0"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "12.0"),
+        ("RTX 50", "12.0"),
+        ("RTX 5070Ti", "12.0"),
+        ("hopper", "9.0"),
     ],
 )
 def test_a_gpu_is_found_by_the_names_people_use(text: str, cc: str) -> None:
@@ -40,8 +54,12 @@ def test_a_gpu_is_found_by_the_names_people_use(text: str, cc: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "banana", "RTX 6000", "Jetson", "RTX", "GTX 1080", "sm_90", "NVIDIA", "H100 or A100"]
-)
+    "text",
+    [
+        "", "banana", "RTX 6000", "Jetson", "RTX", "GTX 2080", "sm_90", "NVIDIA", "H100 or A100", "titan", "blackwell",
+        "TITAN X", "RTX 5099", "A1000", "B20", "Orin Thor", "ampere", "RTX 20",
+    ],
+)  # fmt: skip
 def test_an_unknown_or_ambiguous_name_is_an_error(text: str) -> None:
     with pytest.raises(UnknownDeviceError, match="write its compute capability") as error:
         find_device(text)
@@ -49,9 +67,16 @@ def test_an_unknown_or_ambiguous_name_is_an_error(text: str) -> None:
     assert "H100" in error.value.known
 
 
+def test_an_ambiguous_name_comes_with_what_it_may_mean() -> None:
+    with pytest.raises(UnknownDeviceError, match="ambiguous") as error:
+        find_device("blackwell")
+    assert error.value.candidates == ("B200 10.0", "B300 10.3", "RTX 50 12.0", "GB10 12.1")
+
+
 def test_every_known_name_finds_its_own_device() -> None:
     for name in UnknownDeviceError("").known:
-        assert name in device_names(find_device(name).cc)
+        if name != "TITAN X":  # two GPUs of this name
+            assert name in device_names(find_device(name).cc)
 
 
 def test_names_of_a_compute_capability() -> None:

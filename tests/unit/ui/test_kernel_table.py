@@ -39,7 +39,25 @@ def test_the_table_shows_how_much_serves_each_device(tmp_path: Path) -> None:
     assert lines[2].split() == ["library", "size", "units", "9.0", "10.0", "10.3", "11.0"]
     assert lines[3].split()[0] == "lib.so"
     assert lines[3].split()[-8:] == ["3", "◐", "2+1", "●", "◐", "2+1", "○", "1"]
-    assert any("    1 x 100a 80 p80" in line for line in lines), "a hole is seen at a glance"
+    assert any("    1 x 80 100a p80" in line for line in lines), "a hole is seen at a glance"
+
+
+def test_no_device_is_left_out_on_a_narrow_terminal(tmp_path: Path) -> None:
+    out = io.StringIO()
+    folder = tree(tmp_path, **{"lib.so": ["90 100f", "80 90 100f", "80 p80 100a"]})
+    archs = parse_list("7.5 8.0 8.6 8.9 9.0 10.0 10.3 11.0 12.0 12.1")
+    kernel_table.show(verdict(scan_source(str(folder)), archs, Policy()), Console(file=out, width=40))
+    lines = out.getvalue().splitlines()
+    (head,) = [line for line in lines if line.startswith("library")]
+    assert head.split()[3:] == [arch.cc for arch in archs]
+    (row,) = [line for line in lines if line.startswith("lib.so ")]
+    assert sum(row.count(sign) for sign in kernel_table.WORDS.values()) == len(archs)
+
+
+def test_the_sets_that_are_not_shown_are_counted(tmp_path: Path) -> None:
+    units = [f"{sm} 90" for sm in range(50, 80)]
+    text = printed(tree(tmp_path, **{"lib.so": units}), "9.0 12.0")
+    assert "and 12 more sets" in text
 
 
 def test_nothing_is_judged_without_a_promise(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.coverage import How
 from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.merge import Files
-from orchestrator.image.verdict.kernels import Status, how_served, images_of, judge
+from orchestrator.image.verdict.kernels import Status, by_number, how_served, images_of, judge, promised_ccs
 from orchestrator.image.verdict.policy import Exemption, Policy, Requirement, default_required, from_spec, matches
 from orchestrator.matrix.convert import read
 from orchestrator.matrix.schema import VerifySpec
@@ -77,7 +77,8 @@ def test_shares_warn_and_fail() -> None:
     assert statuses(profiles, "7.5 8.0 9.0") == {"7.5": Status.FAIL, "8.0": Status.FAIL, "9.0": Status.OK}
     loose = Policy(fail_below=0.1, warn_below=0.3)
     assert statuses(profiles, "7.5 8.0 9.0", loose) == {"7.5": Status.WARN, "8.0": Status.WARN, "9.0": Status.OK}
-    assert statuses(profiles, "8.0", loose) == {"8.0": Status.OK}, "the share is of the best promised device"
+    assert statuses(profiles, "8.0", loose) == {"8.0": Status.WARN}, "the share is of the best known device"
+    assert statuses({"80 90": 1, "80": 9}, "9.0") == {"9.0": Status.FAIL}, "one promised device is measured as many are"
 
 
 def test_one_translation_unit_without_a_device_that_all_others_serve() -> None:
@@ -92,6 +93,22 @@ def test_one_translation_unit_without_a_device_that_all_others_serve() -> None:
     assert statuses(forgotten, "8.0 9.0 11.0", Policy(fail_below=0, warn_below=0))["11.0"] is Status.OK
     (library,), _ = judge(Files(code={VLLM: code(forgotten)}), ("8.0", "9.0", "11.0"), Policy())
     assert library.cells[2].why == "1 of 2 translation units holds nothing for it, while all of them serve 8.0 9.0"
+
+
+def test_a_promise_of_a_family_means_every_known_member() -> None:
+    assert promised_ccs(parse_list("9.0 10.0f 10.3 12.0f")) == ("9.0", "10.0", "10.3", "10.7", "12.0", "12.1")
+    assert promised_ccs(parse_list("11.0f 10.0a")) == ("11.0", "10.0")
+
+
+def test_tags_are_sorted_by_number_and_ptx_is_last() -> None:
+    assert sorted(["p80", "100f", "90a", "90", "p120", "75"], key=by_number) == [
+        "75",
+        "90",
+        "90a",
+        "100f",
+        "p80",
+        "p120",
+    ]
 
 
 def test_what_ptx_is_good_for() -> None:
@@ -174,6 +191,7 @@ def test_what_counts_where_nobody_said() -> None:
     site = "usr/lib/python3/dist-packages"
     theirs = [f"{site}/torch/lib/libtorch_cuda.so", "usr/local/cuda-13.0/lib64/libcublas.so.13", "usr/lib/libnccl.so.2"]
     own = [f"{site}/axpy/libaxpy.so", "opt/libcustom_ops.so", "opt/libnvector.so"]
+    own += ["opt/app/torch/mine.so", "srv/nvidia/x.so", "opt/app/libnccl_ext.so", f"{site}/mine/torch/ops.so"]
     vllm = [f"{site}/vllm/_C_stable_libtorch.abi3.so", f"{site}/vllm/_moe_C.abi3.so"]
     assert default_required([*theirs, *own]) == tuple(own)
     assert default_required(theirs) == tuple(theirs)

@@ -23,6 +23,8 @@ from tests.support import fatbins
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.image.verdict.verify import Verdict
+
 SITE = "lib/python3.12/site-packages"
 
 
@@ -125,7 +127,7 @@ def test_a_unit_that_serves_all_but_one_is_told(tmp_path: Path) -> None:
     special = ["100f", "90a", "80 p80", "120f", "90a 100f"]  # of the kind where nothing is served by every unit
     tree(tmp_path, **{"lib.so": library(*special, "80 86 89 90a 100f 110f 120f", "87 80", "110f 100f")})
     result = verify_image(str(tmp_path), parse_list("8.0 8.7 8.9 9.0 10.0 11.0 12.0"), Policy(fail_below=0.01))
-    assert [text for text in result.warnings if "but 8.7 (Jetson AGX Orin" in text]
+    assert [text for text in result.warnings if "hold nothing for 8.7 (Jetson AGX Orin" in text]
     assert not [text for text in result.warnings if "every promised device but 8.0" in text]
 
 
@@ -153,8 +155,8 @@ def test_json_holds_what_scripts_need(tmp_path: Path) -> None:
         "ptx_isa": "9.0",
     }  # fmt: skip
     assert one["profiles"] == [
-        {"containers": 1, "archs": ["110", "90"]},
         {"containers": 1, "archs": ["80", "p80"]},
+        {"containers": 1, "archs": ["90", "110"]},
     ]
     assert set(value["bytes"]) == {"90", "110", "80", "p80"}
 
@@ -242,3 +244,55 @@ def test_two_sources_side_by_side(tmp_path: Path) -> None:
     assert found["lib.so"].containers == {"110": (0, 1), "80": (1, 0), "90": (2, 1)}
     assert result.bytes["110"][0] == 0 < result.bytes["110"][1]
     assert json.loads(json.dumps(result.to_json()))["libraries"][0]["path"] == "fresh.so"
+
+
+SITE = "usr/lib/python3/site-packages"
+
+
+def asked(tmp_path: Path, device: str, **files: bytes) -> Verdict:
+    tree(tmp_path, **files)
+    return verify_image(str(tmp_path), parse_list(device), Policy(whole_ptx=True))
+
+
+def test_asked_of_one_device_a_library_that_is_not_required_is_seen(tmp_path: Path) -> None:
+    """torch without 10.0 beside an own library that has it: the own one passes, and torch is named."""
+    theirs = {f"{SITE}/torch/lib/libtorch_cuda.so": library("80 90"), f"{SITE}/torch/lib/b.so": library("80 100")}
+    result = asked(tmp_path, "10.0", **theirs, **{"opt/app/mine.so": library("80 100")})
+    assert result.ok
+    (warning,) = result.warnings
+    assert warning.startswith(f"{SITE}/torch/lib/libtorch_cuda.so: 10.0 (B200, GB200) is not served")
+
+
+def test_the_variants_of_one_package_count_together(tmp_path: Path) -> None:
+    variants = {f"{SITE}/bitsandbytes/libbitsandbytes_cuda{n}.so": library("75") for n in (118, 121)}
+    variants |= {f"{SITE}/bitsandbytes/libbitsandbytes_cuda130.so": library("75 100")}
+    kernels = {f"{SITE}/flashinfer/sm{n}/ops.so": library(str(n)) for n in (90, 100)}
+    result = asked(tmp_path, "10.0", **variants, **kernels, **{"opt/mine.so": library("100")})
+    assert result.warnings == ()
+    result = asked(tmp_path, "12.0", **{"opt/mine.so": library("120")})
+    assert len(result.warnings) == 5
+
+
+def test_units_that_lack_several_promised_devices_at_once(tmp_path: Path) -> None:
+    units = ["80 90 100 120"] * 9 + ["90a"] * 6 + ["80 90"] * 3
+    tree(tmp_path, **{"many.so": library(*units)})
+    result = verify_image(str(tmp_path), parse_list("8.0 9.0 10.0 12.0"))
+    assert result.ok
+    (warning,) = result.warnings
+    assert "3 of 18 translation units hold nothing for 10.0 (B200, GB200), 12.0" in warning
+    assert warning.endswith("3 x 80 90")
+
+
+def test_a_plain_promise_kept_by_specific_code_alone(tmp_path: Path) -> None:
+    tree(tmp_path, **{"x.so": library("100a", "100a")})
+    (warning,) = verify_image(str(tmp_path), parse_list("10.0")).warnings
+    assert "architecture-specific code alone (sm_100a)" in warning
+    assert verify_image(str(tmp_path), parse_list("10.0a")).warnings == ()
+    assert not verify_image(str(tmp_path), parse_list("10.0f")).ok
+    assert asked(tmp_path, "10.0").warnings == ()
+
+
+def test_every_device_that_is_not_served_comes_with_its_cure(tmp_path: Path) -> None:
+    tree(tmp_path, **{"x.so": library("80", "90")})
+    (problem,) = verify_image(str(tmp_path), parse_list("8.0 12.0")).problems
+    assert "add 12.0 to its arch list (nvcc -gencode arch=compute_120,code=sm_120)" in problem.hint
