@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from benchmarks.timing import best, row
-from orchestrator.image.code.library import read_file
+from orchestrator.image.code.reader import read_file
 from tests.support.artifacts import download
 from tests.support.toolchain import cuobjdump
 

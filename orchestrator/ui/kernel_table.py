@@ -145,6 +145,7 @@ def _rest(verdict: Verdict, screen: Console) -> None:
     if verdict.later:
         names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
         lines.append(("note", f"compiles on the GPU's host, so nothing here shows what it reaches: {names}"))
+    lines += [("note", f"{path}: not read ({size_text(size)}): {why}") for path, size, why in verdict.unread]
     if verdict.headers and verdict.headers.summary:
         lines.append(("note", verdict.headers.summary))
     lines += [("note", f"{one.path} is of CUDA {one.release}") for one in verdict.compilers if not one.cannot]

@@ -15,7 +15,8 @@ import pytest
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.image.code.fatbin import RELOCATABLE
 from orchestrator.image.code.forward import Forward
-from orchestrator.image.code.library import FileCode, read_file
+from orchestrator.image.code.library import FileCode
+from orchestrator.image.code.reader import read_file
 from orchestrator.image.code.stream import scan
 from tests.support.engine import call
 from tests.support.toolchain import toolkit
@@ -208,4 +209,6 @@ def test_containers_elsewhere_are_no_coverage(nvcc: Path, source: Path, tmp_path
     data.write_text(f'.section .rodata\n.balign 8\n.incbin "{packed}"\n.section .note.GNU-stack,"",@progbits\n')
     subprocess.run(["gcc", "-shared", "-o", str(tmp_path / "data.so"), str(data)], check=True, stdin=subprocess.DEVNULL)
     assert nvidias_answer(tmp_path / "data.so") is None
-    assert read_file((tmp_path / "data.so").read_bytes()) is None
+    carried = read_file((tmp_path / "data.so").read_bytes())
+    assert carried is not None
+    assert (carried.containers, carried.unread.rpartition(": ")[2]) == (0, "1 in .rodata")

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE
 from orchestrator.image.code.forward import Forward
-from orchestrator.image.code.library import FileCode, read_file
+from orchestrator.image.code.library import FileCode
+from orchestrator.image.code.reader import read_file
 from orchestrator.image.code.stream import scan
 from orchestrator.image.verdict.kernels import how_served
 from tests.support.engine import call

@@ -20,7 +20,8 @@ with atheris.instrument_imports(include=["orchestrator.image", "orchestrator.cud
     from orchestrator.image.code import cubin
     from orchestrator.image.code.elf import DamagedFileError
     from orchestrator.image.code.forward import Forward
-    from orchestrator.image.code.library import FileCode, read_file
+    from orchestrator.image.code.library import FileCode
+    from orchestrator.image.code.reader import read_file
     from orchestrator.image.code.stream import scan
     from orchestrator.image.layers.merge import LayerScan, merge
     from orchestrator.image.layers.scan import scan_layer

@@ -29,7 +29,8 @@ from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.image.code.elf import Window, read_sections
 from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, read_containers
-from orchestrator.image.code.library import Folder, open_image, read_file
+from orchestrator.image.code.library import Folder, open_image
+from orchestrator.image.code.reader import read_file
 from orchestrator.image.verdict.kernels import how_served, images_of
 from tests.support.ptx import newest_ptx
 

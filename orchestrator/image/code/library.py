@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.image.code import cubin
-from orchestrator.image.code.elf import DamagedFileError, Section, Window, read_header, read_sections
-from orchestrator.image.code.fatbin import EXECUTABLE, KEY, MAX_IMAGES, RELOCATABLE, Kind, read_containers, read_section
+from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section, Window
+from orchestrator.image.code.fatbin import (
+    MAX_IMAGES,
+    RELOCATABLE,
+    Kind,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from orchestrator.image.code.elf import Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
@@ -24,6 +28,7 @@ Profile = tuple[str, ...]
 """The tags of one container's images that hold kernels, sorted: ("100f", "90a", "p80")."""
 
 AR_MAGIC = b"!<arch>\n"
+NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
 
 
@@ -58,6 +63,7 @@ class FileCode:
         holes: Deep mode: kernels missing in one image of their container.
         kernels: Deep mode: tag -> number of kernels; None when not asked for.
         damage: Why nothing may be concluded from the file, or "".
+        unread: Why device code may be in the file that was not looked at, or "": said, never judged.
     """
 
     size: int
@@ -71,6 +77,7 @@ class FileCode:
     holes: tuple[Hole, ...] = ()
     kernels: Mapping[str, int] | None = None
     damage: str = ""
+    unread: str = ""
 
     @property
     def containers(self) -> int:
@@ -80,7 +87,7 @@ class FileCode:
     def to_json(self) -> dict[str, Any]:
         """A value for `json.dumps`; `from_json` reads it."""
         data: dict[str, Any] = {"size": self.size}
-        data |= {name: value for name in ("empty", "bare", "damage") if (value := getattr(self, name))}
+        data |= {name: value for name in ("empty", "bare", "damage", "unread") if (value := getattr(self, name))}
         for name in ("profiles", "relocatable"):
             if folded := getattr(self, name):
                 data[name] = {" ".join(profile): count for profile, count in folded.items()}
@@ -250,78 +257,28 @@ def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
     return Opened(kernel=False)
 
 
-def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
-    """The device code of a file that can be read at any place; None when it holds none.
+def bare_code(tag: str, cubin_file: Source) -> FileCode:
+    """The code of a cubin that stands alone; `empty` says that it holds no kernel."""
+    return FileCode(size=cubin_file.size, bare=tag, empty=0 if cubin.holds_kernel(cubin_file) else 1)
 
-    ELF files, `ar` archives of them, `.fatbin` files and cubins; anything else holds none.
+
+def carried(counts: Mapping[str, int], size: int) -> FileCode | None:
+    """What is said of a file whose only device code is data of the program, None where there is none.
 
     Args:
-        source: The file.
-        deep: Open every cubin for the names of its kernels.
-
-    Raises:
-        DamagedFileError: The file contradicts itself.
+        counts: Section, "" for none -> containers.
+        size: Of the file, in bytes.
     """
-    if source.read_at(0, len(AR_MAGIC)) == AR_MAGIC:
-        folder = Folder(deep=deep)
-        for part in _archive_members(source):
-            if read_header(part.read_at(0, 64)) is not None:
-                _fold(part, read_containers(part, read_sections(part)), folder)
-        return folder.result(source.size)
-    folder = Folder(deep=deep)
-    if source.read_at(0, len(KEY)) == KEY:
-        whole = Section(name=EXECUTABLE, type=1, offset=0, size=source.size)
-        _fold(source, read_section(source, whole), folder)
-        return folder.result(source.size)
-    bare = cubin.bare_architecture(source)
-    if bare is not None:
-        return FileCode(size=source.size, bare=f"{bare[0]}{bare[1]}")
-    try:
-        sections = read_sections(source)
-    except DamagedFileError:
-        if not _has_key(source):  # test data of debuggers and linkers: damaged, but nothing to do with GPUs
-            return None
-        raise
-    _fold(source, read_containers(source, sections), folder)
-    return folder.result(source.size)
+    if not counts:
+        return None
+    places = ", ".join(f"{count} in {name or 'no section'}" for name, count in sorted(counts.items()))
+    return FileCode(size=size, unread=f"fatbins that the program carries as data and loads itself: {places}")
 
 
-def _has_key(source: Source) -> bool:
-    step = 1 << 20
-    return any(KEY in source.read_at(at, step + len(KEY) - 1) for at in range(0, source.size, step))
-
-
-def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> None:
-    for container in containers:
-        opened = {}
-        for image in container.images if container.section == EXECUTABLE else ():
-            if folder.wants(image):
-                opened[image.payload] = _open_at(source, image, folder)
-        folder.add(container, opened)
-
-
-def _open_at(source: Source, image: DeviceImage, folder: Folder) -> Opened:
-    """As `open_image`; of a cubin that is not compressed only the tables are read."""
-    if image.kind is not Kind.SASS or image.compression or folder.deep:
-        return open_image(image, source.read_at(image.payload, image.stored), folder)
-    try:
-        return Opened(cubin.holds_kernel(_Part(source, image.payload, image.stored)))
-    except DamagedFileError as error:
-        return Opened(kernel=False, damage=error.message)
-
-
-class _Part:
-    """A part of another source."""
-
-    __slots__ = ("_start", "_whole", "size")
-
-    def __init__(self, whole: Source, start: int, size: int) -> None:
-        self._whole = whole
-        self._start = start
-        self.size = size
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        return self._whole.read_at(self._start + offset, max(0, min(count, self.size - offset)))
+def section_at(sections: Iterable[Section], offset: int) -> str:
+    """The name of the section that holds an offset of the file, "" for none."""
+    found = (one.name for one in sections if one.type not in (0, NOBITS) and one.offset <= offset < one.end)
+    return next(found, "")
 
 
 def archive_member(header: bytes) -> int:
@@ -334,28 +291,3 @@ def archive_member(header: bytes) -> int:
     if len(header) < 60 or header[58:60] != b"`\n" or not digits.isdigit():
         raise DamagedFileError("ar archive is damaged")
     return int(digits)
-
-
-def _archive_members(source: Source) -> Iterator[Source]:
-    at = len(AR_MAGIC)
-    while at < source.size:
-        size = archive_member(source.read_at(at, 60))
-        at += 60
-        if at + size > source.size:
-            raise DamagedFileError("ar archive is cut off")
-        yield _Part(source, at, size)
-        at += size + size % 2
-
-
-def read_file(buffer: Any, *, deep: bool = False) -> FileCode | None:
-    """As `read_code`, for bytes or a memory map; a contradiction becomes the result's `damage`."""
-    source = Window(buffer)
-    return guarded(lambda: read_code(source, deep=deep), source.size)
-
-
-def guarded(read: Callable[[], FileCode | None], size: int) -> FileCode | None:
-    """What `read` returns, or, when the file contradicts itself, a value that says why."""
-    try:
-        return read()
-    except DamagedFileError as error:
-        return FileCode(size=size, damage=error.message)

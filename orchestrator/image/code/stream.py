@@ -1,4 +1,4 @@
-"""Device code of a file that is met in a stream: the same answer as `code.read_code`, without going back.
+"""Device code of a file that is met in a stream: the same answer as `reader.read_code`, without going back.
 
 The section table of an ELF file stands at its end, its device code in the middle. So a stream is searched for the eight
 bytes that begin every container, each container is read and hopped over, and the table says at the end which of them
@@ -7,6 +7,7 @@ lay where it counts. This module must not know where a stream comes from.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,8 @@ def scan(stream: Forward, size: int, *, deep: bool = False) -> FileCode | None:
     try:
         if head.startswith(b"\x7fELF"):
             folder = code.Folder(deep=deep)
-            bare = _elf(stream, size, folder)
-            found = code.FileCode(size=size, bare=bare) if bare else folder.result(size)
+            alone = _elf(stream, size, folder)
+            found = folder.result(size) or alone
         elif head.startswith(code.AR_MAGIC):
             folder = code.Folder(deep=deep)
             _archive(stream, size, folder)
@@ -137,18 +138,19 @@ def _archive(stream: Forward, size: int, folder: Folder) -> None:
         stream.skip(min(last + member % 2, end) - stream.offset)
 
 
-def _elf(stream: Forward, size: int, folder: Folder) -> str:
-    """Fold an ELF file; the tag of a cubin that stands alone, else ""."""
+def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
+    """Fold an ELF file; a value where it is a cubin that stands alone, or carries fatbins as data."""
     start = stream.offset
     header = read_header(stream.peek(min(HEADER_BYTES, size)))
     if header is None:
         stream.skip(size)
-        return ""
+        return None
     if header.machine == MACHINE_CUDA:
         if size > MAX_BARE:
             raise DamagedFileError(f"cubin of {size} bytes")
-        bare = cubin.bare_architecture(Window(stream.exactly(size)))
-        return f"{bare[0]}{bare[1]}" if bare else ""
+        whole = Window(stream.exactly(size))
+        bare = cubin.bare_architecture(whole)
+        return code.bare_code(f"{bare[0]}{bare[1]}", whole) if bare else None
     tap = _table_range(header, start, size)
     stream.tap(tap)
     met, broken = _search(stream, start, size, folder)
@@ -156,8 +158,11 @@ def _elf(stream: Forward, size: int, folder: Folder) -> str:
     named = EXECUTABLE.encode() in tap.data or RELOCATABLE.encode() in tap.data
     if met or broken or named:  # most files of an image hold no device code: their tables need not be read
         sections = sections_of(header, _Around(bytes(tap.data), tap.start - start, size))
+        if not sections and (met or broken):
+            raise DamagedFileError(code.NO_TABLE)
         _assign(sections, met, broken, folder)
-    return ""
+        return code.carried(Counter(code.section_at(sections, one.container.offset) for one in met), size)
+    return None
 
 
 def _table_range(header: Header, start: int, size: int) -> Tap:

@@ -18,7 +18,7 @@ from orchestrator.image.layers.artifacts import Access, Artifact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 7
+SCANNER = 8
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)

@@ -100,8 +100,12 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
         result.links[member.path] = member.target
     elif member.type is Type.HARD_LINK:
         result.hard_link(member.path, member.target)
-    elif member.type is Type.SPARSE and ".so" in name:
-        result.code[member.path] = FileCode(size=member.size, damage="stored as a sparse file, which is not read")
+    elif member.type is Type.SPARSE:
+        why = "stored as a sparse file, which is not read"
+        library = ".so" in name
+        result.code[member.path] = FileCode(
+            size=member.size, damage=why if library else "", unread="" if library else why
+        )
     elif member.type is Type.FILE:
         _add_file(result, member, reader, deep=deep)
     else:
@@ -134,10 +138,23 @@ def _add_code(result: LayerScan, path: str, reader: Forward, size: int, *, deep:
         if release:
             result.releases[path] = release
             return
-    elif size and (code := scan(reader, size, deep=deep)):
+    elif size and (code := packed(path, size, reader.peek(min(4, size))) or scan(reader, size, deep=deep)):
         result.code[path] = code
         return
     result.plain.add(path)
+
+
+def packed(path: str, size: int, head: bytes) -> FileCode | None:
+    """What is said of a package that lies packed in an image: Python imports from it, and nothing here unpacks it.
+
+    Args:
+        path: In the image.
+        size: Bytes.
+        head: The first four.
+    """
+    if head.startswith(b"PK") and path.endswith((".egg", ".whl", ".pex")):
+        return FileCode(size=size, unread="a packed Python package, which is not opened: verify it alone")
+    return None
 
 
 def _pieces(reader: Forward, size: int) -> Iterator[bytes]:

@@ -144,7 +144,7 @@ class _Local:
             return local.open_directory(path, deep=deep)
         if head.startswith(b"PK"):
             return local.open_wheel(path, deep=deep)
-        if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")):
+        if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")) or path.suffix == ".ptx":
             return local.open_file(path, deep=deep)
         raise UsageError(
             f"{path} is no image, wheel, shared object or directory",

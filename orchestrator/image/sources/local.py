@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
+from orchestrator.image.code import cubin
 from orchestrator.image.code import library as code
 from orchestrator.image.code.elf import MAGIC as ELF
 from orchestrator.image.code.fatbin import KEY
 from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.code.reader import read_file
 from orchestrator.image.layers import scan
 from orchestrator.image.layers.merge import LayerScan
 from orchestrator.image.layers.tar import Member, Type, normalise
@@ -49,12 +53,33 @@ def open_file(path: Path, *, deep: bool = False) -> Contents:
         deep: Open every cubin for the names of its kernels.
     """
     result = LayerScan()
-    found = _read(path, deep=deep)
+    found = _ptx(path) if path.suffix == ".ptx" else _read(path, deep=deep)
     if found is None:
         result.plain.add(path.name)
+    elif found.bare and not found.empty:  # among other files a cubin is counted; alone it is what was asked about
+        tag = {found.bare: 1}
+        result.code[path.name] = replace(
+            found, profiles={(found.bare,): 1}, images=tag, stored={found.bare: found.size}
+        )
     else:
         result.code[path.name] = found
     return Contents(name=str(path), files=result)
+
+
+def _ptx(path: Path) -> code.FileCode | None:
+    """The code of a file of PTX; None for what says no version and target."""
+    size = path.stat().st_size
+    if size > cubin.MAX_OPENED:
+        return code.FileCode(size=size, damage=f"{size} bytes of PTX are too large to be read")
+    text = path.read_bytes()
+    version = re.search(rb"^\s*\.version\s+(\d+)\.(\d+)", text, re.MULTILINE)
+    target = re.search(rb"^\s*\.target\s+sm_(\d+)([af]?)\b", text, re.MULTILINE)
+    if not version or not target:
+        return None
+    tag = f"p{int(target[1])}{target[2].decode()}"
+    kernels: dict[code.Profile, int] = {(tag,): 1} if cubin.holds_entry(text) else {}
+    isa = {tag: (int(version[1]), int(version[2]))}
+    return code.FileCode(size=size, profiles=kernels, empty=0 if kernels else 1, images={tag: 1}, isa=isa)
 
 
 def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
@@ -77,12 +102,14 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
 def _read(file: Path, *, deep: bool) -> code.FileCode | None:
     with file.open("rb") as stream:
         head = stream.read(8)
+        if waiting := scan.packed(file.name, file.stat().st_size, head):
+            return waiting
         if not head.startswith((ELF, KEY, code.AR_MAGIC)):
             return None
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
             if not deep:  # headers lie far apart: read-ahead would pull in the payloads between
                 pages.madvise(mmap.MADV_RANDOM)
-            return code.read_file(pages, deep=deep)
+            return read_file(pages, deep=deep)
 
 
 def open_wheel(path: Path, *, deep: bool = False) -> Contents:

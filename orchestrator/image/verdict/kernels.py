@@ -143,7 +143,12 @@ def judge(
         Required libraries first, then the others, each by path; and globs that matched nothing.
     """
     names = _names(files)
-    candidates = [path for path, code in files.code.items() if code.containers or code.damage]
+    named = [path for path in names if any(matches(rule.glob, names[path]) for rule in policy.require)]
+    candidates = [
+        path
+        for path, code in files.code.items()
+        if code.containers or code.damage or (code.unread and judging and path in named)
+    ]
     loadable = [path for path in candidates if not path.endswith((".a", ".o"))] or candidates
     chosen = set(default_required(loadable)) if judging and not policy.require else set()
     libraries = []
@@ -266,8 +271,8 @@ def _same(cc: str, ccs: Iterable[str]) -> bool:
 
 
 def _status(code: FileCode, how: Mapping[How, int], score: float, policy: Policy, *, ptx: bool) -> tuple[Status, str]:
-    if code.damage:
-        return Status.FAIL, f"cannot be verified: {code.damage}"
+    if code.damage or code.unread:
+        return Status.FAIL, f"cannot be verified: {code.damage or code.unread}"
     direct = sum(count for one, count in how.items() if one.direct)
     total = sum(how.values())
     jit = how.get(How.PTX, 0)

@@ -66,6 +66,11 @@ class Verdict:
         return not self.problems
 
     @property
+    def unread(self) -> tuple[tuple[str, int, str], ...]:
+        """Files that may hold device code and were not looked at: path, bytes, and why."""
+        return tuple((path, one.size, one.unread) for path, one in self.scanned.files.code.items() if one.unread)
+
+    @property
     def ccs(self) -> tuple[str, ...]:
         """The compute capabilities of the table's columns: the promised ones, or all that are known."""
         return kernels.promised_ccs(self.promised) or kernels.known_ccs()
@@ -91,6 +96,7 @@ class Verdict:
                 {"path": one.path, "release": one.release, "cannot": list(one.cannot)} for one in self.compilers
             ],
             "compile_later": dict(self.later),
+            "not_read": [{"path": path, "size": size, "why": why} for path, size, why in self.unread],
             "headers": _headers_json(self.headers),
             "duplicates": [
                 {"path": one.path, "others": list(one.others), "wasted": one.wasted} for one in self.duplicates

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.image.code.forward import Forward
-from orchestrator.image.code.library import FileCode, Hole, read_file
+from orchestrator.image.code.library import FileCode, Hole
+from orchestrator.image.code.reader import read_file
 from orchestrator.image.code.stream import scan
 from tests.support import fatbins
 
@@ -77,7 +78,32 @@ def test_relocatable_code_is_kept_apart() -> None:
 
 
 def test_containers_elsewhere_do_not_count() -> None:
-    assert both(fatbins.elf({".rodata": fatbins.fatbin([["80"]])})) is None
+    code = both(fatbins.elf({".rodata": fatbins.fatbin([["80"], ["90"]]), ".data": fatbins.fatbin([["80"]])}))
+    assert code is not None
+    assert (code.containers, code.images, code.damage) == (0, {}, "")
+    assert code.unread == "fatbins that the program carries as data and loads itself: 1 in .data, 2 in .rodata"
+    beside = both(fatbins.elf({".rodata": fatbins.fatbin([["80"]]), ".nv_fatbin": fatbins.fatbin([["90"]])}))
+    assert beside is not None
+    assert (beside.profiles, beside.unread) == ({("90",): 1}, "")
+
+
+def test_a_library_without_a_section_table_is_named() -> None:
+    data = bytearray(fatbins.library([["80"]]))
+    data[0x28:0x30] = bytes(8)
+    data[0x3C:0x40] = bytes(4)
+    code = both(bytes(data))
+    assert code is not None
+    assert "no section table" in code.damage
+    host = bytearray(fatbins.elf({".text": b"x" * 5000}))
+    host[0x28:0x30] = bytes(8)
+    assert both(bytes(host)) is None
+
+
+def test_a_cubin_that_stands_alone_says_whether_it_holds_a_kernel() -> None:
+    full, table = both(fatbins.cubin(sm=100)), both(fatbins.cubin({".nv.constant3": b"1" * 90_000}, sm=100))
+    assert full is not None
+    assert table is not None
+    assert (full.bare, full.empty, table.bare, table.empty) == ("100", 0, "100", 1)
 
 
 def test_archives_of_objects() -> None:

@@ -296,3 +296,33 @@ def test_every_device_that_is_not_served_comes_with_its_cure(tmp_path: Path) -> 
     tree(tmp_path, **{"x.so": library("80", "90")})
     (problem,) = verify_image(str(tmp_path), parse_list("8.0 12.0")).problems
     assert "add 12.0 to its arch list (nvcc -gencode arch=compute_120,code=sm_120)" in problem.hint
+
+
+def test_what_is_not_read_is_listed_with_its_size_and_reason(tmp_path: Path) -> None:
+    data = fatbins.elf({".rodata": fatbins.fatbin([["80"]])})
+    tree(tmp_path, **{"opt/mine.so": library("90"), "opt/own.so": data, "site/x.egg": b"PK\3\4 packed"})
+    result = verify_image(str(tmp_path), parse_list("9.0"))
+    assert result.ok
+    found = {one["path"]: one for one in result.to_json()["not_read"]}
+    assert found["site/x.egg"]["why"].startswith("a packed Python package")
+    assert found["opt/own.so"]["size"] == len(data)
+    named = verify_image(str(tmp_path), parse_list("9.0"), Policy(require=(Requirement(glob="own.so"),)))
+    assert "cannot be verified: fatbins that the program carries as data" in named.problems[0].what
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "ok"),
+    [
+        ("k.cubin", fatbins.cubin(sm=90), True),
+        ("k.cubin", fatbins.cubin({".nv.constant3": b"1" * 90_000}, sm=90), False),
+        ("k.cubin", fatbins.cubin(sm=100), False),
+        ("k.ptx", b"//\n.version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()", True),
+        ("k.ptx", b".version 8.0\n.target sm_80\n.visible .func k()", False),
+        ("k.ptx", b".version 8.0\n.target sm_90a, debug\n.visible .entry k()", True),
+        ("k.ptx", b".version 9.0\n.target sm_100\n.visible .entry k()", False),
+    ],
+)
+def test_a_cubin_and_ptx_are_judged_alone(tmp_path: Path, name: str, data: bytes, ok: bool) -> None:
+    (tmp_path / name).write_bytes(data)
+    result = verify_image(str(tmp_path / name), parse_list("9.0"), Policy(whole_ptx=True))
+    assert result.ok is ok
