@@ -13,7 +13,7 @@ import click
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
 from orchestrator.cli.outputs import PAGE, require_replaceable
-from orchestrator.errors import UsageError, VerificationError, did_you_mean
+from orchestrator.errors import Problem, UsageError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
             "--archs", "--device", "--require", "--allow-ptx", "--html",
             "--cuda", "--target", "--axis", "--variant", "--file",
         ),
+        "--fail-on-lost": (
+            "--archs", "--device", "--require", "--allow-ptx", "--html",
+            "--cuda", "--target", "--axis", "--variant", "--file",
+        ),
         "--archs": ("--device", "--cuda", "--target", "--axis", "--variant"),
         "--device": ("--cuda", "--target", "--axis", "--variant"),
     },
@@ -61,6 +65,10 @@ if TYPE_CHECKING:
     shell_complete=options.completed("device"),
 )  # fmt: skip
 @kit.option("--compare", heading=Heading.BEHAVIOUR, is_flag=True, help="Compare two sources, the old one first.")
+@kit.option(
+    "--fail-on-lost", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Compare two sources, and exit 4 if a library lost code.",
+)  # fmt: skip
 @kit.option(
     "--require", heading=Heading.BEHAVIOUR, multiple=True, metavar="GLOB",
     help="Judge these libraries, as in '*/app/_C*.so'.", default_text="verify.require of the matrix",
@@ -83,6 +91,7 @@ def command(
     archs: str,
     device: str,
     compare: bool,
+    fail_on_lost: bool,
     require: tuple[str, ...],
     allow_ptx: bool,
     deep: bool,
@@ -98,8 +107,10 @@ def command(
     if len(given.platform) > 1:
         raise UsageError("--platform: expected one platform, because one image has one")
     reader = _Reader(platform="".join(given.platform), deep=deep, keep=not no_cache)
-    if compare:
-        _compare(reader, sources, format_)
+    if compare or fail_on_lost:
+        lost = _compare(reader, sources, format_)
+        if fail_on_lost and lost:
+            raise VerificationError(f"{sources[1]} lost code that {sources[0]} holds", problems=lost)
         return
     if len(sources) != 1:
         raise UsageError(
@@ -303,7 +314,8 @@ def _show(result: Verdict, judging: _Judging) -> None:
         kernel_table.show(result, console.out())
 
 
-def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) -> None:
+def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) -> tuple[Problem, ...]:
+    """Show what changed; what the new source lost."""
     from orchestrator.image.verdict.compare import compare
     from orchestrator.ui import console, kernel_table, streams
 
@@ -314,3 +326,4 @@ def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) ->
         streams.write_json(result.to_json())
     else:
         kernel_table.show_comparison(result, console.out())
+    return result.lost

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,6 +52,19 @@ class Comparison:
     new: str
     changes: tuple[Change, ...]
     bytes: Mapping[str, tuple[int, int]]
+
+    @property
+    def lost(self) -> tuple[Problem, ...]:
+        """What the old one holds and the new one does not: architectures, units that hold one, whole libraries."""
+        found = []
+        for change in self.changes:
+            fewer = {tag: pair for tag, pair in change.containers.items() if pair[1] < pair[0]}
+            if change.state == "removed":
+                found.append(Problem(file=change.path, what="the library was removed"))
+            elif fewer:
+                tags = ", ".join(f"{tag} in {new} of {old} translation units" for tag, (old, new) in fewer.items())
+                found.append(Problem(file=change.path, what=f"it lost code: {tags}"))
+        return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as `--format json` prints it."""

@@ -326,3 +326,14 @@ def test_a_cubin_and_ptx_are_judged_alone(tmp_path: Path, name: str, data: bytes
     (tmp_path / name).write_bytes(data)
     result = verify_image(str(tmp_path / name), parse_list("9.0"), Policy(whole_ptx=True))
     assert result.ok is ok
+
+
+def test_what_the_new_image_lost(tmp_path: Path) -> None:
+    tree(tmp_path / "old", **{"a.so": library("80 90", "80 90"), "b.so": library("90"), "c.so": library("90")})
+    tree(tmp_path / "new", **{"a.so": library("80 90 110", "90"), "c.so": library("90 110")})
+    lost = compare(*(scan_source(str(tmp_path / name)) for name in ("old", "new"))).lost
+    assert [(one.file, one.what) for one in lost] == [
+        ("a.so", "it lost code: 80 in 1 of 2 translation units"),
+        ("b.so", "the library was removed"),
+    ]
+    assert compare(*(scan_source(str(tmp_path / name)) for name in ("new", "new"))).lost == ()
