@@ -130,7 +130,7 @@ def _profiles(library: Library, screen: Console) -> None:
     for tags, count in sets[:MAX_SETS]:
         screen.print(f"  {count:5} x {' '.join(tags)}", markup=False, soft_wrap=True)
     if len(sets) > MAX_SETS:
-        screen.print(f"  and {len(sets) - MAX_SETS} more sets (--format json lists them)", style="dim")
+        screen.print(f"  and {len(sets) - MAX_SETS} more sets (--format json lists them)", style="dim", markup=False)
 
 
 def _rest(verdict: Verdict, screen: Console) -> None:
