@@ -10,7 +10,7 @@
 | 3 | DriftError | a file of the repository contradicts the matrix |
 | 4 | VerificationError | an image (or a bundle, a wheel, a library) does not hold what was promised |
 | 5 | EnvironmentLacksError | something is missing on the machine: engine, buildx too old, disk |
-| 6 | NetworkError | network or registry failed after retries |
+| 6 | NetworkError | network or registry failed after retries, or denies access (401, 403) |
 | 130 | InterruptedRunError | SIGINT or SIGTERM |
 
 Scripts rely on these codes. This module imports no other package; every package may import it.
@@ -42,7 +42,7 @@ class FailureClass(StrEnum):
 
     RUN = ("run", 1, "an instruction of the build failed: RUN, COPY, the Dockerfile, the bake file")
     NETWORK = ("network", 6, "network or registry failed after retries", True)
-    AUTH = ("auth", 1, "the registry denies access (401, 403)")
+    AUTH = ("auth", 6, "the registry denies access (401, 403)")
     NOT_FOUND = ("not-found", 1, "the registry does not have it (404, manifest unknown)")
     DISK = ("disk", 5, "no space left on device")
     MATRIX = ("matrix", 2, "matrix.yaml or a file that it names is missing or invalid")

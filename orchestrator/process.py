@@ -20,13 +20,13 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -151,7 +151,7 @@ def run(
         stdin: Text for standard input; None gives the null device.
 
     Raises:
-        EnvironmentLacksError: The program was not found, or it ran past `timeout`.
+        EnvironmentLacksError: The program was not found, it ran past `timeout`, or a signal killed it.
         InterruptedRunError: A stop was asked for (see `stoppable`).
     """
     child = spawn(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
@@ -165,6 +165,12 @@ def run(
         kill_group(child, signal.SIGKILL)
         child.communicate()
         raise
+    if child.returncode < 0:  # by somebody else: the kernel's OOM killer, an administrator
+        killed = signal.Signals(-child.returncode).name
+        raise EnvironmentLacksError(
+            f"{Path(argv[0]).name} was killed ({killed}): {command_line(argv)}",
+            hint="the machine may lack memory: see its kernel log (dmesg), then run this again",
+        )
     return Completed(
         argv=tuple(argv),
         returncode=child.returncode,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_KEPT = 500
+_KEPT = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +63,17 @@ class Outlines:
         with self._lock:
             return self._known.get(key)
 
-    def put(self, key: str, outline: Outline) -> None:
-        """Remember an outline; on a full or read-only disk nothing is remembered and the build goes on."""
+    def put_all(self, found: Mapping[str, Outline | str]) -> None:
+        """Remember outlines; on a full or read-only disk nothing is remembered and the build goes on.
+
+        Args:
+            found: Key -> outline; a text, which says why there is none, is left out.
+        """
+        new = {key: outline for key, outline in found.items() if isinstance(outline, Outline)}
+        if not new:
+            return
         with self._lock:
-            self._known.pop(key, None)
-            self._known[key] = outline
+            self._known = {key: known for key, known in self._known.items() if key not in new} | new
             kept = {name: asdict(one) for name, one in list(self._known.items())[-_KEPT:]}
             if self._path is not None:
                 with contextlib.suppress(OSError):

@@ -8,29 +8,26 @@ passed.
 
 from __future__ import annotations
 
-import json
-import tempfile
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestrator import process
-from orchestrator.bake.arrived import Outline, Outlines
-from orchestrator.bake.file import escaped
-from orchestrator.dockerfile.bases import EMPTY, without_bases
+from orchestrator.bake import outline
+from orchestrator.dockerfile.bases import external_bases
 from orchestrator.dockerfile.contexts import unused_contexts
+from orchestrator.dockerfile.lives import lost
 from orchestrator.dockerfile.predefined import platform_args, predefined
 from orchestrator.engine import buildx
 from orchestrator.errors import FailureClass, MatrixError, Problem, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from orchestrator.bake.arrived import Outline, Outlines
     from orchestrator.bake.file import BakeFile
+    from orchestrator.dockerfile.lives import Lost
     from orchestrator.engine.buildx import BakeCall
     from orchestrator.errors import Place
 
-_TIMEOUT = 120.0
 _TAKEN_BY_BUILDKIT = ("GIT_AUTH_", "HTTP_AUTH_")  # secrets for sources that BuildKit fetches; no step mounts them
 
 
@@ -47,12 +44,16 @@ class Consumer:
         args: Argument -> value.
         secrets: Ids of the secrets that its steps mount.
         unused: Named contexts that nothing in it refers to.
+        lost: Arguments whose value does not get where its Dockerfile names them.
+        bases: Whether a stage is FROM an image, whose ONBUILD instructions the outline does not have.
     """
 
     target: str
     args: Mapping[str, str]
     secrets: Collection[str] = ()
     unused: Collection[str] = ()
+    lost: tuple[Lost, ...] = ()
+    bases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,81 +104,96 @@ def arrival(bake: BakeCall, file: BakeFile, outlines: Outlines | None = None) ->
     Raises:
         MatrixError: A Dockerfile is missing or not readable.
     """
-    outlines = outlines or Outlines(None)
-    asked: dict[str, dict[str, Any]] = {}
-    unused: dict[str, tuple[str, ...]] = {}
+    (found,) = arrivals(bake, [file], outlines)
+    if isinstance(found, MatrixError):
+        raise found
+    return found
+
+
+def arrivals(
+    bake: BakeCall, files: Sequence[BakeFile], memory: Outlines | None = None, *, bases: bool = False
+) -> list[Arrival | MatrixError]:
+    """Ask buildx what the targets of many variants consume: one question for all of them.
+
+    Args:
+        bake: How to call buildx.
+        files: Bake files of variants.
+        memory: What earlier runs learned.
+        bases: Ask with the base images, for what their ONBUILD instructions declare.
+
+    Returns:
+        For each bake file what was found, or the error for a Dockerfile that is missing or not readable.
+    """
+    read = [_read(bake, file) for file in files]
+    asked = {
+        name: outline.question(file.members[name], text, bases=bases)
+        for file, texts in zip(files, read, strict=True)
+        if isinstance(texts, dict)
+        for name, text in texts.items()
+    }
+    answers = outline.outlines(bake, asked, memory) if asked else {}
+    return [
+        _arrival(file, texts, answers) if isinstance(texts, dict) else texts
+        for file, texts in zip(files, read, strict=True)
+    ]
+
+
+def _read(bake: BakeCall, file: BakeFile) -> dict[str, str] | Arrival | MatrixError:
+    """The Dockerfile of each target, or why there is none."""
+    texts: dict[str, str] = {}
     for name, member in file.members.items():
-        text, why = buildx.dockerfile(bake.root, member)
+        try:
+            text, why = buildx.dockerfile(bake.root, member)
+        except MatrixError as error:
+            return error
         if text is None:
             where = "" if name == file.target else f"target {file.origins.get(name, name)}: "
             return Arrival(checked=False, why_not=f"{where}{why}")
-        asked[name] = _outline_target(member, text)
-        args = platform_args("".join(member.get("platforms") or [])) | asked[name]["args"]
-        unused[name] = unused_contexts(
-            text, member.get("contexts") or {}, target=str(member.get("target") or ""), args=args
+        texts[name] = text
+    return texts
+
+
+def _arrival(file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Outline | str]) -> Arrival:
+    consumers = []
+    for name, member in file.members.items():
+        answer = answers[name]
+        if isinstance(answer, str):
+            return Arrival(checked=False, why_not=answer)
+        stage = str(member.get("target") or "")
+        contexts = member.get("contexts") or {}
+        passed = {key: str(value) for key, value in (member.get("args") or {}).items() if value is not None}
+        args = platform_args("".join(member.get("platforms") or [])) | passed
+        consumers.append(
+            Consumer(
+                target=file.origins.get(name, name),
+                args=answer.args,
+                secrets=tuple(answer.secrets),
+                unused=unused_contexts(texts[name], contexts, target=stage, args=args),
+                lost=lost(texts[name], passed, target=stage, contexts=contexts, args=args),
+                bases=external_bases(texts[name], contexts=contexts, args=args),
+            )
         )
-    keys = {name: Outlines.key(target, bake.docker) for name, target in asked.items()}
-    found = {name: known for name, key in keys.items() if (known := outlines.get(key)) is not None}
-    if missing := {name: target for name, target in asked.items() if name not in found}:
-        made = _outlined(bake, missing)
-        if isinstance(made, str):
-            return Arrival(checked=False, why_not=made)
-        for name, outline in made.items():
-            outlines.put(keys[name], outline)
-        found |= made
-    consumers = [
-        Consumer(
-            target=file.origins.get(name, name),
-            args=found[name].args,
-            secrets=tuple(found[name].secrets),
-            unused=unused[name],
-        )
-        for name in file.members
-    ]
     return Arrival(checked=True, consumers=tuple(consumers))
 
 
-def _outlined(bake: BakeCall, targets: Mapping[str, Mapping[str, Any]]) -> dict[str, Outline] | str:
-    """The outlines of targets, or why buildx makes none."""
-    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
-        Path(directory, "empty").mkdir()
-        content = {"target": escaped(dict(targets))}
-        Path(directory, "outline.json").write_text(json.dumps(content), encoding="utf-8")
-        call = replace(bake, files=("outline.json",))
-        done = process.run(
-            call.argv("--call=outline,format=json", *targets),
-            cwd=Path(directory),
-            timeout=_TIMEOUT,
-            env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
-        )
-    if not done.ok:
-        return f"buildx cannot outline it: {buildx.last_error(done.stderr)}"
-    try:
-        answer = json.loads(done.stdout)["target"]
-        return {name: _outline(answer[name]["outline"]) for name in targets}
-    except (ValueError, KeyError, TypeError):
-        return "buildx gave no outline"
-
-
-def _outline(answer: Mapping[str, Any]) -> Outline:
-    return Outline(
-        args={entry["name"]: entry.get("value", "") for entry in answer.get("args") or []},
-        secrets=[entry["name"] for entry in answer.get("secrets") or []],
+def missing(found: Arrival, injected: Injected) -> bool:
+    """Whether an argument is not consumed by what was found, but may be by an ONBUILD of a base image."""
+    known = {name for one in found.consumers for name in one.args}
+    return any(one.bases for one in found.consumers) and any(
+        name not in known and not predefined(name) for name in injected.args
     )
 
 
-def _outline_target(target: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """Make a target that has the variant's arguments and stages, and needs no download."""
-    contexts = list(target.get("contexts") or {})
-    args = {name: str(value) for name, value in (target.get("args") or {}).items() if value is not None}
-    chosen: dict[str, Any] = {
-        "context": "empty",
-        "dockerfile-inline": without_bases(text, contexts=contexts, args=args),
-        "args": args,
-        "contexts": dict.fromkeys([*contexts, EMPTY], "empty"),  # what is in them does not matter
-        "output": ["type=cacheonly"],
-    }
-    return chosen | {name: target[name] for name in ("target", "platforms") if target.get(name)}
+def notes(found: Arrival, injected: Injected) -> tuple[str, ...]:
+    """Return what a user should know of a variant that passed: what was not checked, and what is doubtful."""
+    if not found.checked:
+        return (f"not checked whether the arguments arrive: {found.why_not}",)
+    return tuple(
+        f"target {one.target}: {loss.text}"
+        for one in found.consumers
+        for loss in one.lost
+        if loss.name in injected.args
+    )
 
 
 def check(found: Arrival, injected: Injected, *, variant: str) -> None:
@@ -215,10 +231,19 @@ def _arguments(consumers: tuple[Consumer, ...], injected: Injected, variant: str
         if predefined(name):
             continue
         place = injected.places.get(name)
+        losses = [(one, loss) for one in consumers for loss in one.lost if loss.name == name]
         if name not in known:
             near = did_you_mean(name, known)
             hint = near if near.startswith("did you mean") else ""  # the last line lists all that are known
+            if losses:
+                hint = f"{losses[0][1].text}: {losses[0][1].hint}"
             yield Problem.at(place, f"{variant}: {_nobody(consumers, 'consume')} {name}", hint=hint)
+        elif losses and all(
+            any(loss.certain for of, loss in losses if of is one) for one in consumers if name in one.args
+        ):  # declared, but no step can see the value
+            for one, loss in losses:
+                what = f"{variant}: {name} does not reach a step of target {one.target}: {loss.text}"
+                yield Problem.at(place, what, hint=loss.hint)
         for one in consumers:
             if one.args.get(name, value) != value:
                 problem = Problem.at(place, f"{variant}: {name} reaches target {one.target} with another value")

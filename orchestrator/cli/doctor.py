@@ -27,6 +27,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     examples=(
         "orchestrate doctor",
         "orchestrate doctor --cuda 13.0 --jobs 2",
+        "orchestrate doctor --builder gpu-farm",
         "orchestrate doctor --format json",
     ),
 )
@@ -35,8 +36,12 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     "-j", "--jobs", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=1, metavar="N",
     help="Check memory and processors for this many variants at once.",
 )  # fmt: skip
+@kit.option(
+    "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
+    help="Check this buildx builder.", default_text="the current builder",
+)  # fmt: skip
 @options.formats(explanation="Print the checks in this format.")
-def command(*, given: Selection, jobs: int, format_: Format) -> None:
+def command(*, given: Selection, jobs: int, builder: str, format_: Format) -> None:
     """Check engine, buildx, builder, disk, memory, processors and registry.
 
     Each check says what works and how to mend what does not. With a matrix, the machine is checked for what the
@@ -44,12 +49,14 @@ def command(*, given: Selection, jobs: int, format_: Format) -> None:
     Exits 5 if something is missing that every build needs.
     """
     from concurrent.futures import ThreadPoolExecutor
+    from dataclasses import replace
 
     from orchestrator.engine.doctor import diagnose
     from orchestrator.registry.reach import check_registry
     from orchestrator.ui import streams
 
     need, image, checks = _need(given, jobs)
+    need = replace(need, builder=builder)
     with ThreadPoolExecutor(max_workers=1) as pool:
         registry_job = pool.submit(check_registry, image) if image else None
         checks += diagnose(need)

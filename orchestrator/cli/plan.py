@@ -30,9 +30,14 @@ class PlanFormat(StrEnum):
         "orchestrate plan",
         "orchestrate plan --cuda 13.0 --format json",
         "orchestrate plan --explain openai-cu130-arm64",
+        "orchestrate plan --preflight    (in CI: would the build start, and may it push)",
         "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
     ),
-    conflicts={"--explain": ("--kernels", "--format"), "--kernels": ("--format",)},
+    conflicts={
+        "--explain": ("--kernels", "--format", "--preflight"),
+        "--kernels": ("--format", "--preflight"),
+    },
+    needs={"--builder": ("--preflight",)},
 )
 @options.selection(*options.OVERRIDES)
 @options.formats(PlanFormat, explanation="Print the plan in this format.")
@@ -45,15 +50,61 @@ class PlanFormat(StrEnum):
     "--kernels", heading=Heading.OUTPUT, is_flag=True,
     help="Show the archs that each kernel family of CMakeLists.txt is built for instead.",
 )  # fmt: skip
-def command(*, given: Selection, format_: PlanFormat, explain: str, kernels: bool) -> None:
+@kit.option(
+    "--preflight", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Check every variant as a build with --push does before it starts; build nothing.",
+)  # fmt: skip
+@kit.option(
+    "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
+    help="Check against this buildx builder.", default_text="the current builder",
+)  # fmt: skip
+def command(
+    *, given: Selection, format_: PlanFormat, explain: str, kernels: bool, preflight: bool, builder: str
+) -> int:
     """Show what is built, what is not, and why."""
+    if preflight and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
+        raise UsageError(f"--preflight --format {format_}: expected table or json")
     found = common.open_plan(given)
+    if preflight:
+        return _preflight(found, format_, builder)
     if explain:
         _explain(found, explain)
     elif kernels:
         _kernels(found)
     else:
         _print(found, format_)
+    return 0
+
+
+def _preflight(plan: Plan, format_: PlanFormat, builder: str) -> int:
+    """Arguments, contexts, secrets, platforms and push access of all variants; the code of what is refused."""
+    from orchestrator.bake.arrived import Outlines
+    from orchestrator.bake.file import Output
+    from orchestrator.cache.contents import STATE
+    from orchestrator.engine import doctor
+    from orchestrator.engine.client import docker_command
+    from orchestrator.runs import jobs
+    from orchestrator.runs import preflight as checks
+    from orchestrator.ui import preflight_view, streams
+
+    if not plan.variants:
+        raise UsageError("--preflight: the plan has no variants to check")
+    engine = doctor.require_engine(builder=builder)
+    call = jobs.bake_call(plan, docker_command(), builder)
+    files = jobs.bake_files(plan, call, output=Output(push=True))
+    memory = plan.matrix.root / STATE / "outlines.json"
+    checked = checks.check_all(
+        call,
+        jobs.preflight_questions(plan, files, push=True),
+        builder=engine.builder,
+        outlines=Outlines(memory if memory.exists() else None),
+    )
+    if format_ is PlanFormat.JSON:
+        streams.write_json(preflight_view.as_json(checked))
+    else:
+        streams.say(preflight_view.plain(checked))
+    codes = {one.error.exit_code for one in checked.values() if one.error is not None}
+    return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
 def _print(plan: Plan, format_: PlanFormat) -> None:

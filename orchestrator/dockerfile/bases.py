@@ -19,6 +19,7 @@ from orchestrator.dockerfile.words import substitute
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from orchestrator.dockerfile.options import Option
     from orchestrator.dockerfile.read import Instruction
 
 EMPTY = "orchestrate-empty"
@@ -30,7 +31,10 @@ No stage: one more at the top would shift the numbers that `COPY --from=0` count
 _NAME = re.compile(r"\$\{?(\w+)", re.ASCII)  # nested ones as well: ${A:-${B}}
 _FROM = re.compile(r"(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*", re.IGNORECASE)
 _UNKNOWN = re.compile(r"\$(?:\{[^{}]*\}|\w+)", re.ASCII)
-_FROM_VALUE = re.compile(r"(?:^--|[=,\"'])from=[\"']?(?P<name>[^\s,\"']+)", re.IGNORECASE)
+_FLAGGED = frozenset({"COPY", "ADD", "RUN", "HEALTHCHECK", "ONBUILD"})
+_INNER = re.compile(r"\s*(?P<keyword>[A-Za-z]+)(?=\s)")
+_SECRETS = frozenset({"secret", "ssh"})
+_SECRET_FIELDS = ("type", "id", "target", "dst", "destination", "required")
 
 
 def without_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[str, str] | None = None) -> str:
@@ -45,17 +49,41 @@ def without_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[st
         A Dockerfile whose outline, with the named context `EMPTY`, lists the same consumed arguments and needs no
         network. A `# syntax=` directive is left out: it would fetch a frontend.
     """
+    return _Rewriting(_without_syntax(text), contexts, args or {}).done()
+
+
+def without_flags(text: str, *, contexts: Collection[str] = ()) -> str:
+    """The same Dockerfile without the flags that say nothing about arguments, and without `# syntax=`.
+
+    Its outline needs the base images, and lists what their ONBUILD instructions declare.
+
+    Args:
+        text: The Dockerfile.
+        contexts: Named contexts of the target.
+    """
+    return _Rewriting(_without_syntax(text), contexts, {}, bases=True).done()
+
+
+def external_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[str, str] | None = None) -> bool:
+    """Whether a stage is FROM an image of a registry."""
+    rewriting = _Rewriting(text, contexts, args or {})
+    rewriting.done()
+    return rewriting.external
+
+
+def _without_syntax(text: str) -> str:
     for one in directives(text):
         if one.name == "syntax":
-            text = text[: one.start] + text[one.end :]
-            break
-    return _Rewriting(text, contexts, args or {}).done()
+            return text[: one.start] + text[one.end :]
+    return text
 
 
 class _Rewriting:
     """One pass over the instructions, collecting replacements of spans."""
 
-    def __init__(self, text: str, contexts: Collection[str], args: Mapping[str, str]) -> None:
+    def __init__(self, text: str, contexts: Collection[str], args: Mapping[str, str], *, bases: bool = False) -> None:
+        self.bases = bases
+        self.external = False
         self.text = text
         self.escape = escape_character(text)
         self.stages: set[str] = set()
@@ -73,10 +101,8 @@ class _Rewriting:
                 self._from(found)
             elif found.keyword == "ARG" and before_from:
                 self._global(found.rest)
-            elif found.keyword in {"COPY", "ADD"}:
-                self._sources(found, "from")
-            elif found.keyword == "RUN":
-                self._sources(found, "mount")
+            elif found.keyword in _FLAGGED:
+                self._flags(found)
         pieces = []
         at = 0
         for start, end, new in sorted(self.edits):
@@ -99,6 +125,8 @@ class _Rewriting:
         name = parts["name"]
         resolved = substitute(image, self.values.get, unset=None, escape=self.escape)
         if self._is_external(resolved.lower()):
+            self.external = True
+        if self._is_external(resolved.lower()) and not self.bases:
             stage = f" AS {name}" if name else ""
             declared = "".join(f"\nARG {variable}" for variable in self._closure(image))
             written = "".join(f"{found.text[flag.start : flag.end]} " for flag in flags)
@@ -112,17 +140,37 @@ class _Rewriting:
         literals = _UNKNOWN.split(image)
         return image not in known if len(literals) == 1 else not any(_could_be(literals, name) for name in known)
 
-    def _sources(self, found: Instruction, flag: str) -> None:
-        source = None
-        for option in leading(found.text, found.at)[0]:
-            match = _FROM_VALUE.search(found.text[option.start : option.end]) if option.name == flag else None
-            if match is None:
-                continue
-            name = match["name"].lower()
-            if not (name.isdigit() or "$" in name or name in self.stages | self.contexts):
-                source = source or found.source
-                start, end = match.span("name")
-                self.edits.append((*source.span(option.start + start, option.start + end), EMPTY))
+    def _flags(self, found: Instruction) -> None:
+        """Leave out the flags that name no stage and no secret: one of a newer frontend is refused by an older one."""
+        keyword, at = found.keyword, found.at
+        if keyword == "ONBUILD" and (inner := _INNER.match(found.text, at)):
+            keyword, at = inner["keyword"].upper(), inner.end()
+        source = found.source
+        for option in leading(found.text, at)[0]:
+            written = found.text[option.start : option.end]
+            new = self._flag(keyword, option, written)
+            if new != written:
+                self.edits.append((*source.span(option.start, option.end), new))
+
+    def _flag(self, keyword: str, option: Option, written: str) -> str:
+        if keyword in {"COPY", "ADD"} and option.name == "from":
+            return f"--from={self._source(option.value)}"
+        if keyword == "RUN" and option.name == "mount":
+            fields = option.fields
+            if any(mark in value for mark in ' \t",' for value in fields.values()) or not fields.get("type", "bind"):
+                return written  # BuildKit says what is wrong with it
+            if fields.get("type") in _SECRETS:
+                kept = {name: fields[name] for name in _SECRET_FIELDS if fields.get(name)}
+                return "--mount=" + ",".join(f"{name}={value}" for name, value in kept.items())
+            if fields.get("from"):
+                return f"--mount=type=bind,from={self._source(fields['from'])},target=/from"
+        return ""
+
+    def _source(self, name: str) -> str:
+        """A stage or named context as it is written, `EMPTY` for an external image."""
+        lower = name.lower()
+        ours = lower.isdigit() or "$" in lower or lower in self.stages | self.contexts
+        return name if ours or not name else EMPTY
 
     def _closure(self, image: str) -> Iterable[str]:
         """The global arguments that name an image, those behind their defaults included."""

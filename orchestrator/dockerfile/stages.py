@@ -67,6 +67,7 @@ class Stage:
         name: Its name in lower case, its number where it has none.
         base: What it is FROM, variables filled in.
         parent: The number of the earlier stage that `base` names, None for an image or a context.
+        platform: The value of its --platform, variables filled in, "" where it has none.
         line: 1-based line of the FROM.
         steps: The instructions after it.
     """
@@ -75,6 +76,7 @@ class Stage:
     name: str
     base: str
     parent: int | None
+    platform: str
     line: int
     steps: tuple[Step, ...]
 
@@ -153,7 +155,7 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
     given = dict(args or {})
     values = {name: value for name, value in given.items() if name in GLOBAL_ARGS}
     escape = escape_character(text)
-    heads: list[tuple[str, str, int | None, int]] = []
+    heads: list[tuple[str, str, int | None, str, int]] = []
     steps: list[list[Step]] = []
     names: dict[str, int] = {}
     scripts: dict[str, str] = {}
@@ -165,7 +167,9 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
             named = len(words) == 3 and words[1].upper() == "AS"
             name = words[2].lower() if named else str(len(heads))
             parent = None if base.lower() in replaced else names.get(base.lower())
-            heads.append((name, base, parent, step.line))
+            platforms = [option.value for option in step.options if option.name == "platform"]
+            platform = substitute(platforms[-1], values.get, escape=escape) if platforms else ""
+            heads.append((name, base, parent, platform, step.line))
             steps.append([])
             if named:
                 names[name] = len(heads) - 1
@@ -180,8 +184,8 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
                 elif value is not None:
                     values[name] = substitute(value, values.get, escape=escape)
     made = [
-        Stage(index=index, name=name, base=base, parent=parent, line=line, steps=tuple(steps[index]))
-        for index, (name, base, parent, line) in enumerate(heads)
+        Stage(index=index, name=name, base=base, parent=parent, platform=platform, line=line, steps=tuple(steps[index]))
+        for index, (name, base, parent, platform, line) in enumerate(heads)
     ]
     return Dockerfile(syntax=syntax(text), stages=tuple(made), scripts=scripts)
 

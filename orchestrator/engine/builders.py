@@ -4,21 +4,47 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine import beyond
 from orchestrator.engine.buildx import last_error
+from orchestrator.engine.endpoints import fault
 from orchestrator.errors import EnvironmentLacksError, did_you_mean
 from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from orchestrator.process import Completed
+
 DOCKER_DRIVER = "docker"
 """The driver that builds in the engine itself."""
 
+REMOTE_DRIVER = "remote"
+"""The driver of a BuildKit that somebody else has started."""
+
 BUILDER_VARIABLE = "BUILDX_BUILDER"
+
+
+LOCAL_DRIVERS = frozenset({DOCKER_DRIVER, "docker-container"})
+"""Drivers whose builders are in a Docker engine; the others are somewhere else."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """One machine of a builder.
+
+    Attributes:
+        name: Its name.
+        endpoint: Where it is: an address, or a context of docker.
+        running: Whether it answers; one of a docker-container builder starts with its first build.
+        options: Driver options.
+    """
+
+    name: str
+    endpoint: str
+    running: bool
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +59,7 @@ class Builder:
         error: Why buildx cannot load it, or "".
         current: Whether buildx uses it where no builder is named.
         containerd_store: Whether the engine behind a docker driver has the containerd image store.
+        nodes: Its machines.
     """
 
     name: str
@@ -42,6 +69,13 @@ class Builder:
     error: str = ""
     current: bool = False
     containerd_store: bool = False
+    nodes: tuple[Node, ...] = ()
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it builds outside of the engine that answers here: its disk and memory are not the engine's."""
+        remote = ("tcp://", "ssh://", "http://", "https://")
+        return self.driver not in LOCAL_DRIVERS or any(node.endpoint.startswith(remote) for node in self.nodes)
 
     @property
     def full(self) -> bool:
@@ -91,7 +125,29 @@ def _builder(values: Mapping[str, Any], *, containerd_store: bool) -> Builder:
         error=errors[0] if errors else "",
         current=bool(values.get("Current")),
         containerd_store=containerd_store,
+        nodes=tuple(_node(node) for node in nodes),
     )
+
+
+def _node(values: Mapping[str, Any]) -> Node:
+    options = values.get("DriverOpts")
+    return Node(
+        name=str(values.get("Name") or ""),
+        endpoint=str(values.get("Endpoint") or ""),
+        running=values.get("Status") == "running",
+        options={str(name): str(value) for name, value in options.items()} if isinstance(options, dict) else {},
+    )
+
+
+def silent_nodes(builder: Builder) -> tuple[str, ...]:
+    """Return one line for each machine of a remote builder that does not answer: its endpoint and what is wrong.
+
+    buildx calls one inactive that it could not ask within its 20 s, which may build all the same (measured with 0.29
+    and `docker buildx dial-stdio`): the endpoint itself decides.
+    """
+    asleep = (node for node in builder.nodes if builder.driver == REMOTE_DRIVER and not node.running)
+    faults = ((node, fault(node.endpoint, node.options)) for node in asleep)
+    return tuple(f"{redact(node.endpoint) or node.name}: {why}" for node, why in faults if why)
 
 
 def choose(found: Iterable[Builder], name: str = "") -> Builder:
@@ -120,20 +176,27 @@ def choose(found: Iterable[Builder], name: str = "") -> Builder:
     return chosen
 
 
-def selected(*, containerd_store: bool, name: str = "") -> Builder:
-    """Ask buildx for its builders and choose the one of a build.
+def selected(answer: Completed, *, containerd_store: bool, name: str = "") -> Builder:
+    """Choose the builder of a build from what buildx says of its builders.
 
     Args:
+        answer: Of `beyond.list_builders`.
         containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
         name: As for `choose`.
 
     Raises:
-        EnvironmentLacksError: As for `choose`, or buildx does not answer.
+        EnvironmentLacksError: As for `choose`, buildx does not answer, or no machine of a remote builder does.
     """
-    answer = beyond.list_builders()
     found = parse_builders(answer.stdout, containerd_store=containerd_store)
     if not found and not answer.ok:
         raise EnvironmentLacksError(
             f"`docker buildx ls` failed: {redact(last_error(answer.stderr))}", hint="see `docker buildx ls`"
         )
-    return choose(found, name)
+    chosen = choose(found, name)
+    silent = silent_nodes(chosen)
+    if silent and len(silent) == len(chosen.nodes):
+        raise EnvironmentLacksError(
+            f"builder {chosen.name} does not answer: {'; '.join(silent)}",
+            hint=f"start it, or choose another builder with --builder (`docker buildx inspect {chosen.name}` tests it)",
+        )
+    return chosen

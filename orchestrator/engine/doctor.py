@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.engine import builders, machine
+from orchestrator.engine import beyond, builders, machine
 from orchestrator.engine.info import engine_info
 from orchestrator.engine.machine import Check
 from orchestrator.engine.version import COMFORT, buildx_version
 from orchestrator.errors import EnvironmentLacksError
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.info import EngineInfo
     from orchestrator.engine.version import Version
+    from orchestrator.process import Completed
 
 _STORE_HINT = (
     'set {"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json and restart the engine, or '
@@ -28,10 +31,20 @@ _STORE_HINT = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """What a build uses of the machine that it runs on."""
+    """What a build uses of the machine that it runs on.
 
-    info: EngineInfo
+    Attributes:
+        info: The engine; None where none answers and the builder is elsewhere.
+        builder: The builder.
+    """
+
+    info: EngineInfo | None
     builder: Builder
+
+    @property
+    def disk(self) -> Path | None:
+        """Where the layers of a build are kept on this machine; None for a builder elsewhere."""
+        return None if self.info is None or self.builder.elsewhere else machine.engine_disk(self.info)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +55,13 @@ class Need:
         platforms: Platforms that will be built.
         jobs: Parallel compile jobs in all (nvcc processes times their threads), None if unknown.
         cache: Cache backend that will be written, "" for none.
+        builder: Name of the builder, "" for the current one.
     """
 
     platforms: tuple[str, ...] = ()
     jobs: int | None = None
     cache: str = "registry"
+    builder: str = ""
 
 
 def diagnose(need: Need) -> tuple[Check, ...]:
@@ -60,10 +75,20 @@ def diagnose(need: Need) -> tuple[Check, ...]:
         version_job = pool.submit(_version)
         info, engine_check = _info()
         found, version_check = version_job.result()
+    builder, builder_check = _builder(info, need.builder) if found is not None else (None, None)
+    if info is None and builder is not None and builder.elsewhere:
+        what = f"{engine_check.detail}; builder {builder.name} does without, --load and verify do not"
+        engine_check = Check(name=engine_check.name, status="warn", detail=what, hint=engine_check.hint)
     checks += [engine_check, version_check]
-    if info is not None and found is not None:
-        checks += _builder_checks(info, need)
-    if info is not None:
+    if builder_check is not None and (info is not None or builder is not None):
+        checks.append(builder_check)
+    if builder is not None:
+        checks += [check_cache(builder, need.cache), *check_platforms(builder, need.platforms, here=False)]
+        checks += _nodes(builder)
+    if builder is not None and builder.elsewhere:
+        what = f"not checked: builder {builder.name} is not on this engine's machine"
+        checks += [Check(name=name, status="ok", detail=what) for name in ("disk", "memory", "processors")]
+    elif info is not None:
         checks += [
             machine.check_disk(machine.free_bytes(machine.engine_disk(info))),
             machine.check_memory(info.memory, need.jobs),
@@ -83,11 +108,18 @@ def require_engine(*, platforms: Sequence[str] = (), cache: str = "", builder: s
     Raises:
         EnvironmentLacksError: Something of it is missing, with a hint.
     """
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool:
         version_job = pool.submit(process.carried(buildx_version))
-        info = engine_info()
-        version_job.result()
-    chosen = builders.selected(containerd_store=info.containerd_store, name=builder)
+        listed_job = pool.submit(process.carried(beyond.list_builders))
+        try:
+            info: EngineInfo | None = engine_info()
+        except EnvironmentLacksError as error:
+            info, chosen = None, _without_engine(listed_job.result, builder, error)
+            version_job.result()
+        else:
+            version_job.result()
+            store = info is not None and info.containerd_store
+            chosen = builders.selected(listed_job.result(), containerd_store=store, name=builder)
     for check in (*check_platforms(chosen, platforms, here=True), check_cache(chosen, cache)):
         if check.status == "fail":
             raise EnvironmentLacksError(check.detail, hint=check.hint)
@@ -123,14 +155,33 @@ def check_version(found: Version) -> Check:
     return Check(name="buildx", status="ok", detail=str(found))
 
 
-def _builder_checks(info: EngineInfo, need: Need) -> list[Check]:
+def _without_engine(listed: Callable[[], Completed], name: str, error: EnvironmentLacksError) -> Builder:
+    """The builder of a build where no engine answers; the error for one that needs the engine."""
     try:
-        builder = builders.selected(containerd_store=info.containerd_store)
+        chosen = builders.selected(listed(), containerd_store=False, name=name)
+    except EnvironmentLacksError:
+        raise error from None
+    if chosen.driver in builders.LOCAL_DRIVERS:
+        raise error
+    return chosen
+
+
+def _builder(info: EngineInfo | None, name: str) -> tuple[Builder | None, Check]:
+    try:
+        store = info is not None and info.containerd_store
+        builder = builders.selected(beyond.list_builders(), containerd_store=store, name=name)
     except EnvironmentLacksError as error:
-        return [_failed("builder", error)]
-    state = "" if builder.running else ", starts with its first build"
-    described = Check(name="builder", status="ok", detail=f"{builder.name}, driver {builder.driver}{state}")
-    return [described, check_cache(builder, need.cache), *check_platforms(builder, need.platforms, here=False)]
+        return None, _failed("builder", error)
+    state = "" if builder.running or builder.elsewhere else ", starts with its first build"
+    where = f" at {', '.join(node.endpoint for node in builder.nodes)}" if builder.elsewhere else ""
+    detail = f"{builder.name}, driver {builder.driver}{redact(where)}{state}"
+    return builder, Check(name="builder", status="ok", detail=detail)
+
+
+def _nodes(builder: Builder) -> list[Check]:
+    """A warning for each machine of the builder that does not answer while others do."""
+    hint = f"start it, or `docker buildx create --leave --name {builder.name} --node NAME`"
+    return [Check(name="node", status="warn", detail=line, hint=hint) for line in builders.silent_nodes(builder)]
 
 
 def check_cache(builder: Builder, backend: str) -> Check:
@@ -163,7 +214,8 @@ def check_platforms(builder: Builder, wanted: Sequence[str], *, here: bool) -> l
                 name="platforms",
                 status="fail" if here else "warn",
                 detail=f"builder {builder.name} cannot build {', '.join(missing)} (it builds {can})",
-                hint="select others with --platform, build on a machine of that kind, or install QEMU's handlers",
+                hint="select others with --platform, build on a machine of that kind, or install QEMU's handlers "
+                "(an image whose RUN steps use $BUILDPLATFORM alone needs none)",
             )
         ]
     return [Check(name="platforms", status="ok", detail=", ".join(wanted) or _short(builder.platforms))]

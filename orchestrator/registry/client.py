@@ -7,12 +7,14 @@ too slowly. Source: OCI distribution specification 1.1.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, InvalidReferenceError, Tag
 from orchestrator.registry.errors import DamagedAnswerError, NotFoundError
 from orchestrator.registry.manifests import ACCEPT, MAX_MANIFEST, Descriptor, Manifest, digest_of, read
@@ -266,6 +268,22 @@ class Registry:
             headers={"Content-Length": "0"}, expected=(201, 202), more_scopes=(f"repository:{source.path}:pull",),
         )  # fmt: skip
         return self._session.do(call, lambda answer: answer.status == 201)
+
+    def require_push(self) -> None:
+        """Require that an image can be pushed: begin an upload of nothing, and end it.
+
+        Raises:
+            DeniedError: The registry denies access with the credentials at hand.
+            NetworkError: It has no such repository, or does not answer.
+        """
+        begin = Call(
+            what="push access", method="POST", path="blobs/uploads/", actions="pull,push",
+            headers={"Content-Length": "0"}, expected=(202,),
+        )  # fmt: skip
+        place = self._session.do(begin, lambda answer: self._session.own(answer.url, answer.header("location")))
+        end = Call(what="end of an upload", method="DELETE", path=place, actions="pull,push", expected=(200, 202, 204))
+        with contextlib.suppress(NetworkError):  # a registry without this call forgets the upload after some time
+            self._session.do(end, lambda _: None)
 
     def upload(self, digest: Digest, size: int, data: Callable[[], Iterable[bytes]]) -> None:
         """Store a blob.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import NetworkError, VerificationError
+from orchestrator.errors import FailureClass, NetworkError, VerificationError
 
 
-class DeniedError(NetworkError):
+class DeniedError(NetworkError, failure=FailureClass.AUTH):
     """The registry refuses access with the credentials at hand; another attempt changes nothing."""
 
 

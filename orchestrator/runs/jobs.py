@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import files
-from orchestrator.bake import preflight, privileges
+from orchestrator.bake import privileges
 from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.closure import links
-from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories, with_key
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
@@ -26,12 +25,14 @@ from orchestrator.cache.compile_statistics import MARK
 from orchestrator.cache.contents import STATE, Contents
 from orchestrator.cache.keys import Inputs, inputs
 from orchestrator.cache.statcache import StatCache
-from orchestrator.engine import buildx, doctor
+from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
+from orchestrator.runs import preflight
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
+from orchestrator.runs.preflight import Checked, Question
 from orchestrator.runs.resume import Resume, Wanted
 from orchestrator.runs.variant import Job
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
+    from orchestrator.bake.preflight import Injected
     from orchestrator.engine.builders import Builder
     from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
@@ -89,12 +91,14 @@ class Prepared:
 
     Attributes:
         jobs: One for each variant, in the order of the plan.
+        checked: Variant id -> what preflight found, before any of them is built.
         files: Variant id -> its bake file.
         logs: Directory of the log files.
         state: The state directory.
     """
 
     jobs: tuple[Job, ...]
+    checked: Mapping[str, Checked]
     files: Mapping[str, BakeFile]
     logs: Path
     state: Path
@@ -133,21 +137,48 @@ def prepare(plan: Plan, context: Context) -> Prepared:
     contents = Contents(
         root=root, cache=StatCache(state / "files.json"), ours=[path for path in written if path is not None]
     )
-    jobs = [
+    questions = preflight_questions(plan, rendered, context.extras, push=context.output.push)
+    checked = preflight.check_all(context.call, questions, builder=context.builder, outlines=outlines)
+    steps = [
         _Step(
             context=context,
-            file=rendered[variant.id],
-            variant=variant,
-            repositories=repositories(plan.image, variant),
+            file=question.file,
+            variant=question.variant,
+            checked=checked[question.variant.id],
+            repositories=repositories(plan.image, question.variant),
             directory=run,
-            outlines=outlines,
             allowed=allowed,
             cache_place=plan.matrix.positions.place(("cache", "dir")),
-        ).job(contents)
+        )
+        for question in questions
+    ]
+    jobs = tuple(step.job(contents) for step in steps)
+    contents.cache.save()
+    return Prepared(
+        jobs=jobs, checked={step.variant.id: step.checked for step in steps}, files=rendered, logs=run, state=state
+    )
+
+
+def preflight_questions(
+    plan: Plan, rendered: Mapping[str, BakeFile], extras: Mapping[str, Extras] | None = None, *, push: bool
+) -> list[Question]:
+    """Return what preflight asks of every variant.
+
+    Args:
+        plan: The plan.
+        rendered: Variant id -> its bake file.
+        extras: What other features add, by variant id.
+        push: Whether the variants are pushed.
+    """
+    return [
+        Question(
+            variant=variant,
+            file=rendered[variant.id],
+            extras=(extras or {}).get(variant.id) or Extras(),
+            pushed=tuple(repositories(plan.image, variant)) if push else (),
+        )
         for variant in plan.variants
     ]
-    contents.cache.save()
-    return Prepared(jobs=tuple(jobs), files=rendered, logs=run, state=state)
 
 
 def bake_files(
@@ -176,14 +207,23 @@ class _Step:
     context: Context
     file: BakeFile
     variant: Variant
+    checked: Checked
     repositories: Mapping[str, list[str]]
     directory: Path
-    outlines: Outlines
     allowed: privileges.Allowed
     cache_place: Place
-    not_checked: str = ""
     asked: tuple[privileges.Ask, ...] = ()
     wanted: Wanted | None = None
+
+    def __post_init__(self) -> None:
+        """Judge what the variant asks for; a refusal comes before what preflight found."""
+        extras = self.context.extras.get(self.variant.id) or Extras()
+        self.asked = privileges.asks(self.context.call.root, self.file, own=tuple(extras.contexts.values()))
+        place = self._asked_at(preflight.injected(self.variant, extras))
+        try:
+            privileges.check(self.asked, self.allowed, variant=self.variant.id, place=place)
+        except OrchestrateError as error:
+            self.checked = replace(self.checked, error=error)
 
     @property
     def log(self) -> Path:
@@ -210,7 +250,7 @@ class _Step:
         )
 
     def prepare(self) -> BakeCommand:
-        """Preflight, then the command; what goes wrong is written into the log.
+        """What preflight found, then the command; what is wrong is written into the log.
 
         Raises:
             NotArrivedError: An injected argument is not consumed.
@@ -218,7 +258,8 @@ class _Step:
             EnvironmentLacksError: The builder cannot build the platform, or a file of the run cannot be written.
         """
         try:
-            self._preflight()
+            if self.checked.error is not None:
+                raise self.checked.error
             return self._command()
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
@@ -230,21 +271,7 @@ class _Step:
                 log.note(f"=== {self.variant.id}: preflight failed", str(error))
             raise
 
-    def _preflight(self) -> None:
-        extras = self.context.extras.get(self.variant.id) or Extras()
-        given = injected(self.variant, extras)
-        self.asked = privileges.asks(self.context.call.root, self.file, own=tuple(extras.contexts.values()))
-        privileges.check(self.asked, self.allowed, variant=self.variant.id, place=self._asked_at(given))
-        found = preflight.arrival(self.context.call, self.file, self.outlines)
-        preflight.check(found, given, variant=self.variant.id)
-        self.not_checked = "" if found.checked else found.why_not
-        # After the arguments: what is wrong in the matrix comes before what is missing on the machine.
-        if self.context.builder is not None:
-            for check in doctor.check_platforms(self.context.builder, [self.variant.platform], here=True):
-                if check.status == "fail":
-                    raise EnvironmentLacksError(check.detail, hint=check.hint)
-
-    def _asked_at(self, given: preflight.Injected) -> Callable[[privileges.Ask], Place | None]:
+    def _asked_at(self, given: Injected) -> Callable[[privileges.Ask], Place | None]:
         """Where a privilege is asked for: in the matrix, else in a bake file."""
 
         def place(ask: privileges.Ask) -> Place | None:
@@ -288,9 +315,7 @@ class _Step:
                     files.close_tree(new)
                     new.parent.chmod(0o700)
             swap_cache(new, final)
-        if self.not_checked:
-            note = f"not checked whether the arguments arrive: {self.not_checked}"
-            outcome = replace(outcome, notes=(*outcome.notes, note))
+        outcome = replace(outcome, notes=(*outcome.notes, *self.checked.notes))
         hook = self.context.hook
         if hook is not None:
             outcome = hook(self.variant, outcome, stop=stop, reporter=reporter)
@@ -341,18 +366,6 @@ class _Step:
             repositories=self.repositories if self.variant.tags else dict.fromkeys(self.repositories, ()),
             stale=partial(self.context.freshness.stale, found.bases),
         )
-
-
-def injected(variant: Variant, extras: Extras) -> preflight.Injected:
-    """Return what a variant is given, with the places in the matrix."""
-    secrets = {read_entry(secret.text).get("id", ""): secret.origin.place for secret in variant.secrets}
-    contexts = {name: value.origin.place for name, value in variant.contexts.items()}
-    return preflight.Injected(
-        args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
-        contexts=tuple(contexts),
-        secrets=tuple(filter(None, secrets)),
-        places={**secrets, **contexts, **{name: value.origin.place for name, value in variant.args.items()}},
-    )
 
 
 def swap_cache(new: Path, final: Path) -> None:

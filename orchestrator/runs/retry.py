@@ -37,14 +37,18 @@ class Judgement:
 
 
 _AGAIN = Judgement(failure=FailureClass.NETWORK, again=True)
+_BACK_SOON = Judgement(failure=FailureClass.ENVIRONMENT, again=True)
 
 _RETRIED_STATUS = frozenset({408, 425, 429})
 _OWN_TREE = frozenset({StepKind.RUN, StepKind.FILE})  # nothing of the network is in them
 
 _DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 _CANCELLED = re.compile(r"context canceled|code = canceled\b", re.IGNORECASE)
-# An engine that restarts is away for some seconds.
-_AWAY = re.compile(r"cannot connect to the docker daemon|failed to connect to the docker api", re.IGNORECASE)
+_AWAY = re.compile(  # an engine or BuildKit that restarts is back within some seconds
+    r"cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running"
+    r"|error while dialing|server preface|the server is shutting down",
+    re.IGNORECASE,
+)
 _MACHINE = re.compile(
     r"no builder .* found|unknown flag: "
     r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client"
@@ -55,6 +59,21 @@ _MACHINE = re.compile(
 # "returned error: 503" (curl). Three digits anywhere also match a port or a tag.
 _STATUS = re.compile(
     r"\b(?:status(?: code)?:?|RPC failed; HTTP|returned error:) ([45]\d\d)\b|(?<![\w:.-])([45]\d\d) (?=[A-Z][a-z])"
+)
+# What an exporter or a cache says of its own settings, before it moves a byte.
+_EXPORTERS = frozenset(
+    {StepKind.CLIENT, StepKind.EXPORT, StepKind.CACHE_EXPORT, StepKind.CACHE_IMPORT, StepKind.INTERNAL}
+)
+_UNSUPPORTED = re.compile(
+    r"(?:is|are) not supported for the \S+ driver|does not currently support exporting|switch to a different driver"
+    r"|invalid empty ssh agent socket|failed to (?:open|stat) |^mkdir ",
+    re.IGNORECASE,
+)
+_CONFIGURED = re.compile(
+    r"exporter \S+ could not be found|unknown cache exporter|cache exporter requires|failed to configure \S+ cache"
+    r"|unsupported compression type|non-(?:bool|integer) value|tag is needed when pushing|dest is required for"
+    r"|^(?:failed to solve: )?invalid (?:mode|annotation|output|compression)|failed to get build context",
+    re.IGNORECASE,
 )
 _TOO_MANY = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
 _AUTH = re.compile(
@@ -94,7 +113,9 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
     Returns:
         RUN for every failed `RUN`, whatever it printed; DISK for a full disk; AUTH (401, 403) and NOT_FOUND (404) as a
         registry answered; NETWORK, worth another attempt, for 408, 425, 429, 5xx, resets, timeouts, an early end of a
-        connection; CANCELLED if BuildKit was told to stop; ENVIRONMENT if the engine is missing; else `unknown`.
+        connection; CANCELLED if BuildKit was told to stop; ENVIRONMENT, worth another attempt, if the engine does not
+        answer, and ENVIRONMENT for what the machine or the builder lacks; MATRIX for an exporter or a cache that is not
+        configured as it must be; else `unknown`.
     """
     text = failure.message
     if failure.kind is StepKind.RUN and not _CANCELLED.search(text):
@@ -103,13 +124,21 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
         return Judgement(failure=FailureClass.DISK)
     if _CANCELLED.search(text):
         # A step that was cancelled though nobody asked: the builder or the connection to it went away.
-        return _AGAIN if _TRANSIENT.search(failure.client) else Judgement(failure=FailureClass.CANCELLED)
+        return (
+            _AGAIN
+            if _TRANSIENT.search(failure.client) or _AWAY.search(failure.client)
+            else Judgement(failure=FailureClass.CANCELLED)
+        )
     if failure.kind in _OWN_TREE:
         return Judgement(failure=unknown)
     if _AWAY.search(text):
-        return Judgement(failure=FailureClass.ENVIRONMENT, again=True)
+        return _BACK_SOON
     if _MACHINE.search(text):
         return Judgement(failure=FailureClass.ENVIRONMENT)
+    if failure.kind in _EXPORTERS and _UNSUPPORTED.search(text):
+        return Judgement(failure=FailureClass.ENVIRONMENT)
+    if failure.kind in _EXPORTERS and _CONFIGURED.search(text):
+        return Judgement(failure=FailureClass.MATRIX)
     return _by_answer(text) or Judgement(failure=unknown)
 
 

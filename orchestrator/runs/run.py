@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import process
 from orchestrator.engine import buildx, client, doctor, machine
 from orchestrator.engine.builders import DOCKER_DRIVER
-from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, UsageError
+from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 from orchestrator.runs import air_gap, compile_cache, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
-from orchestrator.runs.outcome import Outcome, Status, exit_code
+from orchestrator.runs.outcome import Outcome, Status, error_info, exit_code
 from orchestrator.runs.report import report, write_report
 from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
     from orchestrator.bake.file import Extras
     from orchestrator.matrix.variants import Plan
     from orchestrator.process import Stop
+    from orchestrator.runs.preflight import Checked
     from orchestrator.runs.reporter import Reporter
     from orchestrator.runs.wishes import Wishes
+
+_SHOWN = 3  # ids of variants before a note that they share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +112,13 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
                 )
         except InterruptedRunError:
             outcomes = _none_started(plan)
+        except UsageError:  # the report may be a file that the run reads
+            raise
+        except OrchestrateError as error:
+            if wishes.report is not None:
+                with contextlib.suppress(OSError):
+                    write_report(wishes.report, report(plan.variants, _all_failed(plan, error), started=started))
+            raise
         else:
             outcomes = [without_missing_log(outcome) for outcome in _run(ready, wishes, screen, stop)]
         return _result(plan, wishes, screen, started, outcomes, interrupted=stop.is_set())
@@ -177,16 +187,21 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries)
-    return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=_engine_disk(engine))
+    return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=engine.disk)
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:
-    variants = ready.prepared.jobs
+    checked = ready.prepared.checked
+    for note, ids in noted(checked).items():
+        more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+        screen.warn(f"{', '.join(ids[:_SHOWN])}{more}: {note}")
+    # What preflight refuses is told first: with --fail-fast nothing else is begun.
+    variants = sorted(ready.prepared.jobs, key=lambda job: checked[job.id].error is None)
     peaks = [ready.journal.peak(job.id) for job in variants]
     require_room(machine.free_bytes(ready.disk), peaks, parallel=wishes.limits.parallel, warn=screen.warn)
     tidy(ready.prepared.state / "runs")
     with screen.reporter([job.id for job in variants]) as watching:
-        return build_all(
+        outcomes = build_all(
             variants,
             reporter=watching,
             stop=stop,
@@ -194,6 +209,17 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
             retry=wishes.retry,
             memory=Memory(journal=ready.journal, disk=ready.disk),
         )
+    order = {job.id: number for number, job in enumerate(ready.prepared.jobs)}
+    return sorted(outcomes, key=lambda outcome: order[outcome.id])
+
+
+def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:
+    """Return what preflight says of variants that it does not refuse: note -> their ids."""
+    found: dict[str, list[str]] = {}
+    for id_, one in checked.items():
+        for note in one.notes:
+            found.setdefault(note, []).append(id_)
+    return found
 
 
 def require_room(free: int | None, peaks: Sequence[int], *, parallel: int, warn: Callable[[str], None]) -> None:
@@ -232,6 +258,11 @@ def _result(
 def _none_started(plan: Plan) -> list[Outcome]:
     error = replace(SIGNALLED, message="stopped by a signal before it was started")
     return [Outcome(id=variant.id, status=Status.CANCELLED, error=error) for variant in plan.variants]
+
+
+def _all_failed(plan: Plan, error: OrchestrateError) -> list[Outcome]:
+    """The outcomes of a run that ended before its first variant."""
+    return [Outcome(id=variant.id, status=Status.FAILED, error=error_info(error)) for variant in plan.variants]
 
 
 def inputs(plan: Plan) -> Iterator[Path]:
@@ -293,11 +324,6 @@ def _make(directory: Path) -> None:
         raise EnvironmentLacksError(
             f"--output {directory}: is not a directory and cannot be made one: {error.strerror}"
         ) from error
-
-
-def _engine_disk(engine: doctor.Engine) -> Path | None:
-    """Return where a local engine keeps its layers; None for a remote one."""
-    return machine.engine_disk(engine.info)
 
 
 def tidy(runs: Path, *, keep: int = 20, older: float = 14 * 86400.0) -> None:

@@ -14,6 +14,7 @@ from orchestrator.engine.buildx import BakeCall
 from orchestrator.matrix import expand, load
 from orchestrator.matrix.layers import CommandLine
 from orchestrator.runs import jobs
+from orchestrator.runs.preflight import injected
 from tests.support.artifacts import download
 from tests.support.engine import ROOT
 
@@ -51,7 +52,7 @@ def arrivals(root: Path, args: Mapping[str, str]) -> dict[str, tuple[Variant, Ar
 
 
 def judge(variant: Variant, found: Arrival) -> None:
-    preflight.check(found, jobs.injected(variant, Extras()), variant=variant.id)
+    preflight.check(found, injected(variant, Extras()), variant=variant.id)
 
 
 def test_every_argument_of_the_eight_images_arrives(tree: Path, engine: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def test_it_remembers_over_runs(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "outlines.json"
-    Outlines(path).put("a", Outline(args={"X": "1"}, secrets=["ca"]))
+    Outlines(path).put_all({"a": Outline(args={"X": "1"}, secrets=["ca"])})
     again = Outlines(path)
     assert again.get("a") == Outline(args={"X": "1"}, secrets=["ca"])
     assert again.get("b") is None
@@ -24,7 +24,7 @@ def test_it_remembers_over_runs(tmp_path: Path) -> None:
 
 def test_without_a_file_it_remembers_for_itself() -> None:
     memory = Outlines(None)
-    memory.put("a", Outline())
+    memory.put_all({"a": Outline()})
     assert memory.get("a") == Outline()
 
 
@@ -48,18 +48,18 @@ def test_a_damaged_file_counts_as_empty(tmp_path: Path, text: str) -> None:
     path = tmp_path / "outlines.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
     assert Outlines(path).get("a") is None
-    Outlines(path).put("b", Outline(args={"Y": ""}))
+    Outlines(path).put_all({"b": Outline(args={"Y": ""})})
     assert json.loads(path.read_text()) == {"b": {"args": {"Y": ""}, "secrets": []}}
 
 
 def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "outlines.json"
-    path.write_text(json.dumps({str(number): {"args": {}, "secrets": []} for number in range(500)}))
+    path.write_text(json.dumps({str(number): {"args": {}, "secrets": []} for number in range(2000)}))
     memory = Outlines(path)
-    memory.put("0", Outline(args={"again": "1"}))
-    memory.put("new", Outline())
+    memory.put_all({"0": Outline(args={"again": "1"})})
+    memory.put_all({"new": Outline()})
     kept = list(json.loads(path.read_text()))
-    assert len(kept) == 500
+    assert len(kept) == 2000
     assert kept[-2:] == ["0", "new"]
     assert "1" not in kept
 
@@ -67,7 +67,7 @@ def test_the_oldest_are_forgotten(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing_costs_the_memory_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     memory = Outlines(tmp_path / "file" / "outlines.json")
-    memory.put("a", Outline(args={"X": "1"}, secrets=["ca"]))
+    memory.put_all({"a": Outline(args={"X": "1"}, secrets=["ca"])})
     assert memory.get("a") == Outline(args={"X": "1"}, secrets=["ca"])
 
 

@@ -201,7 +201,7 @@ SKIPPED = Outcome(id="s", status=Status.SKIPPED)
         ([], 0),
         ([BUILT, SKIPPED], 0),
         ([BUILT, failed("run")], 1),
-        ([failed("auth")], 1),
+        ([failed("auth")], 6),
         ([failed("cancelled")], 1),
         ([failed("matrix")], 2),
         ([failed("internal")], 1),

@@ -19,6 +19,7 @@ PUSH = "failed to push 127.0.0.1:5000/bp/x:1:"
 # (kind of the failed step, its error as BuildKit 0.25/buildx 0.29 wrote it, what buildx said, judgement)
 AGAIN = Judgement(failure=F.NETWORK, again=True)
 OTHER = Judgement(failure=F.RUN)
+AWAY = Judgement(failure=F.ENVIRONMENT, again=True)
 
 TABLE = [
     # What the network and registries do for a while.
@@ -71,6 +72,29 @@ TABLE = [
     (StepKind.EXPORT, "write /var/lib/x: no space left on device", "", F.DISK),
     (StepKind.BASE, "failed to extract layer: write /x: no space left on device", "", F.DISK),
     (StepKind.METADATA, "tls: failed to verify certificate: x509: unknown authority", "", F.ENVIRONMENT),
+    # An engine that restarts is back within some seconds.
+    (StepKind.CLIENT, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "", AWAY),
+    (StepKind.CLIENT, "failed to connect to the docker API at unix:///x.sock: no such file", "", AWAY),
+    (StepKind.CLIENT, 'desc = "transport: Error while dialing: dial unix /x.sock: connect: no such file"', "", AWAY),
+    (StepKind.RUN, "context canceled", "error while dialing", AGAIN),
+    # What exporters, caches, secrets say of their own settings (buildx 0.29 with engine 28.5; no step fails).
+    (StepKind.CLIENT, 'exporter "nosuch" could not be found', "", F.MATRIX),
+    (StepKind.CLIENT, "unsupported compression type foo", "", F.MATRIX),
+    (StepKind.CLIENT, 'non-bool value specified for push: strconv.ParseBool: parsing "maybe": invalid', "", F.MATRIX),
+    (StepKind.CLIENT, "non-integer value abc specified for compression-level: strconv.ParseInt", "", F.MATRIX),
+    (StepKind.CLIENT, "tag is needed when pushing to registry", "", F.MATRIX),
+    (StepKind.CLIENT, "dest is required for local exporter", "", F.MATRIX),
+    (StepKind.CLIENT, 'unknown cache exporter: "s3"', "", F.MATRIX),
+    (StepKind.CLIENT, "registry cache exporter requires ref", "", F.MATRIX),
+    (StepKind.CLIENT, "failed to configure gha cache exporter: token is malformed", "", F.MATRIX),
+    (StepKind.CLIENT, 'invalid mode "foo"', "", F.MATRIX),
+    (StepKind.CLIENT, "failed to get build context x: stat /nowhere: no such file or directory", "", F.MATRIX),
+    (StepKind.CLIENT, "failed to open open /nowhere/dir/x.tar: no such file or directory", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, "failed to stat /nowhere: stat /nowhere: no such file or directory", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, "Cache export is not supported for the docker driver.", "", F.ENVIRONMENT),
+    (StepKind.EXPORT, "docker exporter does not currently support exporting manifest lists", "", F.ENVIRONMENT),
+    (StepKind.FILE, 'exporter "nosuch" could not be found', "", OTHER),
     (StepKind.CLIENT, "unknown flag: --progres", "", F.ENVIRONMENT),
     (StepKind.CLIENT, "dockerfile parse error on line 3: unknown instruction: FOO", "", OTHER),
     (StepKind.FILE, 'failed to calculate checksum of ref x::y: "/nothere": not found', "", OTHER),

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.bake import preflight
+from orchestrator.bake import outline, preflight
 from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import Output
 from orchestrator.engine import buildx
 from orchestrator.engine.builders import Builder
-from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, NetworkError, OrchestrateError, UsageError
 from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Stop
-from orchestrator.runs import header_bundle, jobs, run
+from orchestrator.registry.errors import DeniedError
+from orchestrator.runs import access, header_bundle, jobs, run
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
+from orchestrator.runs.preflight import Checked
 from orchestrator.runs.signals import interrupting
 from orchestrator.runs.wishes import Wishes
 from tests.unit.runs.support import DIGEST, Silent
@@ -41,9 +43,10 @@ variants: {arch_list: release, args: {CUDA_VERSION: "{cuda.version}"}, tags: ["{
 cache: {backend: "off"}
 """
 TARGET: dict[str, Any] = {"context": ".", "dockerfile": "Dockerfile", "args": {"A": "1"}}
+OUTLINE = Outline(args={"CUDA_VERSION": "13.0.2"})
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from orchestrator.matrix.variants import Plan
     from orchestrator.runs.variant import Job
@@ -61,6 +64,8 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, Any]]:
     targets: dict[str, Mapping[str, Any]] = {"app": TARGET}
     monkeypatch.setattr(buildx, "resolve", lambda *_, **__: targets)
     monkeypatch.setattr(git.Checkout, "fact", lambda _, name: "0" * 40 if name == "git.sha" else "")
+    monkeypatch.setattr(outline, "outlines", lambda _bake, asked, _memory: dict.fromkeys(asked, OUTLINE))
+    monkeypatch.setattr(access, "push_errors", lambda _repositories: {})
     return targets
 
 
@@ -115,13 +120,9 @@ def test_a_preflight_that_fails_is_in_the_log(tmp_path: Path, resolved: dict[str
     assert job.log.read_text() == f"=== app-cu130-amd64: preflight failed\n{error.value}\n"
 
 
-def test_a_run_directory_that_vanished(
-    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_directory_that_vanished(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
     assert resolved
     job = only_job(tmp_path)
-    found = preflight.Arrival(checked=False, why_not="remote")
-    monkeypatch.setattr(preflight, "arrival", lambda *_: found)
     (tmp_path / ".orchestrate" / "runs" / "r").rmdir()
     with pytest.raises(EnvironmentLacksError, match=r"app-cu130-amd64\.json: cannot be written: No such file"):
         job.prepare()
@@ -160,7 +161,7 @@ def test_nothing_of_the_state_is_for_others(tmp_path: Path, resolved: dict[str, 
     with pytest.raises(MatrixError):
         job.prepare()
     Journal(state / "journal.jsonl").add(Outcome(id="a", status=Status.BUILT), key="k")
-    Outlines(state / "outlines.json").put("k", Outline())
+    Outlines(state / "outlines.json").put_all({"k": Outline()})
     modes = {path.name: path.stat().st_mode & 0o777 for path in [state, *state.rglob("*")]}
     assert modes == {
         ".orchestrate": 0o700,
@@ -178,16 +179,114 @@ def test_a_platform_that_the_builder_lacks_fails_its_variant_after_the_arguments
 ) -> None:
     assert resolved
     arm = Builder(name="b", driver="docker", platforms=("linux/arm64",), running=True)
-    job = only_job(tmp_path, builder=arm)
-    consumed: dict[str, str] = {}
-    consumers = (preflight.Consumer(target="app", args=consumed),)
-    monkeypatch.setattr(preflight, "arrival", lambda *_: preflight.Arrival(checked=True, consumers=consumers))
-    with pytest.raises(preflight.NotArrivedError):
-        job.prepare()
-    consumed["CUDA_VERSION"] = "13.0.2"
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG CUDA_VERSION\nRUN build\n")
     with pytest.raises(EnvironmentLacksError, match="cannot build linux/amd64"):
-        job.prepare()
+        only_job(tmp_path, builder=arm).prepare()
     assert only_job(tmp_path, builder=replace(arm, platforms=("linux/amd64",))).prepare().target == "app-cu130-amd64"
+    with monkeypatch.context() as patched:
+        patched.setattr(outline, "outlines", lambda _bake, asked, _memory: dict.fromkeys(asked, Outline()))
+        with pytest.raises(preflight.NotArrivedError):
+            only_job(tmp_path, builder=arm).prepare()
+    # No step runs on the platform: no machine or emulation of the kind is needed.
+    cross = "FROM --platform=$BUILDPLATFORM a AS b\nARG CUDA_VERSION\nRUN x\nFROM scratch\nCOPY --from=b / /\n"
+    (tmp_path / "Dockerfile").write_text(cross)
+    assert only_job(tmp_path, builder=arm).prepare().target == "app-cu130-amd64"
+
+
+def test_onbuild_of_a_base_image_is_asked_for_before_an_argument_is_refused(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved
+    (tmp_path / "Dockerfile").write_text("FROM base:1\n")
+    plan = planned(tmp_path)
+    context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r")
+    with_bases: Outline | str = OUTLINE
+    asked: list[bool] = []
+
+    def answer(_bake: object, questions: Mapping[str, Any], *_: object) -> Mapping[str, Outline | str]:
+        bases = "FROM base:1" in questions["app-cu130-amd64"]["dockerfile-inline"]
+        asked.append(bases)
+        return dict.fromkeys(questions, with_bases if bases else Outline())
+
+    monkeypatch.setattr(outline, "outlines", answer)
+    assert jobs.prepare(plan, context).checked["app-cu130-amd64"].error is None
+    assert asked == [False, True]
+    with_bases = Outline()
+    assert isinstance(jobs.prepare(plan, context).checked["app-cu130-amd64"].error, preflight.NotArrivedError)
+    with_bases = "buildx cannot outline it: no route"
+    error = jobs.prepare(plan, context).checked["app-cu130-amd64"].error
+    assert error is not None
+    assert error.hint.endswith(
+        "ONBUILD of a base image declares it was not checked: buildx cannot outline it: no route"
+    )
+    asked.clear()
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    assert jobs.prepare(plan, context).checked["app-cu130-amd64"].error is not None
+    assert asked == [False]  # there is no image to ask
+
+
+def test_push_access_is_asked_before_a_variant_is_built(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved
+    plan = planned(tmp_path)
+    asked: list[str] = []
+    answer: dict[str, OrchestrateError] = {}
+
+    def errors(repositories: Iterable[str]) -> dict[str, OrchestrateError]:
+        asked.extend(repositories)
+        return answer
+
+    def checked(*, push: bool) -> Checked:
+        context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r", output=Output(push=push))
+        return jobs.prepare(plan, context).checked["app-cu130-amd64"]
+
+    monkeypatch.setattr(access, "push_errors", errors)
+    assert checked(push=False).error is None
+    assert asked == []
+    assert checked(push=True).error is None
+    assert asked == ["registry.lan/app"]
+    answer["registry.lan/app"] = DeniedError("access is denied", hint="docker login registry.lan")
+    denied = checked(push=True).error
+    assert denied is not None
+    assert (denied.failure, denied.exit_code, denied.hint) == ("auth", 6, "docker login registry.lan")
+    answer["registry.lan/app"] = NetworkError("no answer")  # it may answer when the build is done
+    found = checked(push=True)
+    assert found.error is None
+    assert found.notes[-1] == "not checked whether registry.lan/app can be pushed to: no answer"
+
+
+def test_missing_inputs_are_found_before_a_variant_is_built(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch\nARG CUDA_VERSION\nCOPY --from=more / /\nRUN --mount=type=secret,id=t $CUDA_VERSION\n"
+    )
+    monkeypatch.setattr(
+        outline,
+        "outlines",
+        lambda _bake, asked, _memory: dict.fromkeys(asked, replace(OUTLINE, secrets=["t", "u", "v"])),
+    )
+    resolved["app"] = {
+        **TARGET,
+        "contexts": {"more": "nowhere", "image": "docker-image://x", "git": "https://x/y.git#main"},
+        "secret": [{"id": "t", "env": "NOT_SET"}, {"id": "u", "src": "none.txt"}, {"id": "v", "src": "Dockerfile"}],
+    }
+    plan = planned(tmp_path)
+    context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r")
+    error = jobs.prepare(plan, context).checked["app-cu130-amd64"].error
+    assert isinstance(error, MatrixError)
+    assert [problem.what.partition(": ")[2] for problem in error.problems] == [
+        "the named context more of target app was not found: nowhere",
+        "the secret t of target app was not found: environment variable NOT_SET is not set",
+        "the secret u of target app was not found: none.txt",
+    ]
+
+
+def test_notes_of_preflight_are_told_once_for_all_their_variants() -> None:
+    found = {id_: Checked(notes=("n",)) for id_ in "abc"} | {"d": Checked()}
+    assert run.noted(found) == {"n": ["a", "b", "c"]}
 
 
 def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:

@@ -1,0 +1,118 @@
+"""Asks buildx what targets consume (`--call=outline`): once for all of them, without their base images.
+
+Where one Dockerfile cannot be outlined, buildx refuses all that were asked for together; each is then asked for alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import process
+from orchestrator.bake.arrived import Outline, Outlines
+from orchestrator.bake.file import escaped
+from orchestrator.dockerfile.bases import EMPTY, without_bases, without_flags
+from orchestrator.engine import buildx
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orchestrator.engine.buildx import BakeCall
+
+_TIMEOUT = 120.0
+_TOGETHER = 200  # targets of one question: their names are words of one command line
+
+
+def question(target: Mapping[str, Any], text: str, *, bases: bool = False) -> dict[str, Any]:
+    """Make a target that has the same arguments and stages.
+
+    Args:
+        target: Target of a bake file, as plain text.
+        text: Its Dockerfile.
+        bases: Keep the base images, whose ONBUILD instructions count then; without them nothing is fetched.
+    """
+    contexts = list(target.get("contexts") or {})
+    args = {name: str(value) for name, value in (target.get("args") or {}).items() if value is not None}
+    bare = without_flags(text, contexts=contexts) if bases else without_bases(text, contexts=contexts, args=args)
+    chosen: dict[str, Any] = {
+        "context": "empty",
+        "dockerfile-inline": bare,
+        "args": args,
+        "contexts": dict.fromkeys([*contexts, EMPTY], "empty"),  # what is in them does not matter
+        "output": ["type=cacheonly"],
+    }
+    return chosen | {name: target[name] for name in ("target", "platforms") if target.get(name)}
+
+
+def outlines(
+    bake: BakeCall, questions: Mapping[str, Mapping[str, Any]], memory: Outlines | None = None
+) -> dict[str, Outline | str]:
+    """Return the outline of each target, or why buildx makes none.
+
+    Args:
+        bake: How to call buildx.
+        questions: Name -> target, as `question` makes it.
+        memory: What earlier runs learned; None asks again.
+    """
+    keys = {name: Outlines.key(target, bake.docker) for name, target in questions.items()}
+    found: dict[str, Outline | str] = {}  # by key
+    for key in keys.values():
+        if memory is not None and (known := memory.get(key)) is not None:
+            found[key] = known
+    asked = {key: name for name, key in keys.items() if key not in found}
+    names = list(asked.values())
+    for start in range(0, len(names), _TOGETHER):
+        some = {name: questions[name] for name in names[start : start + _TOGETHER]}
+        answers = _together(bake, some)
+        found |= {keys[name]: answer for name, answer in answers.items()}
+    if memory is not None:
+        memory.put_all({key: found[key] for key in asked})
+    return {name: found[key] for name, key in keys.items()}
+
+
+def _together(bake: BakeCall, questions: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Outline | str]:
+    answer = _ask(bake, questions)
+    if not isinstance(answer, str):
+        return answer
+    if len(questions) == 1:
+        return dict.fromkeys(questions, answer)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        jobs = {
+            name: pool.submit(process.carried(lambda one: _ask(bake, one)), {name: target})
+            for name, target in questions.items()
+        }
+        alone = {name: job.result() for name, job in jobs.items()}
+    return {name: one if isinstance(one, str) else one[name] for name, one in alone.items()}
+
+
+def _ask(bake: BakeCall, questions: Mapping[str, Mapping[str, Any]]) -> dict[str, Outline] | str:
+    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
+        Path(directory, "empty").mkdir()
+        content = {"target": escaped(dict(questions))}
+        Path(directory, "outline.json").write_text(json.dumps(content), encoding="utf-8")
+        done = process.run(
+            replace(bake, files=("outline.json",)).argv("--call=outline,format=json", *questions),
+            cwd=Path(directory),
+            timeout=_TIMEOUT,
+            env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
+        )
+    if not done.ok:
+        return f"buildx cannot outline it: {buildx.last_error(done.stderr)}"
+    try:
+        answer = json.loads(done.stdout)["target"]
+        return {name: _outline(answer[name]["outline"]) for name in questions}
+    except (ValueError, KeyError, TypeError):
+        return "buildx gave no outline"
+
+
+def _outline(answer: Mapping[str, Any]) -> Outline:
+    return Outline(
+        args={entry["name"]: entry.get("value", "") for entry in answer.get("args") or []},
+        secrets=[entry["name"] for entry in answer.get("secrets") or []],
+    )

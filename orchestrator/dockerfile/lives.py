@@ -1,0 +1,269 @@
+"""How far the value of a build argument lives in the stages of a target: what reads it, and what takes it away.
+
+BuildKit's outline lists every argument that a stage declares, whether anything reads it or not. Measured with BuildKit
+of engine 28.5: of ARG and ENV the later one counts, a RUN sees both; a stage that is FROM another sees the arguments of
+that stage, except those whose name an ENV of it has; an ARG before the first FROM counts in FROM alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from orchestrator.dockerfile.directives import escape_character
+from orchestrator.dockerfile.predefined import predefined
+from orchestrator.dockerfile.read import instructions
+from orchestrator.dockerfile.stages import assignments, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from orchestrator.dockerfile.stages import Step
+
+_EXPANDED = frozenset({"ADD", "COPY", "EXPOSE", "LABEL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"})
+_WORD = re.compile(r"\w+", re.ASCII)
+_REFERENCE = re.compile(r"(?<!\\)\$(?:\{[#!]?)?([A-Za-z_]\w*)", re.ASCII)
+
+
+class Loss(Enum):
+    """Why something that names an argument does not see its value."""
+
+    ENV = "env"
+    ABOVE = "above"
+    UNDECLARED = "undeclared"
+    UNREAD = "unread"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """An argument whose value does not get where it is named.
+
+    Attributes:
+        name: The argument.
+        loss: Why.
+        line: 1-based line of the ENV, or of what names the argument; of its ARG where nothing does.
+        declared: 1-based line of its ARG, 0 where the stage has none.
+        certain: Whether nothing at all in the target's stages can see the value. Otherwise a RUN that does not name it
+            may still read it from its environment, or another stage does.
+    """
+
+    name: str
+    loss: Loss
+    line: int
+    declared: int = 0
+    certain: bool = False
+
+    @property
+    def text(self) -> str:
+        """One line that says what happens, without the name of the file."""
+        match self.loss:
+            case Loss.ENV:
+                return f"ENV {self.name} at line {self.line} replaces the value of its ARG at line {self.declared}"
+            case Loss.ABOVE:
+                return f"line {self.line} reads {self.name} above its ARG at line {self.declared}"
+            case Loss.UNDECLARED:
+                return f"line {self.line} reads {self.name}, which its stage does not declare with ARG"
+            case Loss.UNREAD:
+                return f"nothing reads {self.name} below its ARG at line {self.declared}"
+
+    @property
+    def hint(self) -> str:
+        """The edit that mends it."""
+        match self.loss:
+            case Loss.ENV:
+                return f"write ENV {self.name}=${{{self.name}}}, or remove the ENV"
+            case Loss.ABOVE:
+                return f"move ARG {self.name} above line {self.line}"
+            case Loss.UNDECLARED:
+                return f"add ARG {self.name} to the stage, above line {self.line}"
+            case Loss.UNREAD:
+                return f"read {self.name} in a step below it, or remove it from the matrix"
+
+
+def lost(
+    text: str,
+    values: Mapping[str, str],
+    *,
+    target: str = "",
+    contexts: Collection[str] = (),
+    args: Mapping[str, str] | None = None,
+) -> tuple[Lost, ...]:
+    """Return the arguments whose value does not reach what names them, at most one finding for each.
+
+    Args:
+        text: The Dockerfile.
+        values: Injected arguments with their values; others are not looked at.
+        target: Stage that is built, "" for the last.
+        contexts: Named contexts.
+        args: All build arguments, to tell which stage a FROM with a variable means.
+    """
+    replaced = {name.lower() for name in contexts}
+    file = parse(text, {**(args or {}), **values}, replaced=replaced)
+    needed = file.needed(target, replaced=replaced)
+    from_image = _named_before_from(text, values)
+    states: dict[int, dict[str, _State]] = {}
+    names = frozenset(values)
+    lives = {name: _Life(name=name, base=name in from_image) for name in values if not predefined(name)}
+    for stage in needed:
+        before = states.get(stage.parent, {}) if stage.parent is not None else {}
+        states[stage.index] = {name: before.get(name, _State()).inherited() for name in lives}
+        steps = [_Read.of(step, names) for step in stage.steps]
+        for name, life in lives.items():
+            _walk(steps, life, states[stage.index][name], values)
+    return tuple(one for life in lives.values() for one in life.verdict())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Read:
+    """One step, and the arguments that stand in it.
+
+    Attributes:
+        step: The step.
+        words: Of a RUN or an ONBUILD: those that it mentions in any way.
+        variables: Those that it reads as variables.
+        declares: Of an ARG: those that it declares.
+    """
+
+    step: Step
+    words: frozenset[str]
+    variables: frozenset[str]
+    declares: frozenset[str]
+
+    @classmethod
+    def of(cls, step: Step, names: frozenset[str]) -> _Read:
+        """Read a step once for all arguments."""
+        texts = [step.text, *step.documents, *(option.value for option in step.options)]
+        declares: frozenset[str] = frozenset()
+        if step.keyword == "ARG":
+            found = list(assignments(step.text))
+            declares = names.intersection(key for key, _ in found)
+            texts = [default for key, default in found if default is not None and key not in names]
+        elif step.keyword not in _EXPANDED | {"ENV", "RUN", "ONBUILD"}:
+            texts = []
+        return cls(
+            step=step,
+            words=names & _words(texts) if step.keyword in {"RUN", "ONBUILD"} else frozenset(),
+            variables=names.intersection(name for text in texts for name in _REFERENCE.findall(text)),
+            declares=declares,
+        )
+
+    def names(self, name: str) -> bool:
+        """Whether the value of the argument is put in here, or a script may read it by its name."""
+        return name in (self.words if self.step.keyword == "RUN" else self.variables)
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    return {word for text in texts for word in _WORD.findall(text)}
+
+
+@dataclass(kw_only=True, slots=True)
+class _State:
+    """An argument at one point of a stage."""
+
+    alive: bool = False
+    declared: int = 0
+    env: int = 0  # line of an ENV of its name that does not carry its value
+
+    def inherited(self) -> _State:
+        return _State(alive=self.alive and not self.env, declared=self.declared, env=self.env)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Life:
+    """What the stages do with one argument."""
+
+    name: str
+    base: bool = False  # a FROM reads it
+    used: bool = False  # a step of a stage names it where it has its value
+    seen: bool = False  # a RUN has it in its environment
+    declared: int = 0
+    misses: list[Lost] = field(default_factory=list)
+    unsure: bool = False
+
+    def verdict(self) -> Iterator[Lost]:
+        if self.unsure:
+            return
+        if self.misses and not self.used:
+            yield replace(self.misses[0], certain=not (self.seen or self.base))
+        elif self.misses and any(miss.loss is Loss.ENV for miss in self.misses):
+            yield next(miss for miss in self.misses if miss.loss is Loss.ENV)
+        elif self.declared and not (self.used or self.seen or self.base):
+            yield Lost(name=self.name, loss=Loss.UNREAD, line=self.declared, declared=self.declared)
+
+
+def _walk(steps: Iterable[_Read], life: _Life, state: _State, values: Mapping[str, str]) -> None:
+    """Follow one argument through one stage."""
+    name = life.name
+    early: list[int] = []  # lines that name it before the stage has it
+    for read in steps:
+        step = read.step
+        if step.keyword == "ONBUILD":  # runs in a stage that is FROM this one
+            life.unsure = life.unsure or name in read.words
+            continue
+        named = read.names(name)
+        if named and state.alive:
+            life.used = True
+        elif named and state.env and state.declared:
+            life.misses.append(Lost(name=name, loss=Loss.ENV, line=state.env, declared=state.declared))
+        elif named and not _own(name, read):
+            early.append(step.line)
+        if step.keyword == "RUN" and state.alive:
+            life.seen = True
+        elif name in read.declares:
+            state.alive, state.declared = True, step.line
+            life.declared = life.declared or step.line
+        elif step.keyword == "ENV":
+            _env(step, life, state, values)
+    if state.env > state.declared > 0 and not life.used:  # though nothing below names it
+        life.misses.append(Lost(name=name, loss=Loss.ENV, line=state.env, declared=state.declared))
+    if early:
+        loss = Loss.ABOVE if state.declared > early[-1] else Loss.UNDECLARED
+        life.misses.append(Lost(name=name, loss=loss, line=early[-1], declared=state.declared))
+
+
+def _env(step: Step, life: _Life, state: _State, values: Mapping[str, str]) -> None:
+    """What an ENV does with an argument of its name."""
+    for key, value in _env_pairs(step.text):
+        if key != life.name:
+            continue
+        if value.strip("\"'") == values[key] or (state.alive and key in _REFERENCE.findall(value)):
+            state.env = 0
+        else:
+            state.alive, state.env = False, step.line
+
+
+def _env_pairs(text: str) -> Iterable[tuple[str, str]]:
+    pairs = list(assignments(text))
+    if pairs and pairs[0][1] is None:  # the old form: ENV NAME the rest of the line
+        name, _, value = text.partition(" ")
+        return [(name, value.strip())]
+    return [(name, value or "") for name, value in pairs]
+
+
+def _own(name: str, read: _Read) -> bool:
+    """Whether a RUN gives a shell variable of this name a value, or names it without reading a variable."""
+    if read.step.keyword != "RUN":
+        return False
+    word = re.escape(name)
+    own = re.compile(rf"(?:^|[\s;&|(]){word}=|\bfor\s+{word}\s|\bread\s[^;|&]*\b{word}\b")
+    return name not in read.variables or any(own.search(text) for text in (read.step.text, *read.step.documents))
+
+
+def _named_before_from(text: str, values: Mapping[str, str]) -> set[str]:
+    """The arguments that some FROM reads, through defaults of others as well."""
+    escape = escape_character(text)
+    behind: dict[str, set[str]] = {}
+    found: set[str] = set()
+    first = True
+    for one in instructions(text):
+        if one.keyword == "FROM":
+            first = False
+            for name in _REFERENCE.findall(one.rest):
+                found |= {name} | behind.get(name, set())
+        elif one.keyword == "ARG" and first:
+            for name, default in assignments(one.rest, escape):
+                names = set(_REFERENCE.findall(default or "")) if name not in values else set()
+                behind[name] = names | {deep for other in names for deep in behind.get(other, set())}
+    return found

@@ -1,0 +1,73 @@
+"""Local inputs of a variant that are missing: contexts that are no directory, secrets without a file or variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.closure import LINK
+from orchestrator.bake.entries import read_entry
+from orchestrator.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from orchestrator.bake.file import BakeFile
+    from orchestrator.errors import Place
+
+
+def missing_inputs(
+    root: Path, file: BakeFile, places: Mapping[str, Place | None], *, variant: str
+) -> tuple[Problem, ...]:
+    """Return what a variant's bake file reads from this machine and does not find.
+
+    Args:
+        root: The directory that relative paths refer to.
+        file: The bake file of the variant.
+        places: Name of a context, id of a secret -> where the matrix says it.
+        variant: The variant, for the message.
+    """
+    found: dict[Problem, None] = {}
+    for name, member in file.members.items():
+        target = file.origins.get(name, name)
+        for what, given, place in (*_contexts(root, member, places), *_secrets(root, member, places)):
+            found[Problem.at(place, f"{variant}: {what} of target {target} was not found: {given}")] = None
+    return tuple(found)
+
+
+def _contexts(
+    root: Path, member: Mapping[str, Any], places: Mapping[str, Place | None]
+) -> Iterator[tuple[str, str, Place | None]]:
+    if not member.get("dockerfile-inline") or member.get("context"):
+        context = str(member.get("context") or ".")
+        if _local(context) and not (root / context).is_dir():
+            yield "the context", context, None
+    for name, value in (member.get("contexts") or {}).items():
+        if _local(str(value)) and not (root / str(value)).exists():
+            yield f"the named context {name}", str(value), places.get(name)
+
+
+def _local(context: str) -> bool:
+    """Whether a context is a path: no address, no image, no other target, no standard input."""
+    remote = "://" in context or context.startswith((LINK, "git@")) or context == "-"
+    return not remote and not context.endswith(".git")
+
+
+def _secrets(
+    root: Path, member: Mapping[str, Any], places: Mapping[str, Place | None]
+) -> Iterator[tuple[str, str, Place | None]]:
+    for entry in member.get("secret") or []:
+        fields = entry if isinstance(entry, dict) else read_entry(str(entry))
+        id_ = str(fields.get("id") or "")
+        source, variable = str(fields.get("src") or fields.get("source") or ""), str(fields.get("env") or "")
+        if fields.get("type") == "env":
+            variable = variable or source or id_
+        if variable:
+            if variable not in os.environ:
+                yield f"the secret {id_}", f"environment variable {variable} is not set", places.get(id_)
+        elif source and not (root / Path(source).expanduser()).is_file():
+            yield f"the secret {id_}", source, places.get(id_)
+        elif not source and id_ not in os.environ and not (root / id_).is_file():
+            yield f"the secret {id_}", f"neither an environment variable nor a file {id_}", places.get(id_)

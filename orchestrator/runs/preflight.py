@@ -1,0 +1,187 @@
+"""Checks all variants of a run before the first one is built: do their arguments arrive, can the builder build them.
+
+One question to buildx for all of them. Where an argument is not consumed and a stage is FROM an image, the image is
+asked as well: its ONBUILD instructions may declare it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.bake import preflight
+from orchestrator.bake.entries import read_entry
+from orchestrator.dockerfile.platforms import run_platforms
+from orchestrator.engine import buildx, doctor
+from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
+from orchestrator.registry.errors import DeniedError, NotFoundError
+from orchestrator.runs import access
+from orchestrator.runs.inputs import missing_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from orchestrator.bake.arrived import Outlines
+    from orchestrator.bake.file import BakeFile, Extras
+    from orchestrator.engine.builders import Builder
+    from orchestrator.engine.buildx import BakeCall
+    from orchestrator.matrix.variants import Variant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One variant to check.
+
+    Attributes:
+        variant: The variant.
+        file: Its bake file.
+        extras: What other features add to it.
+        pushed: The repositories that it will be pushed to.
+    """
+
+    variant: Variant
+    file: BakeFile
+    extras: Extras
+    pushed: Collection[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What was found for one variant.
+
+    Attributes:
+        error: Why it cannot be built; None where nothing is wrong.
+        notes: What was not checked, and what is doubtful.
+        arrival: What its targets consume.
+    """
+
+    error: OrchestrateError | None = None
+    notes: tuple[str, ...] = ()
+    arrival: preflight.Arrival | None = None
+
+
+def check_all(
+    call: BakeCall, questions: Sequence[Question], *, builder: Builder | None = None, outlines: Outlines | None = None
+) -> dict[str, Checked]:
+    """Check variants.
+
+    Args:
+        call: How to call buildx.
+        questions: The variants.
+        builder: The builder that builds them; None where it was not asked.
+        outlines: What earlier runs learned.
+
+    Returns:
+        Variant id -> what was found.
+
+    Raises:
+        InterruptedRunError: A stop was asked for.
+        EnvironmentLacksError: There is no docker client, or it does not answer.
+    """
+    found = preflight.arrivals(call, [one.file for one in questions], outlines)
+    checked = {one.variant.id: _judged(one, arrival) for one, arrival in zip(questions, found, strict=True)}
+    again = [one for one in questions if _may_be_onbuild(one, checked[one.variant.id])]
+    if again:
+        with_bases = preflight.arrivals(call, [one.file for one in again], bases=True)
+        for one, arrival in zip(again, with_bases, strict=True):
+            checked[one.variant.id] = _second(one, checked[one.variant.id], arrival)
+    for one in questions:
+        if checked[one.variant.id].error is None:
+            checked[one.variant.id] = _with_inputs(call, one, checked[one.variant.id])
+    denied = access.push_errors(name for one in questions for name in one.pushed)
+    for one in questions:
+        if checked[one.variant.id].error is None:
+            checked[one.variant.id] = _with_access(one, denied, checked[one.variant.id])
+    if builder is not None:
+        for one in questions:
+            if checked[one.variant.id].error is None:  # what is wrong in the matrix comes first
+                checked[one.variant.id] = _on_platform(call, one, builder, checked[one.variant.id])
+    return checked
+
+
+def injected(variant: Variant, extras: Extras) -> preflight.Injected:
+    """Return what a variant is given, with the places in the matrix."""
+    secrets = {read_entry(secret.text).get("id", ""): secret.origin.place for secret in variant.secrets}
+    contexts = {name: value.origin.place for name, value in variant.contexts.items()}
+    return preflight.Injected(
+        args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
+        contexts=tuple(contexts),
+        secrets=tuple(filter(None, secrets)),
+        places={**secrets, **contexts, **{name: value.origin.place for name, value in variant.args.items()}},
+    )
+
+
+def _judged(one: Question, arrival: preflight.Arrival | MatrixError) -> Checked:
+    if isinstance(arrival, MatrixError):
+        return Checked(error=arrival)
+    given = injected(one.variant, one.extras)
+    try:
+        preflight.check(arrival, given, variant=one.variant.id)
+    except preflight.NotArrivedError as error:
+        return Checked(error=error, arrival=arrival)
+    return Checked(notes=preflight.notes(arrival, given), arrival=arrival)
+
+
+def _may_be_onbuild(one: Question, checked: Checked) -> bool:
+    arrival = checked.arrival
+    return (
+        checked.error is not None
+        and arrival is not None
+        and preflight.missing(arrival, injected(one.variant, one.extras))
+    )
+
+
+def _second(one: Question, first: Checked, arrival: preflight.Arrival | MatrixError) -> Checked:
+    """The judgement with the base images, where they could be asked."""
+    if isinstance(arrival, MatrixError) or not arrival.checked:
+        reason = str(arrival) if isinstance(arrival, MatrixError) else arrival.why_not
+        if first.error is None:
+            return first
+        hint = f"{first.error.hint}; whether ONBUILD of a base image declares it was not checked: {reason}"
+        error = preflight.NotArrivedError(first.error.message, problems=first.error.problems, hint=hint)
+        return Checked(error=error, arrival=first.arrival)
+    return _judged(one, arrival)
+
+
+def _with_inputs(call: BakeCall, one: Question, checked: Checked) -> Checked:
+    problems = missing_inputs(call.root, one.file, injected(one.variant, one.extras).places, variant=one.variant.id)
+    if not problems:
+        return checked
+    many = f"{len(problems)} inputs were" if len(problems) > 1 else "1 input was"
+    error = MatrixError(f"{one.variant.id}: {many} not found on this machine", problems=problems)
+    return Checked(error=error, arrival=checked.arrival)
+
+
+def _with_access(one: Question, denied: Mapping[str, OrchestrateError], checked: Checked) -> Checked:
+    """Refuse what the registry surely refuses; one that does not answer now may answer after the build."""
+    errors = [(name, denied[name]) for name in one.pushed if name in denied]
+    sure = [error for _, error in errors if isinstance(error, (DeniedError, NotFoundError))]
+    if sure:
+        return Checked(error=sure[0], arrival=checked.arrival)
+    notes = tuple(f"not checked whether {name} can be pushed to: {error.message}" for name, error in errors)
+    return replace(checked, notes=(*checked.notes, *notes))
+
+
+def _on_platform(call: BakeCall, one: Question, builder: Builder, checked: Checked) -> Checked:
+    for check in doctor.check_platforms(builder, sorted(needed_platforms(call, one)), here=True):
+        if check.status == "fail":
+            return Checked(error=EnvironmentLacksError(check.detail, hint=check.hint), arrival=checked.arrival)
+    return checked
+
+
+def needed_platforms(call: BakeCall, one: Question) -> frozenset[str]:
+    """Return the platforms that a builder must be able to run for a variant; its own where that cannot be told."""
+    found: set[str] = set()
+    for member in one.file.members.values():
+        platform = "".join(member.get("platforms") or []) or one.variant.platform
+        try:
+            text, _ = buildx.dockerfile(call.root, member)
+        except MatrixError:
+            text = None
+        if text is None:
+            found.add(platform)
+            continue
+        args = {name: str(value) for name, value in (member.get("args") or {}).items() if value is not None}
+        contexts = member.get("contexts") or {}
+        found |= run_platforms(text, platform, target=str(member.get("target") or ""), contexts=contexts, args=args)
+    return frozenset(found)

@@ -1,0 +1,102 @@
+"""What reads a build argument and what takes its value away; tests/differential compares it with real builds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.dockerfile.lives import Loss, lost
+
+
+def found(text: str, **more: object) -> list[tuple[Loss, int, bool]]:
+    return [(one.loss, one.line, one.certain) for one in lost(text, {"X": "1"}, **more)]  # type: ignore[arg-type]  # keywords of the tests
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nARG X\nRUN build $X\n",
+        "FROM a\nARG X\nRUN python setup.py\n",  # reads its environment, perhaps
+        "FROM a\nARG X\nENV X=$X\nRUN build $X\n",
+        "FROM a\nARG X\nENV X=${X:-9}\n",
+        "FROM a\nARG X\nENV Y=$X\nENV X=7\nRUN build $Y\n",  # it has been read before
+        "FROM a\nARG X\nENV X=1\nRUN build $X\n",  # the same value
+        "FROM a\nENV X=7\nARG X\nRUN build $X\n",  # of both the later one counts
+        "FROM a\nARG X\nENV X=7\nARG X\nRUN build $X\n",
+        "FROM a AS b\nARG X\nFROM b\nRUN build $X\n",  # a stage inherits the arguments of the one it is FROM
+        "FROM a\nARG X\nARG Y=$X\n",
+        "FROM a\nARG X\nLABEL v=$X\n",
+        "FROM a\nARG X\nCOPY --from=0 --chown=$X a b\n",
+        "FROM a\nARG X\nCOPY <<E /x\nv=$X\nE\n",
+        "FROM a\nARG X\nRUN <<E\nprintenv X\nE\n",
+        "ARG X\nFROM a:$X\n",
+        "ARG X\nARG B=a:${X}\nFROM $B\n",
+        "ARG X\nFROM a\nARG X\nRUN build $X\n",
+        "FROM a AS dead\nARG X\nENV X=7\nRUN build $X\nFROM a\nARG X\nRUN build $X\n",  # a stage nobody needs
+        "FROM a\nARG X\nONBUILD RUN build $X\n",  # cannot be told
+        "FROM a\nRUN X=3; echo $X\nARG X\nRUN build $X\n",  # a variable of the shell's own
+        "FROM a\nRUN for X in 1 2; do echo $X; done\nARG X\nRUN y\n",
+        "FROM a\n",
+    ],
+)
+def test_a_value_that_arrives(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM a\nARG X\nENV X=7\nRUN build $X\n", [(Loss.ENV, 3, True)]),
+        ("FROM a\nARG X\nENV X 7 8\nRUN build\n", [(Loss.ENV, 3, True)]),
+        ("FROM a\nARG X\nENV X=$Y\nRUN build\n", [(Loss.ENV, 3, True)]),
+        ('FROM a\nARG X\nENV A=1 X="7"\nLABEL v=$X\n', [(Loss.ENV, 3, True)]),
+        ("FROM a\nARG X\nRUN apt\nENV X=7\nRUN build $X\n", [(Loss.ENV, 4, False)]),
+        ("FROM a AS b\nENV X=7\nARG X\nFROM b\nRUN build $X\n", [(Loss.ENV, 2, True)]),
+        ("FROM a AS b\nARG X\nRUN build $X\nFROM b\nARG X\nENV X=7\nRUN $X\n", [(Loss.ENV, 6, False)]),
+        ("FROM a\nARG X\nENV Y=$X\nENV X=7\nRUN build $X $Y\n", [(Loss.ENV, 4, False)]),
+        ("FROM a\nRUN build $X\nARG X\n", [(Loss.ABOVE, 2, True)]),
+        ("FROM a\nRUN <<E\nbuild $X\nE\nARG X\nENTRYPOINT x\n", [(Loss.ABOVE, 2, True)]),
+        ("FROM a\nRUN build $X\nARG X\nRUN rm x\n", [(Loss.ABOVE, 2, False)]),
+        ("FROM a\nENV X=7\nRUN build $X\nARG X\n", [(Loss.ABOVE, 3, True)]),
+        ("FROM a\nLABEL v=$X\nARG X\n", [(Loss.ABOVE, 2, True)]),
+        ("ARG X\nFROM a\nRUN build $X\n", [(Loss.UNDECLARED, 3, True)]),
+        ("ARG X\nFROM a:$X\nRUN build $X\n", [(Loss.UNDECLARED, 3, False)]),
+        ("FROM a AS b\nARG X\nRUN x\nFROM a\nCOPY --from=b / /\nRUN build $X\n", [(Loss.UNDECLARED, 6, False)]),
+        ("FROM a\nARG X\nCOPY a b\n", [(Loss.UNREAD, 2, False)]),
+        ("FROM a\nARG X=3\n", [(Loss.UNREAD, 2, False)]),
+    ],
+)
+def test_a_value_that_is_lost(text: str, expected: list[tuple[Loss, int, bool]]) -> None:
+    assert found(text) == expected
+
+
+def test_what_is_said() -> None:
+    (one,) = lost("FROM a\nARG X\nENV X=7\nRUN build $X\n", {"X": "1"})
+    assert one.text == "ENV X at line 3 replaces the value of its ARG at line 2"
+    assert one.hint == "write ENV X=${X}, or remove the ENV"
+    (one,) = lost("FROM a\nRUN build $X\nARG X\n", {"X": "1"})
+    assert (one.text, one.hint) == ("line 2 reads X above its ARG at line 3", "move ARG X above line 2")
+    (one,) = lost("ARG X\nFROM a\nRUN build $X\n", {"X": "1"})
+    assert one.text == "line 3 reads X, which its stage does not declare with ARG"
+    (one,) = lost("FROM a\nARG X\n", {"X": "1"})
+    assert one.text == "nothing reads X below its ARG at line 2"
+
+
+def test_a_predefined_argument_and_a_named_context_are_left_alone() -> None:
+    assert lost("FROM a\nARG HTTP_PROXY\nENV HTTP_PROXY=\n", {"HTTP_PROXY": "x"}) == ()
+    text = "FROM a AS b\nARG X\nENV X=7\nRUN $X\nFROM b\n"
+    assert found(text) == [(Loss.ENV, 3, True)]
+    assert found(text, contexts=["B"]) == []
+    assert found(text + "ARG X\nRUN $X\n", target="b") == [(Loss.ENV, 3, True)]
+
+
+PIECES = (
+    "FROM a| AS b\n|FROM b\n|ARG X|=$X|ENV X|=7| 8|RUN |$X|\n|\\\n|<<E|E\n|ONBUILD |'|\"|COPY --from=0 |`|# escape=`\n"
+)
+
+
+@given(st.lists(st.sampled_from(PIECES.split("|")), max_size=40).map("".join))
+@settings(max_examples=200)
+def test_any_text_ends(text: str) -> None:
+    assert len(lost(text, {"X": "1", "b": ""})) <= 2
