@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
+from orchestrator.bake.ladder import Ladder, Names, Rung, Standing, ladder
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
 
@@ -77,7 +78,7 @@ class Extras:
         secrets: BuildKit secrets.
         env: Variables of the bake process, for secrets of type env; never written anywhere.
         network: "none" takes the network from every RUN; "" leaves it.
-        no_cache: True leaves every cache reference out (an air-gapped build reaches nothing).
+        cache: What the build may do with caches.
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +87,7 @@ class Extras:
     secrets: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     network: str = ""
-    no_cache: bool = False
+    cache: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,7 +163,24 @@ def cache_policy(plan: Plan) -> CachePolicy:
     """Return the cache section of the matrix, its local directory made absolute."""
     spec = plan.matrix.spec.cache
     directory = str((plan.matrix.root / spec.dir).absolute())
-    return CachePolicy(backend=spec.backend, mode=spec.mode, write=spec.write, directory=directory)
+    return CachePolicy(backend=spec.backend, mode=spec.mode, directory=directory, options=spec.options)
+
+
+def cache_ladder(plan: Plan, variant: Variant, standing: Standing) -> Ladder:
+    """Return the cache references of a variant that a build of this standing reads and writes."""
+    backend = plan.matrix.spec.cache.backend
+    if backend == "inline":  # it is in the image: what the variant's tags name is read, and nothing has a name
+        return Ladder(
+            read=tuple(Rung(ref=ref, whose="cache.read") for ref in variant.cache_read if not standing.unread),
+            write=() if standing.unwritten else (Rung(ref="", whose="the image itself"),),
+        )
+    names = Names(
+        ref=variant.cache_ref,
+        pull_request=variant.cache_pull_request,
+        more=variant.cache_read,
+        tagged=backend == "registry",
+    )
+    return ladder(names, standing)
 
 
 def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
@@ -240,8 +258,14 @@ def render(
     extras = extras or Extras()
     own = targets[variant.target]
     tags = tuple(tag.text for tag in variant.tags)
-    policy = CachePolicy(backend="off") if extras.no_cache else cache_policy(plan)
-    cache = entries(policy, ref=variant.cache_ref, read=variant.cache_read, tags=tags, push=output.push)
+    found = cache_ladder(plan, variant, extras.cache)
+    cache = entries(
+        cache_policy(plan),
+        read=[rung.ref for rung in found.read],
+        write=[rung.ref for rung in found.write],
+        tags=() if extras.cache.unread else tags,
+        push=output.push,
+    )
     given = _Given(
         variant=variant,
         args={name: value.text for name, value in variant.args.items()} | dict(extras.args),

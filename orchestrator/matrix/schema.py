@@ -162,18 +162,61 @@ class Publish(Section):
     require_platforms: TextList = key("Platforms without which no index is published.", default=[])
 
 
+CACHE_STORES = {
+    "s3": (
+        (
+            "bucket", "region", "prefix", "blobs_prefix", "manifests_prefix", "endpoint_url", "use_path_style",
+            "upload_parallelism", "touch_refresh",
+        ),
+        ("bucket", "region"),
+    ),
+    "azblob": (("account_url", "container", "prefix", "blobs_prefix", "manifests_prefix"), ("account_url",)),
+}  # fmt: skip
+"""Object stores: the attributes that they take, and those that they need (BuildKit, cache/remotecache)."""
+
+CACHE_SECRETS = frozenset({"access_key_id", "secret_access_key", "session_token"})
+
+
 class CacheSpec(Section):
     """Where layers live between builds."""
 
-    backend: Literal["registry", "local", "gha", "inline", "off"] = key("BuildKit cache backend.", default="registry")
+    backend: Literal["registry", "local", "gha", "s3", "azblob", "inline", "off"] = key(
+        "BuildKit cache backend.", default="registry"
+    )
     ref: Text = key(
-        "One reference (registry), scope (gha) or directory name (local) for each variant.",
+        "One reference (registry), scope (gha) or name (local, s3, azblob) for each variant: that of the main branch.",
         default="{image}-cache:{variant.id}",
+    )
+    pull_request_ref: Text = key(
+        "What the references of pull requests begin with; by default ref with -pr behind its repository.", default=""
+    )
+    branches: bool = key(
+        "Give each branch and pull request a reference of its own, which it reads before the main branch's.",
+        default=True,
+    )
+    commits: bool = key("Write a reference for each commit as well, and read that of its parent.", default=False)
+    main: Text = key("Name of the main branch; by default the repository's default branch, else main.", default="")
+    options: dict[str, Text] = key(
+        "More attributes of an object store: bucket, region, endpoint_url (s3), account_url, container (azblob).",
+        default={},
     )
     dir: Text = key("Where the local backend keeps its directories.", default=".orchestrate/cache")
     read: list[Text] = key("More references to read from, in order.", default=[])
     mode: Literal["max", "min"] = key("max caches the layers of all stages.", default="max")
-    write: bool = key("false reads the cache and never writes it (pull requests).", default=True)
+    write: bool = key("false reads the cache and never writes it.", default=True)
+
+    def broken_rule(self) -> str:
+        """What is wrong with the combination of keys."""
+        if secret := [name for name in self.options if name in CACHE_SECRETS]:
+            return f"options.{secret[0]} is a secret: set it in the environment of the builder"
+        if self.options and self.backend not in CACHE_STORES:
+            return f"options go with backend {' or '.join(CACHE_STORES)}, not with {self.backend}"
+        known, needed = CACHE_STORES.get(self.backend, ((), ()))
+        if wrong := [name for name in self.options if name not in known]:
+            return f"{self.backend} has no option {wrong[0]}: expected one of {', '.join(known)}"
+        if missing := [name for name in needed if name not in self.options]:
+            return f"options.{missing[0]} is missing, which backend {self.backend} needs"
+        return ""
 
 
 class CompileCacheSpec(Section):
