@@ -20,7 +20,7 @@ from orchestrator.matrix import git
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.matrix.schema import CacheSpec
+    from orchestrator.matrix.schema_cache import CacheSpec
 
 _MAX_EVENT = 8 << 20  # bytes; GitHub delivers at most 25 MB, an event of a push or a pull request has some 100 kB
 _PULL = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.bake.ladder import MAIN, Kind, Scope, Standing
 from orchestrator.cache.rights import CacheUse, Place, place_of, standing
-from orchestrator.matrix.schema import CacheSpec
+from orchestrator.matrix.schema_cache import CacheSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
