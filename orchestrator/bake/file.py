@@ -14,10 +14,11 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
+from orchestrator.bake.cache import CacheEntries, entries
+from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
-from orchestrator.bake.ladder import Ladder, Names, Rung, Standing, ladder
+from orchestrator.bake.ladder import Standing
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
 
@@ -157,30 +158,6 @@ def escaped(value: Any) -> Any:
     if isinstance(value, dict):
         return {escape(name): escaped(item) for name, item in value.items()}  # names are templates as well
     return [escaped(item) for item in value] if isinstance(value, list) else value
-
-
-def cache_policy(plan: Plan) -> CachePolicy:
-    """Return the cache section of the matrix, its local directory made absolute."""
-    spec = plan.matrix.spec.cache
-    directory = str((plan.matrix.root / spec.dir).absolute())
-    return CachePolicy(backend=spec.backend, mode=spec.mode, directory=directory, options=spec.options)
-
-
-def cache_ladder(plan: Plan, variant: Variant, standing: Standing) -> Ladder:
-    """Return the cache references of a variant that a build of this standing reads and writes."""
-    backend = plan.matrix.spec.cache.backend
-    if backend == "inline":  # it is in the image: what the variant's tags name is read, and nothing has a name
-        return Ladder(
-            read=tuple(Rung(ref=ref, whose="cache.read") for ref in variant.cache_read if not standing.unread),
-            write=() if standing.unwritten else (Rung(ref="", whose="the image itself"),),
-        )
-    names = Names(
-        ref=variant.cache_ref,
-        pull_request=variant.cache_pull_request,
-        more=variant.cache_read,
-        tagged=backend == "registry",
-    )
-    return ladder(names, standing)
 
 
 def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:

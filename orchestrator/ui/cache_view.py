@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.file import cache_ladder
+from orchestrator.bake.cached import cache_ladder
 from orchestrator.bake.ladder import explained
 from orchestrator.cache import rights
 
