@@ -2,7 +2,7 @@
 
 vLLM's CMake filters TORCH_CUDA_ARCH_LIST twice with one function, `cuda_archs_loose_intersection`: first by the list
 that it supports under the CUDA release of the build, which gives CUDA_ARCHS, then by each kernel's own list. It does
-not answer as `select` does: it drops without a word, folds an architecture into a smaller one of the same major number
+not answer as `select` does: it drops silently, folds an architecture into a smaller one of the same major number
 (10.1 on CUDA 13 becomes 10.0, another GPU), and its rules for suffixes changed twice. Three behaviours shipped, named
 by the release that they were read from: vllm-0.20 (0.19.1 to 0.26.0 agree), vllm-0.29, vllm-0.33.
 
@@ -192,7 +192,7 @@ def _lost(arch: Arch, kept: Sequence[Arch], cuda: Toolkit, behaviour: Behaviour)
         return ""
     alone = effective_archs([arch], cuda, behaviour)
     if not alone:
-        return f"{arch} is left out without a word: vLLM does not support it under CUDA {cuda}"
+        return f"{arch} is left out silently: vLLM does not support it under CUDA {cuda}"
     if alone == (arch,):
         twins = [other for other in kept if other.plain() == arch.plain()]
         beside = f" beside {twins[0]}" if twins else ""

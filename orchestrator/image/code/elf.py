@@ -1,8 +1,8 @@
-"""ELF section tables, read by nothing but their headers.
+"""ELF section tables, read from their headers alone.
 
-Only what finding device code takes: 64-bit, little-endian files (CUDA on Linux knows no other), sections with name,
-type, place and size. It must not know what the sections mean. Every number in a file is a claim by a stranger: it is
-checked against the bytes that are really there before anything is read or kept because of it.
+Reads what is needed to find device code: 64-bit, little-endian files (CUDA on Linux has no others), sections with name,
+type, offset and size. Files are untrusted: every number is checked against the bytes that are there before anything is
+read or allocated because of it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The layout is undocumented by NVIDIA except for the wrapper; it was measured on 23,008 entries of 67 libraries and on
 every target of nvcc 13.0, and agrees with `cuobjdump` entry for entry (tests/differential). One container is one
-translation unit, or one device link. This module must not know which device an image serves.
+translation unit, or one device link. Which device an image serves is not
+decided here.
 
 Strict on purpose: an unknown kind, a gap that is not zero, a size that does not add up raise `DamagedFileError`. Of
 such a file nothing is claimed, instead of claiming that it holds nothing.

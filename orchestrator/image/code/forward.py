@@ -1,7 +1,6 @@
 """A byte stream that is read once, forward: what a compressed layer gives.
 
-Knows how to read, hop and search in chunks without copying them, and how to keep a range of bytes that it will pass.
-It must not know what the bytes mean.
+Reads, skips and searches in chunks without copying them, and keeps a range of bytes that lies ahead.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class Forward:
         self._digest = digest
 
     def _more(self) -> bool:
-        """Make sure that a byte is at hand; False at the end of the stream."""
+        """Make sure that a byte is buffered; False at the end of the stream."""
         while self._pos >= len(self._chunk):
             chunk = next(self._chunks, None)
             if chunk is None:

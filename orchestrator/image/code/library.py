@@ -1,7 +1,7 @@
 """The device code of one file, folded: how many translation units hold which set of architectures.
 
 A library has hundreds of containers but a dozen different sets, and judging needs no more. This is the value that is
-cached, sent between processes and judged; it must not know which devices are promised.
+cached, sent between processes and judged; it does not depend on which devices are promised.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The section table of an ELF file stands at its end, its device code in the middle. So a stream is searched for the eight
 bytes that begin every container, each container is read and hopped over, and the table says at the end which of them
-lay where it counts. This module must not know where a stream comes from.
+lay where it counts. Does not depend on where a stream comes from.
 """
 
 from __future__ import annotations

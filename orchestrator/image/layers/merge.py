@@ -2,7 +2,7 @@
 
 A layer is scanned once, into a value small enough to keep for ever under the layer's digest. Merging follows the OCI
 image specification (whiteouts, opaque directories) and what containerd and BuildKit do with the rest (links, a file
-over a directory, a directory over a link). This module must not know how a layer is read nor what is promised.
+over a directory, a directory over a link). Does not depend on how a layer is read or what is promised.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layers of an image, scanned side by side in processes and kept by digest.
 
-Knows how to start, feed, watch and stop the workers. It must not know where an image comes from.
+Starts, feeds, watches and stops the workers. Does not depend on where an image comes from.
 """
 
 from __future__ import annotations

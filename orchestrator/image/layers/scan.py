@@ -1,7 +1,6 @@
 """One layer, read once, forward, into a value small enough to keep for ever under the layer's digest.
 
-This module must not know where layers come from nor what is promised, and what layers together leave for the runtime
-to see is not its concern.
+Does not depend on where layers come from or what is promised; what layers together leave is merge.py's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compressed layers as streams of chunks, bounded.
 
 gzip (one member or many, as estargz writes them), zstd and none, told apart by their first bytes and never by the media
-type that somebody wrote. It must not know what is inside. A layer's unpacked size is declared nowhere before its end
+type that somebody wrote. A layer's unpacked size is declared nowhere before its end
 (the OCI descriptor counts packed bytes), so it is bounded by the declared packed size: real layers grow two- to
 twentyfold, and one that grows 250-fold to more than 4 GiB is a bomb.
 """

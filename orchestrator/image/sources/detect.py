@@ -147,7 +147,7 @@ class _Local:
         if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")) or path.suffix == ".ptx":
             return local.open_file(path, deep=deep)
         raise UsageError(
-            f"{path} is no image, wheel, shared object or directory",
+            f"{path} is not an image, wheel, shared object or directory",
             hint="an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout",
         )
 

@@ -63,7 +63,7 @@ def verify_bundle(source: str, *, platform: str = "", lock: Lock | None = None) 
         lock: What it must hold, None for whatever the image says itself.
 
     Raises:
-        UsageError: It is no image.
+        UsageError: It is not an image.
         OrchestrateError: It cannot be read.
     """
     return judge(_image(source, platform), given=lock)
@@ -72,7 +72,7 @@ def verify_bundle(source: str, *, platform: str = "", lock: Lock | None = None) 
 def _image(source: str, platform: str) -> Scanned:
     scanned = scan_source(source, platform=platform)
     if not scanned.image:
-        raise UsageError(f"{source} is no image: a directory is verified with `orchestrate headers verify DIR`")
+        raise UsageError(f"{source} is not an image: a directory is verified with `orchestrate headers verify DIR`")
     return scanned
 
 

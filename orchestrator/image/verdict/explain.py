@@ -1,6 +1,6 @@
 """A verdict in words: what is missing, what a user of that GPU will meet, and what else should be looked at.
 
-It knows judged libraries; it must not know how they were read nor how a report looks.
+Does not depend on how libraries were read or how a report looks.
 """
 
 from __future__ import annotations

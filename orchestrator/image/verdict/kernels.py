@@ -2,7 +2,7 @@
 
 The verdict is per library that matters and per container (translation unit), never a union: NCCL alone would make a
 union over an image pass the bug that this exists for, and one file compiled by accident for sm_52 a union over a
-library. This module must not know how files were read.
+library. Does not depend on how files were read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an image must hold to pass: which libraries count, what counts as served, and which holes are known.
 
-A plain value, so that everything that judges can be tested without a matrix.yaml. It must not know how an image is
+A plain value, so that everything that judges can be tested without a matrix.yaml. Does not depend on how an image is
 read. The thresholds rest on real wheels: of correct ones the lowest score was 0.26, and the wheel that made this
 program necessary scored 0.33, so no ratio separates good from bad. That nothing at all is served directly does.
 """

@@ -256,7 +256,7 @@ def test_what_is_left_is_supported_and_of_the_majors_asked_for(
             "12.9",
             "vllm-0.33",
             "9.0 11.0",
-            ["11.0 is left out without a word: vLLM does not support it under CUDA 12.9"],
+            ["11.0 is left out silently: vLLM does not support it under CUDA 12.9"],
         ),
         (
             "13.0",
