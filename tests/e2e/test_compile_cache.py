@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.toolchain import EFFECTIVE, Axpy, axpy
+from tests.support.toolchain import EFFECTIVE, Axpy, axpy, newest_toolkit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +27,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Axpy:
     return axpy(tmp_path_factory.mktemp("project"), "13.0")
 
 
-def build(project: Axpy, archs: str, cache: str, env: Mapping[str, str] | None = None) -> tuple[dict[str, Any], str]:
+def build(
+    project: Axpy, archs: str, cache: str, env: Mapping[str, str] | None = None, *, release: str = "13.0"
+) -> tuple[dict[str, Any], str]:
     """Build with an arch list and a section; what the report says of the variant, and what was printed."""
     path = project.root / "matrix.yaml"
     original = path.read_text()
     path.write_text(f"{original.replace(EFFECTIVE['13.0'], archs)}\ncompile_cache: {{{cache}}}\n")
     try:
+        words = ["build", "--cuda", release, "--format", "json", "--allow", f"fs.read={project.root.parents[1]}"]
         done = subprocess.run(
-            [str(COMMAND), "build", "--cuda", "13.0", "--format", "json"], cwd=project.root,
+            [str(COMMAND), *words], cwd=project.root,
             env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     finally:
@@ -72,3 +75,37 @@ def test_a_backend_that_cannot_be_reached(project: Axpy) -> None:
     assert built["status"] == "built"
     assert built["compile_cache"]["used"] is False
     assert "compile cache: not used: the server of sccache does not start (redis)" in printed
+
+
+PROGRAM = "/run/compile-cache/sccache"
+KILL = f'for p in /proc/[0-9]*; do if [ "$(readlink $p/exe)" = {PROGRAM} ]; then kill -9 $(basename $p); fi; done'
+WHEEL = "python3 setup.py bdist_wheel --dist-dir=dist --py-limited-api=cp38"
+
+
+def test_a_server_that_is_killed_while_it_compiles(project: Axpy) -> None:
+    path = project.root / "matrix.yaml"
+    original = path.read_text()
+    command = f"(sleep 3; {KILL}) & {WHEEL}"
+    path.write_text(original.replace("    max_jobs: 2", f"    WHEEL_COMMAND: '{command}'\n    max_jobs: 1"))
+    try:
+        built, _ = build(project, "8.7 10.0 12.0", f"namespace: test-{uuid.uuid4().hex}")
+    finally:
+        path.write_text(original)
+    assert built["status"] == "built"
+    assert built["compile_cache"]["requests"] < 2  # the second server counts from zero
+
+
+def test_a_toolkit_that_is_too_new_for_sccache(project: Axpy) -> None:
+    root = newest_toolkit(project.root / ".toolchain" / "newest")
+    (root / "lib64").symlink_to("lib")
+    path = project.root / "matrix.yaml"
+    original = path.read_text()
+    newer = original.replace('"13.0": {version: 13.0.2}', '"13.5": {version: 13.5.0}')
+    path.write_text(newer.replace(".toolchain/{cuda}", ".toolchain/newest/nvidia/cu13"))
+    try:
+        built, printed = build(project, "9.0", f"namespace: test-{uuid.uuid4().hex}", release="13.5")
+    finally:
+        path.write_text(original)
+    assert built["status"] == "built"
+    assert "a probe with nvcc 13.5 failed through sccache (status 254)" in built["compile_cache"]["why"]
+    assert "compile cache: not used: a probe with nvcc 13.5 failed" in printed
