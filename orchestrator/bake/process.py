@@ -94,6 +94,7 @@ class BakeResult:
         clipped: BuildKit dropped a part of a step's output.
         cache_problems: One line for each cache that could not be used.
         stopped: The process was ended by us because `stop` was set.
+        first_ran: The first step that did not come from the cache, "" where all did.
         marked: Lines of output that begin with the command's mark: the last 64, untrusted.
     """
 
@@ -105,6 +106,7 @@ class BakeResult:
     clipped: bool = False
     cache_problems: tuple[str, ...] = ()
     stopped: bool = False
+    first_ran: str = ""
     marked: tuple[str, ...] = ()
 
 
@@ -162,6 +164,7 @@ def run_bake(
         clipped=progress.clipped,
         cache_problems=(*progress.cache_problems, *dropped_gha_caches(command)),
         stopped=ending.stopped,
+        first_ran=progress.first_ran,
         marked=tuple(marked),
     )
 

@@ -109,6 +109,17 @@ class Progress:
             cached=sum(bool(same) and all(step.cached for step in same) for same in ended),
         )
 
+    @property
+    def first_ran(self) -> str:
+        """The first step that did not come from the cache, "" where all did."""
+        ran = [
+            step
+            for same in self._counted.values()
+            for step in same
+            if step.number and not step.cached and not all(one.cached for one in same)
+        ]
+        return min(ran, key=lambda step: step.number).name if ran else ""
+
     def feed(self, line: bytes) -> Iterator[Event]:
         """The events of one line of bake's standard error, in order."""
         found = decode(line)

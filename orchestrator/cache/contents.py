@@ -71,6 +71,7 @@ class Listing:
         git: Stands for the content of `.git` if it is transferred, "" if not.
         state: Whether files of this tool are transferred: they change with every run.
         ignored_by: The `.dockerignore` that applies, relative to the context or absolute; "" for none.
+        rules: Digest of the patterns, "" for none.
         unknown: Why the content is not known; "" where it is.
     """
 
@@ -78,6 +79,7 @@ class Listing:
     git: str = ""
     state: bool = False
     ignored_by: str = ""
+    rules: str = ""
     unknown: str = ""
 
     @property
@@ -132,6 +134,7 @@ class Contents:
         return self._known[key]
 
     def _list(self, top: str, name: str, data: bytes) -> Listing:
+        rules = hashlib.sha256(data).hexdigest() if name else ""
         ours = frozenset(os.path.realpath(path) for path in (*self.ours, self.root / STATE))
         try:
             walk = _Walk(top=top, patterns=Ignore(ignore.read(data)), ours=ours, cache=self.cache)
@@ -143,7 +146,7 @@ class Contents:
         except _TooManyError:
             return Listing(unknown=f"{top}: more than {_MOST_ENTRIES:,} files")
         git = walk.git.hexdigest() if walk.git is not None else ""
-        return Listing(entries=entries, git=git, state=walk.state, ignored_by=name)
+        return Listing(entries=entries, git=git, state=walk.state, ignored_by=name, rules=rules)
 
 
 class _TooManyError(Exception):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,15 @@ from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
 from orchestrator.cache.compile_statistics import MARK
 from orchestrator.cache.contents import STATE, Contents
-from orchestrator.cache.keys import Inputs, inputs
+from orchestrator.cache.keys import Inputs, inputs, unseen_note
+from orchestrator.cache.records import Records
 from orchestrator.cache.statcache import StatCache
 from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
-from orchestrator.runs import preflight
+from orchestrator.runs import local_cache, preflight
+from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked, Question
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
+    from orchestrator.runs.journal import Journal
     from orchestrator.runs.reporter import Reporter
 
     class Hook(Protocol):
@@ -70,6 +72,7 @@ class Context:
         allowed: Privileges of the command line.
         resume: Decides which variants need no build; None builds all.
         freshness: Tells which results are too old.
+        journal: What earlier runs built, to say what changed since; None for no word on that.
     """
 
     call: BakeCall
@@ -83,6 +86,7 @@ class Context:
     allowed: privileges.Allowed = field(default_factory=privileges.Allowed)
     resume: Resume | None = None
     freshness: Freshness = field(default_factory=Freshness)
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +218,7 @@ class _Step:
     cache_place: Place
     asked: tuple[privileges.Ask, ...] = ()
     wanted: Wanted | None = None
+    found: Inputs | None = None
 
     def __post_init__(self) -> None:
         """Judge what the variant asks for; a refusal comes before what preflight found."""
@@ -233,7 +238,7 @@ class _Step:
         output = self.context.output
         found = inputs(self.file, self.variant, self.context.call.root, contents)
         self.file = with_key(self.file, found.key, output)
-        self.wanted = self._wanted(found)
+        self.wanted, self.found = self._wanted(found), found
         resume = self.context.resume
         return Job(
             id=self.variant.id,
@@ -308,13 +313,16 @@ class _Step:
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
         """What follows a success: archive and local cache take their places, the hook looks at the image."""
         outcome = self._archived(outcome)
+        journal = self.context.journal
+        if journal is not None and self.found is not None:
+            outcome = explained(outcome, self.found, journal, Records(self.context.call.root / STATE / "inputs"))
         if self.file.cache.swap is not None:
             new, final = map(Path, self.file.cache.swap)
             if self.context.call.root / STATE in new.parents:  # buildx writes it for everybody
                 with contextlib.suppress(OSError):
                     files.close_tree(new)
                     new.parent.chmod(0o700)
-            swap_cache(new, final)
+            local_cache.swap(new, final)
         outcome = replace(outcome, notes=(*outcome.notes, *self.checked.notes))
         hook = self.context.hook
         if hook is not None:
@@ -362,26 +370,11 @@ class _Step:
             id=self.variant.id,
             key=found.key,
             unknown=found.unknown,
+            unseen=unseen_note(found),
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             repositories=self.repositories if self.variant.tags else dict.fromkeys(self.repositories, ()),
             stale=partial(self.context.freshness.stale, found.bases),
         )
-
-
-def swap_cache(new: Path, final: Path) -> None:
-    """Replace the old local cache by the new one; if that fails the old one stays."""
-    if not new.is_dir():
-        return
-    old = final.with_name(f"{final.name}.old")
-    with contextlib.suppress(OSError):
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            final.rename(old)
-        try:
-            new.rename(final)
-        except OSError:
-            old.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _revision(plan: Plan) -> str:

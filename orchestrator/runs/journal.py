@@ -41,6 +41,8 @@ class Entry:
         steps: Dockerfile steps.
         peak: Bytes by which free disk space fell while it ran, at most (of all variants that ran beside it too).
         size, mtime_ns, sha256: Of its archive; 0, 0 and "" where none was written.
+        first_ran, cache, changes: The first step that ran, and why; `orchestrate cache explain` shows them.
+        inputs: Name of the record of what went in.
         bases: Image -> digest, as BuildKit resolved the images that it starts from.
         at: When, ISO 8601 in UTC.
     """
@@ -58,6 +60,10 @@ class Entry:
     size: int = 0
     mtime_ns: int = 0
     sha256: str = ""
+    first_ran: str = ""
+    cache: str = ""
+    changes: tuple[str, ...] = ()
+    inputs: str = ""
     bases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -92,6 +98,10 @@ class Journal:
         """Return the variant's last entry that was built, from whatever inputs."""
         return self._last.get(variant)
 
+    def records(self) -> set[str]:
+        """Return the names of the records that the last builds of all variants refer to."""
+        return {entry.inputs for entry in self._last.values() if entry.inputs}
+
     def peak(self, variant: str) -> int:
         """Return the most bytes of disk that the variant needed in a run; 0 where unknown."""
         return self._peaks.get(variant, 0)
@@ -115,6 +125,10 @@ class Journal:
             size=outcome.size,
             mtime_ns=outcome.mtime_ns,
             sha256=outcome.sha256,
+            first_ran=outcome.first_ran,
+            cache=outcome.cache,
+            changes=outcome.changes,
+            inputs=outcome.inputs,
             bases=bases(outcome.metadata),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -167,6 +181,10 @@ def _write(entry: Entry) -> str:
         "size": entry.size,
         "mtime_ns": entry.mtime_ns,
         "sha256": entry.sha256,
+        "first_ran": entry.first_ran,
+        "cache": entry.cache,
+        "changes": list(entry.changes),
+        "inputs": entry.inputs,
         "bases": dict(entry.bases),
         "at": entry.at,
     }
@@ -192,6 +210,10 @@ def _read(line: bytes) -> Entry | None:
             size=int(row.get("size", 0)),
             mtime_ns=int(row.get("mtime_ns", 0)),
             sha256=str(row.get("sha256", "")),
+            first_ran=str(row.get("first_ran", "")),
+            cache=str(row.get("cache", "")),
+            changes=tuple(map(str, row.get("changes", ()))),
+            inputs=str(row.get("inputs", "")),
             bases={str(name): str(digest) for name, digest in dict(row.get("bases", {})).items()},
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

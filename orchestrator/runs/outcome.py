@@ -70,6 +70,8 @@ class Outcome:
         last_lines: The last lines of the failed step's output.
         metadata: What `--metadata-file` holds for the target.
         size, mtime_ns, sha256: Of the archive that was written; 0, 0 and "" where none was.
+        first_ran: The first step that did not come from the cache, "" where all did.
+        cache: One sentence on why that step ran; changes are what it is taken from, inputs names the record of them.
         key: The content key that it was built from, "" where that is not known.
         compile_cache: What the compile cache did, None where no step printed it.
         notes: What a user should know though nothing failed (cache not found, log clipped).
@@ -91,6 +93,10 @@ class Outcome:
     mtime_ns: int = 0
     sha256: str = ""
     key: str = ""
+    first_ran: str = ""
+    cache: str = ""
+    changes: tuple[str, ...] = ()
+    inputs: str = ""
     compile_cache: CompileStatistics | None = None
     notes: tuple[str, ...] = ()
 

@@ -68,6 +68,8 @@ def _row(variant: Variant, outcome: Outcome) -> dict[str, Any]:
         "attempts": outcome.attempts,
         "seconds": round(outcome.seconds, 3),
         "steps": {"total": outcome.steps.total, "cached": outcome.steps.cached},
+        "key": outcome.key or None,
+        "cache": outcome.cache or None,
         "log": str(outcome.log) if outcome.log is not None else None,
         "compile_cache": compile_statistics.as_json(outcome.compile_cache) if outcome.compile_cache else None,
         "notes": list(outcome.notes),

@@ -51,6 +51,7 @@ class Wanted:
         id: The variant.
         key: Its content key, "" where it is not known.
         unknown: Why the key is not known.
+        unseen: What the key does not see, in one sentence, "" for nothing.
         tags: Full references that it gets.
         repositories: Repository -> those of the tags that are in it; at least one repository.
         since: Tells from the journal what changed since the variant was last built, "" where that is not known.
@@ -60,6 +61,7 @@ class Wanted:
     id: str
     key: str
     unknown: str = ""
+    unseen: str = ""
     tags: tuple[str, ...] = ()
     repositories: Mapping[str, Sequence[str]] = field(default_factory=dict)
     since: Callable[[Journal], str] = lambda _: ""
@@ -213,6 +215,7 @@ class Resume:
         option = "--changed" if self._changed else "--resume"
         notes = [f"built from the same inputs{when}; not built again ({option})"]
         notes += [f"{tag} now names it" for tag in found.moved]
+        notes += [wanted.unseen] if wanted.unseen else []
         return Outcome(
             id=wanted.id,
             status=Status.SKIPPED,

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
+from orchestrator.cache.contents import STATE
+from orchestrator.cache.records import Records
 from orchestrator.engine import buildx, client, doctor, machine
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
@@ -167,6 +169,7 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         verify=wishes.verify,
     )
     held = any(output.holding_tag(variant) for variant in plan.variants)
+    journal = Journal(plan.matrix.root.absolute() / STATE / "journal.jsonl")
     context = jobs.Context(
         call=jobs.bake_call(plan, docker, wishes.builder),
         builder=engine.builder,
@@ -178,6 +181,7 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         report=wishes.report,
         allowed=wishes.allowed,
         resume=resume,
+        journal=journal,
         freshness=Freshness(
             local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
         ),
@@ -187,7 +191,7 @@ def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: 
         require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries)
-    return _Ready(prepared=prepared, journal=Journal(prepared.state / "journal.jsonl"), disk=engine.disk)
+    return _Ready(prepared=prepared, journal=journal, disk=engine.disk)
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:
@@ -200,6 +204,7 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
     peaks = [ready.journal.peak(job.id) for job in variants]
     require_room(machine.free_bytes(ready.disk), peaks, parallel=wishes.limits.parallel, warn=screen.warn)
     tidy(ready.prepared.state / "runs")
+    Records(ready.prepared.state / "inputs").tidy(ready.journal.records())
     with screen.reporter([job.id for job in variants]) as watching:
         outcomes = build_all(
             variants,

@@ -193,7 +193,12 @@ class VariantBuild:
         compiled = compile_statistics.read(result.marked)
         notes = (*_notes(result), *self._compile_notes(result, compiled))
         seen = self._outcome(
-            status=Status.BUILT, steps=result.steps, metadata=metadata, notes=notes, compile_cache=compiled
+            status=Status.BUILT,
+            steps=result.steps,
+            first_ran=result.first_ran,
+            metadata=metadata,
+            notes=notes,
+            compile_cache=compiled,
         )
         failure = result.failure
         if failure is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from orchestrator.cli import app, headers
+from orchestrator.cli import app, cache, headers
 from orchestrator.cli.common import Selection
 from orchestrator.cli.kit import Argument, Command, LazyGroup, Option
 
@@ -45,8 +45,9 @@ VERBS = frozenset(_VERBS.split())
 
 def test_all_commands_are_there() -> None:
     assert list(app.COMMANDS) == [
-        "plan", "build", "check", "init", "headers", "verify", "doctor", "schema",
+        "plan", "build", "check", "init", "headers", "cache", "verify", "doctor", "schema",
     ]  # fmt: skip
+    assert list(cache.COMMANDS) == ["explain"]
     assert list(headers.COMMANDS) == ["lock", "fetch", "verify", "export", "import", "serve", "status", "gc"]
 
 
@@ -64,9 +65,11 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 
 def test_the_list_of_commands_says_what_each_says_itself() -> None:
-    told = {name: lazy.summary for name, lazy in app.COMMANDS.items() if name != "headers"}
+    told = {name: lazy.summary for name, lazy in app.COMMANDS.items() if name not in {"headers", "cache"}}
     told |= {f"headers {name}": lazy.summary for name, lazy in headers.COMMANDS.items()}
+    told |= {f"cache {name}": lazy.summary for name, lazy in cache.COMMANDS.items()}
     assert told == {name: str(command.help).split("\n", 1)[0] for name, command in COMMANDS.items()}
+    assert app.COMMANDS["cache"].summary == str(cache.command.help).split("\n", 1)[0]
     assert app.COMMANDS["headers"].summary == str(headers.command.help).split("\n", 1)[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.runs import jobs
+from orchestrator.runs import local_cache
 
 if TYPE_CHECKING:
     import pytest
@@ -17,7 +17,7 @@ def _tree(path: Path, content: str) -> None:
 
 
 def swap(new: Path, final: Path) -> None:
-    jobs.swap_cache(new, final)
+    local_cache.swap(new, final)
 
 
 def test_a_new_cache_takes_the_place_of_the_old(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def test_what_is_too_old_is_built(tmp_path: Path) -> None:
 def test_changed_moves_the_tags_to_what_was_built_from_the_key(tmp_path: Path) -> None:
     old, new = image(A), image(B)
     held = Held({key_tag(A): old, "x": new, "z": old})
-    why, outcome = decide(wanted("x", "z"), held, tmp_path, changed=True)
+    why, outcome = decide(wanted("x", "z", unseen="not seen: curl"), held, tmp_path, changed=True)
+    assert outcome.notes[-1] == "not seen: curl"
     assert (why, outcome.digest) == ("", str(old.digest))
     assert held.tags["x"] == old
     assert [note for note in outcome.notes if "names it" in note] == ["registry.lan/app:x now names it"]

@@ -24,7 +24,7 @@ from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Stop
 from orchestrator.registry.errors import DeniedError
-from orchestrator.runs import access, header_bundle, jobs, run
+from orchestrator.runs import access, header_bundle, jobs, local_cache, run
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked
@@ -361,10 +361,10 @@ def test_a_local_cache_is_swapped_whole(tmp_path: Path) -> None:
     for folder, text in ((new, "new"), (final, "old")):
         folder.mkdir()
         (folder / "index.json").write_text(json.dumps(text))
-    jobs.swap_cache(new, final)
+    local_cache.swap(new, final)
     assert json.loads((final / "index.json").read_text()) == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
-    jobs.swap_cache(new, final)  # nothing was written this time
+    local_cache.swap(new, final)  # nothing was written this time
     assert final.is_dir()
 
 

@@ -1,0 +1,40 @@
+"""Says why the first step of a build was not in the cache, and keeps what went in for the next build."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.cache import explain
+from orchestrator.runs.journal import bases
+
+if TYPE_CHECKING:
+    from orchestrator.cache.keys import Inputs
+    from orchestrator.cache.records import Records
+    from orchestrator.runs.journal import Journal
+    from orchestrator.runs.outcome import Outcome
+
+
+def explained(outcome: Outcome, found: Inputs, journal: Journal, records: Records) -> Outcome:
+    """Return the outcome of a build with the sentence on its cache.
+
+    Args:
+        outcome: How it ended.
+        found: What went in.
+        journal: What earlier runs built.
+        records: What went into them.
+    """
+    last = journal.last(outcome.id)
+    before = records.load(last.inputs) if last is not None else None
+    changed: list[explain.Cause] = []
+    at = ""
+    if last is not None and before is not None:
+        at = last.at
+        changed = explain.causes(before, found, (last.bases, bases(outcome.metadata)))
+    step = outcome.first_ran
+    return replace(
+        outcome,
+        cache=explain.sentence(step, changed, last=at),
+        changes=explain.told(step, changed) if step and at else (),
+        inputs=records.keep(found),
+    )

@@ -1,0 +1,102 @@
+"""`orchestrate cache explain` and the report name the planted cause of a step that ran."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from tests.support.project import write_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.project import Project
+
+STEPS = """COPY src /src
+RUN : before
+RUN echo "$torch_cuda_arch_list" > /archs
+RUN : after
+"""
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def linked(root: Path) -> None:
+    content = json.loads((root / "docker-bake.json").read_text())
+    content["target"]["base"] = {"context": "base"}
+    content["target"]["app"]["contexts"] = {"extra": "target:base"}
+    (root / "docker-bake.json").write_text(json.dumps(content))
+    (root / "base").mkdir()
+    (root / "base" / "f").write_text("1")
+    (root / "base" / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    edit(root / "Dockerfile", "RUN : after", "COPY --from=extra /f /f\nRUN : after")
+
+
+PLANTED: list[tuple[str, Callable[[Path], object], str]] = [
+    ("a file", lambda root: (root / "src" / "a").write_text("2"), "COPY src /src ran because src/a changed"),
+    ("a mode bit", lambda root: (root / "src" / "a").chmod(0o664), "the mode of src/a changed: 644 -> 664"),
+    ("executable", lambda root: (root / "src" / "a").chmod(0o775), "the mode of src/a changed: 664 -> 775"),
+    ("a new file", lambda root: (root / "src" / "b").write_text("1"), "src/b is new"),
+    ("back to what it was", lambda root: (root / "src" / "b").unlink(), "every step came from the cache"),
+    ("an empty directory", lambda root: (root / "src" / "empty").mkdir(), "src/empty is new"),
+    ("a link", lambda root: (root / "src" / "l").symlink_to("a"), "src/l is new"),
+    ("an ignored file", lambda root: (root / "src" / "x.log").write_text("2"), "every step came from the cache"),
+    ("another place", lambda root: (root / "notes").write_text("1"), "every step came from the cache"),
+    ("time alone", lambda root: os.utime(root / "src" / "a", ns=(1, 1)), "every step came from the cache"),
+    (".dockerignore", lambda root: (root / ".dockerignore").write_text(""), ".dockerignore changed"),
+    ("a file that is gone", lambda root: (root / "src" / "l").unlink(), "src/l is gone"),
+    (
+        "an added arch",
+        lambda root: edit(root / "matrix.yaml", "9.0 11.0", "9.0 10.0 11.0"),
+        "argument torch_cuda_arch_list changed: '8.0 9.0 11.0' -> '8.0 9.0 10.0 11.0'",
+    ),
+    (
+        "a line above",
+        lambda root: edit(root / "Dockerfile", "RUN : before", "RUN : sooner"),
+        "RUN : before -> RUN : sooner",
+    ),
+    (
+        "a line below",
+        lambda root: edit(root / "Dockerfile", "RUN : after", "RUN : later"),
+        "RUN : after -> RUN : later",
+    ),
+    ("an ENV above", lambda root: edit(root / "Dockerfile", "RUN : sooner", "ENV A=1\nRUN : sooner"), "ENV A=1 is new"),
+    ("a comment", lambda root: edit(root / "Dockerfile", "ENV A=1", "# a\nENV A=1"), "every step came from the cache"),
+    ("a tag", lambda root: edit(root / "matrix.yaml", "{target}-", "new-{target}-"), "every step came from the cache"),
+    ("a linked target's file", lambda root: (root / "base" / "f").write_text("2"), "linked target base: f changed"),
+]
+
+
+def planted(project: Project) -> str:
+    assert project.build().returncode == 0, project.log("app")
+    said = project.reported()["app"]["cache"]
+    shown = project.run("cache", "explain", "app-cu130-amd64")
+    assert (shown.returncode, said in shown.stdout) == (0, True), shown.stdout
+    return str(said)
+
+
+def test_planted_causes_are_named(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, "127.0.0.1:5000/unused", app=STEPS)
+    (project.root / "src").mkdir()
+    (project.root / "src" / "a").write_text("1")
+    (project.root / "src" / "a").chmod(0o644)
+    (project.root / "src" / "x.log").write_text("1")
+    (project.root / ".dockerignore").write_text("**/*.log\n")
+    never = project.run("cache", "explain", "app-cu130-amd64")
+    assert (never.returncode, "never built here" in never.stdout) == (0, True)
+    linked(project.root)
+    assert "no earlier success" in planted(project)
+    wrong = {}
+    for name, plant, said in PLANTED:
+        plant(project.root)
+        found = planted(project)
+        if said not in found:
+            wrong[name] = (found, said)
+    assert not wrong
+    assert project.run("cache", "explain", "app-cu13-amd64").returncode == 2

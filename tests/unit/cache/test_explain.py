@@ -1,0 +1,136 @@
+"""Why a step ran: what changed between two sets of inputs, and which of it the step would see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.cache.contents import Entry, Kind, Listing
+from orchestrator.cache.explain import causes, ranked, sentence, told
+from orchestrator.cache.keys import Inputs, Member
+from orchestrator.cache.records import Records
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = (Entry("src", Kind.DIRECTORY, 0o755), Entry("src/a", Kind.FILE, 0o644, "1"), Entry("b", Kind.FILE, 0o644, "1"))
+MEMBER = Member(
+    args={"ARCHS": "8.0", "FLASHINFER_BUNDLE_DIGEST": "sha256:1"},
+    settings={"label x": "1"},
+    contexts={"": "sha256:1", "tools": "docker-image://tools:1"},
+    dockerfile=((1, "FROM base"), (2, "COPY src /src"), (5, "RUN make ${ARCHS}")),
+    path="Dockerfile",
+)
+LISTING = Listing(entries=FILES, git="1", ignored_by=".dockerignore", rules="1")
+OLD = Inputs(members={"": MEMBER, "lib": MEMBER}, listings={("", ""): LISTING})
+COPY, RUN = "[stage 2/3] COPY src /src", "[stage 3/3] RUN make 8.0 9.0"
+
+
+def with_member(**fields: Any) -> Inputs:
+    return replace(OLD, members={**OLD.members, "": replace(MEMBER, **fields)})
+
+
+def with_files(**fields: Any) -> Inputs:
+    return replace(OLD, listings={("", ""): replace(LISTING, **fields)})
+
+
+def changed(*entries: Entry) -> tuple[Entry, ...]:
+    return tuple({entry.path: entry for entry in (*FILES, *entries)}.values())
+
+
+@pytest.mark.parametrize(
+    ("new", "step", "said"),
+    [
+        (with_member(args={**MEMBER.args, "ARCHS": "8.0 9.0"}), RUN, "argument ARCHS changed: '8.0' -> '8.0 9.0'"),
+        (with_member(args={"ARCHS": "8.0"}), RUN, "the FlashInfer bundle changed: 'sha256:1' -> not given"),
+        (with_member(settings={}), RUN, "label x changed: '1' -> not given"),
+        (
+            with_member(dockerfile=(*MEMBER.dockerfile[:2], (6, "RUN make all"))),
+            RUN,
+            "Dockerfile:6 changed: RUN make ${ARCHS} -> RUN make all",
+        ),
+        (
+            with_member(dockerfile=(*MEMBER.dockerfile[:2], (4, "ENV A=1"), *MEMBER.dockerfile[2:])),
+            RUN,
+            "Dockerfile:4 changed: ENV A=1 is new",
+        ),
+        (
+            with_member(contexts={**MEMBER.contexts, "tools": "docker-image://tools:2"}),
+            COPY,
+            "context tools changed: 'docker-image://tools:1' -> 'docker-image://tools:2'",
+        ),
+        (with_files(entries=changed(Entry("src/a", Kind.FILE, 0o644, "2"))), COPY, "src/a changed"),
+        (
+            with_files(entries=changed(Entry("src/a", Kind.FILE, 0o664, "1"))),
+            COPY,
+            "the mode of src/a changed: 644 -> 664",
+        ),
+        (with_files(entries=changed(Entry("src/a", Kind.LINK, 0o777, "x"))), COPY, "src/a was a file and is a link"),
+        (with_files(entries=changed(Entry("src/e", Kind.DIRECTORY, 0o755))), COPY, "src/e is new"),
+        (with_files(entries=FILES[:1]), COPY, "src/a is gone"),
+        (with_files(git="2"), COPY, ".git is sent with the context and changed: list it in .dockerignore"),
+        (with_files(state=True), COPY, ".orchestrate is sent"),
+        (with_files(rules="2", entries=FILES[:1]), COPY, ".dockerignore changed"),
+        (
+            replace(OLD, members={**OLD.members, "lib": replace(MEMBER, args={})}),
+            RUN,
+            "linked target lib: argument ARCHS",
+        ),
+        (replace(OLD, members={"": MEMBER}), RUN, "the linked target lib is gone"),
+        (replace(OLD, members={**OLD.members, "more": MEMBER}), RUN, "the linked target more is new"),
+    ],
+)
+def test_each_change_is_named(new: Inputs, step: str, said: str) -> None:
+    assert said in sentence(step, causes(OLD, new), last="2026-01-01")
+
+
+def test_what_the_step_sees_comes_first() -> None:
+    both = replace(
+        with_member(args={**MEMBER.args, "ARCHS": "8.0 9.0"}),
+        listings={
+            ("", ""): replace(LISTING, entries=changed(*(Entry(p, Kind.FILE, 0o644, "2") for p in ("b", "src/a"))))
+        },
+    )
+    found = causes(OLD, both)
+    assert next(cause.subject for cause in ranked(COPY, found)) == "src/a"
+    assert next(cause.subject for cause in ranked(RUN, found)) == "ARCHS"
+    assert sentence(COPY, found, last="x").endswith("COPY src /src ran because src/a changed (and 2 more)")
+
+
+def test_a_base_that_moved() -> None:
+    found = causes(OLD, OLD, ({"base:1": "sha256:a"}, {"base:1": "sha256:b", "new:1": "sha256:c"}))
+    assert sentence(RUN, found, last="x").endswith("ran because the base base:1 moved from sha256:a to sha256:b")
+
+
+def test_without_a_change_or_a_success_nothing_is_made_up() -> None:
+    assert causes(OLD, OLD) == []
+    assert sentence("", [], last="x") == "every step came from the cache"
+    assert "the cache does not hold it any more" in sentence(RUN, [], last="x")
+    assert "no earlier success" in sentence(RUN, [], last="")
+
+
+def test_many_changes_are_cut_and_credentials_taken_out() -> None:
+    new = with_files(entries=tuple(Entry(f"f{n}", Kind.FILE, 0o644, "1") for n in range(50)))
+    lines = told(COPY, causes(OLD, new))
+    assert (len(lines), lines[-1]) == (21, "and 33 more")
+    (cause,) = causes(OLD, with_member(args={**MEMBER.args, "U": "https://ghp_SECRETTOKEN@host/x"}))
+    assert "SECRET" not in cause.text
+
+
+def test_records_are_kept_by_content(tmp_path: Path) -> None:
+    records = Records(tmp_path / "inputs")
+    name = records.keep(OLD)
+    assert records.load(name) == OLD
+    assert records.keep(with_member(args={})) != name
+    assert len(list((tmp_path / "inputs").iterdir())) == 3  # the list is kept once
+    records.tidy({name})
+    assert len(list((tmp_path / "inputs").iterdir())) == 2
+    assert Records(tmp_path / "inputs").load(name) == OLD
+    (tmp_path / "inputs" / name).write_bytes(b"x")
+    assert records.load(name) is None
+    assert records.load("../x") is None
+    assert records.keep(Inputs(unknown="remote")) == ""
+    (tmp_path / "file").touch()
+    assert Records(tmp_path / "file").keep(OLD) == ""
