@@ -2,14 +2,14 @@
 
 One reference for each variant: two builds that write one reference overwrite each other (docker/buildx#1142). Every
 writer carries `ignore-error=true`, because a failing cache export fails the whole build otherwise (vllm-project/vllm
-#46711: four images built, every job red). Does not depend on the shape of
-matrix.yaml.
+#46711: four images built, every job red), and cancels a push that runs beside it (sagemath/sage#42598). An exporter
+that cannot be configured fails all the same: `exports` repeats such a build without it.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.bake.entries import entry
@@ -17,7 +17,10 @@ from orchestrator.bake.entries import entry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Backend = Literal["registry", "local", "gha", "inline", "off"]
+Backend = Literal["registry", "local", "gha", "s3", "azblob", "inline", "off"]
+
+REMOTE = ("s3", "azblob")
+"""Object stores: they have attributes of their own, and the engine's own builder cannot use them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,14 +30,14 @@ class CachePolicy:
     Attributes:
         backend: BuildKit's backend; "off" for none.
         mode: "max" caches the layers of all stages, "min" those of the image alone.
-        write: False reads and never writes.
-        directory: Where the local backend keeps one directory for each variant, absolute.
+        directory: Where the local backend keeps one directory for each reference, absolute.
+        options: Further attributes of an object store: bucket, region…
     """
 
     backend: Backend
     mode: str = "max"
-    write: bool = True
     directory: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,60 +57,67 @@ class CacheEntries:
 
 
 def entries(
-    policy: CachePolicy, *, ref: str, read: tuple[str, ...] = (), tags: tuple[str, ...] = (), push: bool = True
+    policy: CachePolicy, *, read: Sequence[str], write: Sequence[str], tags: Sequence[str] = (), push: bool = True
 ) -> CacheEntries:
     """Return the cache entries of one variant.
 
     Args:
         policy: Backend and options.
-        ref: The variant's own reference (registry), scope (gha) or directory name (local).
-        read: More references to read from, in order, after the variant's own.
+        read: References (registry), scopes (gha) or names (local, s3, azblob) to read from, in order.
+        write: Those to write; the local backend writes the first alone.
         tags: The variant's tags, which the inline backend reads from.
         push: Whether the build pushes; without a push the registry and inline backends write nothing.
     """
     match policy.backend:
         case "registry":
+            # oci-mediatypes and image-manifest: ECR refuses other cache manifests (aws/containers-roadmap#876)
+            how = {"mode": policy.mode, "compression": "zstd", "oci-mediatypes": "true", "image-manifest": "true"}
             return CacheEntries(
-                read=_each("registry", "ref", (ref, *read)),
-                write=_if(
-                    policy.write and push,
-                    # oci-mediatypes and image-manifest: ECR refuses other cache manifests (aws/containers-roadmap#876)
-                    {"type": "registry", "ref": ref, "mode": policy.mode, "compression": "zstd"}
-                    | {"oci-mediatypes": "true", "image-manifest": "true", "ignore-error": "true"},
-                ),
+                read=_each({"type": "registry"}, "ref", read),
+                write=_each({"type": "registry"}, "ref", write if push else (), {**how, **_HARMLESS}),
             )
         case "local":
-            final = _directory(policy, ref)
+            final = _directory(policy, write[0]) if write else ""
             return CacheEntries(
-                read=_each("local", "src", [_directory(policy, name) for name in (ref, *read)]),
-                write=_if(
-                    policy.write,
-                    {"type": "local", "dest": f"{final}.new", "mode": policy.mode, "ignore-error": "true"},
+                read=_each({"type": "local"}, "src", [_directory(policy, name) for name in read]),
+                write=_each(
+                    {"type": "local"}, "dest", [f"{final}.new"] if final else (), {"mode": policy.mode, **_HARMLESS}
                 ),
-                swap=(f"{final}.new", final) if policy.write else None,
+                swap=(f"{final}.new", final) if final else None,
             )
         case "gha":
             return CacheEntries(
-                read=_each("gha", "scope", (ref, *read)),
-                write=_if(policy.write, {"type": "gha", "scope": ref, "mode": policy.mode, "ignore-error": "true"}),
+                read=_each({"type": "gha"}, "scope", read),
+                write=_each({"type": "gha"}, "scope", write, {"mode": policy.mode, **_HARMLESS}),
+            )
+        case "s3" | "azblob":
+            store = {"type": policy.backend, **policy.options}
+            return CacheEntries(
+                read=_each(store, "name", [_plain(name) for name in read]),
+                write=_each(store, "name", [_plain(name) for name in write], {"mode": policy.mode, **_HARMLESS}),
             )
         case "inline":
             return CacheEntries(
-                read=_each("registry", "ref", (*tags, *read)),
-                write=_if(policy.write and push, {"type": "inline"}),
+                read=_each({"type": "registry"}, "ref", [*tags, *read]),
+                write=(entry({"type": "inline"}),) if write and push else (),
             )
         case "off":
             return CacheEntries()
 
 
+_HARMLESS = {"ignore-error": "true"}
+
+
 def _directory(policy: CachePolicy, ref: str) -> str:
     """Where the local backend keeps the cache of a reference: the same for its writer and for every reader."""
-    return f"{policy.directory}/{re.sub(r'[^A-Za-z0-9_.-]+', '-', ref)}"
+    return f"{policy.directory}/{_plain(ref)}"
 
 
-def _each(backend: str, attribute: str, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(entry({"type": backend, attribute: name}) for name in names)
+def _plain(ref: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", ref)
 
 
-def _if(wanted: bool, fields: Mapping[str, str]) -> tuple[str, ...]:  # noqa: FBT001  # reads as a sentence at its callers
-    return (entry(fields),) if wanted else ()
+def _each(
+    store: Mapping[str, str], attribute: str, names: Sequence[str], how: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    return tuple(entry({**store, attribute: name, **(how or {})}) for name in names)

@@ -14,9 +14,11 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.bake.cache import CacheEntries, CachePolicy, entries
+from orchestrator.bake.cache import CacheEntries, entries
+from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
+from orchestrator.bake.ladder import Standing
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
 
@@ -77,7 +79,7 @@ class Extras:
         secrets: BuildKit secrets.
         env: Variables of the bake process, for secrets of type env; never written anywhere.
         network: "none" takes the network from every RUN; "" leaves it.
-        no_cache: True leaves every cache reference out (an air-gapped build reaches nothing).
+        cache: What the build may do with caches.
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Extras:
     secrets: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     network: str = ""
-    no_cache: bool = False
+    cache: Standing = field(default_factory=Standing)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,13 +158,6 @@ def escaped(value: Any) -> Any:
     if isinstance(value, dict):
         return {escape(name): escaped(item) for name, item in value.items()}  # names are templates as well
     return [escaped(item) for item in value] if isinstance(value, list) else value
-
-
-def cache_policy(plan: Plan) -> CachePolicy:
-    """Return the cache section of the matrix, its local directory made absolute."""
-    spec = plan.matrix.spec.cache
-    directory = str((plan.matrix.root / spec.dir).absolute())
-    return CachePolicy(backend=spec.backend, mode=spec.mode, write=spec.write, directory=directory)
 
 
 def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
@@ -240,8 +235,14 @@ def render(
     extras = extras or Extras()
     own = targets[variant.target]
     tags = tuple(tag.text for tag in variant.tags)
-    policy = CachePolicy(backend="off") if extras.no_cache else cache_policy(plan)
-    cache = entries(policy, ref=variant.cache_ref, read=variant.cache_read, tags=tags, push=output.push)
+    found = cache_ladder(plan, variant, extras.cache)
+    cache = entries(
+        cache_policy(plan),
+        read=[rung.ref for rung in found.read],
+        write=[rung.ref for rung in found.write],
+        tags=() if extras.cache.unread else tags,
+        push=output.push,
+    )
     given = _Given(
         variant=variant,
         args={name: value.text for name, value in variant.args.items()} | dict(extras.args),

@@ -171,8 +171,9 @@ class Progress:
 
     def _failed(self) -> _Step | None:
         wrong = [s for s in self._steps.values() if s.error and s.kind is not StepKind.CACHE_IMPORT]
-        real = [s for s in wrong if not _CANCELLED.search(s.error)]
-        return next(iter(real or wrong), None)
+        real = [s for s in wrong if not _CANCELLED.search(s.error)] or wrong
+        # An export that fails with ignore-error ends nothing: it is the cause only where nothing else failed.
+        return next(iter([s for s in real if s.kind is not StepKind.CACHE_EXPORT] or real), None)
 
     def _update(self, update: Update) -> Iterator[Event]:
         for vertex in update.vertexes:
@@ -222,7 +223,7 @@ class Progress:
         step.completed, step.cached, step.error = at, vertex.cached, _shown(vertex.error)
         seconds = _seconds(step.started, at)
         if step.error:
-            if step.kind is StepKind.CACHE_IMPORT:
+            if step.kind in (StepKind.CACHE_IMPORT, StepKind.CACHE_EXPORT) and not _CANCELLED.search(step.error):
                 self.cache_problems += (_cache_problem(step),)
             yield StepFailed(
                 number=step.number,
@@ -297,6 +298,8 @@ def one_line(text: str) -> str:
 
 
 def _cache_problem(step: _Step) -> str:
+    if step.kind is StepKind.CACHE_EXPORT:
+        return f"the cache was not written: {one_line(step.error)}"
     reference = step.name.rpartition(" ")[2]
     if step.error.endswith("not found"):
         return f"no cache at {reference} yet"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.matrix.schema import CompileCacheSpec
+    from orchestrator.matrix.schema_cache import CompileCacheSpec
     from orchestrator.matrix.variants import Variant
 
 CREDENTIALS = {

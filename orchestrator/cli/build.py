@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     "--registry", heading=Heading.BEHAVIOUR, multiple=True, metavar="HOST",
     help="Let --air-gapped reach this registry.", default_text="none",
 )  # fmt: skip
+@options.alone(options.CACHE)
 @kit.option(
     "--allow", heading=Heading.BEHAVIOUR, multiple=True, metavar="PRIVILEGE",
     help="Allow what a target asks for, as in network.host, ssh or fs.read=/etc/ssl.",
@@ -103,6 +104,7 @@ def command(
     max_age: str,
     verify: bool | None,
     air_gapped: bool,
+    cache: str,
     registry: tuple[str, ...],
     allow: tuple[str, ...],
     builder: str,
@@ -113,6 +115,7 @@ def command(
     """
     from orchestrator.bake import privileges
     from orchestrator.bake.file import Output
+    from orchestrator.cache.rights import CacheUse
     from orchestrator.runs.run import Screen
     from orchestrator.runs.run import build as run_build
     from orchestrator.runs.wishes import AirGap, Limits, Wishes
@@ -135,6 +138,7 @@ def command(
         builder=builder,
         verify=wanted,
         allowed=allowed,
+        cache=CacheUse(cache),
         air_gap=AirGap(registries=registry) if air_gapped else None,
     )
 

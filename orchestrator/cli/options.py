@@ -82,6 +82,10 @@ IMAGE = declared(
     "--image", heading=Heading.OVERRIDE, default="", metavar="NAME",
     help="Set the image repository, as in ghcr.io/acme/app.", default_text="the matrix",
 )  # fmt: skip
+CACHE = declared(
+    "--cache", heading=Heading.BEHAVIOUR, type=click.Choice(["read-write", "read-only", "off"]), default="read-write",
+    help="Use the layer cache as far as the event allows (pull request, fork), never more than this.",
+)  # fmt: skip
 
 PLACE = (FILE, DIRECTORY)
 VARIANTS = (CUDA, PLATFORM, TARGET, AXIS, VARIANT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -58,8 +59,9 @@ class PlanFormat(StrEnum):
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Check against this buildx builder.", default_text="the current builder",
 )  # fmt: skip
+@options.alone(options.CACHE)
 def command(
-    *, given: Selection, format_: PlanFormat, explain: str, kernels: bool, preflight: bool, builder: str
+    *, given: Selection, format_: PlanFormat, explain: str, kernels: bool, preflight: bool, builder: str, cache: str
 ) -> int:
     """Show what is built, what is not, and why."""
     if preflight and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
@@ -68,11 +70,11 @@ def command(
     if preflight:
         return _preflight(found, format_, builder)
     if explain:
-        _explain(found, explain)
+        _explain(found, explain, cache)
     elif kernels:
         _kernels(found)
     else:
-        _print(found, format_)
+        _print(found, format_, cache)
     return 0
 
 
@@ -107,7 +109,7 @@ def _preflight(plan: Plan, format_: PlanFormat, builder: str) -> int:
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
-def _print(plan: Plan, format_: PlanFormat) -> None:
+def _print(plan: Plan, format_: PlanFormat, cache: str) -> None:
     from orchestrator.ui import console, plan_view, streams
 
     match format_:
@@ -121,18 +123,20 @@ def _print(plan: Plan, format_: PlanFormat) -> None:
         case PlanFormat.GITHUB:
             streams.write_json(plan_view.as_github(plan), indent=None)
         case PlanFormat.BAKE:
-            _bake(plan)
+            _bake(plan, cache)
 
 
-def _bake(plan: Plan) -> None:
+def _bake(plan: Plan, cache: str) -> None:
     """The bake file of all selected variants on stdout, the commands on stderr."""
     from orchestrator import process
+    from orchestrator.cache.rights import CacheUse
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import jobs
+    from orchestrator.runs import caching, jobs
     from orchestrator.ui import streams
 
     targets: dict[str, object] = {}
-    found = jobs.bake_files(plan, jobs.bake_call(plan, docker_command()))
+    extras = caching.with_caches(plan, {}, CacheUse(cache))
+    found = jobs.bake_files(plan, jobs.bake_call(plan, docker_command()), extras=extras)
     for file in found.values():
         targets |= file.content["target"]
     content = {"group": {"default": {"targets": list(found)}}, "target": targets}
@@ -143,8 +147,10 @@ def _bake(plan: Plan) -> None:
         streams.tell(process.command_line(command))
 
 
-def _explain(plan: Plan, name: str) -> None:
+def _explain(plan: Plan, name: str, cache: str) -> None:
+    from orchestrator.cache.rights import CacheUse
     from orchestrator.ui import console, plan_view, streams
+    from orchestrator.ui.cache_view import cache_lines
     from orchestrator.ui.kernel_preview import filter_lines
 
     found = next((variant for variant in plan.variants if variant.id == name), None)
@@ -155,7 +161,8 @@ def _explain(plan: Plan, name: str) -> None:
             return
         names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
         raise UsageError(f"--explain {name}: the variant was not found", hint=did_you_mean(name, names))
-    plan_view.explain(plan, found, console.out(), more=filter_lines(plan, found))
+    cached = ("cache", cache_lines(plan, found, CacheUse(cache), os.environ))
+    plan_view.explain(plan, found, console.out(), more=[cached, *filter_lines(plan, found)])
 
 
 def _kernels(plan: Plan) -> None:

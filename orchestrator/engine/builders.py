@@ -85,8 +85,11 @@ class Builder:
     def exports_cache(self, backend: str) -> bool:
         """Whether it can write a cache of this backend (registry, local, gha, s3, azblob, inline).
 
-        The docker driver without the containerd image store writes inline caches only.
+        The docker driver without the containerd image store writes inline caches only; with it, no object store's
+        (the engine leaves them out: moby/moby#51571).
         """
+        if self.driver == DOCKER_DRIVER and backend in ("s3", "azblob"):
+            return False
         return self.full or backend == "inline"
 
     def builds(self, platform: str) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.version import Version
     from orchestrator.process import Completed
 
+_BUILDER_HINT = "`docker buildx create --use --driver docker-container`"
 _STORE_HINT = (
     'set {"features": {"containerd-snapshotter": true}} in /etc/docker/daemon.json and restart the engine, or '
     "`docker buildx create --use --driver docker-container`"
@@ -97,12 +98,11 @@ def diagnose(need: Need) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def require_engine(*, platforms: Sequence[str] = (), cache: str = "", builder: str = "") -> Engine:
+def require_engine(*, platforms: Sequence[str] = (), builder: str = "") -> Engine:
     """Return the engine and builder of a build; called before anything else is done.
 
     Args:
         platforms: Platforms that will be built.
-        cache: Cache backend that will be written, "" for none.
         builder: Name of the builder, "" for the current one.
 
     Raises:
@@ -120,7 +120,7 @@ def require_engine(*, platforms: Sequence[str] = (), cache: str = "", builder: s
             version_job.result()
             store = info is not None and info.containerd_store
             chosen = builders.selected(listed_job.result(), containerd_store=store, name=builder)
-    for check in (*check_platforms(chosen, platforms, here=True), check_cache(chosen, cache)):
+    for check in check_platforms(chosen, platforms, here=True):
         if check.status == "fail":
             raise EnvironmentLacksError(check.detail, hint=check.hint)
     return Engine(info=info, builder=chosen)
@@ -185,16 +185,16 @@ def _nodes(builder: Builder) -> list[Check]:
 
 
 def check_cache(builder: Builder, backend: str) -> Check:
-    """Judge whether the builder can write a cache of the backend ("" and "off" for none)."""
+    """Judge whether the builder can write a cache of the backend ("" and "off" for none); a build goes on without."""
     if backend in ("", "off") or builder.exports_cache(backend):
         return Check(
             name="cache export", status="ok", detail=backend if backend not in ("", "off") else "not asked for"
         )
     return Check(
         name="cache export",
-        status="fail",
-        detail=f"builder {builder.name} (docker driver, classic image store) cannot export a {backend} cache",
-        hint=_STORE_HINT,
+        status="warn",
+        detail=f"builder {builder.name} (driver {builder.driver}) cannot export a {backend} cache: builds write none",
+        hint=_BUILDER_HINT if builder.full else _STORE_HINT,
     )
 
 

@@ -108,7 +108,7 @@ class Findings:
         ids: dict[str, Variant] = {}
         tags: dict[str, str] = {}
         caches: dict[str, str] = {}
-        writes = self.spec.cache.write and self.spec.cache.backend in {"registry", "local", "gha"}
+        writes = self.spec.cache.write and self.spec.cache.backend in {"registry", "local", "gha", "s3", "azblob"}
         for variant in variants:
             if ids.setdefault(variant.id, variant) is not variant:
                 what = f"two variants are named {variant.id}"

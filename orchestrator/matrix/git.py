@@ -22,6 +22,7 @@ DIRTY = "-dirty"
 # One question for commit, branch and changes; files that git does not track are no change, as for `git describe`.
 _STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
 _TAG = ("describe", "--tags", "--exact-match", "HEAD")
+_QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 class Checkout:
@@ -101,6 +102,40 @@ class Checkout:
         if not said or said.startswith(("not a git repository", "ambiguous argument", "Not a valid object name")):
             return done, f"{self._root} is not a git checkout with a commit"
         return done, f"git says: {said}"
+
+
+def branch(root: Path) -> str:
+    """The branch that is checked out, as git names it; "" where there is none."""
+    given = os.environ.get("ORCHESTRATE_GIT_BRANCH", "").strip()
+    return given or _line(("symbolic-ref", "-q", "--short", "HEAD"), root)
+
+
+def default_branch(root: Path) -> str:
+    """The branch that a clone of the origin begins with; "" where it is not known here."""
+    return _line(("symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"), root).partition("/")[2]
+
+
+def commit(root: Path, *, back: int = 0) -> str:
+    """The commit that is checked out, or its first parent (`back=1`); "" where it is not here (a shallow clone)."""
+    return _line(("rev-parse", "-q", "--verify", f"HEAD~{back}"), root)
+
+
+def branches(root: Path) -> tuple[str, ...] | None:
+    """The branches of the origin, asked for over the network; None where it does not answer."""
+    try:
+        done = process.run(("git", "ls-remote", "--heads", "origin"), cwd=root, timeout=60, env=_QUIET)
+    except EnvironmentLacksError:
+        return None
+    found = [line.partition("refs/heads/")[2] for line in done.stdout.splitlines()]
+    return tuple(name for name in found if name) if done.ok else None
+
+
+def _line(words: tuple[str, ...], root: Path) -> str:
+    try:
+        done = process.run(("git", *words), cwd=root, timeout=30, env=_QUIET)
+    except EnvironmentLacksError:
+        return ""
+    return done.stdout.strip() if done.ok else ""
 
 
 def _read_status(text: str) -> dict[str, str]:

@@ -46,19 +46,21 @@ class Renderer:
         self.shared = Shared(
             spec=matrix.spec, image=image, toolkits=toolkits, fact=self.fact, blank=blank_fields(matrix.spec)
         )
-        self._cache, self._cache_read = self._cache_values(matrix.spec)
+        self._cache, self._cache_pull_request, self._cache_read = self._cache_values(matrix.spec)
         self._index_tags = [
             Value(text=text, template=text, origin=origin(matrix.positions, ("publish", "tags", number)))
             for number, text in enumerate(matrix.spec.publish.tags if matrix.spec.publish is not None else [])
         ]
 
-    def _cache_values(self, spec: MatrixFile) -> tuple[Value, tuple[Value, ...]]:
+    def _cache_values(self, spec: MatrixFile) -> tuple[Value, Value, tuple[Value, ...]]:
         at = self._matrix.positions
-        read = (
-            Value(text=text, template=text, origin=origin(at, ("cache", "read", number)))
-            for number, text in enumerate(spec.cache.read)
-        )
-        return Value(text="", template=spec.cache.ref, origin=origin(at, ("cache", "ref"))), tuple(read)
+
+        def value(text: str, *path: str | int) -> Value:
+            return Value(text="", template=text, origin=origin(at, ("cache", *path)))
+
+        read = (value(text, "read", number) for number, text in enumerate(spec.cache.read))
+        pulls = value(spec.cache.pull_request_ref, "pull_request_ref")
+        return value(spec.cache.ref, "ref"), pulls, tuple(read)
 
     @property
     def named_commit(self) -> bool:
@@ -108,7 +110,8 @@ class Renderer:
             contexts=self._contexts((layer.contexts for layer in chosen.layers), values),
             secrets=tuple(self._render(value, values) for value in chosen.secrets),
             index_tags=self._tags(self._index_tags, values),
-            cache_ref=self._cache_ref(values),
+            cache_ref=self._cache_ref(self._cache, values),
+            cache_pull_request=self._cache_ref(self._cache_pull_request, values),
             cache_read=tuple(self._reference(value, values, "cache reference").text for value in self._cache_read),
             attest=spec.variants.attest,
             headers=self._headers(cell["target"]),
@@ -161,11 +164,11 @@ class Renderer:
             parsed = self._templates[text] = template.parse(text)
         return parsed.render(values)
 
-    def _cache_ref(self, values: VariantValues) -> str:
+    def _cache_ref(self, value: Value, values: VariantValues) -> str:
         """Where the variant's cache is; a reference where the backend is a registry, any text elsewhere."""
-        if self.spec.cache.backend == "registry":
-            return self._reference(self._cache, values, "cache reference", _SHORTER).text
-        return self._render(self._cache, values).text
+        if self.spec.cache.backend == "registry" and value.template:
+            return self._reference(value, values, "cache reference", _SHORTER).text
+        return self._render(value, values).text
 
     def _contexts(self, found: Iterable[Mapping[str, Value | None]], values: VariantValues) -> dict[str, Value]:
         contexts = self._merged(found, values)

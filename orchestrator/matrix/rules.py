@@ -201,6 +201,7 @@ def _templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
     if spec.publish is not None:
         yield from (((("publish", "tags", index)), value) for index, value in enumerate(spec.publish.tags))
     yield ("cache", "ref"), spec.cache.ref
+    yield ("cache", "pull_request_ref"), spec.cache.pull_request_ref
     yield from ((("cache", "read", index), value) for index, value in enumerate(spec.cache.read))
 
 

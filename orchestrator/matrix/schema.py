@@ -7,18 +7,15 @@ Annotations are evaluated here (no `from __future__ import annotations`): the se
 """
 
 import math
-import re
 from typing import Annotated, Literal
 
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.matrix.output_schema import OutputSpec
-from orchestrator.matrix.section import AnyScalar, Range, Section, Short, key
+from orchestrator.matrix.schema_cache import CacheSpec, CompileCacheSpec
+from orchestrator.matrix.section import AnyScalar, Range, Section, Short, Text, key
 from orchestrator.matrix.template import PLACEHOLDERS
 
 MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
-
-Text = Annotated[str, AnyScalar()]
-"""A scalar, taken as it is written."""
 
 
 def _names_to_mapping(value: object) -> object:
@@ -160,66 +157,6 @@ class Publish(Section):
 
     tags: list[Text] = key("Tags of the index, moved by publish alone.")
     require_platforms: TextList = key("Platforms without which no index is published.", default=[])
-
-
-class CacheSpec(Section):
-    """Where layers live between builds."""
-
-    backend: Literal["registry", "local", "gha", "inline", "off"] = key("BuildKit cache backend.", default="registry")
-    ref: Text = key(
-        "One reference (registry), scope (gha) or directory name (local) for each variant.",
-        default="{image}-cache:{variant.id}",
-    )
-    dir: Text = key("Where the local backend keeps its directories.", default=".orchestrate/cache")
-    read: list[Text] = key("More references to read from, in order.", default=[])
-    mode: Literal["max", "min"] = key("max caches the layers of all stages.", default="max")
-    write: bool = key("false reads the cache and never writes it (pull requests).", default=True)
-
-
-class CompileCacheSpec(Section):
-    """A cache of compiled device code: an added architecture compiles alone."""
-
-    tool: Literal["sccache", "ccache"] = key(
-        "sccache caches each architecture, ccache whole translation units.", default="sccache"
-    )
-    backend: Literal["mount", "s3", "redis", "webdav", "gha"] = key(
-        "Where objects are kept; mount is a BuildKit cache mount.", default="mount"
-    )
-    namespace: Text = key(
-        "Beginning of the namespace, CUDA version and platform follow; the image's name if absent.", default=""
-    )
-    size: Text = key("Most that a cache mount may hold, as in 20G.", default="20G")
-    write: Literal["trusted", "always", "never"] = key(
-        "trusted: not for forks and events that anybody can cause.", default="trusted"
-    )
-    bucket: Text = key("Bucket (s3).", default="")
-    region: Text = key("Region (s3).", default="")
-    endpoint: Text = key("URL of the server (redis, webdav, s3), without credentials.", default="")
-    fixed_cccl_namespaces: bool = key(
-        "Define CCCL's namespaces without the arch list, which thrust, CUB and torch put into every unit.",
-        default=False,
-    )
-    targets: list[str] | None = key("Bake targets that use it; all if absent.", default=None)
-
-    def broken_rule(self) -> str:
-        """What is wrong with the combination of keys."""
-        if self.tool == "ccache" and self.backend != "mount":
-            return f"ccache works with backend: mount alone, found {self.backend}"
-        if not _SIZE.fullmatch(self.size):
-            return f"size is invalid: expected a number with K, M, G or T, as in 20G, found {self.size}"
-        needs = {"s3": "bucket", "redis": "endpoint", "webdav": "endpoint"}.get(self.backend, "")
-        if needs and not getattr(self, needs):
-            return f"{needs} is missing: backend {self.backend} needs it"
-        for name, backends in _OF_BACKENDS.items():
-            if getattr(self, name) and self.backend not in backends:
-                return f"{name} goes with backend {' or '.join(backends)}, not with {self.backend}"
-        if "@" in self.endpoint.partition("://")[2].partition("/")[0]:
-            return "endpoint holds credentials: they belong into the environment (docs/compile-cache.md)"
-        return ""
-
-
-_SIZE = re.compile(r"[1-9]\d{0,5}[KMGT]")
-_OF_BACKENDS = {"bucket": ("s3",), "region": ("s3",), "endpoint": ("s3", "redis", "webdav")}
 
 
 class HeadersSpec(Section):

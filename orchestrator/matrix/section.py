@@ -8,7 +8,7 @@ a sixth of a dataclass's time to create.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, dataclass_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,6 +104,10 @@ class Short(NamedTuple):
 
 class AnyScalar:
     """Text that may be written as any scalar, in `Annotated[str, …]`: `3.10` and `no` are taken as written."""
+
+
+Text = Annotated[str, AnyScalar()]
+"""A scalar, taken as it is written."""
 
 
 class Range(NamedTuple):

@@ -31,7 +31,7 @@ class Variant:
         arch_list: Name of the arch list, with its origin; archs the selection against the toolkit.
         args, labels, contexts: Name -> value. tags, secrets: in order.
         index_tags: Tags of the multi-platform index that this variant belongs to.
-        cache_ref, cache_read: Cache references, filled in.
+        cache_ref, cache_pull_request, cache_read: Cache references, filled in; "" where pull requests have none given.
         headers: Whether the FlashInfer bundle is carried.
         compile_cache: Whether the compile cache is used.
     """
@@ -54,6 +54,7 @@ class Variant:
     secrets: tuple[Value, ...]
     index_tags: tuple[Value, ...]
     cache_ref: str
+    cache_pull_request: str
     cache_read: tuple[str, ...]
     attest: Attest
     headers: bool

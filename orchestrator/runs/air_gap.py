@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orchestrator.bake.file import BakeFile
-    from orchestrator.matrix.variants import Plan
+    from orchestrator.matrix.variants import Plan, Variant
 
 
 def isolated(plan: Plan, extras: Mapping[str, Extras], registries: Sequence[str]) -> dict[str, Extras]:
@@ -25,15 +25,23 @@ def isolated(plan: Plan, extras: Mapping[str, Extras], registries: Sequence[str]
         extras: What other features add already.
         registries: Registry hosts that may be reached.
     """
+    found: dict[str, Extras] = {}
+    for variant in plan.variants:
+        own = replace(extras.get(variant.id, Extras()), network="none")
+        if not _reachable(plan, variant, registries):
+            away = "an air-gapped build reaches no cache on another machine"
+            own = replace(own, cache=replace(own.cache, unread=away, unwritten=away))
+        found[variant.id] = own
+    return found
+
+
+def _reachable(plan: Plan, variant: Variant, registries: Sequence[str]) -> bool:
+    """Whether the caches of a variant are all on this machine or in these registries."""
     backend = plan.matrix.spec.cache.backend
-    return {
-        variant.id: replace(
-            extras.get(variant.id, Extras()),
-            network="none",
-            no_cache=backend == "gha" or (backend == "registry" and host_of(variant.cache_ref) not in registries),
-        )
-        for variant in plan.variants
-    }
+    if backend not in ("registry", "inline"):
+        return backend not in ("gha", "s3", "azblob")
+    own = [variant.cache_ref, variant.cache_pull_request] if backend == "registry" else [t.text for t in variant.tags]
+    return all(host_of(ref) in registries for ref in (*own, *variant.cache_read) if ref)
 
 
 def require_inputs(

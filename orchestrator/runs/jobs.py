@@ -17,6 +17,7 @@ from orchestrator import files
 from orchestrator.bake import privileges
 from orchestrator.bake.arrived import Outlines
 from orchestrator.bake.closure import links
+from orchestrator.bake.exports import SafeBake
 from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories, with_key
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
@@ -254,7 +255,7 @@ class _Step:
             compile_cache=self.variant.compile_cache,
         )
 
-    def prepare(self) -> BakeCommand:
+    def prepare(self) -> SafeBake:
         """What preflight found, then the command; what is wrong is written into the log.
 
         Raises:
@@ -289,16 +290,18 @@ class _Step:
 
         return place
 
-    def _command(self) -> BakeCommand:
+    def _command(self) -> SafeBake:
         call = self.context.call
         path = self.directory / f"{self.variant.id}.json"
         files.write_whole(path, self.file.text, mode=files.PRIVATE)
         if self.file.cache.swap is not None:
-            Path(self.file.cache.swap[1]).parent.mkdir(parents=True, exist_ok=True)
+            # A local cache that cannot be written fails no build: bake says so, and is repeated without it.
+            with contextlib.suppress(OSError):
+                Path(self.file.cache.swap[1]).parent.mkdir(parents=True, exist_ok=True)
         # buildx checks nothing with rawjson; should a later one check, what is this program's own is named as well
         own = self.context.extras.get(self.variant.id) or Extras()
         allow = privileges.options(self.asked, reads=own.contexts.values(), writes=self.context.output.directory)
-        return BakeCommand(
+        command = BakeCommand(
             id=self.variant.id,
             argv=replace(call, files=(str(path),)).argv(*allow),
             bake_json=self.file.text,
@@ -309,6 +312,7 @@ class _Step:
             env=(self.context.extras.get(self.variant.id) or Extras()).env,
             mark=MARK if self.variant.compile_cache else "",
         )
+        return SafeBake(command=command, writes=bool(self.file.cache.write))
 
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
         """What follows a success: archive and local cache take their places, the hook looks at the image."""

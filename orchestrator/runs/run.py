@@ -19,7 +19,7 @@ from orchestrator.cache.records import Records
 from orchestrator.engine import buildx, client, doctor, machine
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
-from orchestrator.runs import air_gap, compile_cache, header_bundle, jobs
+from orchestrator.runs import air_gap, caching, compile_cache, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
@@ -103,15 +103,15 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
             extras = compile_cache.with_compile_cache(plan, extras, fetch=wishes.air_gap is None, warn=screen.warn)
     except KeyboardInterrupt:
         return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
+    extras = caching.with_caches(plan, extras, wishes.cache)
     if wishes.air_gap is not None:
         extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
     with stop_on_signals() as stop, Resume(wishes.output, changed=wishes.changed) as resume:
         try:
             with process.stoppable(stop):
                 name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
-                ready = _prepare(
-                    plan, wishes, extras, name=name, resume=resume if wishes.resume or wishes.changed else None
-                )
+                wanted = resume if wishes.resume or wishes.changed else None
+                ready = _prepare(plan, wishes, screen, extras, name=name, resume=wanted)
         except InterruptedRunError:
             outcomes = _none_started(plan)
         except UsageError:  # the report may be a file that the run reads
@@ -149,12 +149,15 @@ class _Ready:
     disk: Path | None
 
 
-def _prepare(plan: Plan, wishes: Wishes, extras: Mapping[str, Extras], *, name: str, resume: Resume | None) -> _Ready:
+def _prepare(
+    plan: Plan, wishes: Wishes, screen: Screen, extras: Mapping[str, Extras], *, name: str, resume: Resume | None
+) -> _Ready:
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
-    cache = plan.matrix.spec.cache
-    writes = cache.backend if cache.write and (wishes.output.push or cache.backend in {"local", "gha"}) else "off"
     # Platforms are judged by each variant alone, after its preflight.
-    engine = doctor.require_engine(cache="" if writes == "off" else writes, builder=wishes.builder)
+    engine = doctor.require_engine(builder=wishes.builder)
+    for line in caching.reasons(extras, plan.matrix.spec.cache.backend):
+        screen.tell(line)
+    extras = caching.fitting(plan, extras, engine.builder, warn=screen.warn)
     output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER)
     if wishes.verify and output.push:
         output = replace(output, hold="digest" if output.digests else "tag")

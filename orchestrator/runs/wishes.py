@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Output
 from orchestrator.bake.privileges import Allowed
+from orchestrator.cache.rights import CacheUse
 from orchestrator.runs.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Wishes:
         report: File for the JSON report; None for none.
         builder: Builder name, "" for the current one.
         air_gap: What an air-gapped build may reach; None for a build with a network.
+        cache: What it may do with caches.
         verify: Verify each variant once it is built; its tags are set only then.
         allowed: Privileges that builds may use.
     """
@@ -68,5 +70,6 @@ class Wishes:
     report: Path | None = None
     builder: str = ""
     air_gap: AirGap | None = None
+    cache: CacheUse = CacheUse.READ_WRITE
     verify: bool = False
     allowed: Allowed = field(default_factory=Allowed)

@@ -33,7 +33,7 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console
     from rich.segment import Segment
 
-    from orchestrator.untrusted import clean_lines, disarmed_lines
+    from orchestrator.untrusted import disarmed_lines, without_controls
 
     class Stream:
         """What a console writes to: a folded text must not begin a line with a command to a CI runner."""
@@ -56,7 +56,7 @@ def _console(*, stderr: bool) -> Console:
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
                 text, style, control = segment
-                yield segment if control or text.isprintable() else Segment(clean_lines(text), style, control)
+                yield segment if control or text.isprintable() else Segment(without_controls(text), style, control)
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError

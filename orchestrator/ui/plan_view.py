@@ -198,7 +198,6 @@ def explain(plan: Plan, variant: Variant, screen: Console, *, more: Sequence[tup
         ("labels", _explain_named(variant.labels)),
         ("named contexts", _explain_named(variant.contexts)),
         ("secrets", [_explained(secret) for secret in variant.secrets]),
-        ("cache", [variant.cache_ref, *variant.cache_read]),
     ]
     for title, lines in (*sections, *more):
         if lines:

@@ -75,7 +75,7 @@ def test_builders_of_other_drivers(buildx_home: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_build_gets_everything_that_it_must_know() -> None:
-    found = doctor.require_engine(platforms=[engine_info().platform], cache="inline")
+    found = doctor.require_engine(platforms=[engine_info().platform])
     assert found.builder.running
     with pytest.raises(EnvironmentLacksError, match="cannot build linux/nothing"):
         doctor.require_engine(platforms=["linux/nothing"])

@@ -49,7 +49,7 @@ def test_entries_that_buildx_knows(text: object, fields: dict[str, str]) -> None
 
 def test_a_comma_in_a_directory_is_part_of_its_name(tmp_path: Path) -> None:
     there = str(tmp_path / "a,b")
-    cache = entries(CachePolicy(backend="local", directory=there), ref="x")
+    cache = entries(CachePolicy(backend="local", directory=there), read=("x",), write=("x",))
     target = {"cache-from": list(cache.read), "cache-to": list(cache.write)}
     root = tmp_path / "project"
     root.mkdir()

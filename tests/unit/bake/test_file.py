@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.bake.file import Extras, Output, escape, render
+from orchestrator.bake.ladder import Standing
 from orchestrator.errors import MatrixError
 from orchestrator.reference import parse
 from tests.unit.matrix.support import EXAMPLE, SMALL, changed, planned
@@ -111,7 +112,9 @@ def test_what_the_matrix_says_wins_over_labels_of_ours() -> None:
 
 
 def test_extras_are_added() -> None:
-    extras = Extras(args={"A": "${x}"}, contexts={"headers": "/h"}, network="none", no_cache=True)
+    extras = Extras(
+        args={"A": "${x}"}, contexts={"headers": "/h"}, network="none", cache=Standing(unread="off", unwritten="off")
+    )
     found = target(SMALL, "app-cu130-amd64", extras=extras, output=Output(push=True))
     assert found["args"] == {"A": "$${x}"}
     assert found["contexts"] == {"headers": "/h"}

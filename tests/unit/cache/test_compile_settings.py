@@ -12,7 +12,7 @@ from orchestrator.bake.file import Extras, render
 from orchestrator.cache import compile_tool
 from orchestrator.cache.compile_settings import may_write, namespace, settings
 from orchestrator.errors import NetworkError, OrchestrateError
-from orchestrator.matrix.schema import CompileCacheSpec
+from orchestrator.matrix.schema_cache import CompileCacheSpec
 from orchestrator.runs import compile_cache
 from tests.unit.matrix.support import SMALL, planned, problems
 

@@ -151,9 +151,12 @@ def test_options_that_mean_nothing_alone_are_refused(
     )
 
 
-def test_a_default_that_is_spelt_out_conflicts_with_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_default_that_is_spelt_out_conflicts_with_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.unit.matrix.support import SMALL
 
+    monkeypatch.setenv("ORCHESTRATE_GIT_BRANCH", "main")
     (tmp_path / "matrix.yaml").write_text(SMALL)
     assert app.run(["plan", "-C", str(tmp_path), "--format", "table", "--explain", "app-cu130-amd64"]) == 0
     assert "app-cu130-amd64" in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from orchestrator.engine import doctor
@@ -20,12 +22,20 @@ def test_an_old_but_working_buildx_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "status"), [("registry", "fail"), ("local", "fail"), ("gha", "fail"), ("inline", "ok"), ("off", "ok")]
+    ("backend", "status"), [("registry", "warn"), ("local", "warn"), ("gha", "warn"), ("inline", "ok"), ("off", "ok")]
 )
 def test_the_classic_docker_driver_exports_only_inline_caches(backend: str, status: str) -> None:
     check = doctor.check_cache(DOCKER, backend)
     assert check.status == status
-    assert ("containerd-snapshotter" in check.hint) == (status == "fail")
+    assert ("containerd-snapshotter" in check.hint) == (status == "warn")
+
+
+def test_the_docker_driver_exports_to_no_object_store() -> None:
+    full = dataclasses.replace(DOCKER, containerd_store=True)
+    for backend, status in (("s3", "warn"), ("azblob", "warn"), ("registry", "ok")):
+        check = doctor.check_cache(full, backend)
+        assert check.status == status
+        assert ("docker-container" in check.hint) == (status == "warn")
 
 
 def test_a_missing_platform_fails_only_where_it_will_be_built() -> None:

@@ -230,8 +230,6 @@ def test_every_value_is_explained_with_its_place() -> None:
             f"  ghcr.io/acme/vllm-openai:{SHA}-py3.12 <- "
             "{image}:{git.sha}-py{python}{cuda.tag_suffix}{target.tag_suffix}    publish.tags[0] (matrix.yaml:38:10)"
         ),
-        "cache",
-        f"  ghcr.io/acme/vllm-openai-cache:{ONE}",
         "kernels",
         "  one",
         "  two",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,8 @@ def test_annotation_and_log_in_a_workflow() -> None:
 
 def test_report_and_what_jq_makes_of_it(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    write_report(path, report(planned(SMALL).variants, [outcome()], started=datetime.now(UTC)))
+    logged = replace(outcome(), log=tmp_path / "##[add-mask]e")
+    write_report(path, report(planned(SMALL).variants, [logged], started=datetime.now(UTC)))
     text = path.read_text()
     safe(text)
     (row,) = json.loads(text)["variants"]
@@ -113,6 +115,12 @@ def test_errors(in_actions: bool, capsys: pytest.CaptureFixture[str], monkeypatc
     shown = capsys.readouterr().err
     safe(shown, commands="::error " if in_actions else "")
     assert shown.count("::error ") == int(in_actions)
+
+
+def test_a_problem_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    app.show(MatrixError("message", problems=[Problem(what=NASTY, file=NASTY)]))
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_workflow_commands() -> None:

@@ -1,0 +1,75 @@
+"""Bakes a variant so that no cache export costs its image: a bake that fails at one is repeated without any.
+
+`ignore-error` covers an export that fails. An exporter that cannot be configured fails before the first step all the
+same (measured, buildx 0.29.1: a malformed token for gha, s3 and azblob with the engine's own builder, a local directory
+that cannot be made), and an export that fails without `ignore-error` cancels the push beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.events import StepKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from orchestrator.bake.events import Event
+    from orchestrator.bake.process import BakeCommand, BakeResult
+    from orchestrator.process import Stop
+
+_EXPORTER = re.compile(r"\bcache export(?:er)?\b", re.IGNORECASE)
+_WITHOUT = ("--set", "*.cache-to=")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SafeBake:
+    """One variant, ready to be baked.
+
+    Attributes:
+        command: How it is baked.
+        writes: Whether its bake file writes caches.
+    """
+
+    command: BakeCommand
+    writes: bool
+
+    @property
+    def target(self) -> str:
+        """The target to bake."""
+        return self.command.target
+
+    @property
+    def log(self) -> Path:
+        """Its log file."""
+        return self.command.log
+
+    def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
+        """Run it to its end, and once more without cache exports where one of them was the failure."""
+        result = self.command.run(on_event=on_event, stop=stop, terminate_after=terminate_after)
+        if not self.writes or stop.is_set() or not failed_at_export(result):
+            return result
+        without = replace(self.command, argv=(*self.command.argv, *_WITHOUT))
+        again = without.run(on_event=on_event, stop=stop, terminate_after=terminate_after)
+        reason = result.failure.message if result.failure is not None else ""
+        problem = f"the cache was not written, built without: {reason}"
+        return replace(again, cache_problems=(problem, *again.cache_problems))
+
+
+def failed_at_export(result: BakeResult) -> bool:
+    """Whether a bake failed, or may have failed, at a cache export.
+
+    A failure before the first step may be that of any exporter, whose words are its own: it costs one short attempt
+    to find out, and a failure that comes again is reported as it is.
+    """
+    failure = result.failure
+    if failure is None:
+        return False
+    if failure.kind is StepKind.CACHE_EXPORT:
+        return True
+    if failure.kind is not StepKind.CLIENT:
+        return False
+    return bool(_EXPORTER.search(failure.message)) or not result.steps.total

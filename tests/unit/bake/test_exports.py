@@ -1,0 +1,67 @@
+"""Which failures are repeated without cache exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.bake import process
+from orchestrator.bake.events import StepKind, Steps
+from orchestrator.bake.exports import SafeBake, failed_at_export
+from orchestrator.bake.process import BakeCommand, BakeResult, Failure
+from orchestrator.process import Stop
+
+if TYPE_CHECKING:
+    from orchestrator.bake.events import Event
+
+TOKEN = "failed to configure gha cache exporter: token is malformed"
+
+
+def result(kind: StepKind, message: str, *, steps: int = 0) -> BakeResult:
+    failure = Failure(step="" if kind is StepKind.CLIENT else "s", kind=kind, message=message, returncode=1)
+    return BakeResult(returncode=1, failure=failure, steps=Steps(total=steps))
+
+
+@pytest.mark.parametrize(
+    ("found", "again"),
+    [
+        (result(StepKind.CLIENT, TOKEN), True),
+        (result(StepKind.CLIENT, 'unknown cache exporter: "s3"'), True),
+        (result(StepKind.CLIENT, "mkdir /proc/x: no such file or directory"), True),
+        (result(StepKind.CACHE_EXPORT, "error writing layer blob"), True),
+        (result(StepKind.RUN, "exit code: 1 cache exporter", steps=3), False),
+        (result(StepKind.EXPORT, "denied", steps=3), False),
+        (result(StepKind.CLIENT, "Unavailable: EOF", steps=3), False),
+        (BakeResult(returncode=0, failure=None), False),
+    ],
+)
+def test_what_may_be_the_fault_of_an_export(found: BakeResult, *, again: bool) -> None:
+    assert failed_at_export(found) is again
+
+
+def test_a_bake_is_repeated_once_without_exports_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    answers = [result(StepKind.CLIENT, TOKEN), BakeResult(returncode=0, failure=None, cache_problems=("x",))]
+
+    def run(command: BakeCommand, **_: object) -> BakeResult:
+        asked.append(command.argv)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(process, "run_bake", run)
+    done = safe_run(writes=True)
+    assert asked == [("bake",), ("bake", "--set", "*.cache-to=")]
+    assert done.cache_problems == (f"the cache was not written, built without: {TOKEN}", "x")
+    asked.clear()
+    assert safe_run(writes=False).failure is not None
+    assert len(asked) == 1
+
+
+def safe_run(*, writes: bool) -> BakeResult:
+    where = Path("/nonexistent")
+    command = BakeCommand(
+        id="v", argv=("bake",), bake_json="{}", target="v", cwd=where, log=where / "log", metadata=where / "m"
+    )
+    heard: list[Event] = []
+    return SafeBake(command=command, writes=writes).run(on_event=heard.append, stop=Stop(), terminate_after=1)
