@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,6 +70,8 @@ def diagnose(need: Need) -> tuple[Check, ...]:
     Args:
         need: What will be asked of the machine.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     checks: list[Check] = []
     with ThreadPoolExecutor(max_workers=1) as pool:
         version_job = pool.submit(_version)
@@ -108,6 +109,8 @@ def require_engine(*, platforms: Sequence[str] = (), builder: str = "") -> Engin
     Raises:
         EnvironmentLacksError: Something of it is missing, with a hint.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=2) as pool:
         version_job = pool.submit(process.carried(buildx_version))
         listed_job = pool.submit(process.carried(beyond.list_builders))

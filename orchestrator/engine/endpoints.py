@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
 _TIMEOUT = 3.0
@@ -27,6 +27,8 @@ def fault(endpoint: str, options: Mapping[str, str] | None = None, *, timeout_s:
         options: Driver options of buildx: cacert, cert, key, servername.
         timeout_s: Seconds for the connection, and for its answer.
     """
+    import socket
+
     options = options or {}
     try:
         place = urlsplit(endpoint)
@@ -56,6 +58,8 @@ def fault(endpoint: str, options: Mapping[str, str] | None = None, *, timeout_s:
 
 
 def _unix(path: str, timeout_s: float) -> socket.socket:
+    import socket
+
     raw = socket.socket(socket.AF_UNIX)
     try:
         raw.settimeout(timeout_s)

@@ -32,7 +32,6 @@ from orchestrator.image.code.fatbin import (
     MAX_IMAGES,
     RELOCATABLE,
     Container,
-    Kind,
     container_size,
     read_entry,
 )
@@ -221,13 +220,7 @@ def _container(stream: Forward, start: int, size: int, folder: Folder) -> _Met:
 
 def _open(stream: Forward, image: DeviceImage, folder: Folder) -> code.Opened:
     """What the image that the stream stands at holds; the stream stands behind it afterwards."""
-    head = b""
-    if image.kind is Kind.SASS and not (image.compression or folder.deep):
-        head = stream.exactly(min(image.stored, 8 * cubin.FIRST_PIECE))
-        if cubin.shows_kernel(head):
-            stream.skip(image.stored - len(head))
-            return code.Opened(kernel=True)
-    return code.open_image(image, head + stream.exactly(image.stored - len(head)), folder)
+    return code.open_image(image, stream.exactly(image.stored), folder)
 
 
 def _assign(sections: tuple[Section, ...], met: list[_Met], broken: dict[int, str], folder: Folder) -> None:

@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.image.code.forward import Forward
@@ -197,6 +197,7 @@ def test_chunks_of_any_size_give_the_same_answer(data: bytes, step: int, before:
 
 @settings(max_examples=60, deadline=None)
 @given(LIBRARY, st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=6))
+@example(fatbins.library([["75"], ["p80", "75"], ["75", "p80", "p80"]], pad=17), [(8312, 0)])
 def test_damage_never_crashes_either_reader(data: bytes, flips: list[tuple[int, int]]) -> None:
     damaged = bytearray(data)
     for at, value in flips:
