@@ -50,7 +50,8 @@ cache: {backend: "off"}
 
 def orchestrate(root: Path, *words: str) -> str:
     """Run our command; its standard output."""
-    done = subprocess.run([COMMAND, *words], cwd=root, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([COMMAND, *words], cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"orchestrate {' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -63,7 +64,7 @@ def write_variants(root: Path) -> None:
 
 def by_hand(root: Path, *, at_once: bool) -> None:
     """One bake command for each variant of variants.json."""
-    argv = ["docker", "buildx", "bake", "-f", "docker-bake.hcl", "-f", "variants.json", "--progress", "plain"]
+    argv = ["docker", "buildx", "bake", "-f", "variants.json", "--progress", "plain"]
     argv += ["--allow", f"fs.read={root.parents[1]}"]
     children = []
     for name in json.loads((root / "variants.json").read_text())["target"]:
@@ -87,6 +88,31 @@ def warm(root: Path, jobs: int, runs: int) -> tuple[float, float]:
     return ours, theirs
 
 
+def sequence(root: Path, name: str) -> None:
+    """What a careful person types for one variant: resolve it, outline it, bake it."""
+    files = ["docker", "buildx", "bake", "-f", "variants.json", "--allow", f"fs.read={root.parents[1]}"]
+    for more in (["--print", name], ["--call=outline", name], ["--progress", "plain", name]):
+        by_itself(root, [*files, *more])
+
+
+def by_itself(root: Path, argv: list[str]) -> None:
+    """Run one command by hand."""
+    done = subprocess.run(argv, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(argv)} failed")
+
+
+def one_cached(root: Path, name: str, runs: int) -> tuple[float, float, float]:
+    """Seconds of our build of one variant with every step cached, of the sequence by hand, and of bake alone."""
+    words = ("build", "--variant", name)
+    orchestrate(root, *words)
+    write_variants(root)
+    bake = ["docker", "buildx", "bake", "-f", "variants.json", "--allow", f"fs.read={root.parents[1]}", name]
+    ours, theirs = best(runs, lambda: orchestrate(root, *words), lambda: sequence(root, name))
+    _, only = best(runs, lambda: orchestrate(root, *words), lambda: by_itself(root, bake))
+    return ours, theirs, only
+
+
 def cold(root: Path, jobs: int, dockerfile: Path, line: str) -> tuple[float, float]:
     """Seconds of our build and of the commands one after another; `line` and all after it change."""
     text = dockerfile.read_text()
@@ -104,6 +130,9 @@ def main() -> None:
         write_rootfs(waiting)
         for name, text in (("Dockerfile", WAITING), ("docker-bake.hcl", BAKE), ("matrix.yaml", MATRIX)):
             (waiting / name).write_text(text)
+        ours, theirs, only = one_cached(waiting, "waiting-cu130-amd64", runs)
+        row("cached: one variant", ours, theirs, "--print, outline and bake by hand", "1.3x")
+        row("cached: one variant", ours, only, "bake alone", "-")
         ours, theirs = warm(waiting, 8, runs)
         row("warm: eight variants, every step cached", ours, theirs, "the commands at once", "1.10x")
         ours, theirs = cold(waiting, 8, waiting / "Dockerfile", "RUN sleep 3")

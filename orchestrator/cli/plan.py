@@ -97,7 +97,7 @@ def _preflight(plan: Plan, format_: PlanFormat, builder: str) -> int:
     memory = plan.matrix.root / STATE / "outlines.json"
     checked = checks.check_all(
         call,
-        jobs.preflight_questions(plan, files, push=True),
+        checks.questions(plan, files, push=True),
         builder=engine.builder,
         outlines=Outlines(memory if memory.exists() else None),
     )

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
 from orchestrator.bake import privileges
@@ -34,7 +34,6 @@ from orchestrator.runs import local_cache, preflight
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
-from orchestrator.runs.preflight import Checked, Question
 from orchestrator.runs.resume import Resume, Wanted
 from orchestrator.runs.variant import Job
 
@@ -48,7 +47,10 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
     from orchestrator.runs.journal import Journal
+    from orchestrator.runs.preflight import Checked
     from orchestrator.runs.reporter import Reporter
+
+    Targets = Mapping[str, Mapping[str, Any]]
 
     class Hook(Protocol):
         """What looks at a variant that was built (`orchestrator.runs.after_build.AfterBuild`)."""
@@ -116,8 +118,23 @@ def bake_call(plan: Plan, docker: tuple[str, ...], builder: str = "") -> BakeCal
     )
 
 
-def prepare(plan: Plan, context: Context) -> Prepared:
-    """Render and resolve every variant's bake file, and make its job.
+def resolved(plan: Plan, call: BakeCall) -> Targets:
+    """Resolve the project's own targets, once for all variants.
+
+    Raises:
+        MatrixError: buildx refuses the project's bake files, or a target was not found in them.
+    """
+    contexts = {value.text: value.text for variant in plan.variants for value in variant.contexts.values()}
+    return buildx.resolve(call, plan.matrix.target_places(plan.targets()), linked=links(contexts))
+
+
+def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Prepared:
+    """Render every variant's bake file, check it, and make its job.
+
+    Args:
+        plan: The plan.
+        context: What the jobs share.
+        targets: What `resolved` returned; None asks buildx.
 
     Raises:
         MatrixError: buildx refuses the project's bake files with ours.
@@ -135,14 +152,14 @@ def prepare(plan: Plan, context: Context) -> Prepared:
             f"{error.filename or state}: logs and bake files cannot be written: {error.strerror}",
             hint=f"{state} must be a directory that you may write to",
         ) from error
-    rendered = bake_files(plan, context.call, output=context.output, extras=context.extras)
+    rendered = bake_files(plan, context.call, output=context.output, extras=context.extras, targets=targets)
     outlines = Outlines(state / "outlines.json")
     written = (context.report, context.output.directory, root / plan.matrix.spec.cache.dir)
     allowed = context.allowed | privileges.parse(plan.matrix.spec.bake.allow, root, option="bake.allow")
     contents = Contents(
         root=root, cache=StatCache(state / "files.json"), ours=[path for path in written if path is not None]
     )
-    questions = preflight_questions(plan, rendered, context.extras, push=context.output.push)
+    questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
     checked = preflight.check_all(context.call, questions, builder=context.builder, outlines=outlines)
     steps = [
         _Step(
@@ -164,38 +181,20 @@ def prepare(plan: Plan, context: Context) -> Prepared:
     )
 
 
-def preflight_questions(
-    plan: Plan, rendered: Mapping[str, BakeFile], extras: Mapping[str, Extras] | None = None, *, push: bool
-) -> list[Question]:
-    """Return what preflight asks of every variant.
-
-    Args:
-        plan: The plan.
-        rendered: Variant id -> its bake file.
-        extras: What other features add, by variant id.
-        push: Whether the variants are pushed.
-    """
-    return [
-        Question(
-            variant=variant,
-            file=rendered[variant.id],
-            extras=(extras or {}).get(variant.id) or Extras(),
-            pushed=tuple(repositories(plan.image, variant)) if push else (),
-        )
-        for variant in plan.variants
-    ]
-
-
 def bake_files(
-    plan: Plan, call: BakeCall, *, output: Output | None = None, extras: Mapping[str, Extras] | None = None
+    plan: Plan,
+    call: BakeCall,
+    *,
+    output: Output | None = None,
+    extras: Mapping[str, Extras] | None = None,
+    targets: Targets | None = None,
 ) -> dict[str, BakeFile]:
-    """Make the bake file of every variant; the project's own targets are resolved once for all of them.
+    """Make the bake file of every variant.
 
     Raises:
-        MatrixError: buildx refuses the project's bake files, or a target was not found in them.
+        MatrixError: As for `resolved`.
     """
-    contexts = {value.text: value.text for variant in plan.variants for value in variant.contexts.values()}
-    targets = buildx.resolve(call, plan.matrix.target_places(plan.targets()), linked=links(contexts))
+    targets = resolved(plan, call) if targets is None else targets
     revision = _revision(plan)
     return {
         variant.id: render(

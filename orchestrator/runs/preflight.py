@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake import preflight
 from orchestrator.bake.entries import read_entry
+from orchestrator.bake.file import Extras, repositories
 from orchestrator.dockerfile.platforms import run_platforms
 from orchestrator.engine import buildx, doctor
 from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from orchestrator.bake.arrived import Outlines
-    from orchestrator.bake.file import BakeFile, Extras
+    from orchestrator.bake.file import BakeFile
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.buildx import BakeCall
-    from orchestrator.matrix.variants import Variant
+    from orchestrator.matrix.variants import Plan, Variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,28 @@ class Checked:
     error: OrchestrateError | None = None
     notes: tuple[str, ...] = ()
     arrival: preflight.Arrival | None = None
+
+
+def questions(
+    plan: Plan, rendered: Mapping[str, BakeFile], extras: Mapping[str, Extras] | None = None, *, push: bool
+) -> list[Question]:
+    """Return what preflight asks of every variant.
+
+    Args:
+        plan: The plan.
+        rendered: Variant id -> its bake file.
+        extras: What other features add, by variant id.
+        push: Whether the variants are pushed.
+    """
+    return [
+        Question(
+            variant=variant,
+            file=rendered[variant.id],
+            extras=(extras or {}).get(variant.id) or Extras(),
+            pushed=tuple(repositories(plan.image, variant)) if push else (),
+        )
+        for variant in plan.variants
+    ]
 
 
 def check_all(
@@ -158,7 +181,7 @@ def _with_access(one: Question, denied: Mapping[str, OrchestrateError], checked:
     sure = [error for _, error in errors if isinstance(error, (DeniedError, NotFoundError))]
     if sure:
         return Checked(error=sure[0], arrival=checked.arrival)
-    notes = tuple(f"not checked whether {name} can be pushed to: {error.message}" for name, error in errors)
+    notes = tuple(f"not checked whether images can be pushed: {error.message}" for _, error in errors)
     return replace(checked, notes=(*checked.notes, *notes))
 
 

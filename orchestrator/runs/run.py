@@ -9,6 +9,7 @@ import contextlib
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,10 @@ def _prepare(
 ) -> _Ready:
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     # Platforms are judged by each variant alone, after its preflight.
-    engine = doctor.require_engine(builder=wishes.builder)
+    call = jobs.bake_call(plan, client.docker_command(), wishes.builder)
+    with ThreadPoolExecutor(max_workers=1) as pool:  # the bake files are resolved while the engine is asked
+        targets = pool.submit(process.carried(jobs.resolved), plan, call)
+        engine = doctor.require_engine(builder=wishes.builder)
     for line in caching.reasons(extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
     extras = caching.fitting(plan, extras, engine.builder, warn=screen.warn)
@@ -163,7 +167,6 @@ def _prepare(
         output = replace(output, hold="digest" if output.digests else "tag")
     if output.directory is not None:
         _make(output.directory)
-    docker = client.docker_command()
     after = AfterBuild(
         plan=plan,
         output=output,
@@ -174,7 +177,7 @@ def _prepare(
     held = any(output.holding_tag(variant) for variant in plan.variants)
     journal = Journal(plan.matrix.root.absolute() / STATE / "journal.jsonl")
     context = jobs.Context(
-        call=jobs.bake_call(plan, docker, wishes.builder),
+        call=call,
         builder=engine.builder,
         name=name,
         output=output,
@@ -189,7 +192,7 @@ def _prepare(
             local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
         ),
     )
-    prepared = jobs.prepare(plan, context)
+    prepared = jobs.prepare(plan, context, targets.result())
     if wishes.report is not None:
         require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:

@@ -253,7 +253,7 @@ def test_push_access_is_asked_before_a_variant_is_built(
     answer["registry.lan/app"] = NetworkError("no answer")  # it may answer when the build is done
     found = checked(push=True)
     assert found.error is None
-    assert found.notes[-1] == "not checked whether registry.lan/app can be pushed to: no answer"
+    assert found.notes[-1] == "not checked whether images can be pushed: no answer"
 
 
 def test_missing_inputs_are_found_before_a_variant_is_built(
