@@ -174,7 +174,7 @@ class _Run:
         self._disk.begin(job.id)
         build = VariantBuild(job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt)
         outcome = build.outcome()
-        return replace(outcome, notes=(f"not skipped: {decision.why}", *outcome.notes)) if decision.why else outcome
+        return replace(outcome, notes=(f"needs a build: {decision.why}", *outcome.notes)) if decision.why else outcome
 
     def _decided(self, job: Job) -> Decision:
         """Whether a variant is built; what goes wrong in the decision costs a build and nothing else."""

@@ -70,7 +70,7 @@ def test_checkouts_of_one_content_have_one_key_and_a_change_of_it_another(
     (other.root / "run.sh").chmod(0o644)
     assert other.build("--push", "--resume").returncode == 0
     assert statuses(other) == ["built"]
-    (note,) = [note for note in other.reported()["app"]["notes"] if note.startswith("not skipped")]
+    (note,) = [note for note in other.reported()["app"]["notes"] if note.startswith("needs a build")]
     assert f"{tmp_image}:app-amd64 was built from other inputs" in note
     assert key(registry, name, "app-amd64") != first
 

@@ -369,7 +369,7 @@ def test_what_is_decided_is_skipped_and_the_rest_says_why(tmp_path: Path) -> Non
     assert outcomes[0] == skipped
     assert [outcome.status for outcome in outcomes[1:]] == [Status.BUILT] * 3
     notes = [outcome.notes for outcome in outcomes[1:]]
-    assert notes == [("not skipped: its tag was not found",), ("not skipped: ValueError: odd",), ()]
+    assert notes == [("needs a build: its tag was not found",), ("needs a build: ValueError: odd",), ()]
     assert sorted(bakes.asked) == ["b", "c", "d"]
     assert Journal(path).last("a") is None
 
