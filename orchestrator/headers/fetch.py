@@ -253,12 +253,17 @@ class _File:
             if retrying(self._round):
                 return None
         except RetryLaterError as reason:
-            return Missed(path=self.item.path, what=f"not within {options.window:g} s: {reason.why}", why="late")
-        why = "; ".join(f"{name}: {reason.why}" for name, reason in self.lost.items())
+            # what a mirror has answered for good comes first: the other source is often one that nobody can reach
+            why = "; ".join([*self._answers(), f"not within {options.window:g} s: {reason.why}"])
+            return Missed(path=self.item.path, what=why, why="late")
+        why = "; ".join(self._answers())
         if all(isinstance(reason, RefusedError) and reason.absent for reason in self.lost.values()):
             return Missed(path=self.item.path, what=why or "no source is configured", why="absent")
         wrong = any(isinstance(reason, WrongBytesError) for reason in self.lost.values())
         return Missed(path=self.item.path, what=why, why="wrong" if wrong else "refused")
+
+    def _answers(self) -> list[str]:
+        return [f"{name}: {reason.why}" for name, reason in self.lost.items()]
 
     def _round(self) -> bool:
         """Try every source that may still have it; True when one gave it, False when none ever will."""

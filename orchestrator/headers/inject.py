@@ -6,7 +6,6 @@ marker file; with an empty stage a warm cache hides a missing bundle (measured w
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from orchestrator.errors import DriftError, Problem, VerificationError
 from orchestrator.flashinfer import NO_DOWNLOAD
 from orchestrator.headers import bundle, resolve
 from orchestrator.headers import lock as locks
+from orchestrator.headers.tidy import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,9 +113,7 @@ def injection(
 
 def _materialised(lock: Lock, store: Store) -> Path:
     """The bundle's directory below the store; made anew if anything in it was changed."""
-    # by the lock, not by the bundle digest: the lock lies in the directory too, and two versions may share their files
-    name = hashlib.sha256(locks.dumps(lock).encode()).hexdigest()
-    folder = store.root / "bundles" / name
+    folder = folder_of(lock, store)
     if folder.exists() and bundle.verify_directory(lock, folder):
         shutil.rmtree(folder, ignore_errors=True)
     bundle.materialise(lock, store, folder)

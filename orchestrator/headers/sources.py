@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from orchestrator.errors import UsageError
 from orchestrator.flashinfer import REPOSITORY
@@ -36,8 +36,9 @@ class HttpSource:
     name: str
 
     def address(self, path: str) -> str:
-        """The URL of one artifact; always with single slashes."""
-        return f"{self.url.rstrip('/')}/{path}"
+        """The URL of one artifact: single slashes, and a query (a signature) behind the path."""
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,24 +76,36 @@ LocalSource = DirectorySource | WheelSource
 Source = HttpSource | LocalSource
 
 
-def chain(mirrors: Sequence[str], *, environment: dict[str, str] | None = None) -> tuple[Source, ...]:
+def chain(
+    mirrors: Sequence[str], *, environment: dict[str, str] | None = None, default: bool = True
+) -> tuple[Source, ...]:
     """The sources in the order in which they are tried.
 
     Args:
         mirrors: What the user named: `https://…`, `http://…`, `file:///…`, a directory, a wheel.
         environment: The process environment; FLASHINFER_CUBINS_REPOSITORY in it comes after the mirrors, and replaces
             FlashInfer's default repository, as it does for FlashInfer.
+        default: Whether that one, or FlashInfer's default repository, is asked at all.
 
     Raises:
-        UsageError: A mirror is neither a URL nor there.
+        UsageError: A mirror is neither a URL nor there, or no source is left.
     """
     variables = dict(os.environ) if environment is None else environment
     told = variables.get(REPOSITORY) or DEFAULT_REPOSITORY
     found: list[Source] = []
-    for text in [*mirrors, told]:
+    for text in [*mirrors, *([told] if default else [])]:
         source = source_of(text)
-        if source not in found:
-            found.append(source)
+        same = [one for one in found if one.name == source.name]
+        if source in same:
+            continue
+        if same and isinstance(source, HttpSource):  # they differ in what is not shown: a user, a signature
+            source = replace(source, name=f"{source.name} ({len(same) + 1})")
+        found.append(source)
+    if not found:
+        raise UsageError(
+            "no source is left to fetch from: expected a mirror, found --no-default-repository alone",
+            hint="name one: --mirror PLACE, or headers.mirrors in matrix.yaml",
+        )
     return tuple(found)
 
 
@@ -102,16 +115,25 @@ def source_of(text: str) -> Source:
     Raises:
         UsageError: It is neither an http(s) URL nor an existing directory or wheel.
     """
-    if re.match(r"https?://", text):
+    if re.match(r"(?i)https?://", text):
         try:
-            urlsplit(text).port  # noqa: B018 - reading it is the check: a bad port raises here, with a place
+            parts = urlsplit(text)
+            host = parts.hostname if parts.port != 0 else None
         except ValueError as error:
-            raise UsageError(f"mirror {redact_url(text)}: {error}") from error
+            raise UsageError(f"mirror {redact_url(text)}: the address is invalid: {error}") from error
+        if not host or any(char.isspace() or ord(char) < 0x20 for char in text):
+            what = f"mirror {redact_url(text)}: the address is invalid: expected https://HOST[:PORT]/PATH"
+            raise UsageError(what)
         return HttpSource(url=text, name=redact_url(text))
     path = Path(text.removeprefix("file://"))
-    if "://" in str(text) and not text.startswith("file://"):
+    if not text:
+        raise UsageError("a mirror is empty: expected a URL, a directory or a wheel", hint="is a variable unset?")
+    if "://" in text and not text.startswith("file://"):
         raise UsageError(f"mirror {redact_url(text)}: only http, https and file are known")
     if not path.exists():
+        if re.match(r"(?i)https?:|[^/]*@|//", text):  # https:/host: it may hold a password all the same
+            shown = text.split("?", maxsplit=1)[0].rpartition("@")[2]
+            raise UsageError(f"mirror …{shown}: the address is invalid: expected https://HOST[:PORT]/PATH")
         raise UsageError(f"mirror {path}: no such directory or wheel")
     if path.is_dir():
         return DirectorySource(path=path, name=str(path))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1024 * 1024
 _HEX64 = re.compile(r"[0-9a-f]{64}")
-_ABANDONED_SECONDS = 24 * 3600
+ABANDONED_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,7 +203,7 @@ class Store:
             now: Seconds since the epoch, for tests.
         """
         wanted, files, size = set(keep), 0, 0
-        edge = (time.time() if now is None else now) - _ABANDONED_SECONDS
+        edge = (time.time() if now is None else now) - ABANDONED_SECONDS
         doomed = [self.path(sha256) for sha256 in self.blobs() if sha256 not in wanted]
         old = [*(self.root / "blobs").glob("??/.*"), *(self.root / "partial").glob("*")]
         for path in doomed + [path for path in old if _mtime(path) < edge]:

@@ -61,25 +61,45 @@ def client(options: Options) -> httpx.Client:
         raise EnvironmentLacksError(f"the CA bundle of the environment cannot be read: {error}") from error
 
 
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def _context() -> ssl.SSLContext:
+    """TLS with the authorities that the environment names: the first variable that is set, as pip, curl and Python do.
+
+    Raises:
+        EnvironmentLacksError: What it names is missing or holds no certificates.
+    """
+    variable = next((name for name in _CA_VARIABLES if os.environ.get(name)), "")
+    if not variable:
+        return httpx.create_ssl_context()
+    path = Path(os.environ[variable])
+    hint = f"correct {variable}, or unset it"
+    if not path.exists():
+        raise EnvironmentLacksError(f"{variable}: the CA bundle {path} was not found", hint=hint)
+    try:
+        if path.is_dir():
+            return ssl.create_default_context(capath=str(path))
+        return ssl.create_default_context(cafile=str(path))
+    except (ssl.SSLError, OSError) as error:
+        raise EnvironmentLacksError(f"{variable}: the CA bundle {path} is invalid: {error}", hint=hint) from error
+
+
 def _trust(limits: httpx.Limits) -> dict[str, Any]:
     """Whom TLS trusts. Reading 140 certificates takes 50 ms: without a proxy it waits for the first https address."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    # httpx reads SSL_CERT_FILE and SSL_CERT_DIR itself; the other two are what people have set for pip and curl
-    named = bundle if bundle and Path(bundle).is_file() else None
-    if {scheme for scheme in urllib.request.getproxies() if scheme != "no"}:
-        return {"verify": ssl.create_default_context(cafile=named) if named else True}
+    if _PROXIED & urllib.request.getproxies().keys():
+        return {"verify": _context()}
     trusts_nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return {
         "transport": httpx.HTTPTransport(verify=trusts_nobody, limits=limits),
-        "mounts": {"https://": _LateTls(named, limits)},
+        "mounts": {"https://": _LateTls(limits)},
     }
 
 
 class _LateTls(httpx.BaseTransport):
     """The transport for https, made at its first request."""
 
-    def __init__(self, bundle: str | None, limits: httpx.Limits) -> None:
-        self._bundle = bundle
+    def __init__(self, limits: httpx.Limits) -> None:
         self._limits = limits
         self._guard = threading.Lock()
         self._inner: httpx.HTTPTransport | None = None
@@ -87,8 +107,7 @@ class _LateTls(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         with self._guard:
             if self._inner is None:
-                verify = ssl.create_default_context(cafile=self._bundle) if self._bundle else True
-                self._inner = httpx.HTTPTransport(verify=verify, limits=self._limits)
+                self._inner = httpx.HTTPTransport(verify=_context(), limits=self._limits)
         return self._inner.handle_request(request)
 
     def close(self) -> None:
@@ -96,18 +115,27 @@ class _LateTls(httpx.BaseTransport):
             self._inner.close()
 
 
+_PROXIED = frozenset({"http", "https", "all"})
+
+
 def _check_proxies() -> None:
     """A proxy that is no URL would look like a dead mirror. Its text is not shown: it may hold a password."""
     for scheme, address in urllib.request.getproxies().items():
-        if scheme == "no":
+        if scheme not in _PROXIED:
             continue
         try:
             parts = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
-            good = bool(parts.hostname) and (parts.port or 1) > 0
+            good, kind = bool(parts.hostname) and (parts.port or 1) > 0, parts.scheme.lower()
         except ValueError:
-            good = False
+            good, kind = False, ""
         if not good:
             raise UsageError(f"the environment's proxy for {scheme} is not a URL", hint=f"see {scheme.upper()}_PROXY")
+        if kind not in {"http", "https"}:
+            shown = kind if kind.startswith(("socks", "ftp")) else "such a"  # a password may stand before a ://
+            raise UsageError(
+                f"{scheme.upper()}_PROXY: {shown} proxy is not supported: expected http:// or https://",
+                hint="unset it for this command, or put an HTTP proxy in front of it",
+            )
 
 
 def _netrc() -> httpx.NetRCAuth | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.errors import NetworkError, UsageError, VerificationError
+from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError, VerificationError
 from orchestrator.headers.fetch import fetch
 from orchestrator.headers.request import Options, Wanted
 from orchestrator.headers.sources import HttpSource, chain, source_of
@@ -279,7 +279,14 @@ def test_credentials_are_sent_and_never_shown(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
-    [("HTTP_PROXY", "http://user:hunter2secret@[bad", "is not a URL"), ("NETRC", "{broken}", "not a netrc file")],
+    [
+        ("HTTP_PROXY", "http://user:hunter2secret@[bad", "is not a URL"),
+        ("NETRC", "{broken}", "not a netrc file"),
+        ("ALL_PROXY", "socks5://user:hunter2secret@127.0.0.1:1080", "socks5 proxy is not supported"),
+        ("HTTPS_PROXY", "socks5h://127.0.0.1:1080", "socks5h proxy is not supported"),
+        ("ALL_PROXY", "ftp://user:hunter2secret@127.0.0.1:1", "ftp proxy is not supported"),
+        ("HTTP_PROXY", "hunter2secret://x", "proxy is not supported"),
+    ],
 )
 def test_a_broken_environment_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
@@ -296,6 +303,31 @@ def test_a_broken_environment_is_named(
             options=QUICK,
         )
     assert "hunter2secret" not in str(caught.value)
+
+
+def test_what_a_mirror_answered_is_said_when_the_repository_cannot_be_reached(tmp_path: Path) -> None:
+    with HostileMirror(some_files(1), faults=[Status(401)] * 99) as mirror:
+        told = {"FLASHINFER_CUBINS_REPOSITORY": "http://127.0.0.1:9/"}
+        with pytest.raises(NetworkError) as caught:
+            fetch(wanted_of(some_files(1)), chain([mirror.url], environment=told), Store(tmp_path / "s"),
+                  options=Options(**{**_fields(QUICK), "window": 0.5}))  # fmt: skip
+    assert "HTTP 401" in str(caught.value)
+    assert "Connection refused" in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize(("content", "says"), [(None, "was not found"), ("no certificate", "is invalid")])
+def test_a_ca_bundle_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, content: str | None, says: str
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv(variable, str(bundle))
+    with pytest.raises(EnvironmentLacksError, match=f"{variable}: the CA bundle .*ca.pem {says}"):
+        fetch(wanted_of(some_files(1)), [source_of("https://127.0.0.1:9/")], Store(tmp_path / "s"), options=QUICK)
 
 
 @pytest.fixture(scope="module")

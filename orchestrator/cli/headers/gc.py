@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 def command(*, chosen: HeaderOptions) -> None:
     """Remove from the store what no named lock needs.
 
-    Also removes what killed downloads left behind more than a day ago.
+    That is files, bundles that builds were given, and wheels that pins were read from. Also removes what killed runs
+    left behind more than a day ago.
     """
-    from orchestrator.headers import bundle
+    from orchestrator.headers import bundle, tidy
 
     given = shared.given(chosen)
     kept = [bundle.read_lock(path) for path in chosen.locks or [given.lock]]
-    swept = given.store.collect(item.sha256 for one in kept for item in one.files)
+    swept = tidy.tidy(given.store, kept)
     streams.say(f"{swept.files} files removed, {swept.bytes:,} bytes")

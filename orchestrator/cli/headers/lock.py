@@ -30,7 +30,16 @@ if TYPE_CHECKING:
         "orchestrate headers lock --check --from-image ghcr.io/acme/vllm-openai:cu130",
     ),
     conflicts={
-        "--check": ("--tier", "--sm", "--layout", "--mirror", "--jobs", "--window", "--format"),
+        "--check": (
+            "--tier",
+            "--sm",
+            "--layout",
+            "--mirror",
+            "--no-default-repository",
+            "--jobs",
+            "--window",
+            "--format",
+        ),
         "--from-image": ("--from", "--flashinfer"),
     },
 )

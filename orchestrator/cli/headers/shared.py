@@ -51,7 +51,12 @@ WINDOW = options.declared(
     help="Stop retrying after this many seconds.",
 )  # fmt: skip
 
-TRANSFER = (MIRROR, JOBS, WINDOW)
+ONLY_MIRRORS = options.declared(
+    "--no-default-repository", heading=Heading.SOURCE, is_flag=True,
+    help="Fetch from the mirrors alone, never from FlashInfer's own repository.",
+)  # fmt: skip
+
+TRANSFER = (MIRROR, ONLY_MIRRORS, JOBS, WINDOW)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +67,7 @@ class HeaderOptions(common.Location):
     locks: tuple[Path, ...] = ()
     store: Path | None = None
     mirror: tuple[str, ...] = ()
+    no_default_repository: bool = False
     jobs: int = 8
     window: float = 300
 
@@ -96,12 +102,13 @@ class Given:
     lock: Path
     store: Store
     mirrors: tuple[str, ...]
+    default: bool = True
 
     def sources(self) -> tuple[Source, ...]:
         """Where files come from, in order."""
         from orchestrator.headers import sources
 
-        return sources.chain(self.mirrors)
+        return sources.chain(self.mirrors, default=self.default)
 
 
 def given(chosen: HeaderOptions) -> Given:
@@ -127,6 +134,7 @@ def given(chosen: HeaderOptions) -> Given:
         lock=chosen.lock or root / (spec.lock if spec else LOCK_NAME),
         store=stores.Store(chosen.store or stores.default_root()),
         mirrors=(*chosen.mirror, *named),
+        default=not chosen.no_default_repository,
     )
 
 
@@ -142,7 +150,7 @@ def show_lock(lock: Lock, format_: common.Format) -> None:
     streams.say(f"{len(headers)} headers, {sum(file.size for file in headers):,} bytes; {len(lock.files)} files in all")
     for item in lock.pins:
         if item.files:
-            streams.say(f"pin {item.pin.attr}: {item.files} files")
+            streams.say(f"pin {item.pin.attr}: {item.files} file{'s' * (item.files != 1)}")
     streams.say(f"bundle {locks.bundle_digest(lock)}")
     for line in lock.not_covered:
         streams.say(f"not covered: {line}")

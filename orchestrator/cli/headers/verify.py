@@ -27,10 +27,16 @@ if TYPE_CHECKING:
         "orchestrate headers verify /opt/flashinfer/cubins",
     ),
     conflicts={
-        "--image": ("[DIR]", "--repair", "--store", "--mirror", "--jobs", "--window"),
-        "[DIR]": ("--repair", "--store", "--mirror", "--jobs", "--window"),
+        "--image": ("[DIR]", "--repair", "--store", "--mirror", "--no-default-repository", "--jobs", "--window"),
+        "[DIR]": ("--repair", "--store", "--mirror", "--no-default-repository", "--jobs", "--window"),
     },
-    needs={"--platform": ("--image",), "--mirror": ("--repair",), "--jobs": ("--repair",), "--window": ("--repair",)},
+    needs={
+        "--platform": ("--image",),
+        "--mirror": ("--repair",),
+        "--no-default-repository": ("--repair",),
+        "--jobs": ("--repair",),
+        "--window": ("--repair",),
+    },
 )
 @kit.argument(
     "target", required=False, type=click.Path(path_type=Path), metavar="[DIR]",
