@@ -84,6 +84,8 @@ def _report(matrix: Matrix, format_: CheckFormat, *, fix: bool, diff: bool) -> N
     _print(matrix, report, format_, changes=changes, left=left)
     for reason in report.skipped:
         streams.tell(f"not checked: {reason}")
+    for note in report.notes:
+        streams.tell(f"note: {note}")
     if not matrix.spec.claims:
         streams.tell("the matrix has no claims: `orchestrate check --find` proposes some")
     if not report.clean:

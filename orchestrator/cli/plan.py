@@ -35,8 +35,9 @@ class PlanFormat(StrEnum):
         "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
     ),
     conflicts={
-        "--explain": ("--kernels", "--format", "--preflight"),
-        "--kernels": ("--format", "--preflight"),
+        "--explain": ("--kernels", "--format", "--preflight", "--network-report"),
+        "--kernels": ("--format", "--preflight", "--network-report"),
+        "--network-report": ("--preflight",),
     },
     needs={"--builder": ("--preflight",)},
 )
@@ -59,9 +60,21 @@ class PlanFormat(StrEnum):
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Check against this buildx builder.", default_text="the current builder",
 )  # fmt: skip
+@kit.option(
+    "--network-report", heading=Heading.OUTPUT, is_flag=True,
+    help="Show everything that the builds fetch and what satisfies it offline instead.",
+)  # fmt: skip
 @options.alone(options.CACHE)
 def command(
-    *, given: Selection, format_: PlanFormat, explain: str, kernels: bool, preflight: bool, builder: str, cache: str
+    *,
+    given: Selection,
+    format_: PlanFormat,
+    explain: str,
+    kernels: bool,
+    preflight: bool,
+    builder: str,
+    network_report: bool,
+    cache: str,
 ) -> int:
     """Show what is built, what is not, and why."""
     if preflight and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
@@ -69,7 +82,9 @@ def command(
     found = common.open_plan(given)
     if preflight:
         return _preflight(found, format_, builder)
-    if explain:
+    if network_report:
+        _network(found, format_)
+    elif explain:
         _explain(found, explain, cache)
     elif kernels:
         _kernels(found)
@@ -145,6 +160,28 @@ def _bake(plan: Plan, cache: str) -> None:
     for name in found:
         command = ["docker", "buildx", "bake", "-f", "variants.json", name]
         streams.tell(process.command_line(command))
+
+
+def _network(plan: Plan, format_: PlanFormat) -> None:
+    """Every access to a network, by Dockerfile, line and stage."""
+    from dataclasses import asdict
+
+    from orchestrator.engine.client import docker_command
+    from orchestrator.runs import air_gap, jobs
+    from orchestrator.ui import streams
+
+    if format_ not in (PlanFormat.TABLE, PlanFormat.JSON):
+        raise UsageError(f"--network-report: format {format_.value} is invalid: expected table or json")
+    found = air_gap.accesses(plan, jobs.bake_files(plan, jobs.bake_call(plan, docker_command())))
+    if format_ is PlanFormat.JSON:
+        streams.write_json({"schema": 1, "accesses": [asdict(one) for one in found]})
+        return
+    for one in found:
+        which = "" if len(one.variants) == len(plan.variants) else f"  [{', '.join(one.variants)}]"
+        streams.say(f"{one.place}  {one.kind}  {one.name}{which}")
+        if one.cure:
+            streams.say(f"    offline: {one.cure}")
+    streams.tell(f"{len(found)} accesses of {len(plan.variants)} variants")
 
 
 def _explain(plan: Plan, name: str, cache: str) -> None:

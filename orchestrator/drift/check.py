@@ -13,6 +13,7 @@ from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift import claims as claimed
 from orchestrator.drift.expect import ClaimError, Expectations, parse_archs
 from orchestrator.drift.files import Files, UnreadableError, outside
+from orchestrator.drift.mentions import mentioned
 from orchestrator.drift.readers import regex
 from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.readers.tree import split_pointer
@@ -70,18 +71,22 @@ def check(
     if problems:
         raise invalid(matrix.positions.file, problems)
     skipped: tuple[str, ...] = ()
-    if matrix.spec.headers is not None or matrix.spec.compile_cache is not None:
+    notes: tuple[str, ...] = ()
+    named = mentioned(matrix.spec.bake.files, files)
+    if matrix.spec.headers is not None or matrix.spec.compile_cache is not None or named:
         from orchestrator.drift import guard
 
         for guarded in (guard.headers(matrix, files, buildx), guard.compile_cache(matrix, files, buildx)):
             found += guarded.disagreements
             skipped += guarded.skipped
+            notes += guarded.notes
     return Report(
         disagreements=tuple(dict.fromkeys(sorted(found, key=_order))),
         claims=len(matrix.spec.claims),
         files=tuple(sorted(checker.names)),
         places=checker.places,
         skipped=skipped,
+        notes=notes,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
+from orchestrator.dockerfile.declared import declarations
 from orchestrator.drift.adopt import Entry, ambiguities, claim_lines, main_list, name_lists, says, scalar
 from orchestrator.drift.files import UnreadableError, read_text
 from orchestrator.drift.readers import bake
@@ -69,10 +70,28 @@ def first_matrix(root: Path, groups: Sequence[Group]) -> str:
         f"  arch_list: {release}",
         *_args(groups),
         '  tags: ["{image}:{target}-{platform.arch}{cuda.tag_suffix}"]',
+        *_headers(root),
         "# What the other files of the repository must say: `orchestrate check` compares, `check --fix` repairs.",
         *_agreed(groups, names, dict(releases)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _headers(root: Path) -> list[str]:
+    """A proposal for `headers:`, where a Dockerfile says which FlashInfer it installs."""
+    for path in sorted({*root.glob("*Dockerfile*"), *root.glob("docker/*Dockerfile*")}):
+        try:
+            text = read_text(path) if path.is_file() else ""
+        except UnreadableError:
+            continue
+        if any(one.name == "FLASHINFER_VERSION" and one.found is not None for one in declarations(text)):
+            name = path.relative_to(root).as_posix()
+            return [
+                "# FlashInfer downloads headers at run time. To carry them in the images (docs/air-gapped.md):",
+                "# headers:",
+                f"#   version_from: {scalar(f'{name}#FLASHINFER_VERSION')}",
+            ]
+    return []
 
 
 def _args(groups: Sequence[Group]) -> list[str]:

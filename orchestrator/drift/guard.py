@@ -35,13 +35,15 @@ class Guarded:
 
     disagreements: tuple[Disagreement, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
     """Check the way in which the targets of a matrix carry FlashInfer's headers.
 
     Args:
-        matrix: A loaded matrix. Without `headers:`, or with policy `off`, it promises nothing, and buildx is not asked.
+        matrix: A loaded matrix. With policy `off` it promises nothing, and buildx is not asked. Without `headers:`,
+            what it leaves unsaid is in the notes.
         files: The files of the repository.
         asked: Resolves the project's targets; None if buildx must not be called.
 
@@ -49,7 +51,9 @@ def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
         MatrixError: buildx refuses the bake files.
     """
     spec = matrix.spec.headers
-    if spec is None or spec.policy == "off":
+    if spec is None:
+        return Guarded(notes=_unpromised(matrix, files, asked))
+    if spec.policy == "off":
         return Guarded()
     if asked is None:
         return Guarded(skipped=(f"{PLACE}: buildx is not asked",))
@@ -128,6 +132,35 @@ def _thrown_away(matrix: Matrix) -> Iterator[Problem]:
         what = f"a cache mount is empty on every run of a GitHub-hosted runner ({hosted[0]})"
         hint = "use backend: gha or s3 (docs/compile-cache.md), or runners of your own that keep their builder"
         yield Problem(file=matrix.positions.file, line=line, column=column, what=what, hint=hint)
+
+
+def _unpromised(matrix: Matrix, files: Files, asked: Buildx | None) -> tuple[str, ...]:
+    """What targets do about FlashInfer's headers where the matrix promises nothing: notes."""
+    from orchestrator.dockerfile.declared import declarations
+    from orchestrator.headers import guard
+
+    if asked is None:
+        return ()
+    try:
+        targets = asked.targets(tuple(matrix.spec.bake.files), tuple(matrix.spec.bake.targets))
+    except (EnvironmentLacksError, MatrixError):
+        return ()
+    notes: dict[str, None] = {}
+    for target in targets.values():
+        try:
+            text, _ = buildx.dockerfile(files.root, target)
+        except MatrixError:  # the build says so
+            continue
+        if text is None:
+            continue
+        said = {one.name: one.found.value for one in declarations(text) if one.found is not None}
+        version = said.get("FLASHINFER_VERSION", "")
+        version = version if version[:1].isdigit() else ""
+        for problem in guard.unpromised(
+            text, str(target.get("target") or ""), version=version, name=_shown(files.root, target)
+        ):
+            notes[f"{problem.place}: {problem.what}; {problem.hint}"] = None
+    return tuple(notes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

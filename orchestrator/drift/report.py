@@ -72,6 +72,7 @@ class Report:
         files: The files that the claims name, each once.
         places: How many places were read.
         skipped: What was not checked, each with its reason.
+        notes: What the matrix says nothing about and somebody should decide; no disagreement.
     """
 
     disagreements: tuple[Disagreement, ...]
@@ -79,6 +80,7 @@ class Report:
     files: tuple[str, ...]
     places: int
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def clean(self) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import reference
+from orchestrator.dockerfile.commands import commands
 from orchestrator.dockerfile.declared import declarations
 from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.predefined import platform_args
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from orchestrator.dockerfile.stages import Dockerfile, Stage, Step
 
 _REMOTE = re.compile(r"(?:https?|git|ssh)://|github\.com/|[\w.-]+@[\w.-]+:|\S*\.git(?:#|$)", re.ASCII)
+_SCRIPT = re.compile(r"\.(?:sh|bash)$|^(?:install|setup|build|bootstrap)[\w-]*$")
+_FETCH_CONTENT = re.compile(r"(?:FetchContent_Declare|ExternalProject_Add)\s*\(\s*([\w.-]+)", re.IGNORECASE)
+_MOST_SCRIPT = 1 << 20
 _LOCAL_CACHE = ("local", "inline")
 
 
@@ -101,6 +105,7 @@ class _Search:
     def __init__(self, target: Mapping[str, Any], text: str, around: Surroundings) -> None:
         self.target = target
         self.around = around
+        self.followed: set[tuple[str, str, str]] = set()
         self.args = {str(name): str(value) for name, value in (target.get("args") or {}).items() if value is not None}
         self.named = {str(name).lower(): str(value) for name, value in (target.get("contexts") or {}).items()}
         platforms = list(target.get("platforms") or [""])
@@ -170,7 +175,7 @@ class _Search:
                 if step.keyword == "ADD":
                     yield from self._added(stage, step, place)
                 elif step.keyword == "RUN":
-                    yield from self._run(step, place)
+                    yield from self._run(stage, step, place)
 
     def _added(self, stage: Stage, step: Step, place: str) -> Iterator[Need]:
         for word in (json_form(step.text) or list(step.words))[:-1]:
@@ -179,18 +184,76 @@ class _Search:
                 cure = f"give a named context {stage.name} that holds it"
                 yield Need(kind="remote file", name=value, place=place, covered=False, why="ADD fetches", cure=cure)
 
-    def _run(self, step: Step, place: str) -> Iterator[Need]:
+    def _run(self, stage: Stage, step: Step, place: str) -> Iterator[Need]:
         if step.network == "host":
             name, why, cure = "RUN --network=host", "host network", "remove --network=host"
             yield Need(kind="network step", name=name, place=place, covered=False, why=why, cure=cure)
-        elif "none" not in (self.network, step.network):
+            return
+        if "none" not in (self.network, step.network):
             name = (step.text or "RUN")[:60]
             cure = "orchestrate build --air-gapped sets network = none for every step"
             yield Need(kind="network step", name=name, place=place, covered=False, why="runs with a network", cure=cure)
-        elif name := next(filter(None, map(fetches, run_commands(step))), ""):
-            why = "will find no network, if it comes to it"
-            cure = "install in the base image, or from a named context with --no-index --find-links"
-            yield Need(kind="network step", name=name, place=place, covered=False, certain=False, why=why, cure=cure)
+        near = place if stage.name.isdigit() else f"{place} ({stage.name})"
+        for name, script in dict.fromkeys(self._accesses(step)):
+            if script and (stage.name, name, script) in self.followed:  # a script that every step sources
+                continue
+            self.followed.add((stage.name, name, script))
+            inside = f" in {script}" if script else ""
+            yield Need(
+                kind="network step", name=f"{name}{inside}", place=near,
+                covered=False, certain=False, why="finds no network if it comes to it", cure=cure_of(name),
+            )  # fmt: skip
+
+    def _accesses(self, step: Step) -> Iterator[tuple[str, str]]:
+        """What a step's commands fetch, and the script that does it; scripts of the context are followed."""
+        found = run_commands(step)
+        for command in found:
+            if name := fetches(command):
+                yield name, ""
+        words = {word for command in found for word in command.words}
+        for path, text in self._scripts(words):
+            for command in commands(text):
+                if name := fetches(command):
+                    yield name, path
+        configured = any(_configures(command.words) for command in found)
+        if configured and (declared := _FETCH_CONTENT.findall(self._context_text("CMakeLists.txt"))):
+            yield f"cmake FetchContent: {', '.join(dict.fromkeys(declared))}", "CMakeLists.txt"
+
+    def _scripts(self, words: set[str]) -> Iterator[tuple[str, str]]:
+        """Scripts that a step names: here-documents of the Dockerfile, and files of the build context."""
+        inline = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
+        for word in sorted(words):
+            name = word.rsplit("/", 1)[-1]
+            if name in inline:
+                yield name, inline[name]
+            elif _SCRIPT.search(name) and "$" not in word:
+                parts = [part for part in word.split("/") if part not in ("", ".", "..")]
+                tries = ["/".join(parts[at:]) for at in range(len(parts))]
+                tries += [source for source in self._copied() if source.rsplit("/", 1)[-1] == name]
+                for path in tries:
+                    if text := self._context_text(path):
+                        yield path, text
+                        break
+
+    def _copied(self) -> Iterator[str]:
+        for stage in self.file.stages:
+            for step in stage.steps:
+                if step.keyword in {"COPY", "ADD"} and not step.sources:
+                    yield from (word.removeprefix("./") for word in step.words[:-1])
+
+    def _context_text(self, path: str) -> str:
+        """A text file of the local build context, "" where there is none."""
+        context = str(self.target.get("context") or ".")
+        if _REMOTE.match(context) or context.startswith(("target:", "docker-image://")):
+            return ""
+        root = (self.around.root / _local_path(context)).resolve()
+        file = (root / path).resolve()
+        try:
+            if not file.is_relative_to(root) or not file.is_file() or file.stat().st_size > _MOST_SCRIPT:
+                return ""
+            return file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
 
     def caches(self) -> Iterator[Need]:
         """Build caches that are read or written."""
@@ -203,6 +266,37 @@ class _Search:
                 why = "local" if covered else "reaches a service outside"
                 cure = "" if covered else "cache: {backend: local} or off"
                 yield Need(kind="cache", name=ref or kind, place=attribute, covered=covered, why=why, cure=cure)
+
+
+def _configures(words: tuple[str, ...]) -> bool:
+    """Whether a command may configure the context's CMake project."""
+    name = words[0].rsplit("/", 1)[-1] if words else ""
+    return (
+        name == "cmake" or "setup.py" in words or bool({"wheel", "build", "install", "bdist_wheel"} & set(words[1:4]))
+    )
+
+
+def cure_of(access: str) -> str:
+    """What stands in for a network access: a prepared base, a named context, a mirror."""
+    for pattern, cure in _CURES:
+        if re.search(pattern, access):
+            return cure
+    return "prepare it in the base image, or give it as a named context"
+
+
+_CURES = (
+    (r"^flashinfer ", "headers: of tier cubins, or the package's wheel in a wheelhouse context"),
+    (r"pip|^uv|^python|^poetry|^pdm|^pixi|build isolation",
+     "a wheelhouse context (PIP_NO_INDEX, PIP_FIND_LINKS, UV_FIND_LINKS), or an index mirror (PIP_INDEX_URL)"),
+    (r"^(?:apt|dnf|yum|microdnf|apk|zypper|add-apt|conda|mamba|micromamba)",
+     "a base image that has the packages, or a package mirror"),
+    (r"^git|FetchContent|^svn", "a clone as a named context (FETCHCONTENT_SOURCE_DIR_<NAME> for CMake)"),
+    (r"^(?:cargo|maturin)", "vendored crates (cargo vendor) and --offline"),
+    (r"^rustup", "a base image that has the toolchain"),
+    (r"^(?:npm|npx|pnpm|yarn)", "an offline cache as a named context, or a mirror (npm_config_registry)"),
+    (r"^go ", "vendored modules (go mod vendor), or a proxy (GOPROXY)"),
+    (r"^(?:curl|wget|aria2c)", "the file as a named context, or a mirror argument"),
+)  # fmt: skip
 
 
 def _host(registry: str) -> str:

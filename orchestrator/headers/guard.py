@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 _OLD_CALL = re.compile(r"\bdownload_trtllm_headers\b")  # Python, in a here-document or behind `python -c`
 _OWN_INSTALLS = frozenset({"py_install", "apt_install"})  # functions of docker/Dockerfile
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
+_SWALLOWED = re.compile(
+    r"except\b[^\n:]*:\s*(?:pass\b|\.\.\.|continue\b|return\b|print\b)"
+    r"|\bsuppress\s*\(\s*(?:Base)?Exception|check\s*=\s*False|\bos\.system\s*\("
+)
+_DOWNLOADS = frozenset({"download-cubin", "--download-cubin", "download-kernels", "install-cubin-wheel"})
+_CUBIN = re.compile(r"flashinfer[-_]cubin")
 _LAST_OLD = "0.6.7.post1"  # the first version without download_trtllm_headers (flashinfer-ai/flashinfer#2903)
 _DOCS = "docs/air-gapped.md has the stage that belongs here"
 
@@ -72,6 +78,19 @@ def guard(text: str, promised: Promised, *, name: str = "Dockerfile") -> tuple[P
     return tuple(sorted(unique.values(), key=lambda problem: problem.line))
 
 
+def unpromised(text: str, target: str, *, version: str = "", name: str = "Dockerfile") -> tuple[Problem, ...]:
+    """Find what a matrix without `headers:` leaves unsaid: steps that do harm, and FlashInfer without its headers.
+
+    Args:
+        text: The Dockerfile.
+        target: The stage that is built, "" for the last one.
+        version: FlashInfer's version, "" if it is not known.
+        name: The Dockerfile's name in messages.
+    """
+    check = _Check(text, Promised(version=version), name)
+    return (*check.harm(), *check.unpromised(target))
+
+
 class _Check:
     """One Dockerfile and what is promised about it."""
 
@@ -94,7 +113,7 @@ class _Check:
                 yield self._problem(step, "flashinfer download-cubin as a build step: it exits 0 when it failed")
             shown = " ".join(_COMMENT.sub("", text) for text in texts).lower()
             if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
-                ignored = ignored_failure(found)
+                ignored = ignored_failure(found) or _swallowed(texts)
                 if ignored:
                     what = f"{ignored!r} around the FlashInfer headers: a failure passes as success"
                     yield self._problem(step, what)
@@ -125,6 +144,11 @@ class _Check:
         takes = [at for at, step in enumerate(steps) if context.lower() in map(str.lower, step.sources)]
         shown = target or ancestry[-1].name
         if not takes:
+            brought = next((step for step in steps if self._brings(step)), None)
+            if brought is not None:
+                what = f"the FlashInfer headers in {shown} are downloaded by this step and not taken from {context}"
+                yield self._problem(brought, what)
+                return
             what = f"nothing in {shown} takes the FlashInfer headers from {context}"
             yield Problem(file=self.name, line=ancestry[-1].line, what=what, hint=_DOCS)
             return
@@ -141,6 +165,35 @@ class _Check:
                 what = f"packages are installed after the FlashInfer headers in {shown}: they may move or replace them"
                 yield self._problem(step, what, "receive the bundle after the last package install")
 
+    def unpromised(self, target: str) -> Iterator[Problem]:
+        """A target that installs FlashInfer and brings none of its headers, where the matrix promises nothing."""
+        ancestry = self.file.ancestry(target)
+        steps = [step for stage in ancestry for step in stage.steps]
+        installed = next((step for step in steps if self._installs_flashinfer(step)), None)
+        taken = any(self.promised.context.lower() in map(str.lower, step.sources) for step in steps)
+        if installed is None or taken or any(map(self._brings, steps)):
+            return
+        shown = target or ancestry[-1].name
+        what = f"{shown} has FlashInfer and no step that brings its headers: it downloads them on the user's machine"
+        hint = "add headers: to matrix.yaml (docs/air-gapped.md), or headers: {policy: off} if that is wanted"
+        yield self._problem(installed, what, hint)
+
+    def _installs_flashinfer(self, step: Step) -> bool:
+        if step.keyword in {"ARG", "ENV"}:
+            return any(key.upper() == "FLASHINFER_VERSION" for key, _ in assignments(step.text))
+        return any(installs(one) and "flashinfer" in " ".join(one.words).lower() for one in run_commands(step))
+
+    def _brings(self, step: Step) -> bool:
+        """Whether a step downloads headers or the package that holds them, in whatever way a release knew."""
+        found, texts = self._runs(step)
+        if any(_OLD_CALL.search(_COMMENT.sub("", text)) for text in texts):
+            return True
+        for command in found:
+            words = " ".join(command.words).lower()
+            if _DOWNLOADS & set(command.words) or (installs(command) and _CUBIN.search(words)):
+                return True
+        return False
+
     def _runs(self, step: Step) -> tuple[list[Command], list[str]]:
         """What a step starts, with the scripts of the file that it names; and the texts that this stands in."""
         found = run_commands(step)
@@ -155,6 +208,12 @@ class _Check:
 
     def _problem(self, step: Step, what: str, hint: str = _DOCS) -> Problem:
         return Problem(file=self.name, line=step.line, what=what, hint=hint)
+
+
+def _swallowed(texts: list[str]) -> str:
+    """Python that goes on after an error, "" where there is none."""
+    found = next(filter(None, (_SWALLOWED.search(_COMMENT.sub("", text)) for text in texts)), None)
+    return " ".join(found[0].split())[:40] if found else ""
 
 
 def _replaces(command: Command) -> bool:

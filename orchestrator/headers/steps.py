@@ -15,6 +15,24 @@ _PYTHON = re.compile(r"python[\d.]*")
 _PIP = re.compile(r"pip[\d.]*")
 _SYSTEM = frozenset({"apt-get", "apt", "aptitude", "dnf", "yum", "microdnf", "zypper", "conda", "mamba", "micromamba"})
 _FETCHERS = frozenset({"curl", "wget", "aria2c"})
+_VERBS = {
+    "cargo": frozenset({"build", "install", "fetch", "update", "add", "vendor", "test", "run", "check"}),
+    "rustup": frozenset({"install", "update", "toolchain", "component", "target", "default", "self"}),
+    "rustup-init": frozenset({""}), "rustup-init.sh": frozenset({""}),
+    "maturin": frozenset({"build", "develop"}),
+    "npm": frozenset({"install", "i", "ci", "update", "exec"}), "npx": frozenset({""}),
+    "pnpm": frozenset({"install", "i", "add", "fetch"}), "yarn": frozenset({"install", "add"}),
+    "go": frozenset({"get", "install", "mod", "build", "run", "test"}),
+    "gem": frozenset({"install"}), "bundle": frozenset({"install"}),
+    "poetry": frozenset({"install", "add", "lock"}), "pdm": frozenset({"install", "sync"}),
+    "pixi": frozenset({"install"}),
+    "apt-get": frozenset({"update", "source", "build-dep", "download", "upgrade", "dist-upgrade"}),
+    "apt": frozenset({"update", "upgrade"}), "add-apt-repository": frozenset({""}),
+    "dnf": frozenset({"update", "upgrade", "download", "builddep", "makecache", "group"}),
+    "yum": frozenset({"update", "upgrade", "makecache", "groupinstall"}), "apk": frozenset({"update", "upgrade"}),
+    "docker": frozenset({"pull", "build"}), "skopeo": frozenset({"copy"}), "crane": frozenset({"pull", "export"}),
+    "huggingface-cli": frozenset({"download"}), "hf": frozenset({"download"}), "svn": frozenset({"checkout", "co"}),
+}  # fmt: skip
 _GIT = frozenset({"clone", "fetch", "pull", "submodule", "ls-remote"})
 
 
@@ -35,8 +53,10 @@ def installs(command: Command) -> str:
     verb = next((word for word in arguments if word in {"install", "download", "add", "sync"}), "")
     if _PIP.fullmatch(name) or name == "uv pip":
         return f"{name} {verb}" if verb in {"install", "download"} else ""
-    if name == "uv":
-        return f"uv {verb}" if verb else ""
+    if name in {"uv", "uvx"}:
+        first = "".join(arguments[:1])
+        known = verb or (first if first in {"run", "tool", "lock", "build"} or name == "uvx" else "")
+        return f"{name} {known}".strip() if known else ""
     if name == "apk":
         return "apk add" if verb == "add" else ""
     return f"{name} install" if name in _SYSTEM and verb == "install" else ""
@@ -46,12 +66,28 @@ def fetches(command: Command) -> str:
     """The call that needs a network in a few words (`git clone`), "" for a command that needs none."""
     if command.name in _FETCHERS:
         return command.name
-    verb = next((word for word in command.words[1:] if not word.startswith("-")), "")
-    if command.name == "git" and verb in _GIT:
-        return f"git {verb}"
-    if command.name == "flashinfer" and verb.startswith("download"):
+    verbs = [word for word in command.words[1:] if not word.startswith(("-", "+"))]
+    verb = "".join(verbs[:1])
+    if command.name == "git" and (found := next((word for word in verbs if word in _GIT), "")):
+        return f"git {found}"
+    if command.name == "flashinfer" and verb.startswith(("download", "install-")):
         return f"flashinfer {verb}"
+    if "--offline" in command.words or "--no-index" in command.words:
+        return ""
+    if verb in _VERBS.get(command.name, ()) or (command.name in {"yarn", "bundle"} and not verb):
+        return f"{command.name} {verb}".strip()
+    if _builds_python(command, verbs):
+        return f"{' '.join(command.words[:3])} (build isolation installs packages)"
     return "" if "--no-index" in command.words else installs(command)
+
+
+def _builds_python(command: Command, verbs: list[str]) -> bool:
+    """A build of a Python package, for which pip, uv or build install its requirements first."""
+    if {"--no-build-isolation", "--no-isolation"} & set(command.words):
+        return False
+    if _PIP.fullmatch(command.name) or command.name == "uv":
+        return "wheel" in verbs[:2] or (command.name == "uv" and verbs[:1] == ["build"])
+    return bool(_PYTHON.fullmatch(command.name)) and "-m" in command.words and verbs[:1] == ["build"]
 
 
 def proves_checksums(command: Command) -> bool:
@@ -64,16 +100,30 @@ def ignored_failure(found: list[Command]) -> str:
 
     `|| { echo …; exit 1; }` is none: the failure stays one.
     """
+    piped = any(command.name == "set" and "pipefail" in command.words for command in found)
     for at, command in enumerate(found):
         following = found[at + 1].before if at + 1 < len(found) else "\n"
         if command.name == "set" and "+e" in command.words:
             return "set +e"
         if command.name == "true" and command.before == ";" and following == "\n":
             return "; true"
+        if (
+            command.name == "exit"
+            and command.words[1:2] == ("0",)
+            and command.before not in {"&&", "||"}
+            and command is found[-1]
+        ):
+            return "exit 0"  # the last thing that is done; one that is not may stand in a branch
+        if command.before == "|" and at and not piped and _works_on_flashinfer(found[at - 1]):
+            return f"| {command.name} without pipefail"
         covers = command.before == "||" and command.name in {"true", ":", "echo", "printf", "exit"}
         if covers and not any(map(_fails, _group(found, at))):
             return f"|| {' '.join(command.words[:2] if command.name == 'exit' else [command.name])}"
     return ""
+
+
+def _works_on_flashinfer(command: Command) -> bool:
+    return command.name not in {"echo", "printf", "cat"} and "flashinfer" in " ".join(command.words).lower()
 
 
 def _group(found: list[Command], at: int) -> list[Command]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Extras
@@ -11,7 +11,7 @@ from orchestrator.errors import EnvironmentLacksError, Problem
 from orchestrator.reference import host_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from orchestrator.bake.file import BakeFile
     from orchestrator.matrix.variants import Plan, Variant
@@ -44,11 +44,58 @@ def _reachable(plan: Plan, variant: Variant, registries: Sequence[str]) -> bool:
     return all(host_of(ref) in registries for ref in (*own, *variant.cache_read) if ref)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """One thing that builds take from outside: what and where, and the variants that do.
+
+    Attributes:
+        kind: `base image`, `network step`, `remote file`, `context`, `frontend` or `cache`.
+        name: The thing.
+        place: Dockerfile, line and stage.
+        cure: What satisfies it without a network.
+        variants: Ids, in the order of the plan.
+    """
+
+    kind: str
+    name: str
+    place: str
+    cure: str
+    variants: tuple[str, ...]
+
+
+def accesses(plan: Plan, files: Mapping[str, BakeFile]) -> tuple[Access, ...]:
+    """Return everything that the builds of a plan take from outside, whatever this machine holds already.
+
+    Args:
+        plan: The plan.
+        files: Variant id -> its bake file.
+    """
+    from orchestrator.headers import airgap
+
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for variant in plan.variants:
+        for target in files[variant.id].members.values():
+            text, why = buildx.dockerfile(plan.matrix.root, target)
+            place = str(target.get("dockerfile") or "Dockerfile")
+            if text is None:
+                found.setdefault(("Dockerfile", why, place, ""), []).append(variant.id)
+                continue
+            around = airgap.Surroundings(root=plan.matrix.root, image_present=lambda _: False, place=place)
+            for need in airgap.needs({**target, "network": "none"}, text, around):
+                if not need.covered:
+                    found.setdefault((need.kind, need.name, need.place, need.cure), []).append(variant.id)
+    return tuple(
+        Access(kind=kind, name=name, place=place, cure=cure, variants=tuple(dict.fromkeys(ids)))
+        for (kind, name, place, cure), ids in found.items()
+    )
+
+
 def require_inputs(
     plan: Plan,
     files: Mapping[str, BakeFile],
     extras: Mapping[str, Extras],
     registries: Sequence[str],
+    warn: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Require that everything that an air-gapped build needs is on this machine before it starts.
 
@@ -57,6 +104,7 @@ def require_inputs(
         files: Variant id -> its bake file.
         extras: What was added to each variant.
         registries: Registry hosts that may be reached.
+        warn: Told of every step that may look for a network, and cannot find one.
 
     Raises:
         EnvironmentLacksError: Something is missing; each problem with the command that prepares it.
@@ -71,6 +119,7 @@ def require_inputs(
         return known[reference]
 
     lines: dict[str, list[str]] = {}
+    doubts: dict[str, list[str]] = {}
     spec = plan.matrix.spec.headers
     for variant in plan.variants:
         digest = extras[variant.id].args.get(spec.digest_arg, "") if spec is not None else ""
@@ -85,9 +134,15 @@ def require_inputs(
                 root=plan.matrix.root, image_present=present, registries=registries, place=place
             )
             found = airgap.needs(target, text, around, bundle=bundle if name == variant.id else None)
+            for need in found:
+                if not (need.certain or need.covered):
+                    doubt = f"{need.place}: {need.name} {need.why}; {need.cure}"
+                    doubts.setdefault(doubt, []).append(variant.id)
             for need in airgap.missing(found):
                 cure = f"; {need.cure}" if need.cure else ""
                 lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)
+    for doubt, ids in doubts.items():
+        warn(f"{doubt} [{', '.join(dict.fromkeys(ids))}]")
     if lines:
         problems = [Problem(what=f"{line} [{', '.join(ids)}]") for line, ids in lines.items()]
         raise EnvironmentLacksError(

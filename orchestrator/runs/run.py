@@ -196,7 +196,7 @@ def _prepare(
     if wishes.report is not None:
         require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:
-        air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries)
+        air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries, screen.warn)
     return _Ready(prepared=prepared, journal=journal, disk=engine.disk)
 
 

@@ -61,6 +61,7 @@ def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
             for one in report.disagreements
         ],
         "skipped": list(report.skipped),
+        "notes": list(report.notes),
     }
     return content if diff is None else {**content, "diff": diff}
 

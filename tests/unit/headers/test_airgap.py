@@ -112,9 +112,24 @@ def test_docker_hub_is_one_registry_however_it_is_written(tmp_path: Path, regist
     [
         ("RUN python3.12 -m pip -q install x", "pip install"),
         ("RUN --network=none A=1 uv pip install --system x", "uv pip install"),
-        ("RUN <<E\nset -e\napt-get update && apt-get -y install gcc\nE", "apt-get install"),
+        ("RUN <<E\nset -e\napt-get update && apt-get -y install gcc\nE", "apt-get update, apt-get install"),
         ('RUN ["bash", "-c", "curl -fsSL https://h | sh"]', "curl"),
-        ("RUN git -c x=y clone https://h/r", ""),
+        ("RUN git -c x=y clone https://h/r", "git clone"),
+        ("RUN git -C /w submodule update --init", "git submodule"),
+        ("RUN uv python install 3.12", "uv install"),
+        ("RUN uv sync --frozen", "uv sync"),
+        ("RUN uv sync --offline", ""),
+        ("RUN cargo build --release", "cargo build"),
+        ("RUN cargo +nightly build --offline", ""),
+        ("RUN rustup toolchain install 1.80", "rustup toolchain"),
+        ("RUN dnf -y builddep x", "dnf builddep"),
+        ("RUN npm ci", "npm ci"),
+        ("RUN go mod download", "go mod"),
+        ("RUN yarn", "yarn"),
+        ("RUN python3 -m build --wheel", "python3 -m build (build isolation installs packages)"),
+        ("RUN python3 -m build --no-isolation", ""),
+        ("RUN pip wheel --no-build-isolation .", ""),
+        ("RUN flashinfer install-jit-cache-wheel", "flashinfer install-jit-cache-wheel"),
         ("RUN git clone https://h/r", "git clone"),
         ("RUN flashinfer download-kernels", "flashinfer download-kernels"),
         ("RUN echo 'pip install x'", ""),
@@ -124,7 +139,7 @@ def test_docker_hub_is_one_registry_however_it_is_written(tmp_path: Path, regist
 )
 def test_steps_that_want_a_network_are_told_by_their_commands(tmp_path: Path, run: str, name: str) -> None:
     doubts = [need.name for need in found(tmp_path, f"FROM scratch\n{run}\n") if not need.covered]
-    assert doubts == ([name] if name else [])
+    assert ", ".join(doubts) == name
 
 
 def test_only_what_the_target_is_made_of_counts(tmp_path: Path) -> None:
@@ -162,3 +177,42 @@ def test_the_bundle(tmp_path: Path) -> None:
     assert uncovered(tmp_path, bundle="") == ["bundle: FlashInfer headers"]
     assert uncovered(tmp_path, bundle="sha256:x") == []
     assert all(need.kind != "bundle" for need in found(tmp_path))
+
+
+def test_scripts_of_the_context_and_of_the_file_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "get.sh").write_text("set -e\ncurl -O https://h/x\n")
+    (tmp_path / "outside.sh").symlink_to("/etc/profile")
+    text = (
+        "FROM scratch AS one\nCOPY tools/get.sh /tmp/\nRUN bash /tmp/get.sh\nRUN --mount=type=bind,source=.,target=/s "
+        "/s/tools/get.sh\nCOPY <<E /own.sh\nwget https://h/y\nE\nRUN sh /own.sh\n"
+        "RUN sh outside.sh; sh $X/get.sh; sh gone.sh\n"
+    )
+    doubts = [(need.place, need.name) for need in found(tmp_path, text) if not need.covered]
+    assert doubts == [
+        ("Dockerfile:3 (one)", "curl in tools/get.sh"),
+        ("Dockerfile:8 (one)", "wget in own.sh"),
+    ]
+
+
+def test_sources_that_cmake_fetches_are_named(tmp_path: Path) -> None:
+    (tmp_path / "CMakeLists.txt").write_text(
+        "FetchContent_Declare(\n  cutlass\n  GIT_REPOSITORY x)\nExternalProject_Add(qutlass)"
+    )
+    for run, said in (("cmake -S . -B b", True), ("python3 setup.py bdist_wheel", True), ("make", False)):
+        doubts = [need.name for need in found(tmp_path, f"FROM scratch\nRUN {run}\n") if not need.covered]
+        assert ("cmake FetchContent: cutlass, qutlass in CMakeLists.txt" in doubts) is said
+        assert len(doubts) == said
+
+
+@pytest.mark.parametrize(
+    ("run", "cure"),
+    [
+        ("pip install x", "wheelhouse"), ("git clone x", "named context"), ("cargo build", "vendored"),
+        ("apt-get install x", "base image"), ("curl x", "mirror argument"), ("flashinfer download-cubin", "headers:"),
+        ("gem install x", "named context"),
+    ],
+)  # fmt: skip
+def test_every_access_has_a_cure(tmp_path: Path, run: str, cure: str) -> None:
+    (doubt,) = [need for need in found(tmp_path, f"FROM scratch\nRUN {run}\n") if not need.covered]
+    assert cure in doubt.cure

@@ -162,3 +162,62 @@ def test_the_stage_that_is_shipped_counts() -> None:
 )
 def test_any_text_can_be_read(text: str) -> None:
     guard(text)
+
+
+_BLOCK = """RUN python3 <<"PYEOF"
+from flashinfer.jit.cubin_loader import download_trtllm_headers
+download_trtllm_headers("bmm")
+PYEOF
+"""
+
+
+@pytest.mark.parametrize(
+    "brings",
+    [
+        _BLOCK, "RUN flashinfer download-kernels\n", "RUN flashinfer show-config && flashinfer download-cubin\n",
+        "RUN pip install flashinfer-cubin==0.6.13\n", "COPY --from=flashinfer-headers / /opt/\n",
+    ],
+)  # fmt: skip
+def test_a_block_that_goes_away_is_noticed_also_without_a_promise(brings: str) -> None:
+    text = f"FROM ubuntu AS base\nARG FLASHINFER_VERSION=0.6.6\nFROM base AS openai\n{brings}CMD x\n"
+
+    def said(text: str) -> list[str]:
+        return [one.what for one in guards.unpromised(text, "openai", version="0.6.6")]
+
+    missing = "openai has FlashInfer and no step that brings its headers: it downloads them on the user's machine"
+    assert missing not in said(text)
+    assert missing in said(text.replace(brings, ""))
+    assert said("FROM ubuntu\nRUN make\n") == []
+
+
+def test_headers_that_a_step_downloads_are_told_apart_from_none() -> None:
+    text = f"FROM ubuntu AS base\nARG FLASHINFER_VERSION=0.6.6\n{_BLOCK}"
+    promised = guards.Promised(version="0.6.6")
+    kept = {problem.what for problem in guards.guard(text, promised)}
+    removed = {problem.what for problem in guards.guard(text.replace(_BLOCK, ""), promised)}
+    assert "the FlashInfer headers in base are downloaded by this step and not taken from flashinfer-headers" in kept
+    assert "nothing in base takes the FlashInfer headers from flashinfer-headers" in removed
+
+
+@pytest.mark.parametrize(
+    ("run", "seen"),
+    [
+        ("RUN flashinfer download-headers || true", "|| true"),
+        ("RUN flashinfer download-headers || exit 0", "|| exit 0"),
+        ("RUN set +e; flashinfer download-headers", "set +e"),
+        ("RUN flashinfer download-headers; exit 0", "exit 0"),
+        ("RUN flashinfer download-headers | tee /log", "| tee without pipefail"),
+        ('RUN ["bash", "-c", "flashinfer download-headers || true"]', "|| true"),
+        ("RUN python3 -c 'try: import flashinfer.headers\\nexcept Exception: pass'", "except Exception: pass"),
+        ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  pass\nE", "except OSError: pass"),
+        ("RUN python3 <<E\nimport os; os.system('flashinfer headers')\nE", "os.system("),
+        ("RUN set -o pipefail; flashinfer download-headers | tee /log", ""),
+        ("RUN flashinfer download-headers || exit 1", ""),
+        ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  raise\nE", ""),
+    ],
+)
+def test_every_way_to_swallow_a_failure_is_seen(run: str, seen: str) -> None:
+    found = guards.guard(f"FROM ubuntu\n{run}\n", guards.Promised(required=False))
+    swallowed = [problem.what for problem in found if "a failure passes as success" in problem.what]
+    assert (swallowed != []) is bool(seen)
+    assert not seen or seen in swallowed[0]
