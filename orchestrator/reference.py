@@ -196,6 +196,11 @@ def tag_slug(text: str, *, most: int = 63) -> str:
     return short_tag(slug, most=most) or hashlib.sha256(text.encode(errors="replace")).hexdigest()[:12]
 
 
+def digests_in(text: str) -> list[str]:
+    """Return every sha256 digest that stands in a text, whatever the text is."""
+    return re.findall(r"sha256:[0-9a-f]{64}", text)
+
+
 def host_of(text: str) -> str:
     """The registry of a reference, "" where the text is not a valid one."""
     try:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from orchestrator.process import Stop
 
 _EXPORTER = re.compile(r"\bcache export(?:er)?\b", re.IGNORECASE)
-_WITHOUT = ("--set", "*.cache-to=")
+_STEPS = (
+    (("--set", "*.cache-to="), "the cache was not written, built without"),
+    (("--set", "*.cache-from="), "the cache was neither read nor written, built without"),
+)
+"""What is left out in turn: a local directory that is none cannot be read either."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,13 +54,17 @@ class SafeBake:
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
         """Run it to its end, and once more without cache exports where one of them was the failure."""
         result = self.command.run(on_event=on_event, stop=stop, terminate_after=terminate_after)
-        if not self.writes or stop.is_set() or not failed_at_export(result):
-            return result
-        without = replace(self.command, argv=(*self.command.argv, *_WITHOUT))
-        again = without.run(on_event=on_event, stop=stop, terminate_after=terminate_after)
         reason = result.failure.message if result.failure is not None else ""
-        problem = f"the cache was not written, built without: {reason}"
-        return replace(again, cache_problems=(problem, *again.cache_problems))
+        dropped: tuple[str, ...] = ()
+        for options, told in _STEPS:
+            if not self.writes or stop.is_set() or not failed_at_export(result):
+                break
+            dropped = (*dropped, *options)
+            without = replace(self.command, argv=(*self.command.argv, *dropped))
+            result = without.run(on_event=on_event, stop=stop, terminate_after=terminate_after)
+            if result.failure is None:
+                return replace(result, cache_problems=(f"{told}: {reason}", *result.cache_problems))
+        return result
 
 
 def failed_at_export(result: BakeResult) -> bool:

@@ -54,6 +54,15 @@ def test_a_bake_is_repeated_once_without_exports_and_says_so(monkeypatch: pytest
     assert asked == [("bake",), ("bake", "--set", "*.cache-to=")]
     assert done.cache_problems == (f"the cache was not written, built without: {TOKEN}", "x")
     asked.clear()
+    answers[:] = [result(StepKind.CLIENT, "failed to evaluate path"), result(StepKind.CLIENT, "x"), answers[1]]
+    assert "neither read nor written" in safe_run(writes=True).cache_problems[0]
+    assert asked[2] == ("bake", "--set", "*.cache-to=", "--set", "*.cache-from=")
+    asked.clear()
+    answers[2] = result(StepKind.CLIENT, "no such target")
+    last = safe_run(writes=True)
+    assert last.failure == answers[2].failure
+    assert last.cache_problems == ()
+    asked.clear()
     assert safe_run(writes=False).failure is not None
     assert len(asked) == 1
 
