@@ -6,8 +6,8 @@ from orchestrator.cli.kit import Lazy, LazyGroup
 
 _HELP = """Say why a step was not taken from the cache, and remove caches that are not needed.
 
-The journal in .orchestrate keeps for every variant that was built what went in, and why its first step ran. Branches and
-pull requests leave their cache references in the registry.
+The journal in .orchestrate keeps for every variant that was built what went in, and why its first step ran.
+Branches and pull requests leave their cache references in the registry.
 """
 
 COMMANDS = {
