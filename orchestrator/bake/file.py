@@ -151,6 +151,22 @@ def escape(text: str) -> str:
     return text.replace("${", "$${").replace("%{", "%%{")
 
 
+def _annotations(main: Mapping[str, Any]) -> list[str]:
+    """The annotations that the exporter takes: an index is written only for attestations.
+
+    Without one BuildKit refuses those of an index ("index annotations not supported for single platform export").
+    """
+    attested = any(read_entry(one).get("disabled") != "true" for one in main["attest"])
+    found = []
+    for one in map(str, main.get("annotations") or []):
+        kinds, colon, rest = one.partition(":")
+        if attested or not colon or "=" in kinds:
+            found.append(one)
+        elif kept := [kind for kind in kinds.split(",") if not kind.startswith("index")]:
+            found.append(f"{','.join(kept)}:{rest}")
+    return found
+
+
 def escaped(value: Any) -> Any:
     """Return a value with every text in it as a literal inside an HCL template, names included."""
     if isinstance(value, str):
@@ -261,6 +277,10 @@ def render(
         "output": [_output(plan.image, variant, output, own, plan.matrix.spec.output.attributes())],
         "attest": _attestations(variant, output, own),
     }
+    if annotations := _annotations(main):
+        main["annotations"] = annotations
+    else:
+        main.pop("annotations", None)
     members = {variant.id: main}
     shared = {name: value for name, value in given.contexts.items() if not value.startswith(LINK)}
     for name in linked:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
-from orchestrator.errors import UsageError, did_you_mean
+from orchestrator.errors import OrchestrateError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
-    from orchestrator.matrix.variants import Plan
+    from orchestrator.matrix.variants import Plan, Variant
 
 
 class PlanFormat(StrEnum):
@@ -199,7 +199,29 @@ def _explain(plan: Plan, name: str, cache: str) -> None:
         names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
         raise UsageError(f"--explain {name}: the variant was not found", hint=did_you_mean(name, names))
     cached = ("cache", cache_lines(plan, found, CacheUse(cache), os.environ))
-    plan_view.explain(plan, found, console.out(), more=[cached, *filter_lines(plan, found)])
+    consumers = ("consumed by", _consumers(plan, found))
+    plan_view.explain(plan, found, console.out(), more=[cached, consumers, *filter_lines(plan, found)])
+
+
+def _consumers(plan: Plan, variant: Variant) -> list[str]:
+    """One line for each argument: the bake targets whose stages consume it."""
+    from dataclasses import replace
+
+    from orchestrator.bake import preflight
+    from orchestrator.engine.client import docker_command
+    from orchestrator.runs import jobs
+
+    try:
+        call = jobs.bake_call(plan, docker_command())
+        found = preflight.arrival(call, jobs.bake_files(replace(plan, variants=(variant,)), call)[variant.id])
+    except OrchestrateError as error:
+        return [f"not checked: {line}" for line in str(error).splitlines()[:1]]
+    if not found.checked:
+        return [f"not checked: {found.why_not}"]
+    return [
+        f"{name}: {', '.join(one.target for one in found.consumers if name in one.args) or 'no target'}"
+        for name in variant.args
+    ]
 
 
 def _kernels(plan: Plan) -> None:

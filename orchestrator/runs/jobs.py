@@ -315,7 +315,7 @@ class _Step:
 
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
         """What follows a success: archive and local cache take their places, the hook looks at the image."""
-        outcome = self._archived(outcome)
+        outcome = self._archived(replace(outcome, output=self.file.definition["output"][0]))
         journal = self.context.journal
         if journal is not None and self.found is not None:
             outcome = explained(outcome, self.found, journal, Records(self.context.call.root / STATE / "inputs"))

@@ -73,6 +73,7 @@ class Outcome:
         first_ran: The first step that did not come from the cache, "" where all did.
         cache: One sentence on why that step ran; changes are what it is taken from, inputs names the record of them.
         key: The content key that it was built from, "" where that is not known.
+        output: Where the result went and how it was written, as bake's `output` says it; "" where nothing was built.
         compile_cache: What the compile cache did, None where no step printed it.
         notes: What a user should know though nothing failed (cache not found, log clipped).
     """
@@ -89,6 +90,7 @@ class Outcome:
     error: ErrorInfo | None = None
     last_lines: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
+    output: str = ""
     size: int = 0
     mtime_ns: int = 0
     sha256: str = ""

@@ -29,7 +29,7 @@ def report(variants: Sequence[Variant], outcomes: Sequence[Outcome], *, started:
 
     Returns:
         `{"schema": 1, "started": …, "variants": [{"id", "target", "cuda", "platform", "archs", "status", "digest",
-        "tags", "attempts", "seconds", "steps", "log", "compile_cache", "notes", "error"}]}`.
+        "tags", "output", "attempts", "seconds", "steps", "log", "compile_cache", "notes", "error"}]}`.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     return {
@@ -65,6 +65,7 @@ def _row(variant: Variant, outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "digest": outcome.digest,
         "tags": list(outcome.tags),
+        "output": outcome.output or None,
         "attempts": outcome.attempts,
         "seconds": round(outcome.seconds, 3),
         "steps": {"total": outcome.steps.total, "cached": outcome.steps.cached},

@@ -164,10 +164,11 @@ def test_targets_are_those_of_plain_bake(engine: str, tmp_path_factory: pytest.T
 
 
 def test_the_judge_judges() -> None:
-    theirs = {"context": ".", "args": {"A": "1"}, "network": "none"}
-    ours = {"context": ".", "args": {"A": "1", "OURS": "13.0.2"}, "network": "none", "labels": {"ours": "$${x}"}}
-    ours |= {"platforms": ["linux/amd64"], "attest": [{"type": "provenance", "mode": "min"}]}
+    theirs: dict[str, Any] = {"context": ".", "args": {"A": "1"}, "network": "none"}
+    ours: dict[str, Any] = {"args": {"A": "1", "OURS": "13.0.2"}, "network": "none", "labels": {"ours": "$${x}"}}
+    ours |= {"context": ".", "platforms": ["linux/amd64"], "attest": [{"type": "provenance", "mode": "min"}]}
     judge(ours, theirs, main=True)
-    for name, value in (("network", "host"), ("args", {"OURS": "13.0.2"}), ("tags", ["a"]), ("secret", [{"id": "a"}])):
+    wrong: dict[str, Any] = {"network": "host", "args": {"OURS": "13.0.2"}, "tags": ["a"], "secret": [{"id": "a"}]}
+    for name, value in wrong.items():
         with pytest.raises(AssertionError):
             judge(ours | {name: value}, theirs, main=True)

@@ -281,3 +281,31 @@ def test_a_dockerfile_is_found_where_buildx_finds_it(engine: str, tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert "not checked" not in done.stdout + done.stderr
     assert labels(tmp_path / "out" / f"{ID}.tar")["app"] == "13.0.2"
+
+
+# -- annotations, and the explanation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attest", ["", "  attest: {provenance: 'off'}\n"], ids=["attested", "plain"])
+@pytest.mark.parametrize("words", [(), ("--load",), ("--output", "out"), ("--push",)], ids=" ".join)
+def test_annotations_with_every_exporter(
+    engine: str, tmp_path: Path, tmp_image: str, words: tuple[str, ...], attest: str
+) -> None:
+    said = '["index:a=1", "index-descriptor:b=2", "manifest:c=3", "manifest-descriptor:d=4", "e=5"]'
+    bake = f'target "app" {{\n  annotations = {said}\n  output = ["type=image,compression=zstd"]\n}}\n'
+    matrix = MATRIX.replace("cache:", f"  tags: ['{{image}}:x']\n{attest}cache:").replace("acme/app", tmp_image)
+    write(tmp_path, {"matrix.yaml": matrix, "docker-bake.hcl": bake})
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG CUDA_VERSION\nLABEL a=$CUDA_VERSION\nCOPY Dockerfile /\n")
+    done = run(tmp_path, "build", *words, "--report", "r.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (variant,) = json.loads((tmp_path / "r.json").read_text())["variants"]
+    assert ("compression=zstd" in variant["output"]) == bool(words)
+
+
+def test_which_target_consumes_an_argument(tmp_path: Path) -> None:
+    write(tmp_path, LINKED)
+    (tmp_path / "Dockerfile").write_text("FROM base\n")
+    done = run(tmp_path, "plan", "--explain", ID)
+    assert done.returncode == 0, done.stderr
+    assert "consumed by\n  CUDA_VERSION: base\n" in done.stdout
+    assert "not checked" in run(tmp_path, "plan", "--explain", ID, ORCHESTRATE_DOCKER="/none").stdout

@@ -249,6 +249,24 @@ def test_a_secret_of_the_matrix_replaces_that_of_the_same_id() -> None:
     assert target(text, "app-cu130-amd64", own)["secret"] == [{"id": "token", "env": "TOKEN"}, "id=ca,src=/ours"]
 
 
+@pytest.mark.parametrize(
+    ("own", "load", "expected"),
+    [
+        (["index:a=1", "manifest:b=2", "c=3"], False, ["index:a=1", "manifest:b=2", "c=3"]),
+        (["index:a=1", "manifest:b=2", "c=3"], True, ["manifest:b=2", "c=3"]),
+        (
+            ["index,manifest:a=1", "index-descriptor:b=2", "a:index=x", "d=index:e"],
+            True,
+            ["manifest:a=1", "a:index=x", "d=index:e"],
+        ),
+        (["index[linux/amd64]:a=1"], True, []),
+    ],
+)
+def test_annotations_of_an_index_need_one(own: list[str], load: bool, expected: list[str]) -> None:  # a case
+    found = target(SMALL, "app-cu130-amd64", {"annotations": own}, output=Output(load=load, push=not load))
+    assert found.get("annotations", []) == expected
+
+
 LINKED: dict[str, dict[str, Any]] = {
     "app": {"context": ".", "contexts": {"base": "target:base", "src": "./src"}, "args": {"A": "1"}},
     "base": {
