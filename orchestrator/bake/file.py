@@ -18,6 +18,7 @@ from orchestrator.bake.cache import CacheEntries, entries
 from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
+from orchestrator.bake.exporters import annotations_of, attestations, written_by
 from orchestrator.bake.ladder import Standing
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
@@ -151,22 +152,6 @@ def escape(text: str) -> str:
     return text.replace("${", "$${").replace("%{", "%%{")
 
 
-def _annotations(main: Mapping[str, Any]) -> list[str]:
-    """The annotations that the exporter takes: an index is written only for attestations.
-
-    Without one BuildKit refuses those of an index ("index annotations not supported for single platform export").
-    """
-    attested = any(read_entry(one).get("disabled") != "true" for one in main["attest"])
-    found = []
-    for one in map(str, main.get("annotations") or []):
-        kinds, colon, rest = one.partition(":")
-        if attested or not colon or "=" in kinds:
-            found.append(one)
-        elif kept := [kind for kind in kinds.split(",") if not kind.startswith("index")]:
-            found.append(f"{','.join(kept)}:{rest}")
-    return found
-
-
 def escaped(value: Any) -> Any:
     """Return a value with every text in it as a literal inside an HCL template, names included."""
     if isinstance(value, str):
@@ -275,9 +260,9 @@ def render(
         "tags": _tags(plan.image, variant, output),
         "cache-to": list(cache.write),
         "output": [_output(plan.image, variant, output, own, plan.matrix.spec.output.attributes())],
-        "attest": _attestations(variant, output, own),
+        "attest": attestations(variant.attest, own, load=output.load),
     }
-    if annotations := _annotations(main):
+    if annotations := annotations_of(main):
         main["annotations"] = annotations
     else:
         main.pop("annotations", None)
@@ -352,14 +337,6 @@ def _tags(image: str, variant: Variant, output: Output) -> list[str]:
     return output.holding(image, variant) or [tag.text for tag in variant.tags]
 
 
-_DESTINATIONS = frozenset(
-    {"type", "name", "push", "dest", "tar", "push-by-digest", "name-canonical", "dangling-name-prefix", "store"}
-)
-"""Attributes of an output that say where the result goes: --push, --load and --output decide that."""
-
-_IMAGES = frozenset({"image", "registry", "oci", "docker"})
-
-
 def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any], written: Mapping[str, str]) -> str:
     """The output: where the result goes is ours, how its layers are written is the matrix's or the target's."""
     if output.push:
@@ -376,36 +353,4 @@ def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any]
         if part is None:
             return "type=cacheonly"
         chosen = {"type": "oci", "dest": str(part)}
-    return entry({**chosen, **_written(own), **written})
-
-
-def _written(own: Mapping[str, Any]) -> dict[str, str]:
-    """How the user's target writes an image: compression, media types, timestamps."""
-    found: dict[str, str] = {}
-    for one in map(read_entry, own.get("output") or []):
-        if one.get("type") in _IMAGES:
-            found |= {name: value for name, value in one.items() if name not in _DESTINATIONS}
-    return found
-
-
-def _attestations(variant: Variant, output: Output, own: Mapping[str, Any]) -> list[str]:
-    """The attestations: the matrix's word wins, then the target's, then BuildKit's default.
-
-    They go where an index can hold them: the docker exporter refuses them on most drivers.
-    """
-    if output.load:
-        return ["type=provenance,disabled=true"]
-    found = {one["type"]: one for one in map(read_entry, own.get("attest") or []) if "type" in one}
-    wanted = variant.attest
-    if wanted.provenance == "off":
-        found["provenance"] = {"type": "provenance", "disabled": "true"}
-    elif wanted.provenance is not None:
-        kept = {name: text for name, text in found.get("provenance", {}).items() if name != "disabled"}
-        found["provenance"] = kept | {"type": "provenance", "mode": wanted.provenance}
-    found.setdefault("provenance", {"type": "provenance", "mode": "min"})
-    if wanted.sbom is False:
-        found.pop("sbom", None)
-    elif wanted.sbom:
-        kept = {name: text for name, text in found.get("sbom", {}).items() if name != "disabled"}
-        found["sbom"] = kept | {"type": "sbom"}
-    return [entry({"type": one["type"], **one}) for one in found.values()]
+    return entry({**chosen, **written_by(own), **written})
