@@ -105,6 +105,7 @@ if load && { [ "$backend" != mount ] || place; } && find_tool && start && held=$
     on=true
 else
     on=false
+    [ -z "${SCCACHE_SERVER_UDS:-}" ] || limited 60 "$COMPILE_CACHE_PROGRAM" --stop-server >/dev/null 2>&1
     touch "$COMPILE_CACHE_STATE/off"
     say "$why; compiling without a cache"
 fi

@@ -11,7 +11,7 @@ from orchestrator.bake.entries import read_entry
 from orchestrator.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from typing import Any
 
     from orchestrator.bake.file import BakeFile
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def missing_inputs(
-    root: Path, file: BakeFile, places: Mapping[str, Place | None], *, variant: str
+    root: Path, file: BakeFile, places: Mapping[str, Place | None], *, variant: str, given: Collection[str] = ()
 ) -> tuple[Problem, ...]:
     """Return what a variant's bake file reads from this machine and does not find.
 
@@ -28,12 +28,14 @@ def missing_inputs(
         file: The bake file of the variant.
         places: Name of a context, id of a secret -> where the matrix says it.
         variant: The variant, for the message.
+        given: Environment variables that the run itself sets for the bake.
     """
     found: dict[Problem, None] = {}
+    variables = {*os.environ, *given}
     for name, member in file.members.items():
         target = file.origins.get(name, name)
-        for what, given, place in (*_contexts(root, member, places), *_secrets(root, member, places)):
-            found[Problem.at(place, f"{variant}: {what} of target {target} was not found: {given}")] = None
+        for what, missing, place in (*_contexts(root, member, places), *_secrets(root, member, places, variables)):
+            found[Problem.at(place, f"{variant}: {what} of target {target} was not found: {missing}")] = None
     return tuple(found)
 
 
@@ -56,7 +58,7 @@ def _local(context: str) -> bool:
 
 
 def _secrets(
-    root: Path, member: Mapping[str, Any], places: Mapping[str, Place | None]
+    root: Path, member: Mapping[str, Any], places: Mapping[str, Place | None], variables: Collection[str]
 ) -> Iterator[tuple[str, str, Place | None]]:
     for entry in member.get("secret") or []:
         fields = entry if isinstance(entry, dict) else read_entry(str(entry))
@@ -65,9 +67,9 @@ def _secrets(
         if fields.get("type") == "env":
             variable = variable or source or id_
         if variable:
-            if variable not in os.environ:
+            if variable not in variables:
                 yield f"the secret {id_}", f"environment variable {variable} is not set", places.get(id_)
         elif source and not (root / Path(source).expanduser()).is_file():
             yield f"the secret {id_}", source, places.get(id_)
-        elif not source and id_ not in os.environ and not (root / id_).is_file():
+        elif not source and id_ not in variables and not (root / id_).is_file():
             yield f"the secret {id_}", f"neither an environment variable nor a file {id_}", places.get(id_)

@@ -167,7 +167,8 @@ def _second(one: Question, first: Checked, arrival: preflight.Arrival | MatrixEr
 
 
 def _with_inputs(call: BakeCall, one: Question, checked: Checked) -> Checked:
-    problems = missing_inputs(call.root, one.file, injected(one.variant, one.extras).places, variant=one.variant.id)
+    places = injected(one.variant, one.extras).places
+    problems = missing_inputs(call.root, one.file, places, variant=one.variant.id, given=one.extras.env)
     if not problems:
         return checked
     many = f"{len(problems)} inputs were" if len(problems) > 1 else "1 input was"

@@ -71,7 +71,9 @@ def test_an_sccache_that_cannot_be_had(project: Axpy, tmp_path: Path) -> None:
 
 
 def test_a_backend_that_cannot_be_reached(project: Axpy) -> None:
-    built, printed = build(project, "8.9", "backend: redis, endpoint: 'redis://127.0.0.1:1'")
+    built, printed = build(
+        project, "8.9", f"namespace: test-{uuid.uuid4().hex}, backend: redis, endpoint: 'redis://127.0.0.1:1'"
+    )
     assert built["status"] == "built"
     assert built["compile_cache"]["used"] is False
     assert "compile cache: not used: the server of sccache does not start (redis)" in printed
@@ -85,14 +87,15 @@ WHEEL = "python3 setup.py bdist_wheel --dist-dir=dist --py-limited-api=cp38"
 def test_a_server_that_is_killed_while_it_compiles(project: Axpy) -> None:
     path = project.root / "matrix.yaml"
     original = path.read_text()
-    command = f"(sleep 3; {KILL}) & {WHEEL}"
+    command = f"(while sleep 1; do {KILL}; done) & {WHEEL}"
     path.write_text(original.replace("    max_jobs: 2", f"    WHEEL_COMMAND: '{command}'\n    max_jobs: 1"))
     try:
         built, _ = build(project, "8.7 10.0 12.0", f"namespace: test-{uuid.uuid4().hex}")
     finally:
         path.write_text(original)
     assert built["status"] == "built"
-    assert built["compile_cache"]["requests"] < 2  # the second server counts from zero
+    said = built["compile_cache"]
+    assert said["fallbacks"] or said["requests"] < 2, said  # a server that is started anew counts from zero
 
 
 def test_a_toolkit_that_is_too_new_for_sccache(project: Axpy) -> None:

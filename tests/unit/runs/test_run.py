@@ -16,7 +16,7 @@ import pytest
 
 from orchestrator.bake import outline, preflight
 from orchestrator.bake.arrived import Outline, Outlines
-from orchestrator.bake.file import Output
+from orchestrator.bake.file import Extras, Output
 from orchestrator.engine import buildx
 from orchestrator.engine.builders import Builder
 from orchestrator.errors import EnvironmentLacksError, MatrixError, NetworkError, OrchestrateError, UsageError
@@ -282,6 +282,10 @@ def test_missing_inputs_are_found_before_a_variant_is_built(
         "the secret t of target app was not found: environment variable NOT_SET is not set",
         "the secret u of target app was not found: none.txt",
     ]
+    ours = {"app-cu130-amd64": Extras(env={"NOT_SET": "by the run itself"})}
+    error = jobs.prepare(plan, replace(context, extras=ours)).checked["app-cu130-amd64"].error
+    assert isinstance(error, MatrixError)
+    assert not any("NOT_SET" in problem.what for problem in error.problems)
 
 
 def test_notes_of_preflight_are_told_once_for_all_their_variants() -> None:
