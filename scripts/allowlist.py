@@ -34,6 +34,15 @@ _.on_broken_pipe
 _.parse_gencode  # of render_gencode
 _.ptx_isa  # of the table of toolkits
 
+# read by name from their section, as bake's keywords
+_.compression_level
+_.force_compression
+_.oci_mediatypes
+_.rewrite_timestamp
+
+# a table of what buildx does with each attribute; tests/engine/test_bake_graph.py compares it with buildx
+_.LISTS
+
 # written for the next part of the package; delete the line with the first caller
 _.copy_to_tags  # moving tags: publish
 _.redact_url  # addresses in messages of the registry

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator.reference import MAX_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
 _COMMIT = 12  # digits of a commit in a reference
@@ -179,8 +179,3 @@ def _suffixed(ref: str, suffix: str, *, tagged: bool) -> str:
 def _split(ref: str) -> tuple[str, str]:
     head, colon, tag = ref.rpartition(":")
     return (head, tag) if colon and "/" not in tag else (ref, "")
-
-
-def suffixes(scopes: Sequence[Scope]) -> frozenset[str]:
-    """Return the suffixes of scopes; a reference of `ladder` ends with that of its scope, unless it was cut."""
-    return frozenset(scope.suffix for scope in scopes)

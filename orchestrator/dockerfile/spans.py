@@ -112,9 +112,7 @@ class Source:
             via=self.via,
         )
 
-    def found(
-        self, value: str, start: int, end: int, style: Style, *, where: str = "", via: str = "", written: str = ""
-    ) -> Found:
+    def found(self, value: str, start: int, end: int, style: Style, *, where: str = "", written: str = "") -> Found:
         """A value of this text as a place of the file."""
         outer_start, outer_end = self.span(start, end)
         styles = (style, *self.outer)
@@ -124,7 +122,7 @@ class Source:
             end=outer_end,
             styles=styles,
             where=where,
-            via=via or self.via,
+            via=self.via,
             written=written,
         )
 

@@ -6,7 +6,7 @@ Reads one word at a time; what the words of a line mean together is left to the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.spans import Style
@@ -143,15 +143,15 @@ def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, wh
     if alone and literal and not lookup(first.name):
         start, end = _unquoted(text, first.default_start, first.default_end)
         return source.found(text[start:end], start, end, Style.RAW, where=where)
-    return source.found(
+    found = source.found(
         word.text if value is None else value,
         word.inner_start,
         word.inner_end,
         word.style,
         where=where,
-        via=f"it comes from {text[first.start : first.end]}",
         written=word.text,
     )
+    return replace(found, via=f"it comes from {text[first.start : first.end]}")
 
 
 def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator import process
@@ -72,14 +72,27 @@ def pip_command() -> list[str]:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """What a lock covers.
+
+    Attributes:
+        tier: `headers` or `cubins`.
+        sm: Compute capabilities to narrow `cubins` to.
+        layout: A generation, for a version that is newer than this program; "" takes the version's own.
+    """
+
+    tier: str = "headers"
+    sm: Sequence[str] = ()
+    layout: str = ""
+
+
 def make_lock(
     known: Pins,
     store: Store,
     sources: Sequence[Source],
     *,
-    tier: str = "headers",
-    sm: Sequence[str] = (),
-    layout_name: str = "",
+    coverage: Coverage | None = None,
     options: Options | None = None,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> tuple[Lock, Report]:
@@ -89,9 +102,7 @@ def make_lock(
         known: From `pins.read`.
         store: Where files go.
         sources: Where they come from.
-        tier: `headers` or `cubins`.
-        sm: Compute capabilities to narrow `cubins` to.
-        layout_name: A generation, for a version that is newer than this program; "" takes the version's own.
+        coverage: What the lock covers; by default the headers alone.
         options: How to fetch.
         progress: As for `fetch`.
 
@@ -100,14 +111,15 @@ def make_lock(
     """
     if not known.version:
         raise UsageError("the package does not say its version", hint="name it: --flashinfer 0.6.13")
-    chosen = layout.named(layout_name) if layout_name else layout.of(known.version)
+    covered = coverage or Coverage()
+    chosen = layout.named(covered.layout) if covered.layout else layout.of(known.version)
     reports: list[Report] = []
 
     def obtain(wanted: Sequence[Wanted]) -> Report:
         reports.append(fetch.fetch(wanted, sources, store, options=options, progress=progress))
         return reports[-1]
 
-    lock = resolve.resolve(known, store, obtain, layout=chosen, tier=tier, sm=sm)
+    lock = resolve.resolve(known, store, obtain, layout=chosen, tier=covered.tier, sm=covered.sm)
     return lock, fetch.Report(
         fetched=sum(report.fetched for report in reports),
         bytes=sum(report.bytes for report in reports),

@@ -232,7 +232,7 @@ def test_the_cubins_tier_is_checked_against_the_real_wheel(shared: Store) -> Non
     known = pins.read(flashinfer.wheel("0.6.13"))
     gemm = replace(known, pins=tuple(pin for pin in known.pins if pin.attr == "TRTLLM_GEN_GEMM"), loose=())
     mirror = sources.source_of(str(flashinfer.cubin_wheel("0.6.13")))
-    lock, _ = work.make_lock(gemm, shared, [mirror], tier="cubins")
+    lock, _ = work.make_lock(gemm, shared, [mirror], coverage=work.Coverage(tier="cubins"))
     assert sum(file.path.endswith(".cubin") for file in lock.files) == 93
     assert list(shared.verify(file.sha256 for file in lock.files)) == []
     wrong = replace(gemm, pins=(replace(gemm.pins[0], sha256="0" * 64),))

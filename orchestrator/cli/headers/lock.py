@@ -107,7 +107,7 @@ def command(
     wanted_tier = tier or (given.spec.tier if given.spec else "headers")
     with TransferProgress("lock") as progress:
         made, report = work.make_lock(
-            known, given.store, given.sources(), tier=wanted_tier, sm=sm or (), layout_name=layout,
+            known, given.store, given.sources(), coverage=work.Coverage(tier=wanted_tier, sm=sm or (), layout=layout),
             options=chosen.transfer(), progress=progress,
         )  # fmt: skip
     changed = bundle.write_lock(made, given.lock)

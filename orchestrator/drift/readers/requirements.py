@@ -6,6 +6,7 @@ The spelling is PEP 508's; names are compared as PEP 503 says.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.spans import Source, Style
@@ -38,7 +39,7 @@ def read(source: Source, package: str) -> list[Found]:
             places.append(source.found(pin["version"], at, at + len(pin["version"]), Style.RAW))
         else:
             start, end = (match.span("spec")) if spec else (match.end("name"), match.end("name"))
-            places.append(source.found(spec, start, end, Style.RAW, via="it is not pinned with =="))
+            places.append(replace(source.found(spec, start, end, Style.RAW), via="it is not pinned with =="))
     return places
 
 

@@ -184,7 +184,8 @@ def _cells(
     counts = {cc: how_served(code, cc, strict_tegra=policy.strict_tegra) for cc in every}
     best = max((_reached(how) for how in counts.values()), default=0)
     whole = _served_whole(code, {cc: counts[cc] for cc in ccs}) or _served_whole(code, counts) if rules else ()
-    return tuple(_cell(code, paths, cc, counts[cc], _Library(best=best, whole=whole), rules, policy) for cc in ccs)
+    library = _Library(paths=tuple(paths), rules=tuple(rules), best=best, whole=whole)
+    return tuple(_cell(code, cc, counts[cc], library, policy) for cc in ccs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +193,15 @@ class _Library:
     """What the cells of one library are measured by.
 
     Attributes:
+        paths: Where the file is, by which exceptions are found.
+        rules: The requirements that the library must meet; empty where none names it.
         best: Containers that serve the best served device, promised or known: a promise of one device alone is
             measured as one of many is.
         whole: Devices that every container serves, where these are most; else () and nothing can be expected.
     """
 
+    paths: tuple[str, ...]
+    rules: tuple[Requirement, ...]
     best: int
     whole: tuple[str, ...]
 
@@ -235,17 +240,9 @@ def _reached(how: Mapping[How, int]) -> int:
     return sum(count for one, count in how.items() if one.direct or one is How.PTX)
 
 
-def _cell(
-    code: FileCode,
-    paths: Sequence[str],
-    cc: str,
-    how: Mapping[How, int],
-    library: _Library,
-    rules: Sequence[Requirement],
-    policy: Policy,
-) -> Cell:
+def _cell(code: FileCode, cc: str, how: Mapping[How, int], library: _Library, policy: Policy) -> Cell:
     score = _reached(how) / library.best if library.best else 0.0
-    demands = [rule for rule in rules if rule.ccs is None or _same(cc, rule.ccs)]
+    demands = [rule for rule in library.rules if rule.ccs is None or _same(cc, rule.ccs)]
     status, why = Status.INFO, ""
     if demands:
         ptx = policy.allow_ptx or any(rule.ptx for rule in demands)
@@ -259,7 +256,7 @@ def _cell(
             status, why = Status.FAIL, _hole(how, library.whole)
         if status is Status.FAIL:
             for known in policy.exceptions:
-                if matches(known.glob, paths) and _same(cc, known.ccs):
+                if matches(known.glob, library.paths) and _same(cc, known.ccs):
                     status, why = Status.EXCEPTED, known.why
                     break
     return Cell(cc=cc, how=how, score=score, status=status, why=why, isa=_isa(code, cc, how))

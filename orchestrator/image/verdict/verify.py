@@ -16,11 +16,9 @@ from orchestrator.image.verdict.scanned import scan_source
 from orchestrator.labels import CUDA, FLASHINFER, MATRIX, VARIANT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.cuda.arch import Arch
-    from orchestrator.image.layers.parallel import Step
-    from orchestrator.image.layers.store import LayerStore
     from orchestrator.image.verdict.bundle import Carried
     from orchestrator.image.verdict.findings import Compiler, Duplicate
     from orchestrator.image.verdict.kernels import Library
@@ -162,10 +160,7 @@ def verify_image(
     *,
     promised_by: str = "",
     platform: str = "",
-    deep: bool = False,
     bundle: str = "",
-    store: LayerStore | None = None,
-    progress: Callable[[Step], None] | None = None,
 ) -> Verdict:
     """Read and judge an image.
 
@@ -175,15 +170,12 @@ def verify_image(
         policy: What counts; by default `Policy()`.
         promised_by: Where the promise stands.
         platform: Which one of several, "linux/arm64".
-        deep: Compare kernel by kernel inside each translation unit.
         bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
-        store: See `scan_source`.
-        progress: See `scan_source`.
 
     Raises:
         OrchestrateError: It cannot be read. A verdict that does not pass is no error: see `Verdict.ok`.
     """
-    scanned = scan_source(source, platform=platform, deep=deep, store=store, progress=progress)
+    scanned = scan_source(source, platform=platform)
     given = tuple(promised) or scanned.promised
     by = promised_by or ("labels" if given else "")
     return verdict(scanned, given, policy or Policy(), promised_by=by, bundle=bundle)

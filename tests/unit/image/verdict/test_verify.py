@@ -17,12 +17,14 @@ from orchestrator.image.verdict.compare import compare
 from orchestrator.image.verdict.kernels import known_ccs
 from orchestrator.image.verdict.policy import Policy, Requirement
 from orchestrator.image.verdict.scanned import Scanned, scan_source
-from orchestrator.image.verdict.verify import verify_image
+from orchestrator.image.verdict.verify import verdict, verify_image
 from tests.support import fatbins
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from orchestrator.cuda.arch import Arch
     from orchestrator.image.verdict.verify import Verdict
 
 SITE = "lib/python3.12/site-packages"
@@ -38,6 +40,11 @@ def tree(root: Path, **files: bytes) -> Path:
 
 def library(*profiles: str) -> bytes:
     return fatbins.library([tags.split() for tags in profiles])
+
+
+def deeply(root: Path, promised: Sequence[Arch]) -> Verdict:
+    """The verdict of `verify --deep`."""
+    return verdict(scan_source(str(root), deep=True), promised, Policy())
 
 
 def test_a_directory_a_wheel_and_a_file_say_the_same(tmp_path: Path) -> None:
@@ -116,11 +123,11 @@ def test_deep_mode_fails_where_counts_are_equal(tmp_path: Path) -> None:
     tree(tmp_path, **{"lib.so": deep_library(sm_90a="gdn other", sm_100f="gdn other", sm_110="other")})
     archs = parse_list("9.0 10.0 11.0")
     assert verify_image(str(tmp_path), archs).ok
-    (problem,) = verify_image(str(tmp_path), archs, deep=True).problems
+    (problem,) = deeply(tmp_path, archs).problems
     assert "1 kernel missing for 11.0 (Jetson Thor" in problem.what
     assert "for 9.0 10.0: gdn" in problem.what
-    assert verify_image(str(tmp_path), parse_list("9.0 10.0"), deep=True).ok
-    assert verify_image(str(tmp_path), parse_list("11.0"), deep=True).ok, "nobody else was promised the kernel either"
+    assert deeply(tmp_path, parse_list("9.0 10.0")).ok
+    assert deeply(tmp_path, parse_list("11.0")).ok, "nobody else was promised the kernel either"
 
 
 def test_a_unit_that_serves_all_but_one_is_told(tmp_path: Path) -> None:
@@ -134,7 +141,7 @@ def test_a_unit_that_serves_all_but_one_is_told(tmp_path: Path) -> None:
 def test_deep_mode_takes_guards_for_guards(tmp_path: Path) -> None:
     """bf16 kernels begin with 8.0, and their fallbacks end there: vLLM 0.33.0 has 31 of them, all right."""
     tree(tmp_path, **{"lib.so": deep_library(sm_75="old all", sm_80="new all", sm_90="new all")})
-    result = verify_image(str(tmp_path), parse_list("7.5 8.0 9.0"), deep=True)
+    result = deeply(tmp_path, parse_list("7.5 8.0 9.0"))
     assert result.ok
     assert [text.partition(": ")[2] for text in result.warnings] == [
         "1 kernel for 8.0 9.0 and not for 7.5, in the same translation units",
