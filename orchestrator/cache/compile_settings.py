@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from orchestrator.cache.rights import place_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,8 +26,6 @@ CREDENTIALS = {
 }
 """Variables of this program's environment that a backend gets."""
 
-_UNTRUSTED_EVENTS = {"pull_request_target", "issue_comment", "workflow_run"}
-
 
 def namespace(spec: CompileCacheSpec, image: str, variant: Variant) -> str:
     """Return the namespace of a variant: one for each project, toolkit and platform."""
@@ -40,12 +40,8 @@ def may_write(spec: CompileCacheSpec, env: Mapping[str, str]) -> bool:
     """
     if spec.write != "trusted":
         return spec.write == "always"
-    if env.get("ACTIONS_CACHE_MODE") in {"read", "none"}:
-        return False
-    event = env.get("GITHUB_EVENT_NAME", "")
-    if event in _UNTRUSTED_EVENTS:
-        return False
-    return event != "pull_request" or not _from_fork(env)
+    place = place_of(env)
+    return not place.untrusted and place.mode not in {"read", "none"}
 
 
 def settings(spec: CompileCacheSpec, name: str, env: Mapping[str, str]) -> str:
@@ -82,15 +78,3 @@ def _sccache(spec: CompileCacheSpec, name: str) -> dict[str, str]:
             return {"SCCACHE_GHA_ENABLED": "on", "SCCACHE_GHA_VERSION": name}
         case "mount":
             return {"SCCACHE_CACHE_SIZE": spec.size}
-
-
-def _from_fork(env: Mapping[str, str]) -> bool:
-    """Whether the pull request's head is in another repository; True where the event cannot be read."""
-    import json
-    from pathlib import Path
-
-    try:
-        event = json.loads(Path(env.get("GITHUB_EVENT_PATH", "")).read_text(encoding="utf-8"))
-        return bool(event["pull_request"]["head"]["repo"]["full_name"] != event["repository"]["full_name"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return True

@@ -32,6 +32,7 @@ MARKS = {
     "FlashInfer's lock file is named": (r"\"flashinfer\.lock\.json\"", {"flashinfer.py"}),
     "FlashInfer's variable is named": (r"\"FLASHINFER_NO_DOWNLOAD\"", {"flashinfer.py"}),
     "a workflow command is written": (r"f?\"::(?:\{|error|warning|notice|group|add-mask)", {"ui/github.py"}),
+    "the event of a workflow is read": (r"GITHUB_EVENT_(?:PATH|NAME)", {"cache/rights.py"}),
     "docker's credentials are read": (r"credsStore|credHelpers", {"registry/credentials.py"}),
     "free space is asked for": (r"\bdisk_usage\(|\bstatvfs\(", {"engine/machine.py"}),
     "units of sizes": (r"\"[KMG]i?B\"", {"sizes.py"}),

@@ -60,20 +60,23 @@ def test_a_value_with_a_newline_sets_no_second_variable() -> None:
 
 
 def test_who_may_write(tmp_path: Path) -> None:
+    def github(name: str, **more: str) -> dict[str, str]:
+        return {"GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": name, **more}
+
     def event(head: str) -> dict[str, str]:
         path = tmp_path / f"{head}.json"
-        content = {"pull_request": {"head": {"repo": {"full_name": f"{head}/app"}}}}
+        content = {"pull_request": {"number": 7, "head": {"repo": {"full_name": f"{head}/app"}}}}
         path.write_text(json.dumps({**content, "repository": {"full_name": "acme/app"}}))
-        return {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(path)}
+        return github("pull_request", GITHUB_EVENT_PATH=str(path), GITHUB_REPOSITORY="acme/app")
 
     trusted = spec()
     assert may_write(trusted, {})
-    assert may_write(trusted, {"GITHUB_EVENT_NAME": "push"})
+    assert may_write(trusted, github("push"))
     assert may_write(trusted, event("acme"))
     assert not may_write(trusted, event("mallory"))
-    assert not may_write(trusted, {"GITHUB_EVENT_NAME": "pull_request"})
-    assert not may_write(trusted, {"GITHUB_EVENT_NAME": "issue_comment"})
-    assert not may_write(trusted, {"GITHUB_EVENT_NAME": "push", "ACTIONS_CACHE_MODE": "read"})
+    assert not may_write(trusted, github("pull_request"))
+    assert not may_write(trusted, github("issue_comment"))
+    assert not may_write(trusted, github("push", ACTIONS_CACHE_MODE="read"))
     assert may_write(spec(write="always"), event("mallory"))
     assert not may_write(spec(write="never"), {})
 
