@@ -64,7 +64,18 @@ def docker(apart: Isolated, root: Path, *words: str) -> subprocess.CompletedProc
 def built(apart: Isolated, project: Axpy, store: Store) -> str:
     """The image, built once for the tests of this file."""
     done = orchestrate(
-        apart, project.root, store, "build", "--cuda", "13.0", "--air-gapped", "--load", "--image", IMAGE
+        apart,
+        project.root,
+        store,
+        "build",
+        "--allow",
+        "fs.read=../../docker",
+        "--cuda",
+        "13.0",
+        "--air-gapped",
+        "--load",
+        "--image",
+        IMAGE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return TAG
@@ -170,7 +181,19 @@ def test_orchestrate_names_what_is_missing_before_anything_is_built(
     apart: Isolated, project: Axpy, tmp_path: Path
 ) -> None:
     empty = Store(tmp_path / "empty")
-    done = orchestrate(apart, project.root, empty, "build", "--cuda", "13.0", "--air-gapped", "--image", IMAGE)
+    done = orchestrate(
+        apart,
+        project.root,
+        empty,
+        "build",
+        "--allow",
+        "fs.read=../../docker",
+        "--cuda",
+        "13.0",
+        "--air-gapped",
+        "--image",
+        IMAGE,
+    )
     assert done.returncode == 4, done.stderr
     assert "37 of 37 files of the FlashInfer bundle are not in the store" in done.stderr
     assert "orchestrate headers import" in done.stderr
@@ -189,7 +212,19 @@ def test_a_base_image_that_is_not_there_is_named_with_its_cure(
     bake.write_text(
         bake.read_text().replace('FINAL_BASE_IMAGE = "debian-base"', 'FINAL_BASE_IMAGE = "debian:bookworm"')
     )
-    done = orchestrate(apart, root, store, "build", "--cuda", "13.0", "--air-gapped", "--image", IMAGE)
+    done = orchestrate(
+        apart,
+        root,
+        store,
+        "build",
+        "--allow",
+        "fs.read=../../docker",
+        "--cuda",
+        "13.0",
+        "--air-gapped",
+        "--image",
+        IMAGE,
+    )
     assert done.returncode == 5, done.stdout + done.stderr
     assert "base image debian:bookworm" in done.stderr
     assert "docker pull debian:bookworm" in done.stderr
@@ -224,7 +259,19 @@ def test_a_later_step_of_the_build_itself_is_caught_before_anything_is_tagged(
     dockerfile.write_text(f"{dockerfile.read_text()}\n{added}")
     bake = root / "docker-bake.hcl"
     bake.write_text(bake.read_text().replace('"runtime-headers"', '"shipped"'))
-    words = ("build", "--cuda", "13.0", "--air-gapped", "--output", "out", "--image", IMAGE, "--verify")
+    words = (
+        "build",
+        "--allow",
+        "fs.read=../../docker",
+        "--cuda",
+        "13.0",
+        "--air-gapped",
+        "--output",
+        "out",
+        "--image",
+        IMAGE,
+        "--verify",
+    )
     done = orchestrate(apart, root, store, *words)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "the image does not hold its FlashInfer headers" in done.stdout + done.stderr

@@ -41,7 +41,18 @@ def planned(project: Axpy, *words: str) -> dict[str, dict[str, Any]]:
 
 def built(project: Axpy, image: str, report: Path, *words: str) -> dict[str, dict[str, Any]]:
     """Variant id -> what the report of a pushed build says of it."""
-    done = orchestrate(project.root, "build", "--image", image, "--push", "--report", str(report), *words)
+    done = orchestrate(
+        project.root,
+        "build",
+        "--allow",
+        "fs.read=../../docker",
+        "--image",
+        image,
+        "--push",
+        "--report",
+        str(report),
+        *words,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return {variant["id"]: variant for variant in json.loads(report.read_text())["variants"]}
 
@@ -95,7 +106,7 @@ def test_an_argument_that_arrives_nowhere_stops_the_build(tmp_path: Path, engine
     project = axpy(tmp_path, "13.0")
     matrix = project.root / "matrix.yaml"
     matrix.write_text(matrix.read_text().replace("    torch_cuda_arch_list:", "    TORCH_CUDA_ARCH_LIST:"))
-    done = orchestrate(project.root, "build", "--cuda", "13.0")
+    done = orchestrate(project.root, "build", "--allow", "fs.read=../../docker", "--cuda", "13.0")
     assert done.returncode == 2
     assert "does not consume TORCH_CUDA_ARCH_LIST" in done.stdout
     assert "did you mean torch_cuda_arch_list?" in done.stdout
@@ -109,7 +120,17 @@ def test_a_kernel_that_does_not_compile_fails_its_variant_alone(
     kernel = project.root / "csrc/reduce.cu"
     kernel.write_text(kernel.read_text() + "#if __CUDACC_VER_MAJOR__ == 12\n#error no kernel for CUDA 12\n#endif\n")
     report = tmp_path / "report.json"
-    done = orchestrate(project.root, "build", "--image", tmp_image, "--push", "--report", str(report))
+    done = orchestrate(
+        project.root,
+        "build",
+        "--allow",
+        "fs.read=../../docker",
+        "--image",
+        tmp_image,
+        "--push",
+        "--report",
+        str(report),
+    )
     assert done.returncode == 1, done.stderr
     found = {variant["id"]: variant for variant in json.loads(report.read_text())["variants"]}
     assert found["axpy-cu124-amd64"]["status"] == "failed"
