@@ -49,7 +49,7 @@ cache: {backend: "off"}
 
 
 def orchestrate(root: Path, *words: str) -> str:
-    """Run our command; its standard output. A build reads the Dockerfile beside the examples, as the commands by hand do."""
+    """Run our command; its standard output. A build may read what the commands by hand may."""
     if words[0] == "build":
         words = (*words, "--allow", f"fs.read={root.parents[1]}")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -235,7 +235,8 @@ def _arguments(consumers: tuple[Consumer, ...], injected: Injected, variant: str
         if name not in known:
             near = did_you_mean(name, known)
             hint = near if near.startswith("did you mean") else ""  # the last line lists all that are known
-            if losses:
+            # The same name in other letters is a slip, also where a shell variable of that name is read.
+            if losses and name.lower() not in {one.lower() for one in known}:
                 hint = f"{losses[0][1].text}: {losses[0][1].hint}"
             yield Problem.at(place, f"{variant}: {_nobody(consumers, 'consume')} {name}", hint=hint)
         elif losses and all(

@@ -113,7 +113,13 @@ def error_info(error: OrchestrateError | OSError) -> ErrorInfo:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return ErrorInfo(failure=FailureClass.ENVIRONMENT, message=f"{where}{error.strerror or error}")
-    return ErrorInfo(failure=error.failure, message=str(error))
+    return ErrorInfo(failure=error.failure, message=str(error) if error.problems else _one_line(error))
+
+
+def _one_line(error: OrchestrateError) -> str:
+    """Message and hint as the one line that tables and annotations have room for."""
+    lines = [*error.message.splitlines(), error.hint]
+    return "; ".join(line.strip() for line in lines if line.strip())
 
 
 def internal_error(error: BaseException) -> ErrorInfo:

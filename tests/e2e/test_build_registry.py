@@ -42,11 +42,12 @@ def test_a_registry_that_lets_nobody_in(faulty_registry: MakeFaulty, tmp_image: 
         done = project.build("--push")
     finally:
         remove_images(image)
-    assert done.returncode == 1
+    assert done.returncode == 6
     found = project.reported()["app"]
     assert (found["status"], found["attempts"], found["error"]["class"]) == ("failed", 1, "auth")
     assert "\n" not in found["error"]["message"]
-    assert "401 Unauthorized" in found["error"]["message"]
+    assert "status 401" in found["error"]["message"]
+    assert f"docker login {proxy.address}" in found["error"]["message"]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("app-cu130-amd64: failed (auth)")]
     assert "401 Unauthorized" in line
 
@@ -115,7 +116,7 @@ def test_a_tag_that_cannot_be_set_is_tried_again_and_then_told(
     finally:
         remove_images(image)
     found = project.reported()["app"]
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == 6, done.stdout
     assert (found["status"], found["error"]["class"]) == ("failed", "auth")
     assert "verified, but its tags could not be set" in found["error"]["message"]
     assert proxy.count(method="PUT", path="/manifests/app-amd64", status=503) == 1

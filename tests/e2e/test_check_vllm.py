@@ -71,7 +71,7 @@ def test_the_drifts_of_0_20_0(v0_20_0: Path) -> None:
         (NIGHTLY, 48, r"regex regular CI stays on CUDA (\d+\.\d+)", []),
         (NIGHTLY, 62, "--build-arg torch_cuda_arch_list", ["missing 11.0 (Jetson Thor, Jetson T5000)"]),
         ("docker/docker-bake.hcl", 23, "variable TORCH_CUDA_ARCH_LIST",
-         ["missing 7.5 (T4, RTX 20)", "missing 8.6 (A2, A10)", "missing +PTX on 12.0"]),
+         ["missing 7.5 (T4, RTX 2080)", "missing 8.6 (A2, A10)", "missing +PTX on 12.0"]),
         (DOCS, 39, r"regex are compiled with CUDA (\d+\.\d+) and", []),
     ]  # fmt: skip
 
@@ -86,16 +86,17 @@ def test_the_drifts_of_0_19_1(v0_19_1: Path) -> None:
         (PIPELINE, 127, arch_list, ["not found in this part"]),
         (PIPELINE, 158, aot, dead),
         (PIPELINE, 158, arch_list,
-         ["missing 7.0 (V100, TITAN V)", "missing 7.5 (T4, RTX 20)", "missing 8.0 (A30, A100)",
+         ["missing 7.0 (V100, TITAN V)", "missing 7.5 (T4, RTX 2080)", "missing 8.0 (A30, A100)",
           "adds 8.7 (Jetson Orin NX, Jetson AGX Orin)", "adds +PTX to 10.0"]),
         (PIPELINE, 170, aot, dead),
         (PIPELINE, 180, aot, dead),
         (PIPELINE, 180, arch_list,
-         ["missing 7.5 (T4, RTX 20)", "missing 8.0 (A30, A100)", "adds 8.7 (Jetson Orin NX, Jetson AGX Orin)",
+         ["missing 7.5 (T4, RTX 2080)", "missing 8.0 (A30, A100)", "adds 8.7 (Jetson Orin NX, Jetson AGX Orin)",
           "adds 12.1 (GB10, DGX Spark)", "adds +PTX to 10.0"]),
         (PIPELINE, 192, aot, dead),
         ("docker/docker-bake.hcl", 23, "variable TORCH_CUDA_ARCH_LIST",
-         ["missing 7.0 (V100, TITAN V)", "missing 7.5 (T4, RTX 20)", "missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)"]),
+         ["missing 7.0 (V100, TITAN V)", "missing 7.5 (T4, RTX 2080)",
+          "missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)"]),
     ]  # fmt: skip
 
 

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 # Of the standard library, what takes as long as a package: none of it is needed to read a file and to print a table.
 SLOW = ("asyncio", "concurrent.futures", "email", "http", "importlib.metadata", "logging", "multiprocessing", "socket",
         "sqlite3", "ssl", "tarfile", "unittest", "urllib.request", "xml")  # fmt: skip
-# What an editable installation, the coverage of this suite and PyYAML's extension bring along.
-ENVIRONMENT = ("__editable__", "_distutils_hack", "a1_coverage", "coverage", "_cython_", "cython_runtime", "_yaml")
+# What Debian (sitecustomize), an editable installation, the coverage of this suite and PyYAML's extension bring along.
+ENVIRONMENT = (
+    "__editable__",
+    "_distutils_hack",
+    "sitecustomize",
+    "a1_coverage",
+    "coverage",
+    "_cython_",
+    "cython_runtime",
+    "_yaml",
+)
 
 PROGRAM = """
 import json, os, sys

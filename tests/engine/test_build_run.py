@@ -151,9 +151,9 @@ def test_a_registry_that_stays_busy(
     assert exit_code([outcome]) == 6
 
 
-@pytest.mark.parametrize(("status", "class_"), [(401, "auth"), (403, "auth"), (404, "not-found")])
+@pytest.mark.parametrize(("status", "class_", "code"), [(401, "auth", 6), (403, "auth", 6), (404, "not-found", 1)])
 def test_a_registry_that_refuses_is_asked_once(
-    faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path, status: int, class_: str
+    faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path, status: int, class_: str, code: int
 ) -> None:
     proxy = faulty_registry(Fault(path="/", status=status, times=-1))
     from_proxy(tmp_path, proxy.address, tmp_image.partition("/")[2])
@@ -162,7 +162,7 @@ def test_a_registry_that_refuses_is_asked_once(
     assert (outcome.status, outcome.attempts, outcome.error.failure) == (Status.FAILED, 1, class_)
     assert "\n" not in outcome.error.message
     assert ("not found" if status == 404 else str(status)) in outcome.error.message
-    assert exit_code([outcome]) == 1
+    assert exit_code([outcome]) == code
 
 
 def test_a_push_that_is_refused(faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,7 +40,11 @@ def new_machine() -> Iterator[None]:
 
 def test_the_engine_builds_for_arm64_while_it_is_registered(new_machine: None, arm64: None) -> None:
     assert registered()
-    assert "linux/arm64" in call("docker", "buildx", "inspect", "--bootstrap", "default").stdout
+    for _ in range(20):  # BuildKit looks at the kernel from time to time
+        if "linux/arm64" in (said := call("docker", "buildx", "inspect", "--bootstrap", "default").stdout):
+            return
+        time.sleep(1)
+    pytest.fail(said)
 
 
 def test_the_last_of_two_users_takes_it_away(new_machine: None) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.engine import call
+from tests.support.toolchain import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +61,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real SSH agent: without one bake fails earlier, for another reason."""
-    program = shutil.which("ssh-agent")
-    assert program, "no ssh-agent: install openssh-client"
+    program = installed("ssh-agent", "openssh-client")
     socket = tmp_path_factory.mktemp("a") / "s"
     running = subprocess.Popen([program, "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     while not socket.exists():

@@ -55,11 +55,19 @@ def newest_toolkit(directory: Path) -> Path:
 
 def host_compiler() -> None:
     """nvcc calls g++ even for its device half; a machine with Python, git and make alone has none."""
-    if shutil.which("g++") is None:
+    installed("g++", "g++")
+
+
+def installed(program: str, package: str) -> str:
+    """The path of a program, its Debian package installed where it is missing."""
+    if shutil.which(program) is None:
         with FileLock(cache_dir() / "apt.lock"):
-            if shutil.which("g++") is None:
-                install = "apt-get update -q; apt-get install -q -y --no-install-recommends g++"
-                downloads.made_available("g++", "sh", "-c", install)
+            if shutil.which(program) is None:
+                install = f"apt-get update -q; apt-get install -q -y --no-install-recommends {package}"
+                downloads.made_available(package, "sh", "-c", install)
+    found = shutil.which(program)
+    assert found, f"no {program}: install {package}"
+    return found
 
 
 def base(destination: Path) -> Path:
