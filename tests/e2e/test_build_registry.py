@@ -49,7 +49,7 @@ def test_a_registry_that_lets_nobody_in(faulty_registry: MakeFaulty, tmp_image: 
     assert "status 401" in found["error"]["message"]
     assert f"docker login {proxy.address}" in found["error"]["message"]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("app-cu130-amd64: failed (auth)")]
-    assert "401 Unauthorized" in line
+    assert "status 401" in line
 
 
 def with_kernels(folder: Path, image: str, *archs: str) -> Project:
