@@ -32,14 +32,16 @@ class PlanFormat(StrEnum):
         "orchestrate plan --cuda 13.0 --format json",
         "orchestrate plan --explain openai-cu130-arm64",
         "orchestrate plan --preflight    (in CI: would the build start, and may it push)",
+        "orchestrate plan --status       (asks the registry: what is built, and what is stale because of what)",
         "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
     ),
     conflicts={
-        "--explain": ("--kernels", "--format", "--preflight", "--network-report"),
-        "--kernels": ("--format", "--preflight", "--network-report"),
-        "--network-report": ("--preflight",),
+        "--explain": ("--kernels", "--format", "--preflight", "--network-report", "--status"),
+        "--kernels": ("--format", "--preflight", "--network-report", "--status"),
+        "--network-report": ("--preflight", "--status"),
+        "--status": ("--preflight",),
     },
-    needs={"--builder": ("--preflight",)},
+    needs={"--builder": ("--preflight", "--status")},
 )
 @options.selection(*options.OVERRIDES)
 @options.formats(PlanFormat, explanation="Print the plan in this format.")
@@ -57,6 +59,10 @@ class PlanFormat(StrEnum):
     help="Check every variant as a build with --push does before it starts; build nothing.",
 )  # fmt: skip
 @kit.option(
+    "--status", heading=Heading.OUTPUT, is_flag=True,
+    help="Show what the registry holds instead: built, stale (and why) or never built.",
+)  # fmt: skip
+@kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Check against this buildx builder.", default_text="the current builder",
 )  # fmt: skip
@@ -72,14 +78,18 @@ def command(
     explain: str,
     kernels: bool,
     preflight: bool,
+    status: bool,
     builder: str,
     network_report: bool,
     cache: str,
 ) -> int:
     """Show what is built, what is not, and why."""
-    if preflight and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
-        raise UsageError(f"--preflight --format {format_}: expected table or json")
+    if (preflight or status) and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
+        option = "--preflight" if preflight else "--status"
+        raise UsageError(f"{option} --format {format_}: expected table or json")
     found = common.open_plan(given)
+    if status:
+        return _status(found, format_, builder)
     if preflight:
         return _preflight(found, format_, builder)
     if network_report:
@@ -122,6 +132,25 @@ def _preflight(plan: Plan, format_: PlanFormat, builder: str) -> int:
         streams.say(preflight_view.plain(checked))
     codes = {one.error.exit_code for one in checked.values() if one.error is not None}
     return codes.pop() if len(codes) == 1 else int(bool(codes))
+
+
+def _status(plan: Plan, format_: PlanFormat, builder: str) -> int:
+    """What there is of every variant in the registry."""
+    from orchestrator.engine import doctor
+    from orchestrator.engine.client import docker_command
+    from orchestrator.runs import features, jobs
+    from orchestrator.runs.status import statuses
+    from orchestrator.ui import status_view, streams
+
+    engine = doctor.require_engine(builder=builder)
+    extras = features.extras(plan, fetch=True, tell=streams.tell, warn=lambda text: streams.tell(f"warning: {text}"))
+    call = jobs.bake_call(plan, docker_command(), builder)
+    found = statuses(plan, call, extras, driver=engine.builder.driver)
+    if format_ is PlanFormat.JSON:
+        streams.write_json(status_view.as_json(found))
+    else:
+        streams.say(status_view.plain(found))
+    return 0
 
 
 def _print(plan: Plan, format_: PlanFormat, cache: str) -> None:

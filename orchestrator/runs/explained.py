@@ -1,4 +1,4 @@
-"""Says why the first step of a build was not in the cache, and keeps what went in for the next build."""
+"""Says why the first step of a build was not in the cache, and what changed since; keeps what went in."""
 
 from __future__ import annotations
 
@@ -38,3 +38,23 @@ def explained(outcome: Outcome, found: Inputs, journal: Journal, records: Record
         changes=explain.told(step, changed) if step and at else (),
         inputs=records.keep(found),
     )
+
+
+def since(variant: str, found: Inputs, records: Records, journal: Journal) -> str:
+    """Return what changed since a variant was last built here, in one sentence; "" where that is not known.
+
+    Args:
+        variant: The variant.
+        found: What goes in now.
+        records: What went into earlier builds.
+        journal: What earlier runs built.
+    """
+    last = journal.last(variant)
+    before = records.load(last.inputs) if last is not None else None
+    if last is None or before is None:
+        return ""
+    changed = explain.ranked("", explain.causes(before, found))
+    if not changed:
+        return ""
+    more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+    return f"since {last.at} {changed[0].text}{more}"

@@ -23,9 +23,8 @@ from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
 from orchestrator.cache.compile_statistics import MARK
 from orchestrator.cache.contents import STATE, Contents
-from orchestrator.cache.keys import Inputs, inputs, unseen_note
+from orchestrator.cache.keys import Inputs, inputs
 from orchestrator.cache.records import Records
-from orchestrator.cache.statcache import StatCache
 from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
@@ -34,8 +33,9 @@ from orchestrator.runs import local_cache, preflight
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
-from orchestrator.runs.resume import Resume, Wanted
 from orchestrator.runs.variant import Job
+from orchestrator.runs.wanted import contents as listing
+from orchestrator.runs.wanted import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.journal import Journal
     from orchestrator.runs.preflight import Checked
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.resume import Resume, Wanted
 
     Targets = Mapping[str, Mapping[str, Any]]
 
@@ -154,11 +155,9 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
         ) from error
     rendered = bake_files(plan, context.call, output=context.output, extras=context.extras, targets=targets)
     outlines = Outlines(state / "outlines.json")
-    written = (context.report, context.output.directory, root / plan.matrix.spec.cache.dir)
     allowed = context.allowed | privileges.parse(plan.matrix.spec.bake.allow, root, option="bake.allow")
-    contents = Contents(
-        root=root, cache=StatCache(state / "files.json"), ours=[path for path in written if path is not None]
-    )
+    contents = listing(plan, (context.report, context.output.directory))
+    records = Records(state / "inputs")
     questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
     checked = preflight.check_all(context.call, questions, builder=context.builder, outlines=outlines)
     steps = [
@@ -167,7 +166,8 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             file=question.file,
             variant=question.variant,
             checked=checked[question.variant.id],
-            repositories=repositories(plan.image, question.variant),
+            image=plan.image,
+            records=records,
             directory=run,
             allowed=allowed,
             cache_place=plan.matrix.positions.place(("cache", "dir")),
@@ -212,7 +212,8 @@ class _Step:
     file: BakeFile
     variant: Variant
     checked: Checked
-    repositories: Mapping[str, list[str]]
+    image: str
+    records: Records
     directory: Path
     allowed: privileges.Allowed
     cache_place: Place
@@ -238,7 +239,10 @@ class _Step:
         output = self.context.output
         found = inputs(self.file, self.variant, self.context.call.root, contents)
         self.file = with_key(self.file, found.key, output)
-        self.wanted, self.found = self._wanted(found), found
+        self.wanted = wanted(
+            self.variant, found, image=self.image, output=output, freshness=self.context.freshness, records=self.records
+        )
+        self.found = found
         resume = self.context.resume
         return Job(
             id=self.variant.id,
@@ -318,7 +322,7 @@ class _Step:
         outcome = self._archived(replace(outcome, output=self.file.definition["output"][0]))
         journal = self.context.journal
         if journal is not None and self.found is not None:
-            outcome = explained(outcome, self.found, journal, Records(self.context.call.root / STATE / "inputs"))
+            outcome = explained(outcome, self.found, journal, self.records)
         if self.file.cache.swap is not None:
             new, final = map(Path, self.file.cache.swap)
             if self.context.call.root / STATE in new.parents:  # buildx writes it for everybody
@@ -365,19 +369,8 @@ class _Step:
         tags = tuple(tag.text for tag in self.variant.tags)
         if output.load:
             return tags
-        return tuple(f"{name}@{digest}" for name in tags or self.repositories) if output.push and digest else ()
-
-    def _wanted(self, found: Inputs) -> Wanted:
-        output = self.context.output
-        return Wanted(
-            id=self.variant.id,
-            key=found.key,
-            unknown=found.unknown,
-            unseen=unseen_note(found),
-            tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
-            repositories=self.repositories if self.variant.tags else dict.fromkeys(self.repositories, ()),
-            stale=partial(self.context.freshness.stale, found.bases),
-        )
+        names = tags or repositories(self.image, self.variant)
+        return tuple(f"{name}@{digest}" for name in names) if output.push and digest else ()
 
 
 def _revision(plan: Plan) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.engine import beyond
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
     from orchestrator.runs.journal import Entry, Journal
 
 
+class Result(StrEnum):
+    """What there is of a variant."""
+
+    THERE = "there"
+    OTHER = "other"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
     """Whether a variant is built.
@@ -37,10 +47,12 @@ class Decision:
     Attributes:
         outcome: Of a variant that need not be built; None for one that is built.
         why: Why it is built, one line; "" for no remark.
+        result: What is there of it: this one, one of other inputs, none, or nobody knows.
     """
 
     outcome: Outcome | None = None
     why: str = ""
+    result: Result = Result.UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +94,7 @@ class Resume:
     ) -> None:
         self._output = output
         self._changed = changed
-        self._connect = connect or _connect
+        self._connect = connect or _client
         self._registries: dict[str, Registry] = {}
         self._lock = threading.Lock()
 
@@ -106,21 +118,21 @@ class Resume:
         entry = journal.built(wanted.id, wanted.key)
         try:
             found = self._found(wanted, entry)
-            stale = wanted.stale(entry) if isinstance(found, _Found) else ""
-            if isinstance(found, _Found) and not stale:
-                return Decision(outcome=self._skipped(wanted, found, entry))
+            if isinstance(found, _Found):
+                stale = wanted.stale(entry)
+                if not stale:
+                    return Decision(outcome=self._skipped(wanted, found, entry), result=Result.THERE)
+                return Decision(why=stale, result=Result.OTHER)
         except InterruptedRunError:
             raise
         except OrchestrateError as error:
             return Decision(why=f"{error.message.splitlines()[0]}")
-        if stale:
-            return Decision(why=stale)
         since = wanted.since(journal) if entry is None else ""
-        return Decision(why=redact(f"{found}; {since}" if since else str(found)))
+        return Decision(why=redact(f"{found.why}; {since}" if since else found.why), result=found.result)
 
     # -- where a result is ------------------------------------------------------------------------------------------
 
-    def _found(self, wanted: Wanted, entry: Entry | None) -> _Found | str:
+    def _found(self, wanted: Wanted, entry: Entry | None) -> _Found | _Lack:
         """The result that is there, or why there is none."""
         if self._output.push:
             return self._pushed_key(wanted) if self._changed else self._pushed(wanted, entry)
@@ -129,41 +141,46 @@ class Resume:
         archive = self._output.archive(wanted.id)
         if archive is not None:
             return _archived(archive, entry)
-        return _Found(digest=entry.digest) if entry is not None else "was not built from these inputs here"
+        return _Found(digest=entry.digest) if entry is not None else _none("was not built from these inputs here")
 
-    def _pushed(self, wanted: Wanted, entry: Entry | None) -> _Found | str:
+    def _pushed(self, wanted: Wanted, entry: Entry | None) -> _Found | _Lack:
         if not wanted.tags:
             digest = entry.digest if entry is not None else None
             if digest is None:
-                return "has no tags, and its digest is not in the journal"
+                return _none("has no tags, and its digest is not in the journal")
             held = all(self._manifest(repository, digest) for repository in wanted.repositories)
-            return _Found(digest=digest) if held else f"{digest} was not found in the registry"
+            return _Found(digest=digest) if held else _none(f"{digest} was not found in the registry")
         digests: dict[str, None] = {}
+        missing: list[str] = []
         for repository, tags in wanted.repositories.items():
             for tag in tags:
                 manifest = self._manifest(repository, tag.rpartition(":")[2])
                 if manifest is None:
-                    return f"{tag} was not found in the registry"
+                    missing.append(tag)
+                    continue
                 if problem := _other_key(tag, key_of(manifest), wanted.key):
                     return problem
                 digests[str(manifest.digest)] = None
+        if missing:
+            why = f"{missing[0]} was not found in the registry"
+            return _other(why) if digests else _none(why)
         if len(digests) > 1:
-            return f"its tags name {len(digests)} different digests"
+            return _other(f"its tags name {len(digests)} different digests")
         return _Found(digest=next(iter(digests)))
 
-    def _pushed_key(self, wanted: Wanted) -> _Found | str:
+    def _pushed_key(self, wanted: Wanted) -> _Found | _Lack:
         """The image under the tag of its key, in every repository; its tags are moved to it."""
         name = key_tag(wanted.key)
         found: dict[str, Manifest] = {}
         for repository in wanted.repositories:
             manifest = self._manifest(repository, name)
             if manifest is None:
-                return f"no image in {repository} was built from these inputs"
+                return _none(f"no image in {repository} was built from these inputs")
             if problem := _other_key(f"{repository}:{name}", key_of(manifest), wanted.key):
                 return problem
             found[repository] = manifest
         if len({manifest.digest for manifest in found.values()}) > 1:
-            return "its repositories hold different images of these inputs"
+            return _other("its repositories hold different images of these inputs")
         moved = []
         for repository, manifest in found.items():
             moved += [tag for tag in wanted.repositories[repository] if self._moved(repository, tag, manifest)]
@@ -235,7 +252,23 @@ class _Found:
     moved: tuple[str, ...] = ()
 
 
-def _connect(text: str) -> Registry:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Lack:
+    """Why a result is not there."""
+
+    why: str
+    result: Result
+
+
+def _none(why: str) -> _Lack:
+    return _Lack(why=why, result=Result.NONE)
+
+
+def _other(why: str) -> _Lack:
+    return _Lack(why=why, result=Result.OTHER)
+
+
+def _client(text: str) -> Registry:
     from orchestrator.reference import repository
     from orchestrator.registry.client import Registry
 
@@ -263,16 +296,16 @@ def _tag(text: str) -> Tag:
     return Tag(text)
 
 
-def _other_key(name: str, found: str, wanted: str) -> str:
+def _other_key(name: str, found: str, wanted: str) -> _Lack | None:
     if not found:
-        return f"{name} carries no content key"
-    return "" if found == wanted else f"{name} was built from other inputs"
+        return _other(f"{name} carries no content key")
+    return None if found == wanted else _other(f"{name} was built from other inputs")
 
 
-def _loaded(wanted: Wanted) -> _Found | str:
+def _loaded(wanted: Wanted) -> _Found | _Lack:
     """The image that the engine has under every tag."""
     if not wanted.tags:
-        return "has no tags to find it by in the engine"
+        return _none("has no tags to find it by in the engine")
     done = beyond.inspect_images(wanted.tags)
     try:
         images = json.loads(done.stdout) if done.ok else []
@@ -285,28 +318,28 @@ def _loaded(wanted: Wanted) -> _Found | str:
         ]
         keys = [str((labels or {}).get(KEY) or "") for _, labels in found]
     except (ValueError, AttributeError, TypeError):
-        return "the engine's answer is not readable"
+        return _Lack(why="the engine's answer is not readable", result=Result.UNKNOWN)
     if len(found) != len(wanted.tags):
-        return "the engine does not have all of its tags"
+        return _none("the engine does not have all of its tags")
     for tag, key in zip(wanted.tags, keys, strict=True):
         if problem := _other_key(tag, key, wanted.key):
             return problem
     digests = {digest for digest, _ in found}
-    return _Found(digest=found[0][0]) if len(digests) == 1 else "its tags name different images"
+    return _Found(digest=found[0][0]) if len(digests) == 1 else _other("its tags name different images")
 
 
-def _archived(path: Path, entry: Entry | None) -> _Found | str:
+def _archived(path: Path, entry: Entry | None) -> _Found | _Lack:
     """The archive, if it is the one that was written: by size and time, else by its content."""
     if not path.is_file():
-        return f"{path} was not found"
+        return _none(f"{path} was not found")
     if entry is None or not entry.sha256:
-        return f"{path} is not in the journal with these inputs"
+        return _other(f"{path} is not in the journal with these inputs")
     found = path.stat()
     if found.st_size != entry.size:
-        return f"{path} does not match: expected {entry.size} bytes, found {found.st_size}"
+        return _other(f"{path} does not match: expected {entry.size} bytes, found {found.st_size}")
     if found.st_mtime_ns != entry.mtime_ns:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != entry.sha256:
-            return f"{path} does not match what was built: its content changed"
+            return _other(f"{path} does not match what was built: its content changed")
     return _Found(digest=entry.digest)

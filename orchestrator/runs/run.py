@@ -20,7 +20,7 @@ from orchestrator.cache.records import Records
 from orchestrator.engine import buildx, client, doctor, machine
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
-from orchestrator.runs import air_gap, caching, compile_cache, header_bundle, jobs
+from orchestrator.runs import air_gap, caching, features, header_bundle, jobs
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
@@ -100,8 +100,7 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
     try:
         # A download is not a child process: here a signal ends what runs at once.
         with interrupting():
-            extras = header_bundle.header_extras(plan, fetch=wishes.air_gap is None, tell=screen.tell)
-            extras = compile_cache.with_compile_cache(plan, extras, fetch=wishes.air_gap is None, warn=screen.warn)
+            extras = features.extras(plan, fetch=wishes.air_gap is None, tell=screen.tell, warn=screen.warn)
     except KeyboardInterrupt:
         return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
     extras = caching.with_caches(plan, extras, wishes.cache)

@@ -20,7 +20,7 @@ from orchestrator.runs import freshness
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.journal import Entry, Journal, bases
 from orchestrator.runs.outcome import Outcome, Status, Steps
-from orchestrator.runs.resume import Resume, Wanted, key_of, key_tag
+from orchestrator.runs.resume import Result, Resume, Wanted, key_of, key_tag
 from tests.unit.runs.support import DIGEST
 
 if TYPE_CHECKING:
@@ -103,6 +103,20 @@ def test_a_tag_that_carries_the_key_needs_no_journal(tmp_path: Path, indexed: bo
 )
 def test_what_is_built_again_says_why(tmp_path: Path, tags: dict[str, Manifest], said: str) -> None:
     assert decide(wanted("x", "y"), Held(tags), tmp_path) == (said, None)
+
+
+def test_what_there_is_of_a_variant(tmp_path: Path) -> None:
+    def result(held: Held, of: Wanted) -> Result:
+        with Resume(PUSH, connect=lambda _: held) as resume:  # type: ignore[arg-type, return-value] # a repository in memory
+            return resume.decide(of, Journal(tmp_path / "journal.jsonl")).result
+
+    both = wanted("x", "y")
+    assert result(Held({"x": image(A), "y": image(A)}), both) is Result.THERE
+    assert result(Held({"x": image(A)}), both) is Result.OTHER
+    assert result(Held({"y": image(B)}), both) is Result.OTHER
+    assert result(Held({}), both) is Result.NONE
+    assert result(Held({"x": image(A)}), wanted("x", stale=lambda _: "its base moved")) is Result.OTHER
+    assert result(Held({"x": image(A)}), wanted("x", key="")) is Result.UNKNOWN
 
 
 def test_what_cannot_be_decided_is_built(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Says what there is of each variant in the registry: built, stale because something changed, or never built.
+
+The answer is that of `build --push --resume`, and nothing is built, moved or written: a registry is asked, the inputs
+are read, and what changed is told from the records of this machine's own builds.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from orchestrator import process
+from orchestrator.bake.file import Output
+from orchestrator.cache.contents import STATE
+from orchestrator.cache.keys import inputs
+from orchestrator.cache.records import Records
+from orchestrator.engine.builders import DOCKER_DRIVER
+from orchestrator.runs import jobs
+from orchestrator.runs.freshness import Freshness
+from orchestrator.runs.journal import Journal
+from orchestrator.runs.resume import Result, Resume
+from orchestrator.runs.wanted import contents, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orchestrator.bake.file import Extras
+    from orchestrator.engine.buildx import BakeCall
+    from orchestrator.matrix.variants import Plan
+    from orchestrator.registry.client import Registry
+    from orchestrator.runs.resume import Wanted
+
+_AT_ONCE = 16  # questions to registries
+
+
+class State(StrEnum):
+    """What there is of a variant."""
+
+    BUILT = "built"
+    STALE = "stale"
+    NEVER = "never"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VariantStatus:
+    """What there is of one variant.
+
+    Attributes:
+        id: The variant.
+        state: In one word.
+        why: Why it is stale, never built or unknown; of a built one what its key does not see.
+        digest: Of what is built, "" where nothing is.
+        key: Its content key, "" where that is not known.
+        tags: The references that were asked for.
+    """
+
+    id: str
+    state: State
+    why: str = ""
+    digest: str = ""
+    key: str = ""
+    tags: tuple[str, ...] = ()
+
+
+def statuses(
+    plan: Plan,
+    call: BakeCall,
+    extras: Mapping[str, Extras],
+    *,
+    driver: str = "",
+    connect: Callable[[str], Registry] | None = None,
+) -> list[VariantStatus]:
+    """Return what there is of each variant, in the order of the plan.
+
+    Args:
+        plan: The plan.
+        call: How buildx is called.
+        extras: What features add, as a build makes them.
+        driver: Of the builder that a build would use.
+        connect: Makes the client of a repository.
+
+    Raises:
+        MatrixError: buildx refuses the project's bake files.
+        InterruptedRunError: A stop was asked for.
+    """
+    output = Output(push=True, digests=driver != DOCKER_DRIVER)
+    state = call.root / STATE
+    journal, records = Journal(state / "journal.jsonl"), Records(state / "inputs")
+    freshness = Freshness(local=driver == DOCKER_DRIVER)
+    listing = contents(plan)
+    files = jobs.bake_files(plan, call, output=output, extras=extras)
+    asked = [
+        wanted(
+            variant,
+            inputs(files[variant.id], variant, call.root, listing),
+            image=plan.image,
+            output=output,
+            freshness=freshness,
+            records=records,
+        )
+        for variant in plan.variants
+    ]
+    with Resume(output, connect=connect) as resume, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        waiting = [pool.submit(process.carried(_status), resume, one, journal) for one in asked]
+        return [one.result() for one in waiting]
+
+
+_STATES = {
+    Result.THERE: State.BUILT,
+    Result.OTHER: State.STALE,
+    Result.NONE: State.NEVER,
+    Result.UNKNOWN: State.UNKNOWN,
+}
+
+
+def _status(resume: Resume, one: Wanted, journal: Journal) -> VariantStatus:
+    found = resume.decide(one, journal)
+    last = journal.last(one.id)
+    state, why = _STATES[found.result], found.why
+    if state is State.BUILT:
+        why = one.unseen
+    elif state is State.NEVER and last is not None:
+        state, why = State.STALE, f"{found.why}; last built here at {last.at}"
+    digest = (found.outcome.digest if found.outcome is not None else None) or ""
+    return VariantStatus(id=one.id, state=state, why=why, digest=digest, key=one.key, tags=one.tags)
