@@ -5,6 +5,7 @@ Reads one word at a time; what the words of a line mean together is left to the 
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ MAX_VALUE = 65_536
 
 _MAX_DEPTH = 16  # of ${A:-${B:-…}}
 _DEFAULTING = frozenset({":-", "-", ":=", "="})
+_BEGINNING = "'\"$`"
+_QUOTE = frozenset('"')
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
 
@@ -176,9 +179,15 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
     pos = at
     parts: list[str | Variable] = []
     segments: list[Style] = []
+    plain = _plain(escape, stop)
     while pos < len(text) and text[pos] not in stop:
         char = text[pos]
-        if char == "'":
+        if run := plain.match(text, pos):
+            if not segments or segments[-1] is not Style.WORD:
+                segments.append(Style.WORD)
+            parts.append(run[0])
+            pos = run.end()
+        elif char == "'":
             close = text.find("'", pos + 1)
             close = len(text) if close < 0 else close
             parts.append(text[pos + 1 : close])
@@ -212,11 +221,21 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
     )
 
 
+@functools.cache
+def _plain(escape: str, stop: frozenset[str]) -> re.Pattern[str]:
+    """What stands for itself: as many characters as possible that end no word and begin nothing."""
+    return re.compile(f"[^{re.escape(''.join(sorted(stop | {escape, *_BEGINNING})))}]+")
+
+
 def _double(text: str, pos: int, parts: list[str | Variable], escape: str, *, shell: bool) -> int:
     """Read the inside of "…" into `parts` and give the offset after its closing quote."""
+    plain = _plain(escape, _QUOTE)
     while pos < len(text) and text[pos] != '"':
         char = text[pos]
-        if char == escape and pos + 1 < len(text):
+        if run := plain.match(text, pos):
+            parts.append(run[0])
+            pos = run.end()
+        elif char == escape and pos + 1 < len(text):
             following = text[pos + 1]
             if text.startswith(("\n", "\r\n"), pos + 1):
                 pos = text.index("\n", pos) + 1

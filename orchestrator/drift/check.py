@@ -163,11 +163,13 @@ class _Checker:
         files: The files of the repository.
         names: The files that claims named.
         places: How many places were read.
+        arguments: The ARGs of Dockerfiles that commands name.
     """
 
     files: Files
     names: set[str] = field(default_factory=set)
     places: int = 0
+    arguments: dict[str, frozenset[str] | None] = field(default_factory=dict)
 
     def compare(self, claim: _Claim) -> Iterator[Disagreement]:
         """What one claim finds in every file that it names."""
@@ -226,7 +228,9 @@ class _Checker:
             name = given.command.option("-f", "--file") or "Dockerfile"
             if not given.command.builds or "$" in name or "$" in given.name:
                 continue
-            declared = self._declared(name)
+            if name not in self.arguments:
+                self.arguments[name] = self._declared(name)
+            declared = self.arguments[name]
             if declared is None:
                 continue
             self.places += 1

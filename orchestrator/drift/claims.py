@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Found, Source
-from orchestrator.drift.readers import bake, data, regex, requirements, shell, tree
+from orchestrator.drift.readers import data, regex, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.files import File
+    from orchestrator.drift.readers import bake, shell
     from orchestrator.matrix.schema import ClaimSpec
 
 FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
 """A code block of a Markdown page."""
 
+_DATA = frozenset({"json", "yaml", "toml"})
 _SUFFIXES = {
     ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "shell", ".bash": "shell",
     ".hcl": "bake", ".md": "text", ".rst": "text", ".txt": "requirements",
@@ -79,24 +81,38 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
     if claim.regex is not None:
         return regex.read(file.text, claim.regex)
     if claim.variable is not None or claim.target is not None:
-        return _bake(claim, bake.parse(file.text, json=reader == "json"), buildx)
+        return _bake(claim, _defined(file, reader), buildx)
     if claim.arg is not None:
         return dockerfile.pick(file.declared, "ARG", claim.arg, claim.stage)
     if claim.env is not None:
         return dockerfile.pick(file.declared, "ENV", claim.env, claim.stage)
     if claim.name is not None:
-        return [
-            found
-            for source in scripts(claim, file, claim.name)
-            for found in shell.read(source, claim.name, claim.branch)
-        ]
+        from orchestrator.drift.readers import shell
+
+        needle = claim.name
+        key = reader, claim.pointer or "", needle if reader in _DATA else ""
+
+        def read() -> list[shell.Assigned]:
+            return [one for source in scripts(claim, file, needle) for one in shell.assignments(source)]
+
+        return shell.pick(file.assigned(key, read), needle, claim.branch)
     if claim.build_arg is not None:
         return [arg.found for arg in build_args(claim, file) if arg.name == claim.build_arg and arg.found is not None]
     if claim.package is not None:
+        from orchestrator.drift.readers import requirements
+
         return [found for source in _texts(file, reader) for found in requirements.read(source, claim.package)]
     steps = tree.split_pointer(claim.pointer or "")
     roots = file.parsed(data_format(reader))
     return [data.place(node) for root in roots for node in tree.select(root, steps) if node.kind == "scalar"]
+
+
+def _defined(file: File, reader: str) -> bake.BakeFile:
+    """What a file defines, read as the claim says; a claim may name another format than the file's name does."""
+    from orchestrator.drift.readers import bake
+
+    json = reader == "json"
+    return file.defined if json == file.name.endswith(".json") else bake.parse(file.text, json=json)
 
 
 def _bake(claim: ClaimSpec, defined: bake.BakeFile, buildx: Buildx | None) -> list[Found]:
@@ -137,10 +153,12 @@ def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
         where = re.compile(claim.where) if claim.where is not None else None
     except re.error as error:
         raise ValueError(f"where is invalid: expected a regular expression: {error}") from error
+    from orchestrator.drift.readers import shell
+
     reader = reader_of(claim, file.name)
 
     def read() -> list[shell.BuildArg]:
-        known = reader in {"yaml", "json", "toml"}
+        known = reader in _DATA
         environment = data.environment(file.parsed(data_format(reader))) if known else {}
         found = (shell.build_args(source, environment) for source in scripts(claim, file, "--build-arg"))
         return [given for group in found for given in group]
@@ -157,7 +175,7 @@ def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
         ValueError: The pointer of the claim is invalid.
     """
     reader = reader_of(claim, file.name)
-    if reader in {"json", "yaml", "toml"}:
+    if reader in _DATA:
         steps = tree.split_pointer(claim.pointer) if claim.pointer else ()
         yield from data.scripts(file.parsed(data_format(reader)), steps, needle)
     elif reader == "text":
@@ -170,7 +188,7 @@ def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
 
 def _texts(file: File, reader: str) -> Iterator[Source]:
     """The parts of a file that hold requirements: its lines, or the strings of a data file."""
-    if reader in {"json", "yaml", "toml"}:
+    if reader in _DATA:
         yield from data.scripts(file.parsed(data_format(reader)), (), "")
     else:
         yield Source(text=file.text)

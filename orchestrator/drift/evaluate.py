@@ -8,9 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import process
-from orchestrator.engine import buildx
-from orchestrator.engine.client import docker_command
 from orchestrator.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
@@ -42,6 +39,8 @@ class Buildx:
 
     def arg(self, file: BakeFile, target: str, name: str) -> str | None:
         """The value of an argument of a target, None if buildx is missing or refuses the file."""
+        from orchestrator.engine import buildx
+
         printed = self._asked(file, "--print", target)
         bodies = printed.get("target", {}) if isinstance(printed, dict) else {}
         value = bodies.get(target, {}).get("args", {}).get(name)
@@ -58,6 +57,9 @@ class Buildx:
             MatrixError: buildx refuses the bake files.
             EnvironmentLacksError: There is no docker client, or it does not answer.
         """
+        from orchestrator.engine import buildx
+        from orchestrator.engine.client import docker_command
+
         key = (*files, "", *names)
         if key not in self._targets:
             call = buildx.BakeCall(docker=docker_command(), files=tuple(files), root=self._root)
@@ -71,6 +73,9 @@ class Buildx:
         return self._answers[key]
 
     def _ask(self, file: BakeFile, words: Sequence[str]) -> Any:
+        from orchestrator import process
+        from orchestrator.engine.client import docker_command
+
         unset = [word for name in file.variables for word in ("-u", name)]
         try:
             argv = ["env", *unset, *docker_command(), "buildx", "bake", "-f", "-", *words]

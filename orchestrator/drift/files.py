@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Lines
-from orchestrator.drift.readers import data, shell
+from orchestrator.drift.readers import data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.dockerfile.declared import Declaration
     from orchestrator.drift.evaluate import Buildx
+    from orchestrator.drift.readers import shell
+    from orchestrator.drift.readers.bake import BakeFile
     from orchestrator.drift.readers.tree import Node
 
 _MAX_BYTES = 20_000_000
@@ -48,6 +50,7 @@ class File:
         self.text = text
         self._trees: dict[data.Format, list[Node]] = {}
         self._given: dict[tuple[str, str], list[shell.BuildArg]] = {}
+        self._assigned: dict[tuple[str, str, str], list[shell.Assigned]] = {}
 
     @cached_property
     def lines(self) -> Lines:
@@ -58,6 +61,17 @@ class File:
     def declared(self) -> list[Declaration]:
         """The ARG and ENV instructions of the file, read as a Dockerfile."""
         return dockerfile.declarations(self.text)
+
+    @cached_property
+    def defined(self) -> BakeFile:
+        """What the file defines, read as a bake file: JSON by its name, else HCL.
+
+        Raises:
+            ReadError: It is not.
+        """
+        from orchestrator.drift.readers import bake
+
+        return bake.parse(self.text, json=self.name.endswith(".json"))
 
     def parsed(self, format_: data.Format) -> list[Node]:
         """The trees of the file in a format.
@@ -75,6 +89,12 @@ class File:
         if key not in self._given:
             self._given[key] = read()
         return self._given[key]
+
+    def assigned(self, key: tuple[str, str, str], read: Callable[[], list[shell.Assigned]]) -> list[shell.Assigned]:
+        """The assignments of its scripts, which `read` reads the first time that a reader, pointer and needle ask."""
+        if key not in self._assigned:
+            self._assigned[key] = read()
+        return self._assigned[key]
 
 
 class Files:
@@ -165,5 +185,4 @@ def read_text(path: Path) -> str:
 
 def outside(pattern: str) -> bool:
     """Whether a path leads out of the repository."""
-    path = PurePosixPath(pattern)
-    return path.is_absolute() or ".." in path.parts or "\0" in pattern
+    return pattern.startswith("/") or ".." in pattern.split("/") or "\0" in pattern

@@ -5,10 +5,13 @@ buildx says which Dockerfile each target builds, `headers.guard` and `cache.comp
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.drift.files import UnreadableError
+from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.report import Disagreement
 from orchestrator.engine import buildx
 from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, UsageError
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from orchestrator.dockerfile.declared import Declaration
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.files import Files
     from orchestrator.matrix.model import Matrix
@@ -136,31 +140,63 @@ def _thrown_away(matrix: Matrix) -> Iterator[Problem]:
 
 def _unpromised(matrix: Matrix, files: Files, asked: Buildx | None) -> tuple[str, ...]:
     """What targets do about FlashInfer's headers where the matrix promises nothing: notes."""
-    from orchestrator.dockerfile.declared import declarations
     from orchestrator.headers import guard
 
     if asked is None:
         return ()
-    try:
-        targets = asked.targets(tuple(matrix.spec.bake.files), tuple(matrix.spec.bake.targets))
-    except (EnvironmentLacksError, MatrixError):
-        return ()
-    notes: dict[str, None] = {}
-    for target in targets.values():
+    built: dict[tuple[str, str], list[str]] = {}
+    for target in _dockerfiles(matrix, files, asked).values():
         try:
             text, _ = buildx.dockerfile(files.root, target)
         except MatrixError:  # the build says so
             continue
-        if text is None:
-            continue
-        said = {one.name: one.found.value for one in declarations(text) if one.found is not None}
-        version = said.get("FLASHINFER_VERSION", "")
-        version = version if version[:1].isdigit() else ""
-        for problem in guard.unpromised(
-            text, str(target.get("target") or ""), version=version, name=_shown(files.root, target)
-        ):
+        if text is not None:
+            built.setdefault((_shown(files.root, target), text), []).append(str(target.get("target") or ""))
+    notes: dict[str, None] = {}
+    for (name, text), targets in built.items():
+        said = {one.name: one.found.value for one in _declared(files, name, text) if one.found is not None}
+        version = _released(said.get("FLASHINFER_VERSION", ""))
+        for problem in guard.unpromised(text, targets, version=version, name=name):
             notes[f"{problem.place}: {problem.what}; {problem.hint}"] = None
     return tuple(notes)
+
+
+def _released(version: str) -> str:
+    """A version as a Dockerfile says it, "" where it is no release of FlashInfer: a branch, a variable, `0.6`."""
+    from orchestrator.headers import layout
+
+    try:
+        layout.key(version)
+    except UsageError:
+        return ""
+    return version
+
+
+def _dockerfiles(matrix: Matrix, files: Files, asked: Buildx) -> Mapping[str, Mapping[str, Any]]:
+    """Which Dockerfile each target builds: as the bake files write it, else as buildx resolves it; {} where it cannot.
+
+    A call of buildx takes as long as all the rest of a check (0.08 s), and most bake files write it in literals.
+    """
+    from orchestrator.drift.readers import bake
+
+    named, targets = tuple(matrix.spec.bake.files), tuple(matrix.spec.bake.targets)
+    with contextlib.suppress(ReadError, UnreadableError):
+        written = bake.dockerfiles([files.read(name).defined for name in named], targets)
+        if written is not None:
+            return written
+    with contextlib.suppress(EnvironmentLacksError, MatrixError):
+        return asked.targets(named, targets)
+    return {}
+
+
+def _declared(files: Files, name: str, text: str) -> list[Declaration]:
+    """The ARG and ENV of a Dockerfile; one that a claim names has been read already."""
+    from orchestrator.drift.files import File
+
+    with contextlib.suppress(UnreadableError):
+        if files.read(name).text == text:
+            return files.read(name).declared
+    return File(name, text).declared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,11 @@
-"""Whether FlashInfer is named in a Dockerfile at all: only then is buildx asked what the targets build."""
+"""Whether FlashInfer is named in a Dockerfile at all: only then is it asked what the targets build."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from orchestrator.drift.files import UnreadableError, read_text
+from orchestrator.drift.files import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,7 @@ def mentioned(bake_files: Sequence[str], files: Files) -> bool:
 
 
 def _text(files: Files, name: str) -> str:
-    if name in files.overlay:
-        return files.overlay[name]
     try:
-        return read_text(files.root / name)
+        return files.read(name).text
     except UnreadableError:
         return ""

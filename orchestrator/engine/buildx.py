@@ -6,16 +6,16 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import process
 from orchestrator.errors import EnvironmentLacksError, MatrixError, Place, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from orchestrator import process
 
 _TIMEOUT = 120.0
 
@@ -107,6 +107,10 @@ def _unescaped(value: Any) -> Any:
 
 
 def _print(call: BakeCall, queries: Mapping[str, Any], env: Mapping[str, str] | None = None) -> process.Completed:
+    import tempfile
+
+    from orchestrator import process
+
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
         path = Path(directory, "queries.json")
         path.write_text(json.dumps({"target": queries}), encoding="utf-8")
@@ -152,6 +156,8 @@ def _outputs(call: BakeCall, asked: Mapping[str, str]) -> dict[str, Any]:
     def harmless(text: str) -> str:
         return _FILE_EXPORTERS.sub(lambda found: f"{found['between']}image", text)
 
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
         copies = []
         for number, (name, text) in enumerate(_texts(call).items()):
@@ -191,6 +197,8 @@ def _unresolved(call: BakeCall, targets: Mapping[str, Place | None], reason: str
 
 def _listed(call: BakeCall) -> dict[str, str | None]:
     """The targets of the bake files: name -> None, for a group its targets; {} where buildx does not list them."""
+    from orchestrator import process
+
     done = process.run(call.argv("--list=type=targets,format=json"), cwd=call.root, timeout=_TIMEOUT)
     try:
         rows = json.loads(done.stdout) if done.ok else []

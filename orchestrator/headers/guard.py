@@ -19,13 +19,15 @@ from orchestrator.headers import layout
 from orchestrator.headers.steps import ignored_failure, installs, proves_checksums, run_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.dockerfile.commands import Command
     from orchestrator.dockerfile.stages import Step
 
 _OLD_CALL = re.compile(r"\bdownload_trtllm_headers\b")  # Python, in a here-document or behind `python -c`
 _OWN_INSTALLS = frozenset({"py_install", "apt_install"})  # functions of docker/Dockerfile
+_CONCERNING = ("flashinfer", "cubin", "trtllm")  # in the names of every command and function below
+_QUOTING = re.compile(r"\\\r?\n|['\"\\]")
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
 _SWALLOWED = re.compile(
     r"except\b[^\n:]*:\s*(?:pass\b|\.\.\.|continue\b|return\b|print\b)"
@@ -78,17 +80,20 @@ def guard(text: str, promised: Promised, *, name: str = "Dockerfile") -> tuple[P
     return tuple(sorted(unique.values(), key=lambda problem: problem.line))
 
 
-def unpromised(text: str, target: str, *, version: str = "", name: str = "Dockerfile") -> tuple[Problem, ...]:
+def unpromised(
+    text: str, targets: Sequence[str], *, version: str = "", name: str = "Dockerfile"
+) -> tuple[Problem, ...]:
     """Find what a matrix without `headers:` leaves unsaid: steps that do harm, and FlashInfer without its headers.
 
     Args:
         text: The Dockerfile.
-        target: The stage that is built, "" for the last one.
+        targets: The stages that are built, "" for the last one.
         version: FlashInfer's version, "" if it is not known.
         name: The Dockerfile's name in messages.
     """
     check = _Check(text, Promised(version=version), name)
-    return (*check.harm(), *check.unpromised(target))
+    found = [*check.harm(), *(problem for target in targets for problem in check.unpromised(target))]
+    return tuple(dict.fromkeys(found))
 
 
 class _Check:
@@ -98,14 +103,18 @@ class _Check:
         self.file = parse(text)
         self.promised = promised
         self.name = name
+        self._started: dict[int, list[Command]] = {}
         self.scripts = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
 
     def harm(self) -> Iterator[Problem]:
-        """Steps that do harm wherever they stand."""
+        """Steps that do harm wherever they stand.
+
+        Only steps that name FlashInfer or a script of the file are cut into commands; a Dockerfile has a hundred more.
+        """
         version = self.promised.version
         old_is_gone = not version or layout.key(version) >= layout.key(_LAST_OLD)
         since = f"FlashInfer {version}" if version else f"FlashInfer from {_LAST_OLD} on"
-        for step in (step for stage in self.file.stages for step in stage.steps):
+        for step in (step for stage in self.file.stages for step in stage.steps if self._concerns(step)):
             found, texts = self._runs(step)
             if old_is_gone and any(_OLD_CALL.search(_COMMENT.sub("", text)) for text in texts):
                 yield self._problem(step, f"download_trtllm_headers is not in {since}: the import fails")
@@ -161,7 +170,7 @@ class _Check:
             what = f"ARG {digest_arg} is not declared before the proof: its cache key does not follow the bundle"
             yield self._problem(steps[proofs[-1]], what)
         for step in steps[takes[0] + 1 :]:
-            if any(map(_replaces, run_commands(step))):
+            if any(map(_replaces, self._own(step))):
                 what = f"packages are installed after the FlashInfer headers in {shown}: they may move or replace them"
                 yield self._problem(step, what, "receive the bundle after the last package install")
 
@@ -178,10 +187,23 @@ class _Check:
         hint = "add headers: to matrix.yaml (docs/air-gapped.md), or headers: {policy: off} if that is wanted"
         yield self._problem(installed, what, hint)
 
+    def _concerns(self, step: Step) -> bool:
+        """Whether a step can do harm to the headers, by the words in it once quotes and escapes are gone."""
+        if step.keyword != "RUN":
+            return step.keyword == "ENV"
+        text = _QUOTING.sub("", "\n".join((step.text, *step.documents))).lower()
+        return any(word in text for word in (*_CONCERNING, *map(str.lower, self.scripts)))
+
+    def _own(self, step: Step) -> list[Command]:
+        """What a step starts; each step is read once, however many questions are asked about it."""
+        if id(step) not in self._started:  # the steps live as long as `file`
+            self._started[id(step)] = run_commands(step)
+        return self._started[id(step)]
+
     def _installs_flashinfer(self, step: Step) -> bool:
         if step.keyword in {"ARG", "ENV"}:
             return any(key.upper() == "FLASHINFER_VERSION" for key, _ in assignments(step.text))
-        return any(installs(one) and "flashinfer" in " ".join(one.words).lower() for one in run_commands(step))
+        return any(installs(one) and "flashinfer" in " ".join(one.words).lower() for one in self._own(step))
 
     def _brings(self, step: Step) -> bool:
         """Whether a step downloads headers or the package that holds them, in whatever way a release knew."""
@@ -196,7 +218,7 @@ class _Check:
 
     def _runs(self, step: Step) -> tuple[list[Command], list[str]]:
         """What a step starts, with the scripts of the file that it names; and the texts that this stands in."""
-        found = run_commands(step)
+        found = self._own(step)
         if step.keyword != "RUN":
             return found, []
         words = {word.rsplit("/", 1)[-1] for command in found for word in command.words}

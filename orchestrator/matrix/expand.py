@@ -6,7 +6,6 @@ import itertools
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import ArchSyntaxError
-from orchestrator.matrix import git
 from orchestrator.matrix.findings import Findings
 from orchestrator.matrix.layers import CommandLine, Layer, choose, layers, origin
 from orchestrator.matrix.positions import invalid
@@ -36,7 +35,7 @@ def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[st
         UsageError: A value of the command line is invalid.
     """
     given = given or CommandLine()
-    expansion = _Expansion(matrix, given, fact or git.Checkout(matrix.root).fact)
+    expansion = _Expansion(matrix, given, fact or _facts(matrix))
     found = expansion.findings
     variants, dropped = expansion.expand()
     if not variants:
@@ -77,6 +76,12 @@ def further_problems(matrix: Matrix, *, whole: bool) -> list[Problem]:
     if whole and len(variants) + len(dropped) == cells:
         found.nothing_compiles(variants)
     return found.problems
+
+
+def _facts(matrix: Matrix) -> Callable[[str], str]:
+    from orchestrator.matrix.git import Checkout  # it loads what starts processes: `check` asks git nothing
+
+    return Checkout(matrix.root).fact
 
 
 class _Expansion:

@@ -13,6 +13,7 @@ import pytest
 from orchestrator.drift.check import check
 from orchestrator.drift.evaluate import Buildx
 from orchestrator.drift.readers import bake
+from orchestrator.engine.buildx import BakeCall, resolve
 from tests.support.engine import ROOT
 from tests.unit.drift.matrices import matrix
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("engine")  # it brings the docker command
+
+ATTRIBUTES = ("context", "dockerfile", "dockerfile-inline", "target")
 
 WORDS = (
     "8.0 9.0",
@@ -115,6 +118,33 @@ def test_json_says_what_buildx_says(tmp_path: Path, seed: int) -> None:
     text = json.dumps(content, indent=draw.choice([None, 2]), ensure_ascii=draw.random() < 0.5)
     (tmp_path / "bake.json").write_text(text)
     _compare(bake.parse(text, json=True), printed(tmp_path, "bake.json"), text)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_which_dockerfile_targets_build_is_what_buildx_says(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    (tmp_path / "Dockerfile").write_text("FROM scratch")
+    names = [f"t{number}" for number in range(9)]
+    lines = []
+    for number, name in enumerate(names):
+        inherits = draw.sample(names[:number], k=min(number, draw.randrange(4)))
+        attributes = {
+            key: draw.choice(["a", "b/c", "d e", "f-${literal}"]) for key in ATTRIBUTES if draw.random() < 0.4
+        }
+        body = [f"inherits = [{', '.join(map(quoted, inherits))}]"] if inherits or draw.random() < 0.3 else []
+        body += [f"{key} = {quoted(value)}" for key, value in attributes.items()]
+        draw.shuffle(body)
+        lines.append(f'target "{name}" {{\n' + "\n".join(body) + "\n}")
+    draw.shuffle(lines)
+    text = "\n".join(lines)
+    (tmp_path / "docker-bake.hcl").write_text(text)
+    call = BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=tmp_path)
+    theirs = resolve(call, dict.fromkeys(names))
+    found = bake.dockerfiles([bake.parse(text, json=False)], names)
+    assert found is not None
+    defaults = {"context": ".", "dockerfile": "Dockerfile"}
+    for name in names:
+        assert {key: theirs[name][key] for key in ATTRIBUTES if key in theirs[name]} == defaults | found[name], text
 
 
 EXPRESSIONS = """\

@@ -118,3 +118,4 @@ def test_what_check_may_import(project: Path) -> None:
     assert packages(modules) == READS_A_MATRIX
     assert [name for name in SLOW if name in modules] == []
     assert not [name for name in modules if name.startswith(("orchestrator.headers", "orchestrator.image"))]
+    assert "orchestrator.process" not in modules  # neither git nor buildx is asked

@@ -15,18 +15,35 @@ from orchestrator.drift.readers.errors import MAX_DEPTH
 from orchestrator.drift.readers.hcl import Expression
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from orchestrator.drift.readers.tree import Node
 
 _MAX_VALUE = 100_000
 """Characters of a value; variables of variables grow without bound."""
 
 
+_DOCKERFILE = ("context", "dockerfile", "dockerfile-inline", "target")
+"""The attributes that say which stage of which Dockerfile a target builds."""
+_RENAMED = frozenset({"matrix", "name"})
+"""The attributes with which one block makes several targets."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Target:
-    """A target's own arguments, and the targets that it inherits from, later ones winning."""
+    """A target's own arguments and attributes, and the targets that it inherits from, later ones winning.
+
+    Attributes:
+        args: Its arguments.
+        built: Its attributes of `_DOCKERFILE`.
+        inherits: Names of other targets.
+        plain: Whether it is one target, in one block, whose `inherits` are literals.
+    """
 
     args: dict[str, Expression] = field(default_factory=dict)
+    built: dict[str, Expression] = field(default_factory=dict)
     inherits: tuple[str, ...] = ()
+    plain: bool = True
 
 
 @dataclass(kw_only=True, slots=True)
@@ -128,6 +145,48 @@ class BakeFile:
         return self.known[variable]
 
 
+def dockerfiles(files: Sequence[BakeFile], names: Sequence[str]) -> dict[str, dict[str, str]] | None:
+    """Which stage of which Dockerfile targets build, where the files say it in literals.
+
+    Args:
+        files: The project's bake files.
+        names: The targets.
+
+    Returns:
+        Name -> the attributes `context`, `dockerfile`, `dockerfile-inline` and `target` that are set, inherited ones
+        included; None where only buildx knows: a target that is computed, in several blocks, or not found.
+    """
+    every = [(name, target) for file in files for name, target in file.targets.items()]
+    targets = dict(every)
+    if len(targets) < len(every):
+        return None
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        attributes = _inherited(targets, name)
+        if attributes is None or any(one.kind != "literal" for one in attributes.values()):
+            return None
+        found[name] = {key: "".join(text for _, text in one.parts) for key, one in attributes.items()}
+    return found
+
+
+def _inherited(targets: Mapping[str, Target], name: str) -> dict[str, Expression] | None:
+    """The attributes of a target with those that it inherits, None where a target is not plain or not found."""
+    found: dict[str, Expression] = {}
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        owner = waiting.pop()
+        if owner in seen:
+            continue
+        seen.add(owner)
+        target = targets.get(owner)
+        if target is None or not target.plain:
+            return None
+        found = target.built | found
+        waiting += target.inherits
+    return found
+
+
 def parse(text: str, *, json: bool) -> BakeFile:
     """What a bake file defines.
 
@@ -153,7 +212,10 @@ def _from_hcl(root: hcl.Block, file: BakeFile) -> None:
         if block.type == "variable" and "default" in block.attributes:
             file.variables[name] = block.attributes["default"]
         elif block.type == "target":
+            known = name in file.targets
             target = file.targets.setdefault(name, Target())
+            target.plain = not known and not _RENAMED & block.attributes.keys()
+            target.built |= {key: block.attributes[key] for key in _DOCKERFILE if key in block.attributes}
             args = block.attributes.get("args")
             inherits = block.attributes.get("inherits")
             target.args |= dict(args.members) if args is not None else {}
@@ -161,6 +223,7 @@ def _from_hcl(root: hcl.Block, file: BakeFile) -> None:
                 target.inherits = tuple(
                     "".join(text for _, text in item.parts) for item in inherits.items if item.kind == "literal"
                 )
+                target.plain = target.plain and inherits.kind == "list" and len(target.inherits) == len(inherits.items)
 
 
 def _from_json(root: Node, file: BakeFile) -> None:
@@ -172,9 +235,13 @@ def _from_json(root: Node, file: BakeFile) -> None:
     targets = root.member("target")
     for name, body in targets.members if targets else ():
         args, inherits = body.member("args"), body.member("inherits")
+        own = {key: body.member(key) for key in _DOCKERFILE}
         file.targets[name] = Target(
             args={key: _expression(node) for key, node in args.members} if args else {},
+            built={key: _expression(node) for key, node in own.items() if node is not None},
             inherits=tuple(node.value for node in inherits.items) if inherits else (),
+            plain=not any(body.member(key) for key in _RENAMED)
+            and (inherits is None or all("${" not in node.value for node in inherits.items)),
         )
 
 

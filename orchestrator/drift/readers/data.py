@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.dockerfile.spans import Found, Source
-from orchestrator.drift.readers import json_, toml_, tree, yaml_
+from orchestrator.drift.readers import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,16 @@ def parse(text: str, format_: Format) -> list[Node]:
         ReadError: It is not of that format.
     """
     if format_ == "json":
+        from orchestrator.drift.readers import json_
+
         return [json_.parse(text)]
-    return yaml_.parse(text) if format_ == "yaml" else [toml_.parse(text)]
+    if format_ == "yaml":
+        from orchestrator.drift.readers import yaml_
+
+        return yaml_.parse(text)
+    from orchestrator.drift.readers import toml_
+
+    return [toml_.parse(text)]
 
 
 def place(node: Node) -> Found:

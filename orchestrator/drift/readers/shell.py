@@ -14,11 +14,12 @@ from orchestrator.dockerfile.words import SHELL_STOP, Variable, Word, place, rea
 from orchestrator.drift.readers.errors import MAX_DEPTH, TOO_DEEP, ReadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.dockerfile.spans import Found, Source
 
 _ASSIGNMENT = re.compile(r"(?P<flag>--build-arg=)?(?P<name>[A-Za-z_]\w*)(?P<add>\+?)=", re.ASCII)
+_BLANKS = re.compile(r"[ \t\r\ufeff]+")
 _HEREDOC = re.compile(r"<<-?[ \t]*([\"'\\]?)([A-Za-z_]\w*)\1?")
 _COMPARED = re.compile(r"(?:==?|=~)\s+(\"[^\"]*\"|'[^']*'|[^\s\"']+)\s*(?:\]|$)")
 _DECLARING = frozenset({"export", "declare", "typeset", "local", "readonly", "env"})
@@ -96,23 +97,27 @@ class BuildArg:
     command: Command
 
 
-def read(source: Source, name: str, branch: str | None = None) -> list[Found]:
-    """Every value that a script assigns to a variable.
+Assigned = tuple[str, "Found", tuple[tuple[str, ...], ...]]
+"""The variable of an assignment, the place of its value, and the branches it is in."""
+
+
+def pick(assigned: Iterable[Assigned], wanted: str, branch: str | None = None) -> list[Found]:
+    """Every value that scripts assign to a variable.
 
     Args:
-        source: The script, or a part of a file that is one.
-        name: The variable.
+        assigned: The result of `assignments`.
+        wanted: The variable.
         branch: Only in this branch: the pattern of its `case` or `==` test as it is written there, or `else`.
     """
     return [
         found
-        for assigned, found, branches in assignments(source)
-        if assigned == name and (branch is None or any(branch in level for level in branches))
+        for name, found, branches in assigned
+        if name == wanted and (branch is None or any(branch in level for level in branches))
     ]
 
 
-def assignments(source: Source) -> Iterator[tuple[str, Found, tuple[tuple[str, ...], ...]]]:
-    """Every assignment of a script: the variable's name, the place of its value, and the branches it is in."""
+def assignments(source: Source) -> Iterator[Assigned]:
+    """Every assignment of a script, or of a part of a file that is one."""
     values = _Values(text=source.text)
     for command in commands(source):
         label = command.branches[-1][0] if command.branches else ""
@@ -289,7 +294,7 @@ def _tokens(text: str) -> Iterator[Token | str]:
     """Words, and operators as strings; comments, continuations and here-documents are skipped."""
     pos = 0
     heredocs: list[str] = []
-    while pos < len(text):
+    while (pos := _blanks_end(text, pos)) < len(text):
         char = text[pos]
         if char == "\n":
             yield "\n"
@@ -297,8 +302,6 @@ def _tokens(text: str) -> Iterator[Token | str]:
             for word in heredocs:
                 pos = _after_heredoc(text, pos, word)
             heredocs.clear()
-        elif char in " \t\r\ufeff":
-            pos += 1
         elif char == "\\" and text[pos + 1 : pos + 3].startswith(("\n", "\r\n")):
             pos = text.index("\n", pos) + 1
         elif char == "#":
@@ -319,6 +322,11 @@ def _tokens(text: str) -> Iterator[Token | str]:
             token = _token(text, pos)
             yield token
             pos = max(token.word.end, pos + 1)
+
+
+def _blanks_end(text: str, pos: int) -> int:
+    blanks = _BLANKS.match(text, pos)
+    return blanks.end() if blanks else pos
 
 
 def _token(text: str, pos: int) -> Token:

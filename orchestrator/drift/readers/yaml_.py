@@ -20,6 +20,7 @@ _ESCAPES = {
 }  # fmt: skip
 _STYLES = {None: Style.YAML_PLAIN, "'": Style.YAML_SINGLE, '"': Style.YAML_DOUBLE}
 _HEX = {"x": 2, "u": 4, "U": 8}
+_PLAIN = re.compile(r"[^ \t\r\n'\"\\]+")
 _BREAK = re.compile(r"[ \t]*(?:\r\n|\n)(?:[ \t]*(?:\r\n|\n))*[ \t]*")
 
 
@@ -120,15 +121,17 @@ def _flow(text: str, pos: int, end: int, quote: str) -> tuple[list[str], list[in
     ends: list[int] = []
 
     def add(piece: str, start: int, stop: int) -> None:
-        for char in piece:
-            chars.append(char)
-            starts.append(start)
-            ends.append(stop)
+        chars.extend(piece)
+        starts.extend([start] * len(piece))
+        ends.extend([stop] * len(piece))
 
     while pos < end:
         char = text[pos]
         folded = _BREAK.match(text, pos, end) if char in " \t\r\n" else None
-        if folded:
+        if run := _PLAIN.match(text, pos, end):
+            _as_written(text, run.span(), chars, starts, ends)
+            pos = run.end()
+        elif folded:
             add("\n" * (folded[0].count("\n") - 1) or " ", pos, folded.end())
             pos = folded.end()
         elif quote == "'" and text.startswith("''", pos):
@@ -172,10 +175,7 @@ def _block(text: str, start: int, end: int, *, folded: bool) -> tuple[list[str],
     starts: list[int] = []
     ends: list[int] = []
     for (first, last), body in zip(lines, bodies, strict=True):
-        for offset in range(first + indent, first + len(body)):
-            chars.append(text[offset])
-            starts.append(offset)
-            ends.append(offset + 1)
+        _as_written(text, (first + indent, first + len(body)), chars, starts, ends)
         if last > first + len(body):
             chars.append("\n")
             starts.append(first + len(body))
@@ -183,6 +183,14 @@ def _block(text: str, start: int, end: int, *, folded: bool) -> tuple[list[str],
     if folded:
         _fold(chars)
     return _chomp(chars, starts, ends, header)
+
+
+def _as_written(text: str, span: tuple[int, int], chars: list[str], starts: list[int], ends: list[int]) -> None:
+    """Characters that stand for themselves."""
+    start, end = span
+    chars.extend(text[start:end])
+    starts.extend(range(start, end))
+    ends.extend(range(start + 1, end + 1))
 
 
 def _fold(chars: list[str]) -> None:

@@ -121,6 +121,37 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     assert check(loaded).skipped == (f"{PLACE}: buildx is not asked",)
 
 
+HARM = "RUN flashinfer download-cubin\n"
+
+
+def noted(root: Path, buildx: Buildx) -> list[str]:
+    report = check(matrix("", root=root), buildx=buildx)
+    assert report.clean
+    return [note.partition(": flashinfer")[0] for note in report.notes]
+
+
+def test_without_a_promise_buildx_is_asked_only_where_the_bake_file_computes(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n" + HARM)
+    (tmp_path / "other").write_text("FROM scratch\n\n" + HARM)
+    plain = 'target "app" {}\ntarget "app-big" { dockerfile = "other" }\n'
+    (tmp_path / "docker-bake.hcl").write_text(plain)
+    assert noted(tmp_path, Missing(tmp_path)) == ["Dockerfile:2", "other:3"]
+    for computed in (plain.replace('"other"', 'join("", ["other"])'), plain + "}", "#"):
+        (tmp_path / "docker-bake.hcl").write_text(computed)
+        assert noted(tmp_path, Missing(tmp_path)) == []
+        assert noted(tmp_path, Resolved(tmp_path, app={"dockerfile": "other"})) == ["other:3"]
+
+
+def test_two_targets_of_one_dockerfile_get_one_note(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM scratch AS a\n" + HARM + "FROM scratch AS b\nARG FLASHINFER_VERSION=0.6\n"
+    )
+    (tmp_path / "docker-bake.hcl").write_text('target "app" { target = "a" }\ntarget "app-big" { target = "b" }\n')
+    found = noted(tmp_path, Missing(tmp_path))
+    assert found[0] == "Dockerfile:2"
+    assert [one[:16] for one in found[1:]] == ["Dockerfile:4: b "]
+
+
 # -- the same problem and the same exit code in every form ------------------------------------------------------------
 
 

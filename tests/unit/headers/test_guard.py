@@ -182,7 +182,7 @@ def test_a_block_that_goes_away_is_noticed_also_without_a_promise(brings: str) -
     text = f"FROM ubuntu AS base\nARG FLASHINFER_VERSION=0.6.6\nFROM base AS openai\n{brings}CMD x\n"
 
     def said(text: str) -> list[str]:
-        return [one.what for one in guards.unpromised(text, "openai", version="0.6.6")]
+        return [one.what for one in guards.unpromised(text, ["openai"], version="0.6.6")]
 
     missing = "openai has FlashInfer and no step that brings its headers: it downloads them on the user's machine"
     assert missing not in said(text)

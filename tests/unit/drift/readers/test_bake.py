@@ -187,3 +187,74 @@ def test_variables_that_double_each_other_end() -> None:
 def test_numbers_are_bare() -> None:
     (found,) = variable_of(HCL, "JOBS")
     assert found.styles == (Style.HCL_BARE,)
+
+
+BUILT = """\
+target "_base" {
+  context = "."
+  dockerfile = "docker/Dockerfile"
+  target = "base"
+}
+target "app" { inherits = ["_base"]
+  target = "app" }
+target "both" { inherits = ["app", "plain", "_base"] }
+target "plain" {
+  context = "sub"
+  args = { X = upper("x") }
+}
+"""
+
+
+def built(text: str, *names: str, json: bool = False) -> dict[str, dict[str, str]] | None:
+    return bake.dockerfiles([bake.parse(text, json=json)], names)
+
+
+def test_which_dockerfile_a_target_builds() -> None:
+    base = {"context": ".", "dockerfile": "docker/Dockerfile", "target": "base"}
+    assert built(BUILT, "app", "both", "plain") == {
+        "app": base | {"target": "app"},
+        "both": base,  # of the targets inherited from, the last one wins
+        "plain": {"context": "sub"},  # an argument that is computed does not matter
+    }
+    text = json.dumps({"target": {"a": {"dockerfile": "D", "inherits": ["b"]}, "b": {"context": "c"}}})
+    assert built(text, "a", json=True) == {"a": {"dockerfile": "D", "context": "c"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'group "t" { targets = ["a"] }\ntarget "a" {}',
+        'target "t" { dockerfile = "${A}" }',
+        'target "t" { dockerfile = A }',
+        'target "t" { dockerfile = null }',
+        'target "t" { dockerfile-inline = <<EOT\nFROM scratch\nEOT\n}',
+        'target "t" { inherits = ["gone"] }',
+        'target "t" { inherits = ["${A}"] }\ntarget "" {}',
+        'target "t" { inherits = concat(["a"]) }\ntarget "a" {}',
+        'target "t" { inherits = ["a"] }\ntarget "a" { context = upper("x") }',
+        'target "t" { dockerfile = "a" }\ntarget "t" { context = "b" }',
+        'target "t" { matrix = { x = ["1", "2"] }\nname = "t-${x}" }',
+    ],
+)
+def test_what_is_no_literal_is_left_to_buildx(text: str) -> None:
+    assert built(text, "t") is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dockerfile": "${A}"}, {"dockerfile": None}, {"dockerfile": {"a": 1}}, {"inherits": ["${A}"]},
+        {"matrix": {"x": ["1"]}, "name": "t"},
+    ],
+)  # fmt: skip
+def test_what_is_no_literal_in_json_is_left_to_buildx(body: dict[str, object]) -> None:
+    assert built(json.dumps({"target": {"t": body, "${A}": {}}}), "t", json=True) is None
+
+
+def test_a_target_of_two_files_is_left_to_buildx() -> None:
+    first, second = (bake.parse(f'target "t" {{ target = "{name}" }}', json=False) for name in "ab")
+    assert bake.dockerfiles([first, second], ["t"]) is None
+    assert bake.dockerfiles([first, bake.parse('target "u" {}', json=False)], ["t", "u"]) == {
+        "t": {"target": "a"},
+        "u": {},
+    }

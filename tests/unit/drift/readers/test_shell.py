@@ -28,7 +28,7 @@ esac
 
 
 def read(text: str, name: str, branch: str | None = None) -> list[str]:
-    return [found.value for found in shell.read(Source(text=text), name, branch)]
+    return [found.value for found in shell.pick(shell.assignments(Source(text=text)), name, branch)]
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_assignments(line: str, values: list[str]) -> None:
 
 def test_variables_are_followed() -> None:
     text = 'V=13.0.2\nIMAGE="nvidia/cuda:${V}-devel"\n'
-    (found,) = shell.read(Source(text=text), "IMAGE")
+    (found,) = shell.pick(shell.assignments(Source(text=text)), "IMAGE")
     assert found.value == "nvidia/cuda:13.0.2-devel"
     assert found.via
 
 
 def test_a_variable_that_branches_disagree_about_is_unknown() -> None:
     text = "if x; then V=1; else V=2; fi\nA=$V\n"
-    (found,) = shell.read(Source(text=text), "A")
+    (found,) = shell.pick(shell.assignments(Source(text=text)), "A")
     assert found.value == "$V"
     assert found.via
 
