@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
-from orchestrator.cli.outputs import REPORT, require_replaceable
+from orchestrator.cli.outputs import REPORT, require_replaceable, require_writable
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
@@ -125,6 +125,7 @@ def command(
 
     if report is not None:
         require_replaceable(report, "--report", REPORT)
+        require_writable(report, "--report")
     allowed = privileges.parse(allow, Path.cwd())
     plan = common.open_plan(given)
     wanted = plan.matrix.spec.verify.after_build if verify is None else verify

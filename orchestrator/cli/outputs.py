@@ -1,12 +1,13 @@
-"""Refuses to write a result over a file of another kind: a matrix, a bake file, a Dockerfile, a source."""
+"""Whether a result can be written: never over a file of another kind (a matrix, a Dockerfile, a source)."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import EnvironmentLacksError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,13 @@ class Kind:
     Attributes:
         name: What it is called in messages.
         suffix: What its files usually end with.
+        example: A name for one.
         recognises: Whether bytes are a result of this kind.
     """
 
     name: str
     suffix: str
+    example: str
     recognises: Callable[[bytes], bool]
 
 
@@ -39,8 +42,10 @@ def require_replaceable(path: Path, option: str, kind: Kind) -> None:
         kind: What is going to be written.
 
     Raises:
-        UsageError: Something else is there.
+        UsageError: Something else is there, or a directory.
     """
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a directory", hint=f"{option} {path / kind.example}")
     try:
         if not path.is_file() or not path.stat().st_size:
             return
@@ -55,6 +60,28 @@ def require_replaceable(path: Path, option: str, kind: Kind) -> None:
         )
 
 
+def require_writable(path: Path, option: str) -> None:
+    """Find out before work of an hour that its result can be written; missing directories are made.
+
+    Args:
+        path: What the option names; a pipe is not tried.
+        option: The option.
+
+    Raises:
+        EnvironmentLacksError: The directory cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.is_file():
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+    except OSError as error:
+        raise EnvironmentLacksError(
+            f"{option} {path}: the directory {path.parent} cannot be written: {error.strerror}",
+            hint="name a file in a directory that you may write to",
+        ) from error
+
+
 def _object_with(data: bytes, *keys: str) -> bool:
     try:
         found = json.loads(data)
@@ -64,11 +91,20 @@ def _object_with(data: bytes, *keys: str) -> bool:
 
 
 REPORT = Kind(
-    name="a build report", suffix=".report.json", recognises=lambda data: _object_with(data, "schema", "variants")
+    name="a build report",
+    suffix=".report.json",
+    example="report.json",
+    recognises=lambda data: _object_with(data, "schema", "variants"),
 )
 PAGE = Kind(
     name="an HTML page",
     suffix=".html",
+    example="report.html",
     recognises=lambda data: data[:200].lstrip().lower().startswith(b"<!doctype html"),
 )
-LOCK = Kind(name="a lock file", suffix=".lock.json", recognises=lambda data: _object_with(data, "flashinfer", "bundle"))
+LOCK = Kind(
+    name="a lock file",
+    suffix=".lock.json",
+    example="flashinfer.lock.json",
+    recognises=lambda data: _object_with(data, "flashinfer", "bundle"),
+)

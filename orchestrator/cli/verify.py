@@ -12,7 +12,7 @@ import click
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
-from orchestrator.cli.outputs import PAGE, require_replaceable
+from orchestrator.cli.outputs import PAGE, require_replaceable, require_writable
 from orchestrator.errors import Problem, UsageError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def command(
         )
     if html is not None:
         require_replaceable(html, "--html", PAGE)
+        require_writable(html, "--html")
     promise = _explicit_promise(archs, device, given)
     scanned = reader.read(sources[0])
     judging = _Judging(require=require, allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_)

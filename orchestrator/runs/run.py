@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import process
 from orchestrator.cache.contents import STATE
 from orchestrator.cache.records import Records
-from orchestrator.engine import buildx, client, doctor, machine
+from orchestrator.engine import client, doctor, machine
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 from orchestrator.runs import air_gap, caching, features, header_bundle, jobs
@@ -33,7 +32,7 @@ from orchestrator.runs.signals import interrupting, stop_on_signals
 from orchestrator.runs.tagging import Tagging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -86,13 +85,10 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
         screen: How it is shown.
 
     Raises:
-        UsageError: The report cannot be a file at its place, or is a file that the run reads.
-        EnvironmentLacksError: No engine, buildx too old, disk full, or the report cannot be written.
+        EnvironmentLacksError: No engine, buildx too old, disk full.
         MatrixError: buildx refuses the bake files.
     """
     started = datetime.now(UTC)
-    if wishes.report is not None:
-        require_report(wishes.report, inputs(plan))
     if wishes.output.load:
         require_names(plan)
     for note in plan.notes:
@@ -114,8 +110,6 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
                 ready = _prepare(plan, wishes, screen, extras, name=name, resume=wanted)
         except InterruptedRunError:
             outcomes = _none_started(plan)
-        except UsageError:  # the report may be a file that the run reads
-            raise
         except OrchestrateError as error:
             if wishes.report is not None:
                 with contextlib.suppress(OSError):
@@ -192,8 +186,6 @@ def _prepare(
         ),
     )
     prepared = jobs.prepare(plan, context, targets.result())
-    if wishes.report is not None:
-        require_report(wishes.report, _dockerfiles(context, prepared))
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries, screen.warn)
     return _Ready(prepared=prepared, journal=journal, disk=engine.disk)
@@ -275,56 +267,9 @@ def _all_failed(plan: Plan, error: OrchestrateError) -> list[Outcome]:
     return [Outcome(id=variant.id, status=Status.FAILED, error=error_info(error)) for variant in plan.variants]
 
 
-def inputs(plan: Plan) -> Iterator[Path]:
-    """Yield the files that a run reads and must not overwrite: matrix, bake files, lock, files of claims."""
-    spec, root = plan.matrix.spec, plan.matrix.root
-    yield plan.matrix.path
-    yield from (root / file for file in spec.bake.files)
-    if spec.headers is not None:
-        yield root / spec.headers.lock
-    yield from (root / claim.file for claim in spec.claims)
-
-
-def _dockerfiles(context: jobs.Context, prepared: jobs.Prepared) -> Iterator[Path]:
-    for file in prepared.files.values():
-        found = (buildx.dockerfile_path(context.call.root, member) for member in file.members.values())
-        yield from filter(None, found)
-
-
 def without_missing_log(outcome: Outcome) -> Outcome:
     """Return the outcome, without the name of a log that was never begun."""
     return outcome if outcome.log is None or outcome.log.exists() else replace(outcome, log=None)
-
-
-def require_report(path: Path, read: Iterable[Path]) -> None:
-    """Find out before a build of an hour that its report can be written.
-
-    Args:
-        path: The report.
-        read: Files that the run reads.
-
-    Raises:
-        UsageError: It is a directory, or one of the files that the run reads.
-        EnvironmentLacksError: It cannot be written.
-    """
-    if path.is_dir():
-        raise UsageError(f"--report {path}: is a directory", hint=f"--report {path / 'report.json'}")
-    place = os.path.realpath(path)
-    if any(os.path.realpath(one) == place for one in read):
-        raise UsageError(
-            f"--report {path}: is a file that the build reads, and the report replaces it",
-            hint="name another file, as in --report report.json",
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.is_file():
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-    except OSError as error:
-        raise EnvironmentLacksError(
-            f"--report {path}: the directory {path.parent} cannot be written: {error.strerror}",
-            hint="name a file in a directory that you may write to",
-        ) from error
 
 
 def _make(directory: Path) -> None:

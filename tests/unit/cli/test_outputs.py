@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 
 from orchestrator.cli import app, outputs
-from orchestrator.errors import UsageError
+from orchestrator.errors import EnvironmentLacksError, UsageError
 from tests.unit.matrix.support import SMALL
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KINDS = {"--report": outputs.REPORT, "--html": outputs.PAGE, "--lock": outputs.LOCK}
 OWN = {
@@ -42,7 +40,27 @@ def test_files_of_its_own_kind_are_replaced_and_others_refused(option: str, tmp_
         path.write_text(text)
         with pytest.raises(UsageError, match=f"{option} .*x.out: the file exists and is not {kind.name}"):
             outputs.require_replaceable(path, option, kind)
-    outputs.require_replaceable(tmp_path, option, kind)  # a directory: writing says so
+    with pytest.raises(UsageError, match=f"{option} {tmp_path}: is a directory") as error:
+        outputs.require_replaceable(tmp_path, option, kind)
+    assert error.value.hint == f"{option} {tmp_path / kind.example}"
+
+
+def test_a_result_replaces_nothing_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    (tmp_path / "link.json").symlink_to("matrix.yaml")
+    with pytest.raises(UsageError, match="is not a build report"):
+        outputs.require_replaceable(tmp_path / "link.json", "--report", outputs.REPORT)
+
+
+def test_that_a_result_can_be_written_is_known_before(tmp_path: Path) -> None:
+    outputs.require_writable(tmp_path / "new" / "report.json", "--report")
+    assert list((tmp_path / "new").iterdir()) == []
+    outputs.require_writable(Path(os.devnull), "--report")
+    (tmp_path / "file").write_text("kept")
+    outputs.require_writable(tmp_path / "file", "--report")
+    assert (tmp_path / "file").read_text() == "kept"
+    with pytest.raises(EnvironmentLacksError, match=r"--html .*file/page\.html: the directory .* cannot be written: "):
+        outputs.require_writable(tmp_path / "file" / "page.html", "--html")
 
 
 @pytest.mark.parametrize("name", FOREIGN)

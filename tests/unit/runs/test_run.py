@@ -9,7 +9,6 @@ import signal
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +18,7 @@ from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import Extras, Output
 from orchestrator.engine import buildx
 from orchestrator.engine.builders import Builder
-from orchestrator.errors import EnvironmentLacksError, MatrixError, NetworkError, OrchestrateError, UsageError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, NetworkError, OrchestrateError
 from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Stop
@@ -47,6 +46,7 @@ OUTLINE = Outline(args={"CUDA_VERSION": "13.0.2"})
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from orchestrator.matrix.variants import Plan
     from orchestrator.runs.variant import Job
@@ -126,31 +126,6 @@ def test_a_run_directory_that_vanished(tmp_path: Path, resolved: dict[str, Mappi
     (tmp_path / ".orchestrate" / "runs" / "r").rmdir()
     with pytest.raises(EnvironmentLacksError, match=r"app-cu130-amd64\.json: cannot be written: No such file"):
         job.prepare()
-
-
-def test_the_place_of_the_report(tmp_path: Path) -> None:
-    run.require_report(tmp_path / "new" / "report.json", [])
-    assert list((tmp_path / "new").iterdir()) == []
-    run.require_report(Path(os.devnull), [])
-    with pytest.raises(UsageError, match="is a directory"):
-        run.require_report(tmp_path, [])
-    (tmp_path / "file").write_text("kept")
-    run.require_report(tmp_path / "file", [])
-    assert (tmp_path / "file").read_text() == "kept"
-    with pytest.raises(EnvironmentLacksError, match="cannot be written"):
-        run.require_report(tmp_path / "file" / "report.json", [])
-
-
-def test_the_report_replaces_nothing_that_the_run_reads(tmp_path: Path) -> None:
-    plan = planned(tmp_path)
-    (tmp_path / "matrix.yaml").write_text(MATRIX)
-    (tmp_path / "docker-bake.json").write_text("{}")
-    (tmp_path / "link.json").symlink_to("docker-bake.json")
-    for name in ("matrix.yaml", "docker-bake.json", "link.json"):
-        with pytest.raises(UsageError, match="is a file that the build reads"):
-            run.require_report(tmp_path / name, run.inputs(plan))
-    assert (tmp_path / "matrix.yaml").read_text() == MATRIX
-    run.require_report(tmp_path / "report.json", run.inputs(plan))
 
 
 def test_nothing_of_the_state_is_for_others(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
