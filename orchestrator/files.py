@@ -1,4 +1,4 @@
-"""Files written whole: a reader finds the old content or the new one, never a part, also after a crash."""
+"""Files and directories written whole: a reader finds the old content or the new one, also after a crash."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 PRIVATE = 0o600
 """Mode of files that may hold what others must not read."""
+
+LEFTOVER = ".*.tmp"
+"""The names of directories that a killed process may leave (`scratch`, `making`), as a glob."""
 
 
 @contextlib.contextmanager
@@ -52,6 +55,62 @@ def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     _sync(final.parent)
+
+
+@contextlib.contextmanager
+def scratch(beside: Path) -> Iterator[Path]:
+    """An empty directory in the one that holds `beside`, for its owner alone; it is removed when the block ends.
+
+    Args:
+        beside: What the directory is named after; missing directories above it are made.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=beside.parent, prefix=f".{beside.name[:100]}.", suffix=".tmp"))
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+
+
+@contextlib.contextmanager
+def making(target: Path) -> Iterator[Path]:
+    """A directory that appears as `target` when the block ends, all at once; an exception leaves no `target`.
+
+    Args:
+        target: The directory; one that is there must be empty.
+
+    Raises:
+        OSError: It cannot be made, or another process was faster.
+    """
+    with scratch(target) as temporary:
+        yield temporary
+        temporary.rename(target)
+        _sync(target.parent)
+
+
+def swap(new: Path, final: Path) -> None:
+    """Let a directory take the place of another one; where that fails, or nothing is new, the old one stays."""
+    if not new.is_dir():
+        return
+    old = final.with_name(f"{final.name}.old")
+    with contextlib.suppress(OSError):
+        _remove(old)
+        if final.exists():
+            final.rename(old)
+        try:
+            new.rename(final)
+        except OSError:
+            old.rename(final)
+        _remove(old)
+
+
+def _remove(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def make_private(directory: Path) -> None:

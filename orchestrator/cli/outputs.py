@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, UsageError
+from orchestrator.flashinfer import LOCK_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +106,6 @@ PAGE = Kind(
 LOCK = Kind(
     name="a lock file",
     suffix=".lock.json",
-    example="flashinfer.lock.json",
+    example=LOCK_NAME,
     recognises=lambda data: _object_with(data, "flashinfer", "bundle"),
 )

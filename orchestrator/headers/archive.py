@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import secrets
-import shutil
 import tarfile
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, UsageError, VerificationError
-from orchestrator.files import writing
+from orchestrator.files import scratch, writing
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 from orchestrator.headers.bundle import write_lock
@@ -107,20 +104,18 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
     """
     import zstandard
 
-    folder = store.root / f".import.{os.getpid()}.{secrets.token_hex(4)}.tmp"
     try:
-        folder.mkdir(parents=True)
-        with archive.open("rb") as raw:
+        with scratch(store.root / "import") as folder, archive.open("rb") as raw:
             packed = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG).stream_reader(raw)
             lock = _unpack(_Limited(packed, _LOCK_LIMIT), folder, str(archive))
-        if expected and locks.bundle_digest(lock) != expected:
-            raise VerificationError(f"{archive}: bundle {locks.bundle_digest(lock)}, the lock file says {expected}")
-        for file in lock.files:
-            source = folder / file.sha256
-            with store.lock(file.sha256):
-                # a damaged file of the store is replaced too: an import is how a machine without a network repairs it
-                if source.exists() and next(store.verify([file.sha256]), None) is not None:
-                    store.adopt(source, file.sha256)
+            if expected and locks.bundle_digest(lock) != expected:
+                raise VerificationError(f"{archive}: bundle {locks.bundle_digest(lock)}, the lock file says {expected}")
+            for file in lock.files:
+                source = folder / file.sha256
+                with store.lock(file.sha256):
+                    # a damaged one is replaced too: a machine without a network has no other way to repair it
+                    if source.exists() and next(store.verify([file.sha256]), None) is not None:
+                        store.adopt(source, file.sha256)
         if lock_path is not None:
             write_lock(lock, lock_path)
     except FileNotFoundError as error:
@@ -129,8 +124,6 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
         raise VerificationError(f"{archive}: not a bundle of orchestrate headers export ({error})") from error
     except OSError as error:
         raise EnvironmentLacksError(f"cannot import {archive}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return lock
 
 

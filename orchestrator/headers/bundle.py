@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, Problem, UsageError, VerificationError
-from orchestrator.files import write_whole
+from orchestrator.files import making, write_whole
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 
@@ -47,19 +45,13 @@ def materialise(lock: Lock, store: Store, target: Path) -> None:
         if verify_directory(lock, target):
             raise VerificationError(f"{target} is there and is not this bundle", hint=f"remove it: rm -r {target}")
         return
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        _write(lock, store, temporary)
-        try:
-            temporary.rename(target)
-        except OSError:  # another process was faster; what it made is the same or it is an error
-            if not target.is_dir() or verify_directory(lock, target):
-                raise
+        with making(target) as folder:
+            _write(lock, store, folder)
     except OSError as error:
+        if target.is_dir() and not verify_directory(lock, target):  # another process was faster
+            return
         raise EnvironmentLacksError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(lock: Lock, store: Store, root: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from orchestrator.files import LEFTOVER
 from orchestrator.headers import lock as locks
 from orchestrator.headers.store import ABANDONED_SECONDS, Swept
 
@@ -52,6 +53,6 @@ def _unneeded(store: Store, kept: Sequence[Lock], now: float) -> Iterator[Path]:
     for path in sorted((store.root / "wheels").glob("*")):
         if not path.name.startswith(tuple(wheels)):
             yield path
-    for path in sorted([*store.root.glob(".import.*.tmp"), *(store.root / "bundles").glob(".*.tmp")]):
+    for path in sorted([*store.root.glob(LEFTOVER), *(store.root / "bundles").glob(LEFTOVER)]):
         if path.stat().st_ctime < now - ABANDONED_SECONDS:  # a younger one may belong to a run that goes on
             yield path

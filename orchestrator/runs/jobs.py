@@ -29,7 +29,7 @@ from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
-from orchestrator.runs import local_cache, preflight
+from orchestrator.runs import preflight
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
@@ -329,7 +329,7 @@ class _Step:
                 with contextlib.suppress(OSError):
                     files.close_tree(new)
                     new.parent.chmod(0o700)
-            local_cache.swap(new, final)
+            files.swap(new, final)
         outcome = replace(outcome, notes=(*outcome.notes, *self.checked.notes))
         hook = self.context.hook
         if hook is not None:

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.files import PRIVATE, close_tree, move_whole, write_whole, writing
+from orchestrator.files import (
+    LEFTOVER,
+    PRIVATE,
+    close_tree,
+    making,
+    move_whole,
+    scratch,
+    swap,
+    write_whole,
+    writing,
+)
 
 
 def mode(path: Path) -> int:
@@ -96,3 +106,85 @@ def test_a_tree_is_closed_to_others(tmp_path: Path) -> None:
     assert modes == {"tree/a": 0o700, "tree/a/b": 0o700, "tree/a/b/file": 0o600}
     assert tree.stat().st_mode & 0o777 == 0o700
     assert outside.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_directory_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "d"
+    with making(target) as folder:
+        (folder / "f").write_text("1")
+        assert list(target.parent.glob(LEFTOVER)) == [folder]
+        assert (folder.parent, mode(folder), target.exists()) == (target.parent, 0o700, False)
+    assert (target / "f").read_text() == "1"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_directory_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail(target: Path) -> None:
+        with making(target) as folder:
+            (folder / "f").write_text("1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail(tmp_path / "d")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "theirs").write_text("kept")
+    with pytest.raises(OSError, match="not empty"), making(tmp_path / "d"):
+        pass
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["theirs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_scratch_directory_goes(tmp_path: Path) -> None:
+    with scratch(tmp_path / "new" / "x") as folder:
+        (folder / "f").write_text("1")
+        assert folder.parent == tmp_path / "new"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def _tree(path: Path, content: str) -> None:
+    path.mkdir()
+    (path / "index.json").write_text(content)
+
+
+def test_a_new_cache_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    new, final = tmp_path / "c.new", tmp_path / "c"
+    _tree(new, "1")
+    swap(new, final)
+    assert (final / "index.json").read_text() == "1"
+    _tree(new, "2")
+    swap(new, final)
+    assert (final / "index.json").read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_what_a_killed_swap_left_is_cleared(tmp_path: Path) -> None:
+    new, final = tmp_path / "c.new", tmp_path / "c"
+    _tree(new, "3")
+    _tree(final, "2")
+    _tree(tmp_path / "c.old", "1")
+    swap(new, final)
+    assert (final / "index.json").read_text() == "3"
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_without_a_new_cache_the_old_one_stays(tmp_path: Path) -> None:
+    _tree(tmp_path / "c", "1")
+    swap(tmp_path / "c.new", tmp_path / "c")
+    assert (tmp_path / "c" / "index.json").read_text() == "1"
+
+
+def test_a_swap_that_fails_keeps_the_old_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, final = tmp_path / "c.new", tmp_path / "c"
+    _tree(new, "2")
+    _tree(final, "1")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self == new:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    swap(new, final)
+    assert (final / "index.json").read_text() == "1"

@@ -23,7 +23,7 @@ from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Stop
 from orchestrator.registry.errors import DeniedError
-from orchestrator.runs import access, header_bundle, jobs, local_cache, run
+from orchestrator.runs import access, header_bundle, jobs, run
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked
@@ -333,18 +333,6 @@ def test_old_runs_are_tidied(tmp_path: Path) -> None:
             os.utime(folder, (1, time.time() - 30 * 86400))
     run.tidy(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["202601", *(f"2026{n:02d}" for n in range(5, 25))]
-
-
-def test_a_local_cache_is_swapped_whole(tmp_path: Path) -> None:
-    new, final = tmp_path / "c.new", tmp_path / "c"
-    for folder, text in ((new, "new"), (final, "old")):
-        folder.mkdir()
-        (folder / "index.json").write_text(json.dumps(text))
-    local_cache.swap(new, final)
-    assert json.loads((final / "index.json").read_text()) == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
-    local_cache.swap(new, final)  # nothing was written this time
-    assert final.is_dir()
 
 
 @pytest.mark.usefixtures("hangup")
