@@ -6,10 +6,30 @@ Memory and disks are counted in powers of 1024 (`docker info`, `free -h`), files
 
 from __future__ import annotations
 
+import re
+
 GIB = 1024**3
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 _DECIMAL = ("B", "kB", "MB", "GB", "TB")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kKMGT]?)(i?)B?")
+
+
+class InvalidSizeError(ValueError):
+    """A text is no size."""
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as `60GB`, `1.5 GiB`, `512M` or `4096`; without an `i` a unit counts by 1000.
+
+    Raises:
+        InvalidSizeError: It is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidSizeError(f"the size is invalid: expected a number and kB, MB, GB or TB, as in 60GB, found {text}")
+    power = "kMGT".find(match[2].replace("K", "k")) + 1 if match[2] else 0
+    return round(float(match[1]) * float((1024 if match[3] else 1000) ** power))
 
 
 def binary_text(count: int) -> str:

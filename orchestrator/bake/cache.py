@@ -77,9 +77,9 @@ def entries(
                 write=_each({"type": "registry"}, "ref", write if push else (), {**how, **_HARMLESS}),
             )
         case "local":
-            final = _directory(policy, write[0]) if write else ""
+            final = local_directory(policy, write[0]) if write else ""
             return CacheEntries(
-                read=_each({"type": "local"}, "src", [_directory(policy, name) for name in read]),
+                read=_each({"type": "local"}, "src", [local_directory(policy, name) for name in read]),
                 write=_each(
                     {"type": "local"}, "dest", [f"{final}.new"] if final else (), {"mode": policy.mode, **_HARMLESS}
                 ),
@@ -108,8 +108,8 @@ def entries(
 _HARMLESS = {"ignore-error": "true"}
 
 
-def _directory(policy: CachePolicy, ref: str) -> str:
-    """Where the local backend keeps the cache of a reference: the same for its writer and for every reader."""
+def local_directory(policy: CachePolicy, ref: str) -> str:
+    """Return where the local backend keeps the cache of a reference: the same for its writer and for every reader."""
     return f"{policy.directory}/{_plain(ref)}"
 
 

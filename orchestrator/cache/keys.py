@@ -164,7 +164,7 @@ class _Reading:
             args=args,
             settings=dict(self._settings(target, text)),
             contexts=dict(self._contexts(origin, target, os.path.realpath(path) if path else "")),
-            dockerfile=tuple(_instructions(text)),
+            dockerfile=tuple(instruction_texts(text)),
             path=shown,
         )
         self._outside(target, text, args, shown)
@@ -236,8 +236,8 @@ def _is_proxy(name: str) -> bool:
     return predefined(name) and name.lower().endswith("_proxy")
 
 
-def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    """Line and text of every instruction; comments are in none."""
+def instruction_texts(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line and text of every instruction of a Dockerfile, here-documents in it; comments are in none."""
     for one in instructions(text):
         documents = "".join(f"\n{document.body}{document.name}" for document in one.documents)
         yield one.line, f"{one.text.strip()}{documents}"

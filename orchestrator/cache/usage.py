@@ -29,7 +29,7 @@ def cache_repositories(plan: Plan) -> dict[Repository, frozenset[str]]:
     if backend != "registry":
         raise UsageError(
             f"cache.backend is {backend}: expected registry, the one whose references this command knows",
-            hint="`docker buildx prune` frees the engine's own cache",
+            hint="`orchestrate cache prune --keep 60GB` prunes the builder and local directories",
         )
     found: dict[Repository, set[str]] = {}
     for variant in plan.variants:

@@ -27,7 +27,7 @@ COMMANDS = {
         "check": "Compare the repository's other files with the matrix.",
         "init": "Write a first matrix.yaml for a repository that has none.",
         "headers": "Carry FlashInfer's headers into images that run without a network.",
-        "cache": "Say why a step was not taken from the cache, and remove caches that are not needed.",
+        "cache": "Show what the caches hold, say why a step was not taken from them, and remove what is not needed.",
         "verify": "Verify from an image's own bytes which GPUs it has code for.",
         "doctor": "Check engine, buildx, builder, disk, memory, processors and registry.",
         "schema": "Print the JSON Schema of matrix.yaml.",

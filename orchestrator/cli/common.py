@@ -149,3 +149,17 @@ def seconds(option: str, text: str) -> float:
     if not (number.isascii() and number.isdecimal() and len(number) < 8 and unit in _UNITS_S):
         raise UsageError(f"{option} {text}: the span is invalid: expected a number and s, m, h, d or w, as in 7d")
     return float(int(number) * _UNITS_S[unit])
+
+
+def size(option: str, text: str) -> int:
+    """Return a size such as 60GB or 20GiB in bytes.
+
+    Raises:
+        UsageError: It is not one.
+    """
+    from orchestrator.sizes import InvalidSizeError, parse_size
+
+    try:
+        return parse_size(text)
+    except InvalidSizeError as error:
+        raise UsageError(f"{option} {text}: {error}") from error

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _LIST_TIMEOUT = 60.0
 _INSPECT_TIMEOUT = 60.0
 _COPY_TIMEOUT = 300.0
+_USAGE_TIMEOUT = 300.0
+_PRUNE_TIMEOUT = 1800.0
 
 
 def system_info() -> Completed:
@@ -94,3 +96,38 @@ def copy_to_tags(source: str, tags: Sequence[str]) -> Completed:
     return client.docker(
         "buildx", "imagetools", "create", "--prefer-index=false", *words, source, timeout=_COPY_TIMEOUT
     )
+
+
+def cache_usage(builder: str = "") -> Completed:
+    """`docker buildx du` as JSON, one record of BuildKit's cache a line.
+
+    Whales has no such method.
+
+    Args:
+        builder: Name of the builder, "" for the current one.
+
+    Raises:
+        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
+    """
+    return client.docker("buildx", "du", *_builder(builder), "--format", "json", timeout=_USAGE_TIMEOUT)
+
+
+def prune_cache(ids: Sequence[str], builder: str = "") -> Completed:
+    """Remove records of BuildKit's cache by id (`docker buildx prune`).
+
+    Whales' `prune` takes no builder. buildx matches `id` as a pattern, so one call takes many.
+
+    Args:
+        ids: Of the records; at least one.
+        builder: Name of the builder, "" for the current one.
+
+    Raises:
+        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
+    """
+    pattern = f"id=^({'|'.join(ids)})$"
+    words = ("--all", "--force", "--filter", pattern)
+    return client.docker("buildx", "prune", *_builder(builder), *words, timeout=_PRUNE_TIMEOUT)
+
+
+def _builder(name: str) -> tuple[str, ...]:
+    return ("--builder", name) if name else ()

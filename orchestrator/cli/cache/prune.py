@@ -1,4 +1,7 @@
-"""`orchestrate cache prune`: removes cache references that nobody needs; without --yes it only says which."""
+"""`orchestrate cache prune`: removes cache references that nobody needs, or what does not fit a budget.
+
+Without --yes it only says which.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from orchestrator.cli.kit import Heading
 from orchestrator.ui import streams
 
 if TYPE_CHECKING:
+    from orchestrator.cache.budget import Choice
     from orchestrator.cache.prune import Verdict
     from orchestrator.cli.common import Selection
     from orchestrator.reference import Repository
+    from orchestrator.runs.caches import MachineCaches
 
 
 @kit.command(
@@ -23,7 +28,12 @@ if TYPE_CHECKING:
         "orchestrate cache prune",
         "orchestrate cache prune --closed-pr 12 --closed-pr 13 --yes",
         "orchestrate cache prune --older-than 30 --yes",
+        "orchestrate cache prune --keep 60GB --min-free 20GB --yes",
     ),
+    conflicts={
+        "--keep": ("--closed-pr", "--older-than"),
+        "--min-free": ("--closed-pr", "--older-than"),
+    },
 )
 @options.selection(options.IMAGE)
 @kit.option(
@@ -34,13 +44,102 @@ if TYPE_CHECKING:
     "--older-than", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=None, metavar="DAYS",
     help="Remove references of branches, tags, commits and pull requests that are older.", default_text="no age",
 )  # fmt: skip
+@kit.option(
+    "--keep", heading=Heading.BEHAVIOUR, default="", metavar="SIZE",
+    help="Keep at most this much on the builder and in local directories, as in 60GB; no registry is asked.",
+    default_text="no limit",
+)  # fmt: skip
+@kit.option(
+    "--min-free", heading=Heading.BEHAVIOUR, default="", metavar="SIZE",
+    help="Remove until this much of the engine's disk is free, as in 20GB; no registry is asked.", default_text="no limit",
+)  # fmt: skip
+@kit.option(
+    "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
+    help="Remove from this buildx builder's cache.", default_text="the current builder",
+    shell_complete=options.completed("builder"),
+)  # fmt: skip
 @kit.option("--yes", heading=Heading.BEHAVIOUR, is_flag=True, help="Remove what is listed, and not only list it.")
-def command(*, given: Selection, closed_pr: tuple[str, ...], older_than: int | None, yes: bool) -> int:
-    """Remove cache references of branches and pull requests that are gone.
+def command(
+    *,
+    given: Selection,
+    closed_pr: tuple[str, ...],
+    older_than: int | None,
+    keep: str,
+    min_free: str,
+    builder: str,
+    yes: bool,
+) -> int:
+    """Remove references that are gone, or what does not fit a budget.
 
-    Main's references, other tags, and every manifest that another tag, a journal or a record needs stay. The registry
-    frees the bytes with its own garbage collection, which must run without -m.
+    Gone are the cache references of branches that the origin lost and of closed pull requests. Main's references, other
+    tags, and every manifest that another tag, a journal or a record needs stay. The registry frees the bytes with its
+    own garbage collection, which must run without -m. With --keep or --min-free, the longest unused goes from the
+    builder and from local directories; cache mounts, what a build uses and what the next build needs stay.
     """
+    if keep or min_free:
+        return _budget(given, keep=keep, min_free=min_free, builder=builder, yes=yes)
+    return _references(given, closed_pr, older_than, yes=yes)
+
+
+def _budget(given: Selection, *, keep: str, min_free: str, builder: str, yes: bool) -> int:
+    import shutil
+
+    from orchestrator.cache import budget
+    from orchestrator.cli.cache.shared import whole_plan
+    from orchestrator.engine import build_cache, machine
+    from orchestrator.errors import UsageError
+    from orchestrator.runs import caches
+    from orchestrator.sizes import size_text
+
+    wanted = budget.Budget(
+        keep=common.size("--keep", keep) if keep else None,
+        min_free=common.size("--min-free", min_free) if min_free else None,
+    )
+    found = caches.machine_caches(whole_plan(given), builder)
+    free = machine.free_bytes(found.disk)
+    if min_free and free is None:
+        raise UsageError(
+            f"--min-free: builder {found.builder} keeps its layers on another machine, whose free space is not known",
+            hint="set a budget with --keep",
+        )
+    choice = budget.choose(
+        found.records,
+        [one for one, _ in found.directories],
+        budget.Budget(keep=wanted.keep, min_free=wanted.min_free, free=free),
+        needed=found.needed,
+    )
+    _show_choice(choice, found, yes=yes)
+    if yes and (choice.records or choice.directories):
+        build_cache.remove([one.id for one in choice.records], builder)
+        for directory in choice.directories:
+            shutil.rmtree(directory.path, ignore_errors=True)
+        left = build_cache.records(builder)
+        gone = sum(one.size for one in found.records) - sum(one.size for one in left)
+        gone += sum(one.size for one in choice.directories if not one.path.exists())
+        streams.say(f"{size_text(max(0, gone))} freed")
+    return 0
+
+
+def _show_choice(choice: Choice, found: MachineCaches, *, yes: bool) -> None:
+    from orchestrator.sizes import size_text
+
+    word = "remove" if yes else "to remove"
+    for directory in choice.directories:
+        streams.say(f"{word}  {directory.path}    {size_text(directory.size)}")
+    if choice.records:
+        last = max(one.used for one in choice.records).isoformat(timespec="minutes")
+        size = size_text(sum(one.size for one in choice.records))
+        streams.say(f"{word}  {len(choice.records)} records of builder {found.builder}    {size}, unused since {last}")
+    hint = "; --yes removes it" if choice.freed and not yes else ""
+    streams.say(f"{size_text(choice.held)} held, {size_text(choice.freed)} can go{hint}")
+    if choice.missing:
+        streams.tell(
+            f"warning: {size_text(choice.missing)} more would have to go: the rest is cache mounts, in use, or needed "
+            "by the next build of the matrix"
+        )
+
+
+def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | None, *, yes: bool) -> int:
     from orchestrator.cache import prune, usage
     from orchestrator.cache.repository import held
     from orchestrator.errors import EnvironmentLacksError
@@ -49,6 +148,7 @@ def command(*, given: Selection, closed_pr: tuple[str, ...], older_than: int | N
 
     plan = common.open_plan(given)
     root = plan.matrix.root
+    repositories = usage.cache_repositories(plan)
     branches = git.branches(root)
     if branches is None:
         streams.tell("the branches of the origin are not known: references of branches stay")
@@ -59,7 +159,7 @@ def command(*, given: Selection, closed_pr: tuple[str, ...], older_than: int | N
             f"{error.filename}: the record cannot be read, so the digests that it keeps are unknown: {error.strerror}"
         ) from error
     failed: list[str] = []
-    for repository, bases in usage.cache_repositories(plan).items():
+    for repository, bases in repositories.items():
         known = prune.Known(
             bases=bases,
             branches=frozenset(branches) if branches is not None else None,

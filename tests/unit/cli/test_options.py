@@ -47,7 +47,7 @@ def test_all_commands_are_there() -> None:
     assert list(app.COMMANDS) == [
         "plan", "build", "check", "init", "headers", "cache", "verify", "doctor", "schema",
     ]  # fmt: skip
-    assert list(cache.COMMANDS) == ["explain", "prune"]
+    assert list(cache.COMMANDS) == ["ls", "explain", "prune"]
     assert list(headers.COMMANDS) == ["lock", "fetch", "verify", "export", "import", "serve", "status", "gc"]
 
 

@@ -1,0 +1,106 @@
+"""`orchestrate cache ls`: what the builder, directories, stores and registries hold for the plan."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from orchestrator.cli import common, kit, options
+from orchestrator.cli.kit import Heading
+from orchestrator.ui import streams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.cache.holdings import Holding
+    from orchestrator.cli.common import Selection
+    from orchestrator.matrix.variants import Plan
+
+
+@kit.command(
+    "ls",
+    examples=(
+        "orchestrate cache ls",
+        "orchestrate cache ls --variant 'app-cu130-*'    (what several variants share is listed as well)",
+        "orchestrate cache ls --format json",
+    ),
+)
+@options.selection(options.IMAGE)
+@options.formats(explanation="Print the list as a table or as JSON.")
+@kit.option(
+    "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
+    help="List this buildx builder's cache.", default_text="the current builder",
+    shell_complete=options.completed("builder"),
+)  # fmt: skip
+def command(*, given: Selection, format_: common.Format, builder: str) -> None:
+    """List what the builder, directories and registries hold.
+
+    Each row has place, kind, variants, age and size, and how much of it `prune` can remove. Layers on a builder belong
+    to every variant that has their step. A place that does not answer is told and left out.
+    """
+    from orchestrator.ui import holdings_view
+
+    selected = common.open_plan(given)
+    chosen = {variant.id for variant in selected.variants}
+    rows = [one for one in _holdings(given, selected, builder) if not one.variants or chosen & {*one.variants}]
+    if format_ is common.Format.JSON:
+        streams.write_json(holdings_view.as_json(rows))
+    else:
+        streams.say(holdings_view.plain(rows, now=datetime.now(UTC)))
+
+
+def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holding]:
+    """Every place in turn; one that does not answer is told."""
+    import os
+
+    from orchestrator.cache import compile_tool, holdings, rights
+    from orchestrator.cli.cache.shared import whole_plan
+    from orchestrator.errors import EnvironmentLacksError
+    from orchestrator.headers import store as headers
+    from orchestrator.image.layers import store as layers
+    from orchestrator.runs import caches
+
+    plan = whole_plan(given)
+    try:
+        found = caches.machine_caches(plan, builder)
+    except EnvironmentLacksError as error:
+        streams.tell(f"the builder is left out: {error.message}")
+        standing = rights.here(plan.matrix.spec.cache, plan.matrix.root, env=os.environ)
+        directories = holdings.local_caches(plan, standing)
+    else:
+        shared = caches.namespaces(plan)
+        yield from holdings.of_builder(found.records, found.builder, needed=found.needed, namespaces=shared)
+        directories = list(found.directories)
+    yield from holdings.of_directories(directories)
+    stores = {
+        "headers": headers.default_root(),
+        "layer scans": layers.default_directory(),
+        "sccache": compile_tool.default_root(),
+    }
+    yield from holdings.of_stores(plan.matrix.root, stores)
+    if plan.matrix.spec.cache.backend == "registry":
+        yield from _registry(selected)
+
+
+def _registry(plan: Plan) -> Iterator[Holding]:
+    from orchestrator.cache import holdings, prune, usage
+    from orchestrator.cache.repository import held
+    from orchestrator.errors import OrchestrateError
+    from orchestrator.matrix import git
+    from orchestrator.reference import parse
+    from orchestrator.registry.client import Registry
+
+    owners = {str(parse(variant.cache_ref).tag or ""): variant.id for variant in plan.variants}
+    branches = git.branches(plan.matrix.root)
+    for repository, bases in usage.cache_repositories(plan).items():
+        known = prune.Known(
+            bases=bases, branches=frozenset(branches) if branches is not None else None, now=datetime.now(UTC)
+        )
+        try:
+            records = prune.recorded(usage.record_texts(plan.matrix.root))
+            with Registry(repository) as client:
+                found = held(client)
+        except (OrchestrateError, OSError) as error:
+            streams.tell(f"{repository} is left out: {error}")
+            continue
+        yield from holdings.of_repository(str(repository), found, prune.decide(found, known, records=records), owners)
