@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--min-free", heading=Heading.BEHAVIOUR, default="", metavar="SIZE",
-    help="Remove until this much of the engine's disk is free, as in 20GB; no registry is asked.", default_text="no limit",
+    help="Remove until this much of the engine's disk is free, as in 20GB.", default_text="no limit",
 )  # fmt: skip
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",

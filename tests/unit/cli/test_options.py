@@ -103,6 +103,7 @@ NEEDS = [(name, one, others) for name, command in COMMANDS.items() for one, othe
 _VALUES = {
     "--jobs": "2",
     "--window": "9",
+    "--older-than": "9",
     "--format": "json",
     "--format=github": "--format=github",
     "[DIR]": "somewhere",
