@@ -34,11 +34,14 @@ engine: ## a Docker engine with buildx and a local registry
 demo: setup engine ## plan, build, push and show the example for CUDA 13.0
 	@eval "$$(scripts/engine env)"; PATH="$$PWD/.venv/bin:$$PATH" scripts/demo
 
-lint: setup ## style of Python and shell, dead code
+lint: setup ## style of Python and shell, dead code, workflows
 	@$(PYTHON_IN) -m ruff check .
 	@$(PYTHON_IN) -m ruff format --check .
 	@$(PYTHON_IN) -m vulture orchestrator scripts/allowlist.py --min-confidence 60
 	@.venv/bin/shellcheck -x $(SCRIPTS)
+	@.venv/bin/zizmor --offline --no-progress --quiet --min-severity medium .github
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not on PATH: it did not run here, ci.yml runs it"; fi
 
 types: setup ## mypy --strict on everything
 	@$(PYTHON_IN) -m mypy
