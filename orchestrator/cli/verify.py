@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.verify import Verdict
 
 
+_MOST_NAMES = 4  # libraries that the last line names
+
+
+class VerifyFormat(StrEnum):
+    """How a verdict is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    SARIF = "sarif"
+
+
 @kit.command(
     "verify",
     examples=(
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
         "orchestrate verify IMAGE --variant openai-cu130-arm64       what matrix.yaml promises",
         "orchestrate verify --compare OLD NEW                        architectures gained and lost",
         "orchestrate verify IMAGE --html matrix.html --format json",
+        "orchestrate verify IMAGE --format sarif                     for code scanning",
     ),
     conflicts={
         "--compare": (
@@ -82,7 +95,7 @@ if TYPE_CHECKING:
     "--html", heading=Heading.OUTPUT, type=click.Path(path_type=Path), metavar="FILE",
     help="Write the table to this file as an HTML page.", default_text="none",
 )  # fmt: skip
-@options.formats(explanation="Print the verdict in this format.")
+@options.formats(VerifyFormat, explanation="Print the verdict in this format.")
 @kit.option("--no-cache", heading=Heading.CACHE, is_flag=True, help="Read every layer again.")
 def command(
     *,
@@ -96,7 +109,7 @@ def command(
     allow_ptx: bool,
     deep: bool,
     html: Path | None,
-    format_: common.Format,
+    format_: VerifyFormat,
     no_cache: bool,
 ) -> None:
     """Verify from an image's own bytes which GPUs it has code for.
@@ -147,7 +160,7 @@ class _Judging:
     """How one command line judges and shows."""
 
     def __init__(
-        self, *, require: Sequence[str], allow_ptx: bool, whole_ptx: bool, html: Path | None, format_: common.Format
+        self, *, require: Sequence[str], allow_ptx: bool, whole_ptx: bool, html: Path | None, format_: VerifyFormat
     ) -> None:
         self.require = require
         self.allow_ptx = allow_ptx
@@ -259,10 +272,12 @@ def _verify(
     if not promised and result.ok:
         _unjudged(scanned)
     if not result.ok:
+        from orchestrator.image.verdict.explain import shortened
+
         missing = sorted({problem.file for problem in result.problems})
         raise VerificationError(
             f"{scanned.source} does not hold what was promised: {len(result.problems)} "
-            f"problem{'s' if len(result.problems) != 1 else ''} in {', '.join(missing[:4])}",
+            f"problem{'s' if len(result.problems) != 1 else ''} in {shortened(missing, _MOST_NAMES)}",
             problems=result.problems,
         )
 
@@ -305,26 +320,38 @@ def _show(result: Verdict, judging: _Judging) -> None:
             write_whole(judging.html, report.page(result))
         except OSError as error:
             raise UsageError(f"--html {judging.html}: {error.strerror}") from error
-    from orchestrator.ui import console, streams
+    from orchestrator.ui import streams
 
-    if judging.format is common.Format.JSON:
-        streams.write_json(result.to_json())
-    else:
-        from orchestrator.ui import kernel_table
+    match judging.format:
+        case VerifyFormat.JSON:
+            streams.write_json(result.to_json())
+        case VerifyFormat.SARIF:
+            from orchestrator.ui import kernel_sarif
 
-        kernel_table.show(result, console.out())
+            streams.write_json(kernel_sarif.verdict_log(result))
+        case VerifyFormat.TABLE:
+            from orchestrator.ui import console, kernel_table
+
+            kernel_table.show(result, console.out())
 
 
-def _compare(reader: _Reader, sources: Sequence[str], format_: common.Format) -> tuple[Problem, ...]:
+def _compare(reader: _Reader, sources: Sequence[str], format_: VerifyFormat) -> tuple[Problem, ...]:
     """Show what changed; what the new source lost."""
     from orchestrator.image.verdict.compare import compare
-    from orchestrator.ui import console, kernel_table, streams
+    from orchestrator.ui import streams
 
     if len(sources) != 2:
         raise UsageError(f"--compare: expected two sources, the old one first, found {len(sources)}")
     result = compare(*(reader.read(source) for source in sources))
-    if format_ is common.Format.JSON:
-        streams.write_json(result.to_json())
-    else:
-        kernel_table.show_comparison(result, console.out())
+    match format_:
+        case VerifyFormat.JSON:
+            streams.write_json(result.to_json())
+        case VerifyFormat.SARIF:
+            from orchestrator.ui import kernel_sarif
+
+            streams.write_json(kernel_sarif.comparison_log(result))
+        case VerifyFormat.TABLE:
+            from orchestrator.ui import console, kernel_table
+
+            kernel_table.show_comparison(result, console.out())
     return result.lost

@@ -33,6 +33,7 @@ _STYLES = {
 }
 MAX_OTHERS = 40
 MAX_SETS = 18
+MAX_UNREAD = 20
 _NARROWEST = 46  # columns of a terminal: library, size, units
 _CELL = 10  # of each device: "◐ 100+20" and the space between
 
@@ -145,7 +146,12 @@ def _rest(verdict: Verdict, screen: Console) -> None:
     if verdict.later:
         names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
         lines.append(("note", f"compiles on the GPU's host, so nothing here shows what it reaches: {names}"))
-    lines += [("note", f"{path}: not read ({size_text(size)}): {why}") for path, size, why in verdict.unread]
+    unread = verdict.unread
+    lines += [("note", f"{path}: not read ({size_text(size)}): {why}") for path, size, why in unread[:MAX_UNREAD]]
+    if len(unread) > MAX_UNREAD:
+        whole = size_text(sum(size for _, size, _ in unread[MAX_UNREAD:]))
+        more = len(unread) - MAX_UNREAD
+        lines.append(("note", f"{more} more files were not read ({whole}; --format json lists them)"))
     if verdict.headers and verdict.headers.summary:
         lines.append(("note", verdict.headers.summary))
     lines += [("note", f"{one.path} is of CUDA {one.release}") for one in verdict.compilers if not one.cannot]

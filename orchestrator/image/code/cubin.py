@@ -315,8 +315,8 @@ def holds_entry(ptx: bytes) -> bool:
     return re.search(rb"\.entry\s", _PTX_COMMENT.sub(b" ", ptx)) is not None
 
 
-def bare_architecture(source: Source) -> tuple[int, str] | None:
-    """SM and suffix of a cubin that stands alone (`.cubin` files); None for what is no cubin.
+def bare_architecture(source: Source) -> tuple[int, str]:
+    """SM and suffix of a cubin that stands alone (`.cubin` files).
 
     The header does not tell 100, 100a and 100f apart; the note with ptxas' own command line does, and where there is
     none, the flags of the older ABI or `.nv.compat` tell `a` from plain (measured with ptxas 12.0 to 13.5).
@@ -325,11 +325,11 @@ def bare_architecture(source: Source) -> tuple[int, str] | None:
         source: The file.
 
     Raises:
-        DamagedFileError: Its section table contradicts itself.
+        DamagedFileError: It is no cubin, or its section table contradicts itself.
     """
     header = read_header(source.read_at(0, 64))
     if header is None or header.machine != MACHINE_CUDA:
-        return None
+        raise DamagedFileError("a cubin is no ELF file for CUDA")
     sections = {section.name: section for section in read_sections(source)}
     note = sections.get(".note.nv.tkinfo")
     if note is not None and note.type == _SHT_NOTE:

@@ -32,6 +32,20 @@ class DamagedFileError(VerificationError):
     """A file claims to hold device code, but its bytes contradict themselves; nothing may be concluded from it."""
 
 
+class FarNamesError(DamagedFileError):
+    """The section names lie in the file, but outside of what a stream kept of it.
+
+    Attributes:
+        start: First offset of the names in the file.
+        end: First offset behind them.
+    """
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(f"ELF section names are out of reach, at {start} to {end}")
+        self.start = start
+        self.end = end
+
+
 class Source(Protocol):
     """Random access to the bytes of one file."""
 
@@ -148,28 +162,18 @@ def sections_of(header: Header, source: Source) -> tuple[Section, ...]:
         source: The file. A stream's reader passes a source that knows only the bytes around the table.
 
     Raises:
-        DamagedFileError: The table or the names do not lie inside the file, or inside what `source` knows of it.
+        FarNamesError: The names do not lie inside what `source` knows of the file.
+        DamagedFileError: The table or the names do not lie inside the file.
     """
     if not header.table:
         return ()
-    first = source.read_at(header.table, SECTION_BYTES)
-    if len(first) < SECTION_BYTES:
-        raise DamagedFileError("ELF section table lies outside the file")
-    _, _, _, _, _, zero_size, zero_link, _, _, _ = _SECTION.unpack(first)
-    count = header.count or zero_size  # gABI: too many sections for 16 bits are counted in section 0
-    names_index = zero_link if header.names == 0xFFFF else header.names
-    if not 0 < count <= MAX_SECTIONS or names_index >= count:
-        raise DamagedFileError(f"ELF section table of {count} entries with its names in number {names_index}")
+    count, names_index = _counted(header, source)
     table = source.read_at(header.table, count * SECTION_BYTES)
     if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")
     rows = [(row[0], row[1], row[4], row[5]) for row in _SECTION.iter_unpack(table)]
     _, _, names_at, names_size = rows[names_index]
-    if names_at + names_size > source.size or names_size > MAX_NAMES_BYTES:
-        raise DamagedFileError("ELF section names lie outside the file")
-    names = source.read_at(names_at, names_size)
-    if len(names) < names_size:
-        raise DamagedFileError("ELF section names are out of reach")
+    names = _names(source, names_at, names_size)
     sections = []
     budget = MAX_NAMES_BYTES  # names may overlap: 200,000 sections may all claim the same long one
     for name_at, kind, offset, size in rows:
@@ -182,3 +186,45 @@ def sections_of(header: Header, source: Source) -> tuple[Section, ...]:
         name = names[name_at:end].decode("ascii", "replace")
         sections.append(Section(name=name, type=kind, offset=offset, size=size))
     return tuple(sections)
+
+
+def require_names(header: Header, source: Source) -> None:
+    """Make sure that a source which knows only a part of its file knows the section names.
+
+    Args:
+        header: The file's header.
+        source: The file.
+
+    Raises:
+        FarNamesError: It does not.
+        DamagedFileError: The table or the names do not lie inside the file.
+    """
+    if header.table:
+        _, index = _counted(header, source)
+        row = source.read_at(header.table + index * SECTION_BYTES, SECTION_BYTES)
+        if len(row) < SECTION_BYTES:
+            raise DamagedFileError("ELF section table is cut off")
+        _, _, _, _, at, size, _, _, _, _ = _SECTION.unpack(row)
+        _names(source, at, size)
+
+
+def _counted(header: Header, source: Source) -> tuple[int, int]:
+    """How many sections there are, and which of them holds the names."""
+    first = source.read_at(header.table, SECTION_BYTES)
+    if len(first) < SECTION_BYTES:
+        raise DamagedFileError("ELF section table lies outside the file")
+    _, _, _, _, _, zero_size, zero_link, _, _, _ = _SECTION.unpack(first)
+    count = header.count or zero_size  # gABI: too many sections for 16 bits are counted in section 0
+    names = zero_link if header.names == 0xFFFF else header.names
+    if not 0 < count <= MAX_SECTIONS or names >= count:
+        raise DamagedFileError(f"ELF section table of {count} entries with its names in number {names}")
+    return count, names
+
+
+def _names(source: Source, at: int, size: int) -> bytes:
+    if at + size > source.size or size > MAX_NAMES_BYTES:
+        raise DamagedFileError("ELF section names lie outside the file")
+    names = source.read_at(at, size)
+    if len(names) < size:
+        raise FarNamesError(at, at + size)
+    return names

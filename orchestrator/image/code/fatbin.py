@@ -106,6 +106,18 @@ class Container:
     images: tuple[DeviceImage, ...]
 
 
+class BrokenContainerError(DamagedFileError):
+    """What begins like a container is none.
+
+    Attributes:
+        reached: Offset in the file up to which it was one.
+    """
+
+    def __init__(self, message: str, reached: int) -> None:
+        super().__init__(message)
+        self.reached = reached
+
+
 def container_size(header: bytes) -> int:
     """Bytes of all entries behind a container's header.
 
@@ -168,21 +180,42 @@ def read_container(source: Source, offset: int, room: int, section: str = "") ->
         section: Name of the section that it lies in.
 
     Raises:
-        DamagedFileError: There is none, or its sizes do not add up.
+        BrokenContainerError: There is none, or its sizes do not add up.
     """
+    images: list[DeviceImage] = []
+    try:
+        end = _container_end(source, offset, room)
+        at = offset + CONTAINER_BYTES
+        while at < end:
+            image = read_entry(source.read_at(at, ENTRY_BYTES), at, end - at)
+            images.append(image)
+            require_images(len(images), offset)
+            at = image.payload + image.stored
+    except DamagedFileError as error:
+        reached = images[-1].payload + images[-1].stored if images else offset
+        raise BrokenContainerError(error.message, reached) from error
+    return Container(section, offset, end, tuple(images))
+
+
+def _container_end(source: Source, offset: int, room: int) -> int:
     size = container_size(source.read_at(offset, CONTAINER_BYTES))
     if size > room - CONTAINER_BYTES:
         raise DamagedFileError(f"fatbin container at {offset} claims {size} bytes, {room - CONTAINER_BYTES} are left")
-    at = offset + CONTAINER_BYTES
-    end = at + size
-    images: list[DeviceImage] = []
-    while at < end:
-        image = read_entry(source.read_at(at, ENTRY_BYTES), at, end - at)
-        images.append(image)
-        if len(images) > MAX_IMAGES:
-            raise DamagedFileError(f"fatbin container at {offset} holds over {MAX_IMAGES} images")
-        at = image.payload + image.stored
-    return Container(section, offset, end, tuple(images))
+    return offset + CONTAINER_BYTES + size
+
+
+def require_images(count: int, offset: int) -> None:
+    """Refuse a container with more images than any library has.
+
+    Args:
+        count: Of images met.
+        offset: Of the container in the file, in bytes.
+
+    Raises:
+        DamagedFileError: It is.
+    """
+    if count > MAX_IMAGES:
+        raise DamagedFileError(f"fatbin container at {offset} holds over {MAX_IMAGES} images")
 
 
 def read_section(source: Source, section: Section) -> Iterator[Container]:
@@ -223,6 +256,10 @@ def read_containers(source: Source, sections: Iterable[Section]) -> Iterator[Con
     Raises:
         DamagedFileError: The containers contradict themselves.
     """
-    for section in sections:
-        if section.name in (EXECUTABLE, RELOCATABLE) and section.type != NOBITS:
-            yield from read_section(source, section)
+    for section in device_sections(sections):
+        yield from read_section(source, section)
+
+
+def device_sections(sections: Iterable[Section]) -> list[Section]:
+    """The sections for device code that have bytes in the file, in their order."""
+    return [one for one in sections if one.name in (EXECUTABLE, RELOCATABLE) and one.type != NOBITS]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.image.code.needle import Needle
 
@@ -45,24 +45,30 @@ class Forward:
 
     Args:
         chunks: Non-empty pieces of any size; the end of the iterator is the end of the stream.
+        asked: Ranges that an earlier reading of the same stream put into `missed`.
 
     Attributes:
         offset: Bytes consumed so far.
+        asked: As given.
+        missed: Ranges, first offset and the one behind, that were needed after they had passed: who can read the stream
+            again asks for them.
     """
 
-    __slots__ = ("_chunk", "_chunks", "_digest", "_pos", "_tap", "offset")
+    __slots__ = ("_chunk", "_chunks", "_digest", "_pos", "_taps", "asked", "missed", "offset")
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], asked: Sequence[tuple[int, int]] = ()) -> None:
         self._chunks = chunks
         self._chunk = b""
         self._pos = 0
-        self._tap: Tap | None = None
+        self._taps: tuple[Tap, ...] = ()
         self._digest: Digest | None = None
         self.offset = 0
+        self.asked = asked
+        self.missed: list[tuple[int, int]] = []
 
-    def tap(self, tap: Tap | None) -> None:
-        """Keep the bytes of `tap` that pass from now on; None stops it."""
-        self._tap = tap
+    def tap(self, *taps: Tap) -> None:
+        """Keep the bytes of these that pass from now on, and no others."""
+        self._taps = taps
 
     def digest(self, digest: Digest | None) -> None:
         """Feed a digest with every byte that passes from now on; None stops it."""
@@ -80,11 +86,11 @@ class Forward:
 
     def _pass(self, count: int) -> None:
         """Consume bytes of the current chunk."""
-        tap = self._tap
-        if tap is not None and self.offset < tap.end and self.offset + count > tap.start:
-            first = self._pos + max(0, tap.start - self.offset)
-            last = self._pos + min(count, tap.end - self.offset)
-            tap.data += self._chunk[first:last]
+        for tap in self._taps:
+            if self.offset < tap.end and self.offset + count > tap.start:
+                first = self._pos + max(0, tap.start - self.offset)
+                last = self._pos + min(count, tap.end - self.offset)
+                tap.data += self._chunk[first:last]
         if self._digest is not None:
             self._digest.update(memoryview(self._chunk)[self._pos : self._pos + count])
         self._pos += count

@@ -6,6 +6,7 @@ cached, sent between processes and judged; it does not depend on which devices a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,10 +17,11 @@ from orchestrator.image.code.fatbin import (
     MAX_IMAGES,
     RELOCATABLE,
     Kind,
+    device_sections,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchestrator.image.code.elf import Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
@@ -30,6 +32,8 @@ Profile = tuple[str, ...]
 AR_MAGIC = b"!<arch>\n"
 NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
+MAX_BARE = 64 * 1024 * 1024
+"""A cubin or PTX that stands alone is kept whole to be read; the largest of flashinfer-cubin has under 2 MB."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +63,7 @@ class FileCode:
         images: Tag -> number of images in executable containers, empty ones included.
         stored: Tag -> bytes that these images take in the file.
         isa: Tag of PTX -> newest PTX ISA, as (major, minor).
-        bare: Tag of the cubin that the whole file is (a `.cubin`), or "".
+        bare: Tag of the cubin or PTX that the whole file is (a `.cubin`, a `.ptx`), or "".
         holes: Deep mode: kernels missing in one image of their container.
         kernels: Deep mode: tag -> number of kernels; None when not asked for.
         damage: Why nothing may be concluded from the file, or "".
@@ -144,6 +148,7 @@ class Folder:
         self._isa: dict[str, tuple[int, int]] = {}
         self._kernels: Counter[str] = Counter()
         self._holes: list[Hole] = []
+        self._carried: Counter[str] = Counter()
 
     def wants(self, image: DeviceImage) -> bool:
         """Whether `add` asks what this image holds.
@@ -187,6 +192,18 @@ class Folder:
         if self.deep:
             self._compare(full, opened)
 
+    def carry(self, sections: Sequence[Section], offsets: Iterable[int]) -> None:
+        """Note the containers that the program carries as data: those outside of the sections for device code.
+
+        Args:
+            sections: Of one ELF file.
+            offsets: Of containers anywhere in it.
+        """
+        device = device_sections(sections)
+        for offset in offsets:
+            if not any(one.offset <= offset < one.end for one in device):
+                self._carried[section_at(sections, offset)] += 1
+
     def _compare(self, full: list[DeviceImage], opened: Mapping[int, Opened]) -> None:
         """Note the kernels that one cubin of a container holds and another does not."""
         named = {image.tag: opened[image.payload].names for image in full if image.kind is Kind.SASS}
@@ -208,8 +225,10 @@ class Folder:
         Args:
             size: Of the file, in bytes.
         """
+        places = ", ".join(f"{count} in {name or 'no section'}" for name, count in sorted(self._carried.items()))
+        unread = f"fatbins that the program carries as data and loads itself: {places}" if places else ""
         if not self._met:
-            return None
+            return FileCode(size=size, unread=unread) if unread else None
         return FileCode(
             size=size,
             profiles=dict(self._profiles),
@@ -220,6 +239,7 @@ class Folder:
             isa=dict(self._isa),
             holes=tuple(self._holes),
             kernels=dict(self._kernels) if self.deep else None,
+            unread=unread,
         )
 
 
@@ -257,22 +277,36 @@ def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
     return Opened(kernel=False)
 
 
-def bare_code(tag: str, cubin_file: Source) -> FileCode:
-    """The code of a cubin that stands alone; `empty` says that it holds no kernel."""
-    return FileCode(size=cubin_file.size, bare=tag, empty=0 if cubin.holds_kernel(cubin_file) else 1)
+def bare_code(cubin_file: Source) -> FileCode:
+    """The code of a cubin that stands alone; `empty` says that it holds no kernel.
 
-
-def carried(counts: Mapping[str, int], size: int) -> FileCode | None:
-    """What is said of a file whose only device code is data of the program, None where there is none.
-
-    Args:
-        counts: Section, "" for none -> containers.
-        size: Of the file, in bytes.
+    Raises:
+        DamagedFileError: It contradicts itself.
     """
-    if not counts:
+    sm, suffix = cubin.bare_architecture(cubin_file)
+    holds = cubin.holds_kernel(cubin_file)
+    return FileCode(size=cubin_file.size, bare=f"{sm}{suffix}", empty=0 if holds else 1)
+
+
+def require_bare_size(size: int) -> None:
+    """Refuse a cubin or PTX that is larger than any real one.
+
+    Raises:
+        DamagedFileError: It is.
+    """
+    if size > MAX_BARE:
+        raise DamagedFileError(f"it stands alone with {size} bytes, more than the {MAX_BARE} that are read")
+
+
+def bare_ptx(text: bytes) -> FileCode | None:
+    """The code of PTX that stands alone; None for what says no version and target."""
+    version = re.search(rb"^\s*\.version\s+(\d+)\.(\d+)", text, re.MULTILINE)
+    target = re.search(rb"^\s*\.target\s+sm_(\d+)([af]?)\b", text, re.MULTILINE)
+    if not version or not target:
         return None
-    places = ", ".join(f"{count} in {name or 'no section'}" for name, count in sorted(counts.items()))
-    return FileCode(size=size, unread=f"fatbins that the program carries as data and loads itself: {places}")
+    tag = f"p{int(target[1])}{target[2].decode()}"
+    isa = {tag: (int(version[1]), int(version[2]))}
+    return FileCode(size=len(text), bare=tag, isa=isa, empty=0 if cubin.holds_entry(text) else 1)
 
 
 def section_at(sections: Iterable[Section], offset: int) -> str:
@@ -291,3 +325,11 @@ def archive_member(header: bytes) -> int:
     if len(header) < 60 or header[58:60] != b"`\n" or not digits.isdigit():
         raise DamagedFileError("ar archive is damaged")
     return int(digits)
+
+
+def guarded(read: Callable[[], FileCode | None], size: int) -> FileCode | None:
+    """What `read` returns, or, when the file contradicts itself, a value that says why."""
+    try:
+        return read()
+    except DamagedFileError as error:
+        return FileCode(size=size, damage=error.message)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.image.code import cubin
-from orchestrator.image.code.elf import DamagedFileError, Section, Window, read_header, read_sections
-from orchestrator.image.code.fatbin import EXECUTABLE, KEY, Kind, read_container, read_containers, read_section
+from orchestrator.image.code.elf import (
+    HEADER_BYTES,
+    MACHINE_CUDA,
+    DamagedFileError,
+    Section,
+    Window,
+    read_header,
+    sections_of,
+)
+from orchestrator.image.code.fatbin import (
+    EXECUTABLE,
+    KEY,
+    BrokenContainerError,
+    Kind,
+    device_sections,
+    read_container,
+    read_containers,
+    read_section,
+)
 from orchestrator.image.code.library import (
     AR_MAGIC,
     NO_TABLE,
@@ -16,19 +32,20 @@ from orchestrator.image.code.library import (
     Opened,
     archive_member,
     bare_code,
-    carried,
+    guarded,
     open_image,
-    section_at,
+    require_bare_size,
 )
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from orchestrator.image.code.elf import Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
 
 _KEY = Needle(KEY)
+_STEP = 1 << 20
 
 
 def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
@@ -43,50 +60,65 @@ def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
     Raises:
         DamagedFileError: The file contradicts itself.
     """
-    if source.read_at(0, len(AR_MAGIC)) == AR_MAGIC:
-        folder = Folder(deep=deep)
-        for part in _archive_members(source):
-            if read_header(part.read_at(0, 64)) is not None:
-                _fold(part, read_containers(part, read_sections(part)), folder)
-        return folder.result(source.size)
     folder = Folder(deep=deep)
-    if source.read_at(0, len(KEY)) == KEY:
+    alone = None
+    head = source.read_at(0, len(AR_MAGIC))
+    if head == AR_MAGIC:
+        for part in _archive_members(source):
+            _elf(part, folder)
+    elif head == KEY:
         whole = Section(name=EXECUTABLE, type=1, offset=0, size=source.size)
         _fold(source, read_section(source, whole), folder)
-        return folder.result(source.size)
-    bare = cubin.bare_architecture(source)
-    if bare is not None:
-        return bare_code(f"{bare[0]}{bare[1]}", source)
+    else:
+        alone = _elf(source, folder)
+    return folder.result(source.size) or alone
+
+
+def _elf(source: Source, folder: Folder) -> FileCode | None:
+    """Fold an ELF file; a value where it is a cubin that stands alone."""
+    header = read_header(source.read_at(0, HEADER_BYTES))
+    if header is None:
+        return None
+    if header.machine == MACHINE_CUDA:
+        require_bare_size(source.size)
+        return bare_code(source)
     try:
-        sections = read_sections(source)
+        sections = sections_of(header, source)
     except DamagedFileError:
         if not _has_key(source):  # test data of debuggers and linkers: damaged, but nothing to do with GPUs
             return None
         raise
-    if not sections and read_header(source.read_at(0, 64)) is not None and _has_key(source):
+    if not sections and _has_key(source):
         raise DamagedFileError(NO_TABLE)
     _fold(source, read_containers(source, sections), folder)
-    return folder.result(source.size) or _as_data(source, sections)
+    folder.carry(sections, _outside(source, device_sections(sections)))
+    return None
 
 
-def _as_data(source: Source, sections: tuple[Section, ...]) -> FileCode | None:
-    counts: Counter[str] = Counter()
+def _outside(source: Source, device: list[Section]) -> Iterator[int]:
+    """Where containers stand outside of the sections for device code.
+
+    Raises:
+        DamagedFileError: One of them reaches into such a section.
+    """
     at = 0
-    while sections and (at := _next_key(source, at)) >= 0:
-        try:
-            end = read_container(source, at, source.size - at).end
-        except DamagedFileError:
-            at += 1
-            continue
-        counts[section_at(sections, at)] += 1
-        at = end
-    return carried(counts, source.size)
+    for start, end in [*sorted((one.offset, one.end) for one in device if one.size), (source.size, source.size)]:
+        while (found := _next_key(source, at, start)) >= 0:
+            try:
+                at = read_container(source, found, source.size - found).end
+            except BrokenContainerError as error:
+                at = max(error.reached, found + 1)
+            else:
+                yield found
+            if at > start:
+                raise DamagedFileError(f"fatbin container at {found} reaches into a section for device code")
+        at = max(at, end)
 
 
-def _next_key(source: Source, start: int) -> int:
-    step = 1 << 20
-    for at in range(start, source.size, step):
-        data = source.read_at(at, step + len(KEY) - 1)
+def _next_key(source: Source, start: int, end: int) -> int:
+    """The first offset of a key that begins and ends between two offsets, -1 if there is none."""
+    for at in range(start, end, _STEP):
+        data = source.read_at(at, min(_STEP + len(KEY) - 1, end - at))
         found = _KEY.find(data, 0, len(data))
         if found >= 0:
             return at + found
@@ -94,7 +126,7 @@ def _next_key(source: Source, start: int) -> int:
 
 
 def _has_key(source: Source) -> bool:
-    return _next_key(source, 0) >= 0
+    return _next_key(source, 0, source.size) >= 0
 
 
 def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> None:
@@ -145,11 +177,3 @@ def read_file(buffer: Any, *, deep: bool = False) -> FileCode | None:
     """As `read_code`, for bytes or a memory map; a contradiction becomes the result's `damage`."""
     source = Window(buffer)
     return guarded(lambda: read_code(source, deep=deep), source.size)
-
-
-def guarded(read: Callable[[], FileCode | None], size: int) -> FileCode | None:
-    """What `read` returns, or, when the file contradicts itself, a value that says why."""
-    try:
-        return read()
-    except DamagedFileError as error:
-        return FileCode(size=size, damage=error.message)

@@ -7,22 +7,23 @@ lay where it counts. Does not depend on where a stream comes from.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.image.code import cubin
 from orchestrator.image.code import library as code
 from orchestrator.image.code.elf import (
     HEADER_BYTES,
     MACHINE_CUDA,
-    NOBITS,
+    MAX_SECTIONS,
     SECTION_BYTES,
     DamagedFileError,
+    FarNamesError,
     Window,
     read_header,
+    require_names,
     sections_of,
 )
+from orchestrator.image.code.elf import MAGIC as ELF
 from orchestrator.image.code.fatbin import (
     CONTAINER_BYTES,
     ENTRY_BYTES,
@@ -33,12 +34,16 @@ from orchestrator.image.code.fatbin import (
     RELOCATABLE,
     Container,
     container_size,
+    device_sections,
     read_entry,
+    require_images,
 )
 from orchestrator.image.code.forward import Tap
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.image.code.elf import Header, Section
     from orchestrator.image.code.fatbin import DeviceImage
     from orchestrator.image.code.forward import Forward
@@ -46,12 +51,10 @@ if TYPE_CHECKING:
 
 NAMES_NEAR_TABLE = 4 << 20
 """Bytes on either side of the section table that are kept for the section names. BOLT begins a new huge page between
-the two: 875 kB in libtorch_cuda.so of torch 2.15.0 for aarch64, 2 MiB and what lies in the last pages at most."""
+the two: 875 kB in libtorch_cuda.so of torch 2.15.0 for aarch64, 2 MiB and what lies in the last pages at most. Names
+that lie farther away are asked for in a second reading: see `Forward.missed`."""
 
-MAX_BARE = 64 * 1024 * 1024
-"""A cubin that stands alone is kept whole to read its notes; the largest of flashinfer-cubin has under 2 MB."""
-
-
+MAX_MISSED_BYTES = 64 << 20  # of names that a second reading of one stream keeps
 _KEY = Needle(KEY)
 
 
@@ -64,19 +67,22 @@ class _Met:
     opened: dict[int, code.Opened]
 
 
-class _Around:
-    """The bytes around a section table, as a source that knows nothing else of its file."""
+class _Kept:
+    """The ranges of a file that were kept, as a source that knows nothing else of it."""
 
-    __slots__ = ("_data", "_start", "size")
+    __slots__ = ("_start", "_taps", "size")
 
-    def __init__(self, data: bytes, start: int, size: int) -> None:
-        self._data = data
+    def __init__(self, taps: Sequence[Tap], start: int, size: int) -> None:
+        self._taps = taps
         self._start = start
         self.size = size
 
     def read_at(self, offset: int, count: int) -> bytes:
-        first = offset - self._start
-        return self._data[first : first + count] if first >= 0 else b""
+        for tap in self._taps:
+            first = self._start + offset - tap.start
+            if first >= 0 and first + count <= len(tap.data):
+                return bytes(tap.data[first : first + count])
+        return b""
 
 
 def scan(stream: Forward, size: int, *, deep: bool = False) -> FileCode | None:
@@ -94,25 +100,22 @@ def scan(stream: Forward, size: int, *, deep: bool = False) -> FileCode | None:
     """
     end = stream.offset + size
     head = stream.peek(min(HEADER_BYTES, size))
-    found: FileCode | None = None
+    if not head.startswith((ELF, code.AR_MAGIC, KEY)):
+        return None
+    folder = code.Folder(deep=deep)
+    alone = None
     try:
-        if head.startswith(b"\x7fELF"):
-            folder = code.Folder(deep=deep)
+        if head.startswith(ELF):
             alone = _elf(stream, size, folder)
-            found = folder.result(size) or alone
-        elif head.startswith(code.AR_MAGIC):
-            folder = code.Folder(deep=deep)
-            _archive(stream, size, folder)
-            found = folder.result(size)
         elif head.startswith(KEY):
-            folder = code.Folder(deep=deep)
             _fatbin(stream, size, folder)
-            found = folder.result(size)
+        else:
+            _archive(stream, size, folder)
     except DamagedFileError as error:
-        stream.tap(None)
+        stream.tap()
         stream.skip(end - stream.offset)
         return code.FileCode(size=size, damage=error.message)
-    return found
+    return folder.result(size) or alone
 
 
 def _fatbin(stream: Forward, size: int, folder: Folder) -> None:
@@ -125,47 +128,68 @@ def _fatbin(stream: Forward, size: int, folder: Folder) -> None:
 
 
 def _archive(stream: Forward, size: int, folder: Folder) -> None:
+    """The objects of a static library."""
     end = stream.offset + size
     stream.skip(len(code.AR_MAGIC))
+    far: FarNamesError | None = None
     while stream.offset < end:
         member = code.archive_member(stream.read(min(60, end - stream.offset)))
         last = stream.offset + member
         if last > end:
             raise DamagedFileError("ar archive is cut off")
-        if stream.peek(min(4, member)) == b"\x7fELF":
-            _elf(stream, member, folder)
+        if stream.peek(min(4, member)) == ELF:
+            try:
+                _elf(stream, member, folder)
+            except FarNamesError as error:  # the others may lie as far apart, and one more reading must do for all
+                far = error
         stream.skip(min(last + member % 2, end) - stream.offset)
+    if far:
+        raise far
 
 
 def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
-    """Fold an ELF file; a value where it is a cubin that stands alone, or carries fatbins as data."""
+    """Fold an ELF file; a value where it is a cubin that stands alone."""
     start = stream.offset
     header = read_header(stream.peek(min(HEADER_BYTES, size)))
     if header is None:
         stream.skip(size)
         return None
     if header.machine == MACHINE_CUDA:
-        if size > MAX_BARE:
-            raise DamagedFileError(f"cubin of {size} bytes")
-        whole = Window(stream.exactly(size))
-        bare = cubin.bare_architecture(whole)
-        return code.bare_code(f"{bare[0]}{bare[1]}", whole) if bare else None
-    tap = _table_range(header, start, size)
-    stream.tap(tap)
+        code.require_bare_size(size)
+        return code.bare_code(Window(stream.exactly(size)))
+    asked = [Tap(first, last) for first, last in stream.asked if start <= first and last <= start + size]
+    taps = [_table_range(header, start, size), *asked]
+    stream.tap(*taps)
     met, broken = _search(stream, start, size, folder)
-    stream.tap(None)
-    named = EXECUTABLE.encode() in tap.data or RELOCATABLE.encode() in tap.data
-    if met or broken or named:  # most files of an image hold no device code: their tables need not be read
-        sections = sections_of(header, _Around(bytes(tap.data), tap.start - start, size))
-        if not sections and (met or broken):
-            raise DamagedFileError(code.NO_TABLE)
-        _assign(sections, met, broken, folder)
-        return code.carried(Counter(code.section_at(sections, one.container.offset) for one in met), size)
+    stream.tap()
+    kept = _Kept(taps, start, size)
+    try:
+        # Most files of an image hold no device code: their tables need not be read.
+        if not (met or broken or any(name.encode() in tap.data for tap in taps for name in (EXECUTABLE, RELOCATABLE))):
+            require_names(header, kept)
+            return None
+        sections = sections_of(header, kept)
+    except DamagedFileError as error:
+        if isinstance(error, FarNamesError):
+            _miss(stream, start + error.start, start + error.end)
+        if not (met or broken):  # test data of debuggers and linkers: damaged, but nothing to do with GPUs
+            return None
+        raise
+    if not sections and (met or broken):
+        raise DamagedFileError(code.NO_TABLE)
+    _assign(sections, met, broken, folder)
+    folder.carry(sections, [one.container.offset for one in met])
     return None
 
 
+def _miss(stream: Forward, start: int, end: int) -> None:
+    """Note a range for a second reading, if what is kept then stays within bounds."""
+    if end - start + sum(last - first for first, last in stream.missed) <= MAX_MISSED_BYTES:
+        stream.missed.append((start, end))
+
+
 def _table_range(header: Header, start: int, size: int) -> Tap:
-    count = header.count or 65_536
+    count = header.count or MAX_SECTIONS
     first = max(0, header.table - NAMES_NEAR_TABLE)
     last = min(size, header.table + count * SECTION_BYTES + NAMES_NEAR_TABLE)
     return Tap(start + first, start + max(first, last))
@@ -210,8 +234,7 @@ def _container(stream: Forward, start: int, size: int, folder: Folder) -> _Met:
             opened[image.payload] = _open(stream, image, folder)
         else:
             stream.skip(image.stored)
-        if len(images) > MAX_IMAGES:
-            raise DamagedFileError(f"fatbin container at {offset} holds over {MAX_IMAGES} images")
+        require_images(len(images), offset)
     ahead = stream.peek(min(MAX_GAP - 1, size - end))  # the section may end before these bytes do: _assign judges
     zeros = len(ahead) - len(ahead.lstrip(b"\0"))
     stream.skip(zeros)
@@ -230,9 +253,7 @@ def _assign(sections: tuple[Section, ...], met: list[_Met], broken: dict[int, st
         DamagedFileError: A section for device code holds something else.
     """
     places = sorted(met, key=lambda one: one.container.offset)
-    for section in sections:
-        if section.name not in (EXECUTABLE, RELOCATABLE) or section.type == NOBITS:
-            continue
+    for section in device_sections(sections):
         for at, why in broken.items():
             if section.offset <= at < section.end:
                 raise DamagedFileError(why)

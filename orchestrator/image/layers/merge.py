@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.artifacts import Access, Artifact
+from orchestrator.image.layers.installed import Distribution, Installed, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 8
+SCANNER = 9
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
@@ -49,6 +50,8 @@ class LayerScan:
         opaque: Directories of which nothing remains from lower layers.
         artifacts: Path -> file of FlashInfer; it is among `code` or `plain` too.
         closed: Directories whose mode, owner or group is not 0755, root, root.
+        records: Path of a RECORD -> what it says; it is among `plain` too.
+        far: Ranges of the unpacked layer that must be kept in a second reading; not part of what is kept.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -61,10 +64,12 @@ class LayerScan:
     opaque: set[str] = field(default_factory=set)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     closed: dict[str, Access] = field(default_factory=dict)
+    records: dict[str, Distribution] = field(default_factory=dict)
+    far: tuple[tuple[int, int], ...] = ()
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""
-        for names in (self.code, self.releases, self.links, self.below, self.artifacts, self.closed):
+        for names in (self.code, self.releases, self.links, self.below, self.artifacts, self.closed, self.records):
             names.pop(path, None)
         self.plain.discard(path)
         self.directories.discard(path)
@@ -74,7 +79,7 @@ class LayerScan:
         here = target in self.plain
         if here:
             self.plain.add(path)
-        for names in (self.code, self.releases, self.links, self.artifacts):
+        for names in (self.code, self.releases, self.links, self.artifacts, self.records):
             if target in names:
                 here = True
                 names[path] = names[target]  # type: ignore[assignment]  # each from and to the same one
@@ -93,6 +98,7 @@ class LayerScan:
         data |= {name: getattr(self, name) for name in ("releases", "links", "below")}
         data["artifacts"] = {path: one.to_json() for path, one in self.artifacts.items()}
         data["closed"] = {path: list(access) for path, access in self.closed.items()}
+        data["records"] = {path: one.to_json() for path, one in self.records.items()}
         for name in ("plain", "directories", "whiteouts", "opaque"):
             data[name] = "".join(f"{path}\0" for path in sorted(getattr(self, name)))  # "" is a path: the root
         return data
@@ -106,6 +112,7 @@ class LayerScan:
             values[name] = set(data[name].split("\0")[:-1])
         values["artifacts"] = {path: Artifact.from_json(one) for path, one in data["artifacts"].items()}
         values["closed"] = {path: Access(*access) for path, access in data["closed"].items()}
+        values["records"] = {path: Distribution.from_json(one) for path, one in data["records"].items()}
         return cls(**values)
 
 
@@ -138,6 +145,7 @@ class Files:
         artifacts: Path -> file of FlashInfer.
         closed: Directories whose mode, owner or group is not 0755, root, root.
         repeated: Bytes of files of FlashInfer that a higher layer holds once more.
+        installed: Which distribution a file belongs to.
         layers: What it was merged from, the lowest first.
     """
 
@@ -150,6 +158,7 @@ class Files:
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     closed: Mapping[str, Access] = field(default_factory=dict)
     repeated: int = 0
+    installed: Installed = field(default_factory=Installed)
     layers: tuple[LayerScan, ...] = ()
 
 
@@ -182,6 +191,7 @@ def merge(layers: Iterable[LayerScan]) -> Files:
         artifacts=view.artifacts,
         closed=view.closed,
         repeated=view.repeated,
+        installed=installed((path, value) for path, (kind, value, _) in nodes.items() if kind == "record"),
     )
 
 
@@ -238,6 +248,7 @@ class _View:
         nodes.update({path: ("release", release, index) for path, release in layer.releases.items()})
         nodes.update({path: ("link", target, index) for path, target in layer.links.items()})
         nodes.update({path: ("plain", None, index) for path in layer.plain if _compiles_later(path)})
+        nodes.update({path: ("record", one, index) for path, one in layer.records.items()})
         nodes.update({path: node for path, node in linked.items() if node is not None})
         artifacts.update(layer.artifacts)
         artifacts.update({path: one for path, one in linked_artifacts.items() if one is not None})

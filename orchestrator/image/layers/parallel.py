@@ -6,6 +6,7 @@ Starts, feeds, watches and stops the workers. Does not depend on where an image 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.errors import InterruptedRunError, VerificationError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.image.layers.store import LayerStore
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+SMALL = 1 << 20
+"""Bytes up to which layers share a process: starting one takes 60 ms, reading them 3 ms."""
+
+_TOGETHER = 16  # small layers for which another process is worth its start
 _POLL = 0.1  # seconds between looks at the wish to stop
 
 
@@ -104,22 +109,24 @@ def scan_layers(
             continue
         scans[index] = kept
         tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True, cached=True))
-    missing.sort(key=lambda index: -layers[index].size)  # the largest first: it bounds the time of all
-    crew = _Crew()
+    crew = _Crew(deep=deep)
+    count = workers or os.cpu_count() or 1
 
-    def work(index: int) -> None:
-        layer = layers[index]
-
+    def work(indexes: Sequence[int]) -> None:
         def reading(read: int) -> None:
-            tell(Step(index=index, count=len(layers), size=layer.size, read=read))
+            layer = layers[indexes[0]]
+            tell(Step(index=indexes[0], count=len(layers), size=layer.size, read=read))
 
-        scans[index] = crew.scan(layer, deep=deep, reading=reading)
-        store.put(layer.digest, scans[index], deep=deep)
-        tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True))
+        found = crew.scan([layers[index] for index in indexes], reading)
+        for index, scan in zip(indexes, found, strict=True):
+            layer = layers[index]
+            scans[index] = scan
+            store.put(layer.digest, scan, deep=deep)
+            tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True))
 
-    pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(max_workers=count)
     try:
-        for future in [pool.submit(process.carried(work), index) for index in missing]:
+        for future in [pool.submit(process.carried(work), some) for some in _portions(layers, missing, count)]:
             while not wait([future], timeout=_POLL).done:
                 if process.asked_to_stop():
                     raise InterruptedRunError("stopped")
@@ -130,10 +137,26 @@ def scan_layers(
     return tuple(scans[index] for index in range(len(layers)))
 
 
-class _Crew:
-    """The worker processes of one call."""
+def _portions(layers: Sequence[Layer], missing: Sequence[int], workers: int) -> list[Sequence[int]]:
+    """What each process scans: a large layer alone, small ones together, because a process costs more than they do.
 
-    def __init__(self) -> None:
+    The largest come first: it bounds the time of all.
+    """
+    large = sorted((index for index in missing if layers[index].size > SMALL), key=lambda index: -layers[index].size)
+    small = [index for index in missing if layers[index].size <= SMALL]
+    portions = min(workers, -(-len(small) // _TOGETHER))
+    return [*([index] for index in large), *(small[number::portions] for number in range(portions))]
+
+
+class _Crew:
+    """The worker processes of one call.
+
+    Args:
+        deep: Open every cubin for the names of its kernels.
+    """
+
+    def __init__(self, *, deep: bool) -> None:
+        self._deep = deep
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -145,24 +168,68 @@ class _Crew:
             for child in self._children:
                 process.kill_group(child, signal.SIGKILL)
 
-    def scan(self, layer: Layer, *, deep: bool, reading: Callable[[int], None]) -> LayerScan:
-        """Scan one layer in a process of its own."""
-        job = {
-            "path": str(layer.path or ""), "offset": layer.offset, "size": layer.size, "deep": deep,
-            "digest": "" if layer.feed else layer.digest, "content": layer.content,
+    def scan(self, layers: Sequence[Layer], reading: Callable[[int], None]) -> list[LayerScan]:
+        """Scan layers in one process.
+
+        Args:
+            layers: One of any size, or small ones.
+            reading: Called with the bytes read of the layer, where it is one.
+        """
+        (first, *more) = layers
+        if not more and first.feed is not None and first.size > SMALL:
+            return [self._streamed(first, reading)]
+
+        def hand_over(stdin: IO[bytes]) -> None:
+            for layer in layers:
+                data = _fetched(layer) if layer.feed else b""
+                stdin.write(json.dumps(self._job(layer, inline=len(data))).encode() + b"\n" + data)
+                stdin.flush()
+
+        answers, complaints = self._run([], hand_over, reading if not more else lambda _: None)
+        found = [_scan_of(layer, answer) for layer, answer in zip(layers, answers, strict=False)]
+        if len(found) < len(layers):
+            raise _reader_failed(layers[len(found)], complaints)
+        return found
+
+    def _streamed(self, layer: Layer, reading: Callable[[int], None]) -> LayerScan:
+        """Scan a layer as it arrives, without keeping it; once more where something had passed before it was needed."""
+        answer: Any = {"again": ()}
+        while "again" in answer:
+            job = json.dumps(self._job(layer, asked=answer["again"]))
+            answers, complaints = self._run([job], layer.feed, reading)
+            if not answers:
+                raise _reader_failed(layer, complaints)
+            answer = answers[0]
+        return _scan_of(layer, answer)
+
+    def _job(self, layer: Layer, *, inline: int = 0, asked: Sequence[Sequence[int]] = ()) -> dict[str, Any]:
+        return {
+            "path": str(layer.path or ""), "offset": layer.offset, "size": layer.size, "inline": inline,
+            "deep": self._deep, "digest": "" if layer.feed else layer.digest, "content": layer.content, "asked": asked,
         }  # fmt: skip
+
+    def _run(
+        self, arguments: Sequence[str], feed: Callable[[IO[bytes]], None] | None, reading: Callable[[int], None]
+    ) -> tuple[list[Any], Sequence[str]]:
+        """Run a worker; its answers, and what it complained of.
+
+        Args:
+            arguments: Of the worker.
+            feed: Writes its standard input.
+            reading: Called with the bytes read so far.
+        """
         paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self._lock:
             if self._stopped:
                 raise VerificationError("stopped")
             child = process.spawn(
-                [sys.executable, "-m", "orchestrator.image.layers.worker", json.dumps(job)],
+                [sys.executable, "-m", "orchestrator.image.layers.worker", *arguments],
                 env={"PYTHONPATH": os.pathsep.join(paths)},
-                stdin=subprocess.PIPE if layer.feed else subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
             )
             self._children.add(child)
         try:
-            return _answer(child, layer, reading)
+            return _talk(child, feed, reading)
         finally:
             process.kill_group(child, signal.SIGKILL)
             child.wait()
@@ -174,7 +241,33 @@ class _Crew:
                 self._children.discard(child)
 
 
-def _answer(child: subprocess.Popen[bytes], layer: Layer, reading: Callable[[int], None]) -> LayerScan:
+def _fetched(layer: Layer) -> bytes:
+    """The bytes of a small layer, and at most one more than declared: a longer layer must be seen to be longer."""
+    if layer.feed is None:
+        return b""
+    bounded = _Bounded(layer.size + 1)
+    with contextlib.suppress(BrokenPipeError):
+        layer.feed(bounded)
+    return bounded.getvalue()
+
+
+class _Bounded(io.BytesIO):
+    """A stream that takes no more than some bytes and is then closed, as a pipe whose reader has seen enough."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = room
+
+    def write(self, data: Any, /) -> int:
+        taken = super().write(memoryview(data)[: self._room - self.tell()])
+        if self.tell() >= self._room:
+            raise BrokenPipeError
+        return taken
+
+
+def _talk(
+    child: subprocess.Popen[bytes], feed: Callable[[IO[bytes]], None] | None, reading: Callable[[int], None]
+) -> tuple[list[Any], Sequence[str]]:
     complaints: list[str] = []
     output: list[bytes] = []
 
@@ -189,7 +282,8 @@ def _answer(child: subprocess.Popen[bytes], layer: Layer, reading: Callable[[int
     def collect(stream: IO[bytes]) -> None:
         output.append(stream.read())
 
-    assert child.stdout is not None  # noqa: S101 - spawn's default is a pipe; this tells mypy
+    assert child.stdin is not None  # noqa: S101 - a pipe was asked for; this tells mypy
+    assert child.stdout is not None  # noqa: S101
     assert child.stderr is not None  # noqa: S101
     threads = [
         threading.Thread(target=watch, args=[child.stderr], daemon=True),
@@ -198,10 +292,10 @@ def _answer(child: subprocess.Popen[bytes], layer: Layer, reading: Callable[[int
     for thread in threads:
         thread.start()
     try:
-        if layer.feed is not None and child.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # the worker has seen enough to refuse the layer, and says why
-                layer.feed(child.stdin)
-                child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # the worker has seen enough to refuse the layer, and says why
+            if feed is not None:
+                feed(child.stdin)
+            child.stdin.close()
     except BaseException:
         process.kill_group(child, signal.SIGKILL)  # the threads must have read to the end before the pipes are closed
         raise
@@ -209,11 +303,18 @@ def _answer(child: subprocess.Popen[bytes], layer: Layer, reading: Callable[[int
         for thread in threads:
             thread.join()
     child.wait()
-    try:
-        answer = json.loads(b"".join(output))
-    except ValueError as error:
-        last = complaints[-1] if complaints else f"status {child.returncode}"
-        raise VerificationError(f"layer {layer.digest[:19]}: its reader failed: {last}") from error
+    answers = []
+    with contextlib.suppress(ValueError):  # a worker that was killed while it wrote
+        for line in b"".join(output).splitlines():
+            answers.append(json.loads(line))  # noqa: PERF401 - what was read before the broken line counts
+    return answers, complaints or [f"status {child.returncode}"]
+
+
+def _scan_of(layer: Layer, answer: Any) -> LayerScan:
     if "error" in answer:
         raise VerificationError(f"layer {layer.digest[:19]}: {answer['error']}")
     return LayerScan.from_json(answer["scan"])
+
+
+def _reader_failed(layer: Layer, complaints: Sequence[str]) -> VerificationError:
+    return VerificationError(f"layer {layer.digest[:19]}: its reader failed: {complaints[-1]}")

@@ -10,19 +10,29 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator.image.code.forward import CutOffError, Forward
-from orchestrator.image.code.library import FileCode
+from orchestrator.image.code.library import FileCode, bare_ptx, guarded, require_bare_size
 from orchestrator.image.code.stream import scan
 from orchestrator.image.layers import artifacts
+from orchestrator.image.layers.installed import distribution, is_record
 from orchestrator.image.layers.merge import LayerScan
-from orchestrator.image.layers.tar import Member, Type, members
+from orchestrator.image.layers.tar import BLOCK, Member, Type, members
 from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from orchestrator.image.layers.unpack import Raw
 
+_ARCHIVES = (
+    ".whl", ".egg", ".pex", ".zip", ".jar", ".conda", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2",
+    ".tar.zst", ".tzst", ".deb", ".rpm", ".7z", ".squashfs", ".sif",
+)  # fmt: skip
+_PACKED = (
+    b"PK", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"!<arch>\n", b"\xed\xab\xee\xdb", b"7z\xbc\xaf",
+    b"hsqs", b"#!/usr/bin/env run-singularity",
+)  # fmt: skip
+"""How archives begin: both count, because a compressed text is no archive, and a name says nothing."""
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
@@ -36,8 +46,12 @@ def scan_layer(
     deep: bool = False,
     limit: int | None = None,
     passing: Callable[[bytes], None] | None = None,
+    asked: Sequence[tuple[int, int]] = (),
 ) -> LayerScan:
     """Read a layer once, forward, in constant memory.
+
+    Section names that lie far from their table have passed when they are needed: `far` of the result says which ranges
+    a second reading must be asked to keep. Without one, these libraries are damaged.
 
     Args:
         raw: The layer's bytes as stored: a tar archive, plain or compressed.
@@ -45,6 +59,7 @@ def scan_layer(
         deep: Open every cubin for the names of its kernels.
         limit: Unpacked bytes at most; see `unpack.unpacked`.
         passing: Gets every unpacked byte, in pieces.
+        asked: Ranges of the unpacked layer to keep, as an earlier reading found them.
 
     Raises:
         DamagedLayerError: It does not unpack, or ends early.
@@ -52,12 +67,13 @@ def scan_layer(
     """
     chunks = ahead(_shown(unpacked(raw, declared, limit=limit), passing))
     try:
-        reader = Forward(chunks)
+        reader = Forward(chunks, asked)
         result = LayerScan()
         for member in members(reader):
             add_member(result, member, reader, deep=deep)
         for _ in chunks:  # to the end: only then has the checksum of the compression been looked at
             pass
+        result.far = tuple(reader.missed)
     except CutOffError as error:
         raise DamagedLayerError(f"the layer is cut off: {error}") from error
     finally:
@@ -112,6 +128,10 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
 
 
 def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool) -> None:
+    if is_record(member.path, member.size):
+        result.records[member.path] = distribution(member.path, reader.exactly(member.size))
+        result.plain.add(member.path)
+        return
     if not artifacts.wanted(member.path):
         _add_code(result, member.path, reader, member.size, deep=deep)
         return
@@ -137,23 +157,48 @@ def _add_code(result: LayerScan, path: str, reader: Forward, size: int, *, deep:
         if release:
             result.releases[path] = release
             return
-    elif size and (code := packed(path, size, reader.peek(min(4, size))) or scan(reader, size, deep=deep)):
+    elif size and (code := _code(path, reader, size, deep=deep)):
         result.code[path] = code
         return
     result.plain.add(path)
 
 
+def _code(path: str, reader: Forward, size: int, *, deep: bool) -> FileCode | None:
+    if path.endswith(_ARCHIVES) and (archive := packed(path, size, reader.peek(min(BLOCK, size)))):
+        return archive
+    if path.endswith(".ptx"):
+        return ptx(size, lambda: reader.exactly(size))
+    return scan(reader, size, deep=deep)
+
+
 def packed(path: str, size: int, head: bytes) -> FileCode | None:
-    """What is said of a package that lies packed in an image: Python imports from it, and nothing here unpacks it.
+    """What is said of an archive that lies in an image: libraries may be in it, and nothing here unpacks it.
 
     Args:
         path: In the image.
         size: Bytes.
-        head: The first four.
+        head: The first 512.
     """
-    if head.startswith(b"PK") and path.endswith((".egg", ".whl", ".pex")):
+    if not path.endswith(_ARCHIVES) or not (head.startswith(_PACKED) or head[257:262] == b"ustar"):
+        return None
+    if path.endswith((".egg", ".whl", ".pex")):
         return FileCode(size=size, unread="a packed Python package, which is not opened: verify it alone")
-    return None
+    return FileCode(size=size, unread="an archive, which is not opened: verify what is in it alone")
+
+
+def ptx(size: int, read: Callable[[], bytes]) -> FileCode | None:
+    """The code of a file of PTX; None for what says no version and target.
+
+    Args:
+        size: Bytes.
+        read: Its content; called only where it is not too large.
+    """
+
+    def bare() -> FileCode | None:
+        require_bare_size(size)
+        return bare_ptx(read())
+
+    return guarded(bare, size)
 
 
 def _pieces(reader: Forward, size: int) -> Iterator[bytes]:

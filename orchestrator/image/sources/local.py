@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
-from orchestrator.image.code import cubin
 from orchestrator.image.code import library as code
 from orchestrator.image.code.elf import MAGIC as ELF
 from orchestrator.image.code.fatbin import KEY
 from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.reader import read_file
 from orchestrator.image.layers import scan
+from orchestrator.image.layers.installed import distribution, is_record
 from orchestrator.image.layers.merge import LayerScan
-from orchestrator.image.layers.tar import Member, Type, normalise
+from orchestrator.image.layers.tar import BLOCK, Member, Type, normalise
 from orchestrator.image.layers.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
 from orchestrator.image.sources.base import Contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import IO
 
 
@@ -53,7 +52,7 @@ def open_file(path: Path, *, deep: bool = False) -> Contents:
         deep: Open every cubin for the names of its kernels.
     """
     result = LayerScan()
-    found = _ptx(path) if path.suffix == ".ptx" else _read(path, deep=deep)
+    found = _read(path, deep=deep)
     if found is None:
         result.plain.add(path.name)
     elif found.bare and not found.empty:  # among other files a cubin is counted; alone it is what was asked about
@@ -66,20 +65,20 @@ def open_file(path: Path, *, deep: bool = False) -> Contents:
     return Contents(name=str(path), files=result)
 
 
-def _ptx(path: Path) -> code.FileCode | None:
-    """The code of a file of PTX; None for what says no version and target."""
-    size = path.stat().st_size
-    if size > cubin.MAX_OPENED:
-        return code.FileCode(size=size, damage=f"{size} bytes of PTX are too large to be read")
-    text = path.read_bytes()
-    version = re.search(rb"^\s*\.version\s+(\d+)\.(\d+)", text, re.MULTILINE)
-    target = re.search(rb"^\s*\.target\s+sm_(\d+)([af]?)\b", text, re.MULTILINE)
-    if not version or not target:
-        return None
-    tag = f"p{int(target[1])}{target[2].decode()}"
-    kernels: dict[code.Profile, int] = {(tag,): 1} if cubin.holds_entry(text) else {}
-    isa = {tag: (int(version[1]), int(version[2]))}
-    return code.FileCode(size=size, profiles=kernels, empty=0 if kernels else 1, images={tag: 1}, isa=isa)
+def _read(file: Path, *, deep: bool) -> code.FileCode | None:
+    size = file.stat().st_size
+    if file.suffix == ".ptx":
+        return scan.ptx(size, file.read_bytes)
+    with file.open("rb") as stream:
+        head = stream.read(BLOCK)
+        if waiting := scan.packed(file.name, size, head):
+            return waiting
+        if not head.startswith((ELF, KEY, code.AR_MAGIC)):
+            return None
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+            if not deep:  # headers lie far apart: read-ahead would pull in the payloads between
+                pages.madvise(mmap.MADV_RANDOM)
+            return read_file(pages, deep=deep)
 
 
 def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
@@ -87,6 +86,8 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
     if file.is_symlink() or not file.is_file():
         return
     try:
+        if is_record(name, file.stat().st_size):
+            result.records[name] = distribution(name, file.read_bytes())
         release = scan.release_of(name, file)
         found = None if release else _read(file, deep=deep)
     except PermissionError as error:
@@ -97,19 +98,6 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
         result.code[name] = found
     else:
         result.plain.add(name)
-
-
-def _read(file: Path, *, deep: bool) -> code.FileCode | None:
-    with file.open("rb") as stream:
-        head = stream.read(8)
-        if waiting := scan.packed(file.name, file.stat().st_size, head):
-            return waiting
-        if not head.startswith((ELF, KEY, code.AR_MAGIC)):
-            return None
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-            if not deep:  # headers lie far apart: read-ahead would pull in the payloads between
-                pages.madvise(mmap.MADV_RANDOM)
-            return read_file(pages, deep=deep)
 
 
 def open_wheel(path: Path, *, deep: bool = False) -> Contents:
@@ -145,13 +133,18 @@ def _bound(infos: list[zipfile.ZipInfo], path: Path) -> None:
 
 def _add_member(result: LayerScan, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, deep: bool) -> None:
     name = normalise(info.filename)
-    with archive.open(info) as stream:
-        chunks = ahead(_chunks(stream)) if info.file_size > 4 * CHUNK else _chunks(stream)
-        reader = Forward(chunks)
-        member = Member(name, Type.FILE, info.file_size, "")
-        scan.add_member(result, member, reader, deep=deep)
-        for _ in chunks:  # to the end, where the checksum is compared
-            pass
+    missed: Sequence[tuple[int, int]] = ()
+    for _ in range(2):  # the second time only for section names that lie far from their table
+        with archive.open(info) as stream:
+            chunks = ahead(_chunks(stream)) if info.file_size > 4 * CHUNK else _chunks(stream)
+            reader = Forward(chunks, missed)
+            member = Member(name, Type.FILE, info.file_size, "")
+            scan.add_member(result, member, reader, deep=deep)
+            for _ in chunks:  # to the end, where the checksum is compared
+                pass
+            missed = reader.missed
+        if not missed:
+            return
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:

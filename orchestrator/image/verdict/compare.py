@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import Problem
+from orchestrator.image.verdict.kernels import by_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,15 +111,15 @@ def _change(path: str, old: FileCode | None, new: FileCode | None) -> Change:
     tags_old, tags_new = _tags(old), _tags(new)
     differing = {
         tag: pair
-        for tag in sorted(tags_old.keys() | tags_new.keys())
+        for tag in sorted(tags_old.keys() | tags_new.keys(), key=by_number)
         if (pair := (tags_old.get(tag, 0), tags_new.get(tag, 0)))[0] != pair[1]
     }
     state = "added" if old is None else "removed" if new is None else "changed" if differing else "same"
     return Change(
         path=path,
         state=state,
-        gained=tuple(sorted(tags_new.keys() - tags_old.keys())),
-        lost=tuple(sorted(tags_old.keys() - tags_new.keys())),
+        gained=tuple(sorted(tags_new.keys() - tags_old.keys(), key=by_number)),
+        lost=tuple(sorted(tags_old.keys() - tags_new.keys(), key=by_number)),
         containers=differing,
         bytes=(old.size if old else 0, new.size if new else 0),
     )
@@ -139,4 +140,5 @@ def _bytes(before: Mapping[str, FileCode], after: Mapping[str, FileCode]) -> dic
         for code in codes.values():
             for tag, size in code.stored.items():
                 total[tag] = total.get(tag, 0) + size
-    return {tag: (sums[0].get(tag, 0), sums[1].get(tag, 0)) for tag in sorted(sums[0].keys() | sums[1].keys())}
+    tags = sorted(sums[0].keys() | sums[1].keys(), key=by_number)
+    return {tag: (sums[0].get(tag, 0), sums[1].get(tag, 0)) for tag in tags}

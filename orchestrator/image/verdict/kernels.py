@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from orchestrator.cuda.arch import Suffix
     from orchestrator.image.code.library import FileCode, Profile
+    from orchestrator.image.layers.installed import Distribution
     from orchestrator.image.layers.merge import Files
     from orchestrator.image.verdict.policy import Policy
 
@@ -102,6 +103,7 @@ class Library:
         required: Whether it counts.
         code: What it holds.
         cells: One for each promised device, in their order.
+        owner: The distribution that pip installed it with, None if no RECORD lists it.
     """
 
     path: str
@@ -109,6 +111,7 @@ class Library:
     required: bool
     code: FileCode
     cells: tuple[Cell, ...]
+    owner: Distribution | None = None
 
 
 def images_of(profile: Profile, isa: Mapping[str, tuple[int, int]]) -> tuple[Image, ...]:
@@ -150,7 +153,7 @@ def judge(
         if code.containers or code.damage or (code.unread and judging and path in named)
     ]
     loadable = [path for path in candidates if not path.endswith((".a", ".o"))] or candidates
-    chosen = set(default_required(loadable)) if judging and not policy.require else set()
+    chosen = set(default_required(loadable, files.installed)) if judging and not policy.require else set()
     libraries = []
     for path in candidates:
         rules = [rule for rule in policy.require if judging and matches(rule.glob, names[path])]
@@ -164,6 +167,7 @@ def judge(
                 required=bool(rules),
                 code=files.code[path],
                 cells=cells,
+                owner=files.installed.owner(path),
             )
         )
     unmet = [rule.glob for rule in policy.require if not any(matches(rule.glob, names[path]) for path in candidates)]
@@ -268,7 +272,7 @@ def _same(cc: str, ccs: Iterable[str]) -> bool:
 
 
 def _status(code: FileCode, how: Mapping[How, int], score: float, policy: Policy, *, ptx: bool) -> tuple[Status, str]:
-    if code.damage or code.unread:
+    if code.damage or (code.unread and not code.containers):
         return Status.FAIL, f"cannot be verified: {code.damage or code.unread}"
     direct = sum(count for one, count in how.items() if one.direct)
     total = sum(how.values())

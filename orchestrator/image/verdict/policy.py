@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import parse_list
+from orchestrator.image.layers.installed import Installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +29,13 @@ _INSTALLED = re.compile(
     r"cupy_backends|cupyx|jaxlib|flashinfer|flashinfer_cubin|flashinfer_jit_cache|deep_gemm|xformers|bitsandbytes|"
     r"nvshmem)/"
 )
-"""Packages of others, where pip and apt install packages; a directory of such a name elsewhere is the image's own."""
+"""Packages of others that were installed without a RECORD; a directory of such a name elsewhere is the image's own."""
+
+_OTHERS = re.compile(
+    r"nvidia-.+|torch|torchvision|torchaudio|(?:pytorch-)?triton(?:-.+)?|tilelang|cupy(?:-.+)?|jaxlib|jax-cuda.+|deep-gemm|"
+    r"flashinfer-(?:python|cubin|jit-cache)|xformers|bitsandbytes|nvshmem(?:4py)?(?:-.+)?"
+)
+"""The same packages, as their RECORD files name them."""
 
 _SYSTEM = re.compile(
     r"^usr/local/cuda[^/]*/|^opt/nvidia/"
@@ -132,7 +139,7 @@ def matches(glob: str, paths: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(f"/{path}", glob if glob.startswith(("/", "*")) else f"/{glob}") for path in paths)
 
 
-def default_required(libraries: Sequence[str]) -> tuple[str, ...]:
+def default_required(libraries: Sequence[str], installed: Installed | None = None) -> tuple[str, ...]:
     """The libraries that count where nobody said which.
 
     vLLM's own two where they are there. Otherwise everything that was not installed as a package of somebody else:
@@ -141,10 +148,19 @@ def default_required(libraries: Sequence[str]) -> tuple[str, ...]:
 
     Args:
         libraries: Paths of the libraries that hold device code.
+        installed: Whose files they are by the RECORD files of what pip installed.
     """
     vllm = tuple(path for path in libraries if any(matches(glob, [path]) for glob in VLLM))
     if vllm:
         return vllm
-    return tuple(path for path in libraries if not (_INSTALLED.search(path) or _SYSTEM.search(path))) or tuple(
-        libraries
-    )
+    known = installed or Installed()
+    return tuple(path for path in libraries if not _is_others(path, known)) or tuple(libraries)
+
+
+def _is_others(path: str, installed: Installed) -> bool:
+    owner = installed.owner(path)
+    if owner is not None:
+        return _OTHERS.fullmatch(owner.name) is not None
+    if installed.recorded(path):  # it lies among a package's files and is none of them: somebody put it there
+        return False
+    return bool(_INSTALLED.search(path) or _SYSTEM.search(path))

@@ -38,7 +38,7 @@ class Verdict:
         promised_by: Where the promise stands: "labels", "--archs", a variant's id.
         table: The libraries, required ones first, each with a cell for each promised device.
         problems: Why it does not pass, that of `headers` last.
-        warnings: What should be looked at and does not fail it.
+        remarks: What should be looked at and does not fail it.
         compilers: Every ptxas and nvcc in the image.
         later: Packages that compile on the device's host: name -> version.
         duplicates: Copies of device code that serve nobody.
@@ -51,7 +51,7 @@ class Verdict:
     promised_by: str
     table: tuple[Library, ...]
     problems: tuple[Problem, ...]
-    warnings: tuple[str, ...]
+    remarks: tuple[Problem, ...]
     compilers: tuple[Compiler, ...]
     later: Mapping[str, str]
     duplicates: tuple[Duplicate, ...]
@@ -62,6 +62,11 @@ class Verdict:
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.problems
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The remarks as text, a line each."""
+        return tuple(map(str, self.remarks))
 
     @property
     def unread(self) -> tuple[tuple[str, int, str], ...]:
@@ -124,10 +129,12 @@ def _library(library: Library) -> dict[str, Any]:
         "containers": code.containers,
         "empty": code.empty,
         "served": {cell.cc: cell.to_json() for cell in library.cells},
-        "images": dict(code.images),
-        "bytes": dict(code.stored),
+        "images": _by_number(code.images),
+        "bytes": _by_number(code.stored),
         "profiles": [{"containers": count, "archs": list(tags)} for tags, count in sorted_profiles(code.profiles)],
     }
+    if library.owner is not None:
+        data["package"] = str(library.owner)
     if code.damage:
         data["damage"] = code.damage
     if code.kernels is not None:
@@ -136,6 +143,10 @@ def _library(library: Library) -> dict[str, Any]:
             {"kernel": hole.kernel, "present": list(hole.present), "absent": list(hole.absent)} for hole in code.holes
         ]
     return data
+
+
+def _by_number(counts: Mapping[str, int]) -> dict[str, int]:
+    return {tag: counts[tag] for tag in sorted(counts, key=kernels.by_number)}
 
 
 def sorted_profiles(profiles: Mapping[tuple[str, ...], int]) -> list[tuple[tuple[str, ...], int]]:
@@ -150,7 +161,7 @@ def bytes_by_arch(table: Sequence[Library]) -> dict[str, int]:
     for library in table:
         for tag, size in library.code.stored.items():
             total[tag] = total.get(tag, 0) + size
-    return dict(sorted(total.items()))
+    return dict(sorted(total.items(), key=lambda one: kernels.by_number(one[0])))
 
 
 def verify_image(
@@ -200,9 +211,8 @@ def verdict(
         problems += [Problem(file=glob, what="no library with device code matches this requirement") for glob in unmet]
         if not any(library.required for library in table) and not unmet:
             problems.append(Problem(file=scanned.source, what="it holds no library with device code"))
-        problems += [problem for library in table if library.required for problem in explain.problems(library)]
-    holes = [explain.holes(library, ccs) for library in table if library.required and promised]
-    problems += [problem for found, _ in holes for problem in found]
+        required = [library for library in table if library.required]
+        problems += [found for library in required if (found := explain.problem(library, ccs))]
     compilers = findings.compilers(scanned.files, promised)
     headers = _headers(scanned, bundle)
     return Verdict(
@@ -211,11 +221,11 @@ def verdict(
         promised_by=promised_by,
         table=table,
         problems=(*problems, *(headers.problems if headers else ())),
-        warnings=(
+        remarks=(
             *explain.warnings(scanned.files, scanned.environment, table, promised, compilers),
             *(explain.unserved(table) if policy.whole_ptx else explain.only_specific(table, promised)),
-            *(note for _, notes in holes for note in notes),
-            *(headers.warnings if headers else ()),
+            *(note for library in table if library.required and promised for note in explain.guards(library, ccs)),
+            *(Problem(what=text) for text in (headers.warnings if headers else ())),
         ),
         compilers=compilers,
         later=scanned.files.compile_later,

@@ -92,3 +92,11 @@ def test_what_changed_between_two(tmp_path: Path) -> None:
     assert rows["more.so"][1:3] == ["(added)", "90"]
     assert "same.so" not in rows
     assert rows["110"][2].startswith("(+") or rows["110"][-1].endswith("B)")
+
+
+def test_files_that_were_not_read_are_listed_up_to_a_number(tmp_path: Path) -> None:
+    for number in range(25):
+        (tmp_path / f"{number}.whl").write_bytes(b"PK\3\4" + bytes(10**6))
+    lines = [line for line in printed(tmp_path).splitlines() if "not read" in line]
+    assert len(lines) == 21
+    assert lines[-1] == "note: 5 more files were not read (5.0 MB; --format json lists them)"

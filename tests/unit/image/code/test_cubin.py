@@ -147,4 +147,5 @@ def test_a_bare_cubin_says_its_architecture(
 
 
 def test_a_host_library_is_no_bare_cubin() -> None:
-    assert cubin.bare_architecture(Window(fatbins.library([["80"]]))) is None
+    with pytest.raises(DamagedFileError, match="no ELF file for CUDA"):
+        cubin.bare_architecture(Window(fatbins.library([["80"]])))

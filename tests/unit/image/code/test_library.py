@@ -84,7 +84,8 @@ def test_containers_elsewhere_do_not_count() -> None:
     assert code.unread == "fatbins that the program carries as data and loads itself: 1 in .data, 2 in .rodata"
     beside = both(fatbins.elf({".rodata": fatbins.fatbin([["80"]]), ".nv_fatbin": fatbins.fatbin([["90"]])}))
     assert beside is not None
-    assert (beside.profiles, beside.unread) == ({("90",): 1}, "")
+    assert beside.profiles == {("90",): 1}
+    assert beside.unread == "fatbins that the program carries as data and loads itself: 1 in .rodata"
 
 
 def test_a_library_without_a_section_table_is_named() -> None:
@@ -221,6 +222,40 @@ def test_section_names_may_lie_far_before_the_table() -> None:
         assert found == read_file(with_gap(gap))
         assert found is not None
         assert (found.containers, found.damage) == (2, "")
-    far = scan(Forward(iter([with_gap(5 << 20)])), len(data) + (5 << 20))
-    assert far is not None
-    assert far.damage == "ELF section names are out of reach"
+    far = with_gap(5 << 20)
+    stream = Forward(iter([b"before" + far]))
+    stream.skip(6)
+    found = scan(stream, len(far))
+    assert found is not None
+    assert found.damage.startswith("ELF section names are out of reach")
+    again = Forward(iter([b"before" + far]), stream.missed)
+    again.skip(6)
+    assert scan(again, len(far)) == read_file(far)
+    assert again.missed == []
+
+
+def test_names_that_are_out_of_reach_are_asked_for_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(fatbins.library([["80"]]))
+    (table,) = struct.unpack_from("<Q", data, 40)
+    data[table:table] = bytes(5 << 20)
+    struct.pack_into("<Q", data, 40, table + (5 << 20))
+    monkeypatch.setattr("orchestrator.image.code.stream.MAX_MISSED_BYTES", 10)
+    stream = Forward(iter([bytes(data)]))
+    found = scan(stream, len(data))
+    assert found is not None
+    assert found.damage
+    assert stream.missed == []
+
+
+def test_a_damaged_table_without_device_code_is_nobodys_concern_whatever_its_names() -> None:
+    data = bytearray(fatbins.elf({".nv_fatbin": b"", ".text": b"x" * 100}))
+    (table,) = struct.unpack_from("<Q", data, 40)
+    struct.pack_into("<QQ", data, table + 64 + 24, 1 << 40, 1 << 40)  # as a debug file that was cut off
+    assert both(bytes(data)) is None
+
+
+def test_a_cubin_larger_than_any_real_one_is_refused_by_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.image.code.library.MAX_BARE", 1000)
+    found = both(fatbins.cubin({".text.k": bytes(2000)}))
+    assert found is not None
+    assert "stands alone" in found.damage

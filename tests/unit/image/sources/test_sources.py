@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -224,24 +225,83 @@ def test_a_manifest_or_configuration_with_other_bytes_is_refused(tmp_path: Path)
                 oci.open_layout(oci.directory_files(directory(tmp_path / str(number), lying)), "L")
 
 
+class Worker:
+    """The program of a worker, in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def run(self, stdin: bytes, *arguments: str) -> list[Any]:
+        """Its answers."""
+        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        worker.main(list(arguments))
+        return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
+
+    @staticmethod
+    def job(size: int, **more: Any) -> str:
+        usual = {"path": "", "offset": 0, "inline": size, "deep": False, "digest": "", "content": False, "asked": []}
+        return json.dumps({**usual, "size": size, **more})
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Worker:
+    return Worker(monkeypatch, capsys)
+
+
 @pytest.mark.parametrize("content", [False, True])
-def test_a_layer_must_have_the_digest_that_names_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bool
-) -> None:
+def test_a_layer_must_have_the_digest_that_names_it(tmp_path: Path, reader: Worker, content: bool) -> None:
     tar = fatbins.layer({"usr/lib/a.so": fatbins.library([["80"]])})
     stored = gzip.compress(tar) if content else tar
     (tmp_path / "layer").write_bytes(stored)
     digest = f"sha256:{hashlib.sha256(tar if content else stored).hexdigest()}"
 
-    def read(expected: str) -> dict[str, Any]:
-        job = {"path": str(tmp_path / "layer"), "offset": 0, "size": len(stored), "deep": False}
-        worker.main([json.dumps(job | {"digest": expected, "content": content})])
-        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    def read(expected: str) -> Any:
+        job = reader.job(len(stored), path=str(tmp_path / "layer"), digest=expected, content=content)
+        (answer,) = reader.run(job.encode())
         return answer
 
     assert "scan" in read(digest)
     assert "does not match its digest" in read(f"sha256:{'0' * 64}")["error"]
     assert "is invalid" in read("md5:0")["error"]
+
+
+def test_several_layers_in_one_process(tmp_path: Path, reader: Worker) -> None:
+    """A file, bytes that follow the job, and one that is damaged: each has its own answer."""
+    tars = [fatbins.layer({f"usr/lib/{name}.so": fatbins.library([["80"]])}) for name in "abc"]
+    (tmp_path / "both").write_bytes(tars[0] + tars[1])
+    lines = [
+        reader.job(len(tars[1]), path=str(tmp_path / "both"), offset=len(tars[0])).encode() + b"\n",
+        reader.job(len(tars[2])).encode() + b"\n" + tars[2],
+        reader.job(len(tars[2]) - 1).replace(f'"inline": {len(tars[2]) - 1}', f'"inline": {len(tars[2])}').encode()
+        + b"\n" + tars[2],
+        reader.job(3, path=str(tmp_path / "missing")).encode() + b"\n",
+    ]  # fmt: skip
+    found = reader.run(b"".join(lines))
+    assert [list(one["scan"]["code"]) for one in found[:2]] == [["usr/lib/b.so"], ["usr/lib/c.so"]]
+    assert [one["error"].partition(":")[0] for one in found[2:]] == [
+        "the layer is longer than its declared size", "[Errno 2] No such file or directory",
+    ]  # fmt: skip
+
+
+def test_a_layer_that_passes_is_asked_for_again(tmp_path: Path, reader: Worker) -> None:
+    """Section names far from their table: from a file at once, from a stream by the answer."""
+    data = fatbins.library([["80"], ["90"]])
+    table = int.from_bytes(data[40:48], "little")
+    gap = 5 << 20
+    far = data[:40] + (table + gap).to_bytes(8, "little") + data[48:table] + bytes(gap) + data[table:]
+    tar = fatbins.layer({"usr/lib/far.so": far})
+    (tmp_path / "layer").write_bytes(tar)
+    expected = {"90": 1, "80": 1}
+    for stdin in (
+        reader.job(len(tar), path=str(tmp_path / "layer")).encode(),
+        reader.job(len(tar)).encode() + b"\n" + tar,
+    ):
+        (answer,) = reader.run(stdin)
+        assert answer["scan"]["code"]["usr/lib/far.so"]["images"] == expected
+    (answer,) = reader.run(tar, reader.job(len(tar)))
+    (again,) = reader.run(tar, reader.job(len(tar), asked=answer["again"]))
+    assert again["scan"]["code"]["usr/lib/far.so"]["images"] == expected
 
 
 def test_one_image_of_an_archive_of_several(tmp_path: Path) -> None:

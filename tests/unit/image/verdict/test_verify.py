@@ -287,7 +287,8 @@ def test_units_that_lack_several_promised_devices_at_once(tmp_path: Path) -> Non
     assert result.ok
     (warning,) = result.warnings
     assert "3 of 18 translation units hold nothing for 10.0 (B200, GB200), 12.0" in warning
-    assert warning.endswith("3 x 80 90")
+    assert "3 x 80 90; add 10.0 12.0 to the arch list of their source files" in warning
+    assert warning.endswith("(nvcc -gencode arch=compute_100,code=sm_100 -gencode arch=compute_120,code=sm_120)")
 
 
 def test_a_plain_promise_kept_by_specific_code_alone(tmp_path: Path) -> None:
@@ -344,3 +345,86 @@ def test_what_the_new_image_lost(tmp_path: Path) -> None:
         ("b.so", "the library was removed"),
     ]
     assert compare(*(scan_source(str(tmp_path / name)) for name in ("new", "new"))).lost == ()
+
+
+def test_a_library_that_misses_several_devices_is_one_block(tmp_path: Path) -> None:
+    units = ["80 90", "80 90 p90", "80 90"]
+    tree(tmp_path, **{"x.so": library(*units), "y.so": library("80 90")})
+    found = verify_image(str(tmp_path), parse_list("8.0 9.0 10.0 11.0 12.0")).problems
+    assert [one.file for one in found] == ["x.so", "y.so"]
+    assert found[0].what.startswith("10.0 (B200, GB200), 11.0 (Jetson Thor, ")
+    assert "are not served: no machine code in any of 3 translation units, 1 of them only by PTX" in found[0].what
+    assert found[0].hint == (
+        "there all other kernels fail with 'no kernel image is available for execution on the device', those with PTX "
+        "are compiled at first use, with a driver that knows PTX 9.0; add 10.0 11.0 12.0 to its arch list (nvcc "
+        "-gencode arch=compute_100,code=sm_100 -gencode arch=compute_110,code=sm_110 "
+        "-gencode arch=compute_120,code=sm_120)"
+    )
+
+
+def test_devices_that_miss_for_different_reasons_are_told_apart(tmp_path: Path) -> None:
+    tree(tmp_path, **{"x.so": library("80 90 p100", "80 90 p100", "80 90 p100")})
+    (found,) = verify_image(str(tmp_path), parse_list("8.0 8.7 9.0 12.0")).problems
+    first, _, second = found.what.partition("; ")
+    assert first.startswith("8.7 (Jetson AGX Orin")
+    assert first.endswith("is not served: no machine code and no PTX in any of 3 translation units")
+    assert "12.0 (" in second
+    assert "on 8.7 it fails with 'no kernel image" in found.hint
+    assert "on 12.0 it runs only by compiling PTX at first use" in found.hint
+    assert "add 8.7 12.0 to its arch list" in found.hint
+
+
+def recorded(site: str, name: str, version: str, *files: str) -> dict[str, bytes]:
+    lines = "".join(f"{file},sha256=x,1\n" for file in (*files, f"{name}-{version}.dist-info/RECORD", "../../bin/x"))
+    return {f"{site}/{name}-{version}.dist-info/RECORD": lines.encode()}
+
+
+def required(root: Path) -> dict[str, bool]:
+    result = verdict(scan_source(str(root)), parse_list("9.0"), Policy())
+    return {one.path: one.required for one in result.table}
+
+
+def test_a_record_says_whose_library_it_is(tmp_path: Path) -> None:
+    site = "opt/venv/lib/python3.12/site-packages"
+    files = {
+        f"{site}/torch/lib/libtorch_cuda.so": library("90"), f"{site}/torch/lib/mine.so": library("90"),
+        f"{site}/acme/k.so": library("90"), f"{site}/nvidia/cu13/lib/libnvfoo.so.13": library("90"),
+        "srv/target/torch/lib/libtorch_cuda.so": library("90"),
+        "usr/lib/python3/dist-packages/torch/lib/libtorch_cuda.so": library("90"),
+    }  # fmt: skip
+    tree(tmp_path, **files)
+    tree(tmp_path, **recorded(site, "torch", "2.9.0", "torch/lib/libtorch_cuda.so", "torch/__init__.py"))
+    tree(tmp_path, **recorded(site, "nvidia_foo", "13.0", "nvidia/cu13/lib/libnvfoo.so.13"))
+    tree(tmp_path, **recorded(site, "acme", "1", "acme/k.so"))
+    tree(tmp_path, **recorded("srv/target", "torch", "2.9.0", "torch/lib/libtorch_cuda.so"))
+    assert required(tmp_path) == {
+        f"{site}/torch/lib/libtorch_cuda.so": False,
+        f"{site}/torch/lib/mine.so": True,  # PyTorch's RECORD does not list it
+        f"{site}/acme/k.so": True,
+        f"{site}/nvidia/cu13/lib/libnvfoo.so.13": False,
+        "srv/target/torch/lib/libtorch_cuda.so": False,  # pip install --target
+        "usr/lib/python3/dist-packages/torch/lib/libtorch_cuda.so": False,  # without any RECORD, by its place
+    }
+
+
+def test_a_record_claims_nothing_outside_of_its_directory(tmp_path: Path) -> None:
+    site = "usr/lib/python3/site-packages"
+    tree(tmp_path, **{"opt/app/mine.so": library("80"), f"{site}/torch/b.so": library("90")})
+    tree(tmp_path, **recorded(site, "torch", "2", "../../../../opt/app/mine.so", "/opt/app/mine.so", "torch/b.so"))
+    assert required(tmp_path) == {"opt/app/mine.so": True, f"{site}/torch/b.so": False}
+
+
+def test_a_wheel_of_anybody_is_judged_alone(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "torch-2.9.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("torch/lib/libtorch_cuda.so", library("80"))
+        archive.writestr("torch-2.9.0.dist-info/RECORD", "torch/lib/libtorch_cuda.so,,\n")
+    result = verify_image(str(tmp_path / "torch-2.9.0-py3-none-any.whl"), parse_list("9.0 10.0"))
+    assert [one.file for one in result.problems] == ["torch/lib/libtorch_cuda.so"]
+    assert result.to_json()["libraries"][0]["package"] == "torch 2.9.0"
+
+
+def test_the_cure_of_a_package_is_another_build_of_it(tmp_path: Path) -> None:
+    tree(tmp_path, **recorded(SITE, "torch", "2.9.0", "torch/lib/libtorch_cuda.so"))
+    theirs = {f"{SITE}/torch/lib/libtorch_cuda.so": library("80 90")}
+    result = asked(tmp_path, "10.0", **theirs, **{"opt/mine.so": library("100")})
+    assert [one.hint for one in result.remarks] == ["install a build of torch that holds code for 10.0 (this is 2.9.0)"]

@@ -1,0 +1,128 @@
+"""One library, one verdict: as a file, in a directory, in a wheel, in a layer, in a static library in each of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.image.code import stream
+from orchestrator.image.layers.scan import scan_layer
+from orchestrator.image.sources.local import open_directory, open_file, open_wheel
+from tests.support import fatbins
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from orchestrator.image.code.library import FileCode
+    from orchestrator.image.layers.merge import LayerScan
+
+TAGS = st.lists(st.sampled_from(["75", "80", "90a", "100f", "p80", "lto90"]), max_size=3)
+CODE = st.lists(TAGS, max_size=3).flatmap(
+    lambda profiles: st.builds(fatbins.fatbin, st.just(profiles), packing=st.sampled_from(["", "zstd", "lz4"]))
+)
+JUNK = st.sampled_from([b"", b"text", fatbins.MAGIC, fatbins.fatbin([["80"]])[:90], fatbins.fatbin([["80"]]) + b"\xff"])
+SECTIONS = st.permutations([".text", ".nv_fatbin", "__nv_relfatbin", ".rodata", ".data"])
+
+
+@st.composite
+def libraries(draw: st.DrawFn) -> bytes:
+    """A library with its sections in any order, names and table apart, and at times with something broken."""
+    contents = {
+        ".text": draw(JUNK), ".nv_fatbin": draw(st.one_of(CODE, JUNK)), "__nv_relfatbin": draw(st.one_of(CODE)),
+        ".rodata": draw(st.one_of(CODE, JUNK)), ".data": draw(JUNK),
+    }  # fmt: skip
+    order = draw(SECTIONS)
+    left_out = draw(st.sets(st.sampled_from(order), max_size=4))
+    data = fatbins.elf({name: contents[name] for name in order if name not in left_out})
+    table = int.from_bytes(data[40:48], "little")
+    gap = draw(st.sampled_from([0, 0, 64, 4096]))
+    data = data[:40] + (table + gap).to_bytes(8, "little") + data[48:table] + bytes(gap) + data[table:]
+    cut = draw(st.sampled_from([0, 0, 0, 1, 70]))
+    return data[: len(data) - cut]
+
+
+def archive(*objects: bytes) -> bytes:
+    data = b"!<arch>\n"
+    for number, one in enumerate(objects):
+        data += f"{number}.o/".ljust(16).encode() + b" " * 32 + str(len(one)).ljust(10).encode() + b"`\n" + one
+        data += b"\n" * (len(one) % 2)
+    return data
+
+
+def layered(name: str, data: bytes) -> LayerScan:
+    """The scan of a layer with the file, read again where the first reading asks for it."""
+    whole = fatbins.layer({"before": b"x" * 700, name: data, "behind": b"y"})
+    scan = scan_layer(io.BytesIO(whole), len(whole))
+    return scan_layer(io.BytesIO(whole), len(whole), asked=scan.far) if scan.far else scan
+
+
+def verdicts(folder: Path, name: str, data: bytes) -> list[Any]:
+    """What is said of the file in every place where it can lie; how it is damaged each reader says in its own words."""
+    tree = folder / "tree"
+    tree.mkdir(exist_ok=True)
+    (tree / name).write_bytes(data)
+    with zipfile.ZipFile(folder / "a.whl", "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(name, data)
+    sources = [open_file(tree / name).files, open_directory(tree).files, open_wheel(folder / "a.whl").files]
+    sources.append(layered(name, data))
+    return [_facts(one.code.get(name)) for one in sources if one is not None]
+
+
+def _facts(found: FileCode | None) -> Any:
+    if found is None:
+        return None
+    return "damaged" if found.damage else json.loads(json.dumps(found.to_json()))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_library_gets_the_same_verdict_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    monkeypatch.setattr(stream, "NAMES_NEAR_TABLE", 100)  # far apart is a matter of degree
+    objects = data.draw(st.lists(libraries(), min_size=1, max_size=2))
+    name, content = ("lib.a", archive(*objects)) if len(objects) > 1 else ("lib.so", objects[0])
+    first, *others = verdicts(tmp_path, name, content)
+    assert others == [first] * 3
+
+
+@pytest.mark.parametrize("name", ["k.ptx", "k.cubin", "k.fatbin", "k.o"])
+def test_files_of_device_code_alone_are_read_everywhere(tmp_path: Path, name: str) -> None:
+    data = {
+        "k.ptx": b"//\n.version 8.0\n.target sm_80\n.visible .entry k()", "k.cubin": fatbins.cubin(sm=90),
+        "k.fatbin": fatbins.fatbin([["80", "p80"]]),
+        "k.o": fatbins.elf({".nv_fatbin": fatbins.fatbin([["80"]]), ".text": b"x"}),
+    }[name]  # fmt: skip
+    _, *others = verdicts(tmp_path, name, data)
+    assert others[0] is not None
+    assert others == [others[0]] * 3
+    expected = {"k.ptx": "p80", "k.cubin": "90"}.get(name, "")
+    assert others[0].get("bare", "") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("x.whl", b"PK\3\4"), ("x.egg", b"PK\3\4"), ("x.zip", b"PK\3\4"), ("x.jar", b"PK\3\4"),
+        ("x.tar", bytes(257) + b"ustar\0"), ("x.tar.gz", b"\x1f\x8b"), ("x.tgz", b"\x1f\x8b"),
+        ("x.tar.zst", b"\x28\xb5\x2f\xfd"), ("x.tar.xz", b"\xfd7zXZ\0"), ("x.deb", b"!<arch>\ndebian-binary"),
+        ("x.rpm", b"\xed\xab\xee\xdb"),
+    ],
+)  # fmt: skip
+def test_an_archive_inside_is_listed_with_its_size(tmp_path: Path, name: str, head: bytes) -> None:
+    data = head + bytes(600)
+    _, *others = verdicts(tmp_path, name, data)
+    assert others == [others[0]] * 3
+    assert others[0]["size"] == len(data)
+    assert "not opened" in others[0]["unread"]
+
+
+@pytest.mark.parametrize(("name", "data"), [("x.gz", b"\x1f\x8b"), ("x.zip", b"text"), ("notes.tar", b"text" * 200)])
+def test_what_is_no_archive_is_not_listed(tmp_path: Path, name: str, data: bytes) -> None:
+    assert verdicts(tmp_path, name, data)[1:] == [None] * 3
