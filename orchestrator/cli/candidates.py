@@ -81,11 +81,9 @@ def _devices() -> dict[str, str]:
 
 
 def _builders() -> dict[str, str]:
-    from orchestrator.engine.builders import parse_builders
-    from orchestrator.engine.client import docker
+    from orchestrator.engine.builders import listed
 
-    answer = docker("buildx", "ls", "--format", "json", timeout=_BUILDERS_S)
-    return {one.name: one.driver for one in parse_builders(answer.stdout, containerd_store=False)}
+    return {one.name: one.driver for one in listed(timeout=_BUILDERS_S)}
 
 
 def beginning(found: Mapping[str, str], incomplete: str) -> Iterable[tuple[str, str]]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from orchestrator.process import Completed
 
-_LIST_TIMEOUT = 60.0
 _INSPECT_TIMEOUT = 60.0
 _COPY_TIMEOUT = 300.0
 _USAGE_TIMEOUT = 300.0
@@ -36,16 +35,19 @@ def system_info() -> Completed:
     return client.docker("info", "--format", "{{json .}}")
 
 
-def list_builders() -> Completed:
+def list_builders(*, timeout: float) -> Completed:
     """`docker buildx ls` as JSON, one builder a line.
 
     Whales' model drops `Current` and `Err`: which builder is used where nobody names one, and why one is broken. It
-    also starts a process for each builder. Every build asks this, too.
+    also starts a process for each builder. Every build asks this, too. `builders.listed` reads the answer.
+
+    Args:
+        timeout: Seconds.
 
     Raises:
         EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
     """
-    return client.docker("buildx", "ls", "--format", "json", timeout=_LIST_TIMEOUT)
+    return client.docker("buildx", "ls", "--format", "json", timeout=timeout)
 
 
 def inspect_images(references: Sequence[str]) -> Completed:
@@ -60,20 +62,6 @@ def inspect_images(references: Sequence[str]) -> Completed:
         EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
     """
     return client.docker("image", "inspect", *references, timeout=_INSPECT_TIMEOUT)
-
-
-def forget_image(reference: str) -> Completed:
-    """Take a tag from an image of the engine (`docker image rm`); other tags of it stay.
-
-    Whales' `image.remove` is not used, as its import takes longer than the question.
-
-    Args:
-        reference: With the tag.
-
-    Raises:
-        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
-    """
-    return client.docker("image", "rm", "--no-prune", reference, timeout=_INSPECT_TIMEOUT)
 
 
 def copy_to_tags(source: str, tags: Sequence[str]) -> Completed:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.engine import beyond
 from orchestrator.engine.buildx import last_error
 from orchestrator.engine.endpoints import fault
 from orchestrator.errors import EnvironmentLacksError, did_you_mean
@@ -14,8 +15,6 @@ from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from orchestrator.process import Completed
 
 DOCKER_DRIVER = "docker"
 """The driver that builds in the engine itself."""
@@ -25,6 +24,7 @@ REMOTE_DRIVER = "remote"
 
 BUILDER_VARIABLE = "BUILDX_BUILDER"
 
+_LIST_TIMEOUT = 60.0
 
 LOCAL_DRIVERS = frozenset({DOCKER_DRIVER, "docker-container"})
 """Drivers whose builders are in a Docker engine; the others are somewhere else."""
@@ -97,12 +97,11 @@ class Builder:
         return not self.platforms or platform in self.platforms
 
 
-def parse_builders(text: str, *, containerd_store: bool) -> tuple[Builder, ...]:
+def parse_builders(text: str) -> tuple[Builder, ...]:
     """Read what `docker buildx ls --format json` wrote: one JSON object per line.
 
     Args:
         text: Its standard output. Lines that are not JSON objects are skipped.
-        containerd_store: Whether the engine behind the docker driver has the containerd image store.
     """
     found: list[Builder] = []
     for line in text.splitlines():
@@ -111,11 +110,11 @@ def parse_builders(text: str, *, containerd_store: bool) -> tuple[Builder, ...]:
         except ValueError:
             continue
         if isinstance(values, dict) and values.get("Name"):
-            found.append(_builder(values, containerd_store=containerd_store))
+            found.append(_builder(values))
     return tuple(found)
 
 
-def _builder(values: Mapping[str, Any], *, containerd_store: bool) -> Builder:
+def _builder(values: Mapping[str, Any]) -> Builder:
     nodes = [node for node in values.get("Nodes") or [] if isinstance(node, dict)]
     errors = [str(error) for error in (values.get("Err"), *(node.get("Err") for node in nodes)) if error]
     # A star marks a platform that the user set; v2, v3 … are micro-architectures of one that is listed too.
@@ -127,7 +126,6 @@ def _builder(values: Mapping[str, Any], *, containerd_store: bool) -> Builder:
         running=any(node.get("Status") == "running" for node in nodes),
         error=errors[0] if errors else "",
         current=bool(values.get("Current")),
-        containerd_store=containerd_store,
         nodes=tuple(_node(node) for node in nodes),
     )
 
@@ -179,23 +177,37 @@ def choose(found: Iterable[Builder], name: str = "") -> Builder:
     return chosen
 
 
-def selected(answer: Completed, *, containerd_store: bool, name: str = "") -> Builder:
-    """Choose the builder of a build from what buildx says of its builders.
+def listed(*, timeout: float = _LIST_TIMEOUT) -> tuple[Builder, ...]:
+    """Ask buildx for every builder that it knows; `containerd_store` of those in the engine is not known yet.
 
     Args:
-        answer: Of `beyond.list_builders`.
-        containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
-        name: As for `choose`.
+        timeout: Seconds.
 
     Raises:
-        EnvironmentLacksError: As for `choose`, buildx does not answer, or no machine of a remote builder does.
+        EnvironmentLacksError: buildx names none because it failed, or it does not answer.
+        InterruptedRunError: A stop was asked for.
     """
-    found = parse_builders(answer.stdout, containerd_store=containerd_store)
+    answer = beyond.list_builders(timeout=timeout)
+    found = parse_builders(answer.stdout)
     if not found and not answer.ok:
         raise EnvironmentLacksError(
             f"`docker buildx ls` failed: {redact(last_error(answer.stderr))}", hint="see `docker buildx ls`"
         )
-    chosen = choose(found, name)
+    return found
+
+
+def selected(found: Iterable[Builder], *, containerd_store: bool, name: str = "") -> Builder:
+    """Choose the builder of a build.
+
+    Args:
+        found: What `listed` returned.
+        containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
+        name: As for `choose`.
+
+    Raises:
+        EnvironmentLacksError: As for `choose`, or no machine of a remote builder answers.
+    """
+    chosen = replace(choose(found, name), containerd_store=containerd_store)
     silent = silent_nodes(chosen)
     if silent and len(silent) == len(chosen.nodes):
         raise EnvironmentLacksError(

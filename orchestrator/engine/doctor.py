@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.engine import beyond, builders, machine
+from orchestrator.engine import builders, machine
 from orchestrator.engine.info import engine_info
 from orchestrator.engine.machine import Check
 from orchestrator.engine.version import COMFORT, buildx_version
@@ -14,13 +14,12 @@ from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.info import EngineInfo
     from orchestrator.engine.version import Version
-    from orchestrator.process import Completed
 
 _BUILDER_HINT = "`docker buildx create --use --driver docker-container`"
 _STORE_HINT = (
@@ -113,7 +112,7 @@ def require_engine(*, platforms: Sequence[str] = (), builder: str = "") -> Engin
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         version_job = pool.submit(process.carried(buildx_version))
-        listed_job = pool.submit(process.carried(beyond.list_builders))
+        listed_job = pool.submit(process.carried(builders.listed))
         try:
             info: EngineInfo | None = engine_info()
         except EnvironmentLacksError as error:
@@ -158,7 +157,7 @@ def check_version(found: Version) -> Check:
     return Check(name="buildx", status="ok", detail=str(found))
 
 
-def _without_engine(listed: Callable[[], Completed], name: str, error: EnvironmentLacksError) -> Builder:
+def _without_engine(listed: Callable[[], Iterable[Builder]], name: str, error: EnvironmentLacksError) -> Builder:
     """The builder of a build where no engine answers; the error for one that needs the engine."""
     try:
         chosen = builders.selected(listed(), containerd_store=False, name=name)
@@ -172,7 +171,7 @@ def _without_engine(listed: Callable[[], Completed], name: str, error: Environme
 def _builder(info: EngineInfo | None, name: str) -> tuple[Builder | None, Check]:
     try:
         store = info is not None and info.containerd_store
-        builder = builders.selected(beyond.list_builders(), containerd_store=store, name=name)
+        builder = builders.selected(builders.listed(), containerd_store=store, name=name)
     except EnvironmentLacksError as error:
         return None, _failed("builder", error)
     state = "" if builder.running or builder.elsewhere else ", starts with its first build"

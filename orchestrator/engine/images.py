@@ -53,3 +53,16 @@ def held(reference: str) -> Held | None:
         return Held(id=identity or "", platform="/".join(part for part in parts if part) if parts[0] else "")
 
     return client.ask(inspect, timeout=_TIMEOUT)
+
+
+def forget(reference: str) -> None:
+    """Take a tag from an image of the engine (`docker image rm`); other tags of it stay.
+
+    Args:
+        reference: With the tag.
+
+    Raises:
+        DockerFailedError: The engine has no image of this name, or a container uses it.
+        EnvironmentLacksError, InterruptedRunError: As for `client.ask`.
+    """
+    client.ask(lambda docker: docker.image.remove(reference, prune=False), timeout=_TIMEOUT)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.progress import Failure, one_line
-from orchestrator.engine import beyond, buildx
+from orchestrator.engine import beyond, buildx, images
+from orchestrator.engine.client import DockerFailedError
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.reference import parse
 from orchestrator.runs.outcome import ErrorInfo
@@ -47,7 +49,8 @@ class Tagging:
         from orchestrator.registry.client import Registry
         from orchestrator.registry.removal import remove_tag
 
-        beyond.forget_image(reference)  # where it fails the engine has none
+        with contextlib.suppress(DockerFailedError):  # the engine has none
+            images.forget(reference)
         found = parse(reference)
         try:
             with Registry(found.repository) as registry:

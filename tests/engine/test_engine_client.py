@@ -77,6 +77,20 @@ def test_images_of_the_engine(engine: str) -> None:
     assert found.platform.startswith("/".join(part for part in (told["Os"], told["Architecture"]) if part))
 
 
+def test_a_tag_is_taken_from_the_engine_and_others_of_the_image_stay(engine: str) -> None:
+    assert engine
+    held, own = (f"localhost/forget/{os.getpid()}:{tag}" for tag in ("held", "own"))
+    call("docker", "image", "import", "/dev/null", held)
+    call("docker", "image", "tag", held, own)
+    images.forget(held)
+    assert images.held(held) is None
+    assert images.held(own) is not None
+    with pytest.raises(client.DockerFailedError):
+        images.forget(held)
+    images.forget(own)
+    assert images.held(own) is None
+
+
 def test_a_silent_engine_costs_no_more_than_the_limit(silent: str) -> None:
     started = time.monotonic()
     with pytest.raises(EnvironmentLacksError, match="no answer within 1 s"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.engine import beyond, builders, client, doctor
+from orchestrator.engine import builders, client, doctor
 from orchestrator.engine.doctor import Need
 from orchestrator.engine.info import engine_info
 from orchestrator.engine.version import FLOOR, buildx_version
@@ -52,7 +52,7 @@ def test_buildx_is_found_and_new_enough() -> None:
 
 def test_the_selected_builder_builds_for_this_machine() -> None:
     info = engine_info()
-    found = builders.selected(beyond.list_builders(), containerd_store=info.containerd_store)
+    found = builders.selected(builders.listed(), containerd_store=info.containerd_store)
     assert found.running
     assert found.builds(info.platform)
     assert not found.builds("linux/s390x-of-nowhere")
@@ -62,15 +62,15 @@ def test_builders_of_other_drivers(buildx_home: Path, monkeypatch: pytest.Monkey
     call("docker", "buildx", "create", "--driver", "docker-container", "--name", "idle")
     call("docker", "buildx", "create", "--driver", "remote", "--name", "gone", NOBODY)
     monkeypatch.setenv("BUILDX_BUILDER", "idle")
-    idle = builders.selected(beyond.list_builders(), containerd_store=False)
+    idle = builders.selected(builders.listed(), containerd_store=False)
     assert (idle.name, idle.driver, idle.running) == ("idle", "docker-container", False)
     assert idle.exports_cache("registry")
     monkeypatch.setenv("BUILDX_BUILDER", "gone")
     with pytest.raises(EnvironmentLacksError, match=f"builder gone does not answer: {NOBODY}: nothing listens there"):
-        builders.selected(beyond.list_builders(), containerd_store=False)
+        builders.selected(builders.listed(), containerd_store=False)
     monkeypatch.setenv("BUILDX_BUILDER", "idel")
     with pytest.raises(EnvironmentLacksError) as caught:
-        builders.selected(beyond.list_builders(), containerd_store=False)
+        builders.selected(builders.listed(), containerd_store=False)
     assert caught.value.hint == "did you mean idle?"
 
 

@@ -48,7 +48,7 @@ def test_tags_are_copies_of_one_digest(asked: list[tuple[str, ...]]) -> None:
 
 def test_questions_go_to_the_client_that_the_user_names(asked: list[tuple[str, ...]]) -> None:
     beyond.system_info()
-    beyond.list_builders()
+    beyond.list_builders(timeout=60)
     beyond.inspect_images(["a", "b"])
     assert [words[:2] for words in asked] == [("info", "--format"), ("buildx", "ls"), ("image", "inspect")]
     assert asked[-1][2:] == ("a", "b")
@@ -60,8 +60,3 @@ def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
     assert {"current", "err"}.isdisjoint(BuilderInspectResult.model_fields)
     assert "server_errors" not in SystemInfo.model_fields
     assert "descriptor" not in ImageInspectResult.model_fields
-
-
-def test_a_tag_is_taken_from_the_engine(asked: list[tuple[str, ...]]) -> None:
-    beyond.forget_image("r/a:held")
-    assert asked == [("image", "rm", "--no-prune", "r/a:held")]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine import builders
+from orchestrator.engine import beyond, builders
 from orchestrator.engine.builders import Builder, choose, parse_builders
 from orchestrator.errors import EnvironmentLacksError
+from orchestrator.process import Completed
 
 RECORDED = Path(__file__).parent / "recorded"
 
 
 def recorded(name: str = "builders.jsonl", *, containerd_store: bool = True) -> tuple[Builder, ...]:
-    return parse_builders((RECORDED / name).read_text(), containerd_store=containerd_store)
+    found = parse_builders((RECORDED / name).read_text())
+    return tuple(replace(builder, containerd_store=containerd_store) for builder in found)
 
 
 def test_all_drivers_are_read() -> None:
@@ -75,15 +78,53 @@ def test_without_any_builder_there_is_a_cure() -> None:
 def test_an_error_of_a_node_is_the_builders() -> None:
     line = '{"Name":"k","Driver":"kubernetes","Current":true,"Nodes":[{"Name":"k0","Err":"no such cluster"}]}'
     with pytest.raises(EnvironmentLacksError, match="no such cluster"):
-        choose(parse_builders(line, containerd_store=True))
+        choose(parse_builders(line))
 
 
 def test_platforms_set_by_hand_lose_their_star() -> None:
     line = '{"Name":"b","Driver":"remote","Nodes":[{"Status":"running","Platforms":["linux/arm64*","linux/amd64"]}]}'
-    (builder,) = parse_builders(line, containerd_store=False)
+    (builder,) = parse_builders(line)
     assert builder.platforms == ("linux/amd64", "linux/arm64")
 
 
 @given(st.text())
 def test_any_text_is_read_without_a_traceback(text: str) -> None:
-    assert parse_builders(text, containerd_store=True) == ()
+    assert parse_builders(text) == ()
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, stdout: str, *, code: int = 0, stderr: str = "") -> list[float]:
+    """Let buildx answer; the list gets the limits that it is asked under."""
+    asked: list[float] = []
+
+    def listing(*, timeout: float) -> Completed:
+        asked.append(timeout)
+        return Completed(argv=("docker",), returncode=code, stdout=stdout, stderr=stderr)
+
+    monkeypatch.setattr(beyond, "list_builders", listing)
+    return asked
+
+
+def test_all_builders_are_listed_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (RECORDED / "builders.jsonl").read_text()
+    asked = answer(monkeypatch, text)
+    assert builders.listed() == parse_builders(text)
+    builders.listed(timeout=2)
+    assert asked == [60, 2]
+    answer(monkeypatch, text, code=1, stderr="one endpoint is broken")  # the others are there
+    assert len(builders.listed()) == 3
+
+
+def test_a_list_that_fails_says_why_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "", code=1, stderr="x\nERROR: no route to tcp://me:secret@10.0.0.1\n")
+    with pytest.raises(EnvironmentLacksError) as caught:
+        builders.listed()
+    assert caught.value.message == "`docker buildx ls` failed: no route to tcp://10.0.0.1"
+    answer(monkeypatch, "")
+    assert builders.listed() == ()
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_the_engine_says_what_its_builder_stores(monkeypatch: pytest.MonkeyPatch, store: bool) -> None:
+    monkeypatch.delenv(builders.BUILDER_VARIABLE, raising=False)
+    assert builders.selected(recorded(), containerd_store=store).containerd_store is store
+    assert builders.selected(recorded(), containerd_store=store, name="eng1-idle").name == "eng1-idle"
