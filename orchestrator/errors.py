@@ -42,6 +42,8 @@ class FailureClass(StrEnum):
 
     RUN = ("run", 1, "an instruction of the build failed: RUN, COPY, the Dockerfile, the bake file")
     NETWORK = ("network", 6, "network or registry failed after retries", True)
+    STALLED = ("stalled", 6, "the builder went silent in mid-build and its record says that the build is lost", True)
+    LIMIT = ("limit", 1, "it took longer than the limits of the matrix or the command line allow")
     AUTH = ("auth", 6, "the registry denies access (401, 403)")
     NOT_FOUND = ("not-found", 1, "the registry does not have it (404, manifest unknown)")
     DISK = ("disk", 5, "no space left on device")

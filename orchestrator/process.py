@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -177,6 +179,51 @@ def run(
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heard:
+    """What a process wrote to both of its outputs while somebody listened; its status, None if it had not ended."""
+
+    output: bytes
+    returncode: int | None
+
+
+def listen(argv: Sequence[str], *, longest: float, settled: float, cwd: Path | None = None) -> Heard:
+    """Start a process that may go on for long, and return what it has to say at first.
+
+    Args:
+        argv: Program and arguments.
+        longest: Seconds to listen at most.
+        settled: Seconds without output, once there was some, after which it has said what it had to say.
+        cwd: Directory to run in.
+
+    Raises:
+        EnvironmentLacksError: The program was not found.
+        InterruptedRunError: A stop was asked for (see `stoppable`).
+    """
+    child = spawn(argv, cwd=cwd, stderr=subprocess.STDOUT)
+    stream = child.stdout
+    if stream is None:  # spawn made a pipe
+        raise AssertionError
+    output, end, quiet_at = b"", time.monotonic() + longest, math.inf
+    try:
+        while time.monotonic() < min(end, quiet_at):
+            if asked_to_stop():
+                raise InterruptedRunError("stopped")
+            if not select.select([stream], [], [], _POLL)[0]:
+                continue
+            chunk = os.read(stream.fileno(), 1 << 16)
+            if not chunk:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout=max(0, end - time.monotonic()))
+                break
+            output, quiet_at = output + chunk, time.monotonic() + settled
+        return Heard(output=output, returncode=child.poll())
+    finally:
+        kill_group(child, signal.SIGKILL)
+        child.wait()
+        stream.close()
 
 
 def _communicate(child: subprocess.Popen[bytes], data: bytes | None, timeout: float | None) -> tuple[bytes, bytes]:

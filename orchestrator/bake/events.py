@@ -125,7 +125,14 @@ class PlainLine:
     text: str
 
 
-Event = StepStarted | StepDone | StepFailed | LogLine | StepStatus | StepWarning | PlainLine
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """What this program says of a build that runs: that it is quiet, say."""
+
+    text: str
+
+
+Event = StepStarted | StepDone | StepFailed | LogLine | StepStatus | StepWarning | PlainLine | Notice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

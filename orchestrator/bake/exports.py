@@ -51,6 +51,10 @@ class SafeBake:
         """Its log file."""
         return self.command.log
 
+    def silent(self) -> str:
+        """Why its builder does not answer, "" if it does."""
+        return self.command.silent()
+
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
         """Run it to its end, and once more without cache exports where one of them was the failure."""
         result = self.command.run(on_event=on_event, stop=stop, terminate_after=terminate_after)
@@ -74,7 +78,7 @@ def failed_at_export(result: BakeResult) -> bool:
     to find out, and a failure that comes again is reported as it is.
     """
     failure = result.failure
-    if failure is None:
+    if failure is None or result.overrun is not None:
         return False
     if failure.kind is StepKind.CACHE_EXPORT:
         return True

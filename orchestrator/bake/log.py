@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.bake.events import (
     LogLine,
+    Notice,
     PlainLine,
     StepDone,
     StepFailed,
@@ -97,6 +98,8 @@ def render(event: Event) -> tuple[str, ...]:
             return (f"WARNING: {text}{f' ({file}:{line})' if file else ''}",)
         case PlainLine(text=text):
             return (text,)
+        case Notice(text=text):
+            return (f"=== {text}: {_now()}",)
 
 
 def _now() -> str:

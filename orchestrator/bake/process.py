@@ -27,6 +27,10 @@ from orchestrator.bake.entries import read_entry
 from orchestrator.bake.events import LogLine, Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.progress import Failure, Progress
+from orchestrator.bake.watch import Answer, Bounds, Overrun, Watch, ask
+from orchestrator.engine import history
+from orchestrator.errors import InterruptedRunError
+from orchestrator.orphans import ended_with_us
 from orchestrator.process import Stop, kill_group, spawn
 from orchestrator.redact import redact_values
 from orchestrator.untrusted import json_text
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.bake.events import Event
+    from orchestrator.engine.buildx import BakeCall
 
 __all__ = ["BakeCommand", "BakeResult", "Failure", "run_bake"]
 
@@ -64,6 +69,8 @@ class BakeCommand:
         metadata: Where bake writes its metadata file.
         env: Variables added to this process's environment.
         mark: Lines of a step's output that begin with it are kept in the result; "" for none.
+        bounds: How long a step may take, and how long the builder may say nothing.
+        call: How the builder is asked for a build that says nothing; None asks never.
     """
 
     id: str
@@ -75,6 +82,12 @@ class BakeCommand:
     metadata: Path
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     mark: str = ""
+    bounds: Bounds = field(default_factory=Bounds)
+    call: BakeCall | None = None
+
+    def silent(self) -> str:
+        """Why its builder does not answer, "" if it does."""
+        return "" if self.call is None else history.silent(self.call)
 
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
         """Run it to its end (`run_bake`)."""
@@ -96,6 +109,7 @@ class BakeResult:
         stopped: The process was ended by us because `stop` was set.
         first_ran: The first step that did not come from the cache, "" where all did.
         marked: Lines of output that begin with the command's mark: the last 64, untrusted.
+        overrun: Why the process was ended by us though `stop` was not set; None if it was not.
     """
 
     returncode: int
@@ -108,6 +122,7 @@ class BakeResult:
     stopped: bool = False
     first_ran: str = ""
     marked: tuple[str, ...] = ()
+    overrun: Overrun | None = None
 
 
 def run_bake(
@@ -136,23 +151,27 @@ def run_bake(
     progress = Progress()
     marked: deque[str] = deque(maxlen=_MARKED)
     with LogFile(command.log) as log:
+
+        def hear(event: Event) -> None:
+            watch.event(event)
+            log.write(event)
+            on_event(event)
+            if command.mark and isinstance(event, LogLine) and event.text.startswith(command.mark):
+                marked.append(event.text)
+
+        watch = _watch(command, progress, hear)
         log.begin(command.id, argv)
         child = spawn(argv, cwd=command.cwd, env=_environment(command.env), stdout=subprocess.DEVNULL)
-        ending = _Ending(child=child, stop=stop, terminate_after=terminate_after)
-        try:
+        ending = _Ending(child=child, stop=stop, watch=watch, terminate_after=terminate_after)
+        # Whatever goes wrong (an error in on_event, a full disk under the log): no child is left behind.
+        with contextlib.closing(ending), ended_with_us(child.pid):
             for line in _stderr_lines(child, ending):
+                watch.arrived()
                 for event in progress.feed(line):
-                    log.write(event)
-                    on_event(event)
-                    if command.mark and isinstance(event, LogLine) and event.text.startswith(command.mark):
-                        marked.append(event.text)
+                    hear(event)
             for event in progress.finish():
-                log.write(event)
-                on_event(event)
+                hear(event)
             returncode = ending.wait()
-        finally:
-            # Whatever went wrong above (an error in on_event, a full disk under the log): no child is left behind.
-            ending.reap()
         log.end(returncode, stopped=ending.stopped)
     failure = progress.failure(returncode)
     return BakeResult(
@@ -166,6 +185,7 @@ def run_bake(
         stopped=ending.stopped,
         first_ran=progress.first_ran,
         marked=tuple(marked),
+        overrun=ending.overrun if failure else None,
     )
 
 
@@ -206,23 +226,36 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**wanted, **os.environ, **extra}
 
 
-class _Ending:
-    """Watches the stop and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
+def _watch(command: BakeCommand, progress: Progress, tell: Callable[[Event], None]) -> Watch:
+    call, since = command.call, time.time()
+    if call is None:
+        return Watch(Bounds(step_s=command.bounds.step_s), ask=Answer, tell=tell)
+    return Watch(command.bounds, ask=lambda: ask(call, command.target, progress, since=since), tell=tell)
 
-    def __init__(self, *, child: subprocess.Popen[bytes], stop: Stop, terminate_after: float) -> None:
+
+class _Ending:
+    """Watches the stop and the watch, and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
+
+    def __init__(self, *, child: subprocess.Popen[bytes], stop: Stop, watch: Watch, terminate_after: float) -> None:
         self._child = child
         self._stop = stop
+        self._watch = watch
         self._after = terminate_after
         self._deadline: float | None = None
         self._killed = False
         self.stopped = False
+        self.overrun: Overrun | None = None
 
     def check(self) -> bool:
-        """Act on the stop, if it is set; return whether the group was sent SIGKILL."""
-        if self._stop.is_set() and self._deadline is None and self._child.poll() is None:
-            self._deadline = time.monotonic() + self._after
-            self.stopped = True
-            kill_group(self._child, signal.SIGTERM)
+        """Act on the stop, if it is set, and on the watch; return whether the group was sent SIGKILL."""
+        if self._deadline is None and self._child.poll() is None:
+            self.stopped = self._stop.is_set()
+            if not self.stopped:
+                with contextlib.suppress(InterruptedRunError):  # seen as a stop by the next look
+                    self.overrun = self._watch.look()
+            if self.stopped or self.overrun is not None:
+                self._deadline = time.monotonic() + self._after
+                kill_group(self._child, signal.SIGTERM)
         if self._deadline is None or self._killed:
             return self._killed
         if self._stop.immediate or time.monotonic() >= self._deadline:
@@ -237,7 +270,7 @@ class _Ending:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self._child.wait(timeout=_POLL)
 
-    def reap(self) -> None:
+    def close(self) -> None:
         """Leave nothing of the group behind: plugins of a docker that ended keep running otherwise."""
         kill_group(self._child, signal.SIGKILL)
         self._child.wait()

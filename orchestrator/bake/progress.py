@@ -76,6 +76,7 @@ class _Step:
     completed: datetime | None = None
     cached: bool = False
     error: str = ""
+    received: int = 0
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     pending: dict[int, bytes] = field(default_factory=dict)
 
@@ -131,6 +132,16 @@ class Progress:
             yield PlainLine(text=text)
             return
         yield from self._update(found)
+
+    def behind(self, other: Progress) -> bool:
+        """Whether another account of the same build knows more: an end or output of a step that is not known here."""
+        for digest, there in other._steps.items():
+            here = self._steps.get(digest)
+            if there.completed is not None and (here is None or here.completed is None):
+                return True
+            if there.received > (here.received if here is not None else 0):
+                return True
+        return False
 
     def finish(self) -> Iterator[Event]:
         """The events of output that ended without a newline."""
@@ -261,6 +272,7 @@ class Progress:
         if not step.number:
             self._numbered += 1
             step.number = self._numbered
+        step.received += len(log.data)
         data = step.pending.pop(log.stream, b"") + log.data
         *whole, rest = data.split(b"\n")
         for line in whole:

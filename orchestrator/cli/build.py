@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     "-j", "--jobs", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=1, metavar="N",
     help="Build this many variants at once.",
 )  # fmt: skip
+@kit.option(
+    "--limit", heading=Heading.BEHAVIOUR, multiple=True, metavar="NAME=SPAN",
+    help="Cancel a variant, a step or a silence that takes longer, as in step=3h.", default_text="limits of the matrix",
+)  # fmt: skip
 @kit.option("--fail-fast", heading=Heading.BEHAVIOUR, is_flag=True, help="Cancel the others at the first failure.")
 @kit.option(
     "--resume", heading=Heading.BEHAVIOUR, is_flag=True,
@@ -98,6 +102,7 @@ def command(
     report: Path | None,
     format_: common.Format,
     jobs: int,
+    limit: tuple[str, ...],
     fail_fast: bool,
     resume: bool,
     changed: bool,
@@ -116,9 +121,10 @@ def command(
     from orchestrator.bake import privileges
     from orchestrator.bake.file import Output
     from orchestrator.cache.rights import CacheUse
+    from orchestrator.runs.limits import limits
     from orchestrator.runs.run import Screen
     from orchestrator.runs.run import build as run_build
-    from orchestrator.runs.wishes import AirGap, Limits, Wishes
+    from orchestrator.runs.wishes import AirGap, Wishes
     from orchestrator.ui import streams
     from orchestrator.ui.board import make_reporter
     from orchestrator.ui.summary import append_summary
@@ -131,7 +137,7 @@ def command(
     wanted = plan.matrix.spec.verify.after_build if verify is None else verify
     wishes = Wishes(
         output=Output(push=push, load=load, directory=output.absolute() if output else None),
-        limits=Limits(parallel=jobs, fail_fast=fail_fast),
+        limits=limits(plan.matrix.spec.limits, limit, parallel=jobs, fail_fast=fail_fast),
         resume=resume,
         changed=changed,
         max_age_s=common.seconds("--max-age", max_age) if max_age else None,

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator import durations
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -136,19 +137,16 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
 def seconds(option: str, text: str) -> float:
     """Return a span of time such as 30m, 12h or 7d in seconds.
 
     Raises:
         UsageError: It is not one.
     """
-    number, unit = text[:-1], text[-1:]
-    if not (number.isascii() and number.isdecimal() and len(number) < 8 and unit in _UNITS_S):
-        raise UsageError(f"{option} {text}: the span is invalid: expected a number and s, m, h, d or w, as in 7d")
-    return float(int(number) * _UNITS_S[unit])
+    found = durations.parse(text)
+    if found is None:
+        raise UsageError(f"{option} {text}: the span is invalid: expected {durations.FORM}")
+    return found
 
 
 def size(option: str, text: str) -> int:

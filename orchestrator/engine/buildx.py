@@ -42,6 +42,11 @@ class BakeCall:
         files = tuple(word for file in self.files for word in ("-f", file))
         return (*self.docker, "buildx", "bake", *named, *files, *more)
 
+    def about_builder(self, *command: str, words: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """`docker buildx COMMAND --builder NAME WORDS`: a question to the builder of these builds."""
+        named = ("--builder", self.builder) if self.builder else ()
+        return (*self.docker, "buildx", *command, *named, *words)
+
 
 def resolve(
     call: BakeCall, targets: Mapping[str, Place | None], *, linked: Collection[str] = ()

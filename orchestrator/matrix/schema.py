@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.matrix.output_schema import OutputSpec
 from orchestrator.matrix.schema_cache import CacheSpec, CompileCacheSpec
+from orchestrator.matrix.schema_limits import LimitsSpec
 from orchestrator.matrix.section import AnyScalar, Range, Section, Short, Text, key
 from orchestrator.matrix.template import PLACEHOLDERS
 
@@ -298,6 +299,7 @@ class MatrixFile(Section):
     cache: CacheSpec = key("Where layers live between builds.", default=CacheSpec())
     compile_cache: CompileCacheSpec | None = key("A cache of compiled device code.", default=None)
     output: OutputSpec = key("How layers are written.", default=OutputSpec())
+    limits: LimitsSpec = key("How long builds may take.", default=LimitsSpec())
     headers: HeadersSpec | None = key("FlashInfer headers for air-gapped images.", default=None)
     verify: VerifySpec = key("What a built image must hold.", default=VerifySpec())
     claims: list[ClaimSpec] = key("What the repository's other files must say.", default=[])

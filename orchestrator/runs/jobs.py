@@ -21,6 +21,7 @@ from orchestrator.bake.exports import SafeBake
 from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories, with_key
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
+from orchestrator.bake.watch import Bounds
 from orchestrator.cache.compile_statistics import MARK
 from orchestrator.cache.contents import STATE, Contents
 from orchestrator.cache.keys import Inputs, inputs
@@ -77,6 +78,7 @@ class Context:
         resume: Decides which variants need no build; None builds all.
         freshness: Tells which results are too old.
         journal: What earlier runs built, to say what changed since; None for no word on that.
+        bounds: How long a step may take, and how long a builder may say nothing.
     """
 
     call: BakeCall
@@ -91,6 +93,7 @@ class Context:
     resume: Resume | None = None
     freshness: Freshness = field(default_factory=Freshness)
     journal: Journal | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -314,6 +317,8 @@ class _Step:
             metadata=self.directory / f"{self.variant.id}.metadata.json",
             env=(self.context.extras.get(self.variant.id) or Extras()).env,
             mark=MARK if self.variant.compile_cache else "",
+            bounds=self.context.bounds,
+            call=call,
         )
         return SafeBake(command=command, writes=bool(self.file.cache.write))
 

@@ -181,6 +181,7 @@ def _prepare(
         allowed=wishes.allowed,
         resume=resume,
         journal=journal,
+        bounds=wishes.limits.bounds,
         freshness=Freshness(
             local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
         ),

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from orchestrator.bake.events import StepKind, StepStarted
 from orchestrator.bake.log import LogFile
 from orchestrator.cache import compile_statistics
+from orchestrator.durations import duration
 from orchestrator.engine.client import PRUNE
-from orchestrator.errors import InterruptedRunError, OrchestrateError
+from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
+from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info, internal_error
 from orchestrator.runs.retry import RetryPolicy, attempts, judge
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.events import Event
     from orchestrator.bake.process import BakeResult
+    from orchestrator.bake.watch import Overrun
     from orchestrator.cache.compile_statistics import CompileStatistics
     from orchestrator.process import Stop
     from orchestrator.runs.halt import Halt
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
         @property
         def log(self) -> Path:
             """Its log file."""
+
+        def silent(self) -> str:
+            """Why its builder does not answer, "" if it does."""
 
         def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
             """Run it to its end."""
@@ -103,14 +109,29 @@ class _Tried:
     again: bool = False
 
     @property
+    def overrun(self) -> Overrun | None:
+        """Why bake was ended though nobody asked."""
+        return self.result.overrun if self.result is not None else None
+
+    @property
     def reason(self) -> str:
         """Why it failed, in one line."""
         if self.error is not None:
             return self.error.message
+        if (overrun := self.overrun) is not None:
+            return f"{overrun.step}: {overrun.message}" if overrun.step else overrun.message
         failure = self.result.failure if self.result is not None else None
         if failure is None:
             return ""
         return f"{failure.step}: {failure.message}" if failure.step else failure.message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Early:
+    """How a variant ends that is stopped, and why."""
+
+    status: Status
+    error: ErrorInfo
 
 
 class VariantBuild:
@@ -131,12 +152,14 @@ class VariantBuild:
         self._reporter = reporter
         self._halt = halt
         self._begun = time.monotonic()
+        self._stop = VariantStop(halt.stop, limits.variant_s)
+        self._stalled = False
         self._bake: Bake | None = None
         self._tries = 0
 
     def outcome(self) -> Outcome:
         """Build the variant; every end of it is an outcome, no exception leaves here."""
-        with stoppable(self._halt.stop):
+        with stoppable(self._stop):
             outcome = self._built()
             if outcome.status is Status.BUILT and self._job.after is not None:
                 outcome = self._after(outcome)
@@ -150,7 +173,7 @@ class VariantBuild:
                 self._once,
                 again=lambda tried: tried.again,
                 policy=self._retry,
-                stop=self._halt.stop,
+                stop=self._stop,
                 before_wait=self._waiting,
             )
             return self._ending(tried)
@@ -169,13 +192,24 @@ class VariantBuild:
                 return _Tried()
             except OrchestrateError as error:
                 return _Tried(error=error_info(error), again=error.failure.retried)
-        if self._halt.asked:
+        try:
+            # A builder that went silent answers a question first: otherwise each attempt waits for the whole limit.
+            silent = self._bake.silent() if self._stalled else ""
+        except InterruptedRunError:
             return _Tried()
+        if self._stop.is_set():
+            return _Tried()
+        if silent:
+            message = f"the builder went silent and does not answer since: {silent}"
+            return _Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=True)
         result = self._bake.run(
             on_event=lambda event: self._reporter.event(self._job.id, event),
-            stop=self._halt.stop,
+            stop=self._stop,
             terminate_after=self._limits.terminate_after_s,
         )
+        if (overrun := result.overrun) is not None:
+            self._stalled = overrun.failure is FailureClass.STALLED
+            return _Tried(result=result, again=overrun.again)
         again = result.failure is not None and not result.stopped and judge(result.failure).again
         return _Tried(result=result, again=again)
 
@@ -186,8 +220,8 @@ class VariantBuild:
         """The outcome that the last attempt gives."""
         result = tried.result
         if result is None:
-            if self._halt.asked:
-                return self._outcome(status=Status.CANCELLED, error=self._halt.reason)
+            if ended := self._ended_early():
+                return self._outcome(status=ended.status, error=ended.error)
             return self._outcome(status=Status.FAILED, error=tried.error)
         metadata = _of_target(result.metadata, self._bake.target if self._bake else "")
         compiled = compile_statistics.read(result.marked)
@@ -203,12 +237,25 @@ class VariantBuild:
         failure = result.failure
         if failure is None:
             return replace(seen, digest=_digest(metadata))
-        if result.stopped or self._halt.asked:
-            status, error = Status.CANCELLED, replace(self._halt.reason, step=failure.step)
+        early = self._ended_early()
+        if early is not None:
+            status, error = early.status, replace(early.error, step=failure.step)
+        elif (overrun := result.overrun) is not None:
+            status = Status.FAILED
+            error = ErrorInfo(failure=overrun.failure, message=overrun.message, step=overrun.step)
         else:
             error = ErrorInfo(failure=judge(failure).failure, message=failure.message, step=failure.step)
             status = Status.FAILED
         return replace(seen, status=status, error=error, last_lines=result.last_lines)
+
+    def _ended_early(self) -> _Early | None:
+        """How a variant ends that the run, or the end of its own time, has stopped."""
+        if self._halt.asked:
+            return _Early(status=Status.CANCELLED, error=self._halt.reason)
+        if not self._stop.late or self._limits.variant_s is None:
+            return None
+        message = f"it took longer than {duration(self._limits.variant_s)} (limits.variant)"
+        return _Early(status=Status.FAILED, error=ErrorInfo(failure=FailureClass.LIMIT, message=message))
 
     def _compile_notes(self, result: BakeResult, compiled: CompileStatistics | None) -> tuple[str, ...]:
         if compiled is not None:
@@ -218,13 +265,13 @@ class VariantBuild:
         return (compile_statistics.LAYER if result.steps.cached else compile_statistics.SILENT,)
 
     def _after(self, outcome: Outcome) -> Outcome:
-        if self._halt.asked or self._job.after is None:
+        if self._stop.is_set() or self._job.after is None:
             return self._unverified(outcome)
         if self._job.then:
             step = StepStarted(number=0, name=self._job.then, kind=StepKind.EXPORT, steps=outcome.steps)
             self._reporter.event(outcome.id, step)
         try:
-            return self._job.after(outcome, stop=self._halt.stop, reporter=self._reporter)
+            return self._job.after(outcome, stop=self._stop, reporter=self._reporter)
         except InterruptedRunError:
             return self._unverified(outcome)
         except (OrchestrateError, OSError) as error:
@@ -234,7 +281,8 @@ class VariantBuild:
 
     def _unverified(self, outcome: Outcome) -> Outcome:
         note = f"built as {outcome.digest}, but not verified"
-        return replace(outcome, status=Status.CANCELLED, error=self._halt.reason, notes=(*outcome.notes, note))
+        early = self._ended_early() or _Early(status=Status.CANCELLED, error=self._halt.reason)
+        return replace(outcome, status=early.status, error=early.error, notes=(*outcome.notes, note))
 
     def _broken(self, outcome: Outcome, error: Exception) -> Outcome:
         _log_traceback(outcome.log, error)

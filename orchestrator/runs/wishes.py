@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Output
 from orchestrator.bake.privileges import Allowed
+from orchestrator.bake.watch import Bounds
 from orchestrator.cache.rights import CacheUse
 from orchestrator.runs.retry import RetryPolicy
 
@@ -23,12 +24,16 @@ class Limits:
         fail_fast: Whether the first failed variant cancels the others.
         terminate_after_s: Seconds between SIGTERM and SIGKILL for a bake that is to stop.
         grace_s: Seconds beyond that in which a variant must have ended after an interruption.
+        variant_s: Seconds for a variant with all its attempts; None for no limit.
+        bounds: Limits of a single bake.
     """
 
     parallel: int = 1
     fail_fast: bool = False
     terminate_after_s: float = 10
     grace_s: float = 2
+    variant_s: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

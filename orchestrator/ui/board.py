@@ -15,12 +15,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TextIO
 
-from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
+from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
+from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.reporter import Reporter
 from orchestrator.ui import github
 from orchestrator.ui.results import STYLES, compile_line
-from orchestrator.ui.text import duration, middle, short_digest, shorten, signs
+from orchestrator.ui.text import middle, short_digest, shorten, signs
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class PlainLines:
             case StepFailed(kind=kind, name=name, error=error) if kind is not StepKind.CACHE_IMPORT:
                 reason = _RUN_ENDED.sub("", " ".join(error.split()))
                 self._say(variant, f"error: {brief(name)}: {shorten(reason, _REASON, '...')}")
+            case Notice(text=text):
+                self._say(variant, text)
             case _:
                 pass
 
@@ -222,6 +225,8 @@ class LiveBoard:
                     row.steps = steps
                 case StepStatus(what=what, done=False, current=current, total=total) if total > 0:
                     row.step = f"{what} {100 * current // total}%"
+                case Notice(text=text):
+                    row.step = text
                 case _:
                     pass
 

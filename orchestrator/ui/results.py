@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.cache import compile_statistics
+from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
-from orchestrator.ui.text import duration, short_digest, shorten, signs
+from orchestrator.ui.text import short_digest, shorten, signs
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:

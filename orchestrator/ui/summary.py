@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
 from orchestrator.ui.results import SHOWN_LINES, cached_steps, compile_line, references, summary
-from orchestrator.ui.text import UNICODE, duration, shorten
+from orchestrator.ui.text import UNICODE, shorten
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:

@@ -43,16 +43,6 @@ def short_digest(digest: str | None) -> str:
     return f"{algorithm}:{value[:12]}"
 
 
-def duration(seconds: float) -> str:
-    """`4.2s`, `3m04s`, `2h07m`."""
-    if seconds < 59.95:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(max(60, int(seconds)), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02d}s"
-    return f"{minutes // 60}h{minutes % 60:02d}m"
-
-
 def middle(text: str, width: int, ellipsis: str) -> str:
     """At most `width` characters, a piece of the middle left out: of variants' names both ends tell them apart."""
     if len(text) <= width:

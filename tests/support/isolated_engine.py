@@ -21,9 +21,10 @@ _START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Isolated:
-    """The engine: its address, and how to run a command on its side of the gap."""
+    """The engine: its address, its process, and how to run a command on its side of the gap."""
 
     host: str
+    pid: int
 
     def run(self, *argv: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A command that reaches this engine and no network at all."""
@@ -58,8 +59,9 @@ def isolated_engine() -> Iterator[Isolated]:
             assert child.poll() is None, (root / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, (root / "log").read_text()[-2000:]
             time.sleep(0.2)
-        yield Isolated(host=host)
+        yield Isolated(host=host, pid=child.pid)
     finally:
+        child.send_signal(signal.SIGCONT)
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=30)

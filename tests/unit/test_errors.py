@@ -32,6 +32,8 @@ def test_one_table_gives_every_failure_its_word_and_its_code() -> None:
     assert {member.value: member.exit_code for member in FailureClass} == {
         "run": 1,
         "network": 6,
+        "stalled": 6,
+        "limit": 1,
         "auth": 6,
         "not-found": 1,
         "disk": 5,
@@ -45,7 +47,7 @@ def test_one_table_gives_every_failure_its_word_and_its_code() -> None:
         "environment": 5,
         "internal": 1,
     }
-    assert [member for member in FailureClass if member.retried] == [FailureClass.NETWORK]
+    assert [member for member in FailureClass if member.retried] == [FailureClass.NETWORK, FailureClass.STALLED]
     assert all(len(member.words.split()) >= 3 for member in FailureClass)
     assert FailureClass("not-found") is FailureClass.NOT_FOUND
     assert f"{FailureClass.NOT_FOUND}" == "not-found"

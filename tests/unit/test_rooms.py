@@ -12,8 +12,9 @@ ROOT = Path(orchestrator.__file__).parent
 # The lowest first; packages of one line do not import each other.
 FLOORS = [
     ["errors", "cuda"],
-    ["files", "flashinfer", "labels", "redact", "reference", "sizes", "untrusted"],
+    ["durations", "files", "flashinfer", "labels", "redact", "reference", "sizes", "untrusted"],
     ["process"],
+    ["orphans"],
     ["engine"],
     ["registry"],
     ["dockerfile"],

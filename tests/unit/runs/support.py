@@ -62,6 +62,9 @@ class FakeBake:
     def log(self) -> Path:
         return self.command.log
 
+    def silent(self) -> str:
+        return self.bakes.silent.pop(0) if self.bakes.silent else ""
+
     def run(
         self,
         *,
@@ -78,6 +81,7 @@ class Bakes:
 
     results: dict[str, list[BakeResult | Callable[[Stop], BakeResult]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -13,6 +13,7 @@ import pytest
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.preflight import NotArrivedError
 from orchestrator.bake.process import BakeCommand, BakeResult
+from orchestrator.bake.watch import Overrun
 from orchestrator.errors import (
     EnvironmentLacksError,
     FailureClass,
@@ -23,6 +24,7 @@ from orchestrator.errors import (
     VerificationError,
 )
 from orchestrator.process import Stop
+from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
 from orchestrator.runs.resume import Decision
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 BUSY = "unexpected status: 503 Service Unavailable"
 SOON = RetryPolicy(initial=0.001, maximum=0.001, jitter=0)
-LIMITS = ("parallel", "fail_fast", "terminate_after_s", "grace_s")
+LIMITS = ("parallel", "fail_fast", "terminate_after_s", "grace_s", "variant_s")
 
 
 def job(variant: str, **fields: Any) -> Job:
@@ -407,3 +409,64 @@ def test_a_journal_that_cannot_be_written_costs_no_build(tmp_path: Path) -> None
 def test_notes(result: BakeResult, note: str) -> None:
     (outcome,) = run(job("a"), bakes=Bakes(results={"a": [result]}))
     assert outcome.notes == (note,)
+
+
+STALL = Overrun(failure=FailureClass.STALLED, message="no output for 10m00s", step="[a 1/1] RUN x", again=True)
+
+
+def stalled() -> BakeResult:
+    return BakeResult(returncode=1, failure=failure("context canceled", kind=StepKind.RUN), overrun=STALL)
+
+
+def test_a_stalled_attempt_is_made_again_even_in_a_run_step() -> None:
+    heard = Heard()
+    bakes = Bakes({"a": [stalled()]})
+    (outcome,) = run(job("a"), bakes=bakes, reporter=heard)
+    assert (outcome.status, outcome.attempts) == (Status.BUILT, 2)
+    assert ("waiting", "a", 1, 3, True, "[a 1/1] RUN x: no output for 10m00s") in heard.said
+
+
+def test_a_builder_that_stays_silent_is_not_waited_for_in_each_attempt() -> None:
+    bakes = Bakes({"a": [stalled()]}, silent=["no answer within 20 s", "no answer within 20 s"])
+    (outcome,) = run(job("a"), bakes=bakes)
+    assert bakes.asked == ["a"]  # the other attempts only asked the builder
+    assert (outcome.status, outcome.attempts, exit_code([outcome])) == (Status.FAILED, 3, 6)
+    assert outcome.error is not None
+    assert outcome.error.failure is FailureClass.STALLED
+    assert "does not answer since: no answer within 20 s" in outcome.error.message
+
+
+def test_a_step_over_its_limit_fails_the_variant_and_is_not_made_again() -> None:
+    over = replace(STALL, failure=FailureClass.LIMIT, again=False)
+    bakes = Bakes({"a": [replace(stalled(), overrun=over)]})
+    (outcome,) = run(job("a"), bakes=bakes)
+    assert (outcome.status, outcome.attempts, exit_code([outcome])) == (Status.FAILED, 1, 1)
+
+
+def test_a_variant_over_its_limit_fails_alone() -> None:
+    bakes = Bakes({"a": [until]})
+    outcomes = run(*map(job, "ab"), bakes=bakes, variant_s=0.2)
+    a, b = outcomes
+    assert (a.status, b.status, exit_code(outcomes)) == (Status.FAILED, Status.BUILT, 1)
+    assert a.error is not None
+    assert (a.error.failure, a.error.message) == (FailureClass.LIMIT, "it took longer than 0.2s (limits.variant)")
+
+
+def test_the_limit_of_a_variant_ends_what_follows_its_build() -> None:
+    def after(outcome: Outcome, /, *, stop: Stop, reporter: Any) -> Outcome:
+        assert stop.wait(10)
+        raise InterruptedRunError("stopped")
+
+    (outcome,) = run(job("a", after=after), variant_s=0.2)
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.failure) == (Status.FAILED, FailureClass.LIMIT)
+
+
+def test_the_stop_of_a_variant_follows_that_of_the_run() -> None:
+    whole = Stop()
+    stop = VariantStop(whole, None)
+    assert (stop.is_set(), stop.late, stop.immediate, stop.wait(0.01)) == (False, False, False, False)
+    whole.set()
+    whole.immediate = True
+    assert (stop.is_set(), stop.late, stop.immediate, stop.wait(0.01)) == (True, False, True, True)
+    assert VariantStop(Stop(), 0).late

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from orchestrator.durations import duration
 from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.results import SHOWN_LINES, failure_lines, show_results, summary
-from orchestrator.ui.text import duration, short_digest, shorten
+from orchestrator.ui.text import short_digest, shorten
 from orchestrator.untrusted import clean
 
 DIGEST = "sha256:" + "a" * 64

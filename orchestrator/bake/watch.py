@@ -1,0 +1,190 @@
+"""Ends a bake that hangs: a step that takes too long, and a builder that has gone silent.
+
+A long compile prints nothing for an hour, and so does a connection whose other end is gone (buildx has no keepalive:
+docker/buildx#3967; measured with 0.29: it waits for ever). A second connection tells one from the other, because it
+asks for this very build: `buildx inspect` says "running" of a builder although the build's own connection is dead.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, StepStarted
+from orchestrator.bake.progress import Progress
+from orchestrator.durations import duration
+from orchestrator.engine import history
+from orchestrator.errors import FailureClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.bake.events import Event
+    from orchestrator.engine.buildx import BakeCall
+
+_CATCH_UP_S = 5.0  # what the record is ahead by may still be on its way
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """How long a bake may take for one step, and for saying nothing.
+
+    Attributes:
+        step_s: Seconds for one step; None for no limit.
+        silence_s: Seconds without any event, after which the builder is asked for the build; None asks never.
+    """
+
+    step_s: float | None = None
+    silence_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overrun:
+    """Why a bake was ended though nobody asked.
+
+    Attributes:
+        failure: STALLED for a builder that went silent, LIMIT for a step that took too long.
+        message: The reason, in one line.
+        step: The step that ran.
+        again: Whether another attempt may help.
+    """
+
+    failure: FailureClass
+    message: str
+    step: str = ""
+    again: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a look at the builder's record gave: whether the build goes on there, None where nothing tells, and why."""
+
+    alive: bool | None = None
+    why: str = ""
+
+
+def ask(call: BakeCall, target: str, progress: Progress, *, since: float) -> Answer:
+    """Ask the builder whether it still runs a build, and whether what it has of it has arrived here.
+
+    Args:
+        call: How buildx is called.
+        target: The bake target.
+        progress: What has arrived.
+        since: When the build was started, in seconds of the wall clock.
+
+    Raises:
+        InterruptedRunError: A stop was asked for.
+    """
+    ref = history.reference(target, root=call.root, since=since)
+    if not ref:
+        problem = history.silent(call)
+        return Answer(alive=False, why=problem) if problem else Answer(alive=None, why="the build has not begun there")
+    found = history.record(call, ref)
+    if found.missing:
+        return Answer(alive=False, why="the builder does not know the build any more")
+    if found.silent:
+        return Answer(alive=False, why=found.problem)
+    if found.problem:  # a buildx without `history logs`, or a builder that refuses connections
+        problem = history.silent(call)
+        return Answer(alive=False, why=problem) if problem else Answer(alive=None, why=found.problem)
+    if found.ended:
+        return Answer(alive=False, why="the build has ended there, and nothing of that arrived")
+    there = Progress()
+    for line in found.lines:
+        for _ in there.feed(line):
+            pass
+    if progress.behind(there):
+        return Answer(alive=False, why="the build goes on there, and nothing of that arrives")
+    return Answer(alive=True)
+
+
+@dataclass(slots=True)
+class _Running:
+    name: str
+    kind: StepKind
+    since: float
+
+
+class Watch:
+    """Follows one bake and says when it must end.
+
+    Args:
+        bounds: How long is too long.
+        ask: Asks the builder for the build.
+        tell: Hears that a build is quiet.
+    """
+
+    def __init__(self, bounds: Bounds, *, ask: Callable[[], Answer], tell: Callable[[Notice], None]) -> None:
+        self._bounds = bounds
+        self._ask = ask
+        self._tell = tell
+        self._running: dict[int, _Running] = {}
+        self._heard = time.monotonic()
+        self._asked = self._heard
+        self._doubt = ""
+
+    def arrived(self) -> None:
+        """Something came from the builder."""
+        self._heard = self._asked = time.monotonic()
+        self._doubt = ""
+
+    def event(self, event: Event) -> None:
+        """Follow the steps that run."""
+        match event:
+            case StepStarted(number=number, name=name, kind=kind):
+                self._running[number] = _Running(name=name, kind=kind, since=time.monotonic())
+            case StepDone(number=number) | StepFailed(number=number):
+                self._running.pop(number, None)
+            case _:
+                pass
+
+    def look(self) -> Overrun | None:
+        """Why the bake must end now; None while it may go on.
+
+        Raises:
+            InterruptedRunError: A stop was asked for while the builder was asked.
+        """
+        return self._slow() or self._silent()
+
+    def _slow(self) -> Overrun | None:
+        limit = self._bounds.step_s
+        if limit is None:
+            return None
+        for step in self._running.values():
+            if time.monotonic() - step.since > limit:
+                return Overrun(
+                    failure=FailureClass.LIMIT,
+                    message=f"the step took longer than {duration(limit)} (limits.step)",
+                    step=step.name,
+                    again=step.kind not in (StepKind.RUN, StepKind.FILE),
+                )
+        return None
+
+    def _silent(self) -> Overrun | None:
+        limit = self._bounds.silence_s
+        if limit is None or time.monotonic() - self._asked <= limit:
+            return None
+        answer = self._ask()
+        quiet = duration(time.monotonic() - self._heard)
+        self._asked = time.monotonic()
+        if answer.alive:
+            self._doubt = ""
+            self._tell(Notice(text=f"no output for {quiet}: the builder still runs {self._step or 'the build'}"))
+            return None
+        if not self._doubt:
+            # Once more before it is ended: what arrives late, or a builder that is busy, costs no build.
+            self._doubt = answer.why
+            again_in = limit if answer.alive is None else min(limit, _CATCH_UP_S)
+            self._asked -= limit - again_in
+            return None
+        return Overrun(
+            failure=FailureClass.STALLED,
+            message=f"no output for {quiet} (limits.silence): {answer.why}",
+            step=self._step,
+            again=True,
+        )
+
+    @property
+    def _step(self) -> str:
+        return min(self._running.values(), key=lambda step: step.since).name if self._running else ""

@@ -1,0 +1,187 @@
+"""When a bake is ended: a step that takes too long, a builder that went silent; no process."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from orchestrator.bake.events import Notice, StepDone, StepKind, Steps, StepStarted
+from orchestrator.bake.progress import Progress
+from orchestrator.bake.watch import Answer, Bounds, Watch
+from orchestrator.engine import history
+from orchestrator.errors import FailureClass
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOES_ON = Answer(alive=True)
+LOST = Answer(alive=False, why="no answer")
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("orchestrator.bake.watch.time.monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def started(number: int, kind: StepKind = StepKind.RUN) -> StepStarted:
+    return StepStarted(number=number, name=f"step {number}", kind=kind, steps=Steps())
+
+
+def done(number: int) -> StepDone:
+    return StepDone(number=number, name="", kind=StepKind.RUN, seconds=1, cached=False, steps=Steps())
+
+
+def watching(bounds: Bounds, *answers: Answer) -> tuple[Watch, list[Answer], list[Notice]]:
+    left, told = list(answers), list[Notice]()
+    return Watch(bounds, ask=lambda: left.pop(0), tell=told.append), left, told
+
+
+def test_nothing_is_asked_within_the_limit(clock: Clock) -> None:
+    watch, _, _ = watching(Bounds(silence_s=60))
+    clock.now += 59
+    assert watch.look() is None
+    watch.arrived()
+    clock.now += 59
+    assert watch.look() is None
+
+
+def test_without_limits_nothing_is_ever_asked_or_ended(clock: Clock) -> None:
+    watch, _, _ = watching(Bounds())
+    watch.event(started(1))
+    clock.now += 1e6
+    assert watch.look() is None
+
+
+def test_a_quiet_build_is_told_and_goes_on_for_ever(clock: Clock) -> None:
+    watch, left, told = watching(Bounds(silence_s=60), *[GOES_ON] * 3)
+    watch.event(started(1))
+    for number in range(1, 4):
+        clock.now += 61
+        assert watch.look() is None
+        assert watch.look() is None  # not asked again before another limit has passed
+        assert told[-1].text == f"no output for {number}m0{number}s: the builder still runs step 1"
+    assert left == []
+
+
+def test_a_lost_build_is_ended_after_a_second_look(clock: Clock) -> None:
+    watch, left, told = watching(Bounds(silence_s=60), LOST, LOST)
+    watch.event(started(4))
+    clock.now += 61
+    assert watch.look() is None
+    assert len(left) == 1
+    clock.now += 4
+    assert watch.look() is None
+    assert len(left) == 1
+    clock.now += 2
+    found = watch.look()
+    assert found is not None
+    assert (found.failure, found.step, found.again) == (FailureClass.STALLED, "step 4", True)
+    assert found.message == "no output for 1m07s (limits.silence): no answer"
+    assert told == []
+
+
+def test_what_arrives_between_the_looks_saves_the_build(clock: Clock) -> None:
+    watch, left, _ = watching(Bounds(silence_s=60), LOST, LOST)
+    clock.now += 61
+    assert watch.look() is None
+    watch.arrived()
+    clock.now += 61
+    assert watch.look() is None  # the first doubt of a new silence
+    assert left == []
+
+
+def test_a_builder_that_cannot_tell_gets_another_whole_limit(clock: Clock) -> None:
+    watch, left, _ = watching(Bounds(silence_s=60), Answer(why="not begun"), Answer(why="not begun"))
+    clock.now += 61
+    assert watch.look() is None
+    clock.now += 59
+    assert watch.look() is None
+    assert len(left) == 1
+    clock.now += 2
+    found = watch.look()
+    assert found is not None
+    assert found.failure is FailureClass.STALLED
+
+
+@pytest.mark.parametrize(("kind", "again"), [(StepKind.RUN, False), (StepKind.FILE, False), (StepKind.FETCH, True)])
+def test_a_step_has_an_end(clock: Clock, kind: StepKind, again: bool) -> None:
+    watch, _, _ = watching(Bounds(step_s=600))
+    watch.event(started(1))
+    clock.now += 590
+    watch.event(done(1))
+    watch.event(started(2, kind))
+    clock.now += 590
+    assert watch.look() is None
+    clock.now += 20
+    found = watch.look()
+    assert found is not None
+    assert (found.failure, found.step, found.again) == (FailureClass.LIMIT, "step 2", again)
+    assert "10m00s (limits.step)" in found.message
+
+
+def fed(*lines: dict[str, Any]) -> Progress:
+    progress = Progress()
+    for line in lines:
+        for _ in progress.feed(json.dumps(line).encode()):
+            pass
+    return progress
+
+
+START = {"vertexes": [{"digest": "d", "name": "[a 1/1] RUN x", "started": "2026-11-26T07:00:00Z"}]}
+END = {
+    "vertexes": [
+        {"digest": "d", "name": "[a 1/1] RUN x", "started": "2026-11-26T07:00:00Z", "completed": "2026-11-26T07:01:00Z"}
+    ]
+}
+LINE = {"logs": [{"vertex": "d", "stream": 1, "data": "YQo=", "timestamp": "2026-11-26T07:00:01Z"}]}
+OWN = {
+    "vertexes": [{"digest": "own", "name": "[internal] load local bake definitions", "started": "2026-11-26T07:00:00Z"}]
+}
+
+
+def test_the_record_is_ahead_only_where_it_knows_more() -> None:
+    assert not fed(OWN, START, LINE).behind(fed(START, LINE))
+    assert not fed(START, LINE, LINE).behind(fed(START, LINE))
+    assert not fed(START, END).behind(fed(START))
+    assert fed(OWN, START).behind(fed(START, LINE))
+    assert fed(START, LINE).behind(fed(START, LINE, END))
+    assert fed(OWN).behind(fed(START, END))
+
+
+def state(place: Path, target: str, local: Path, *, at: float) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps({"Target": target, "LocalPath": str(local)}))
+    os.utime(place, (at, at))
+
+
+def test_the_reference_of_a_build_is_that_of_its_target_checkout_and_time(tmp_path: Path) -> None:
+    refs, now, here = tmp_path / "buildx" / "refs", time.time(), tmp_path / "here"
+    env = {"DOCKER_CONFIG": str(tmp_path)}
+
+    def found() -> str:
+        return history.reference("app", root=here, since=now, env=env)
+
+    assert found() == ""
+    state(refs / "b" / "b0" / "before", "app", here, at=now - 60)
+    state(refs / "b" / "b0" / "another", "base", here, at=now + 1)
+    state(refs / "__group__" / "b0" / "group", "app", here, at=now + 1)
+    (refs / "b" / "b0" / "torn").write_text("{")
+    (refs / "b" / "b0" / "list").write_text("[]")
+    assert found() == ""
+    state(refs / "b" / "b0" / "elsewhere", "app", tmp_path / "there", at=now + 1)
+    assert found() == "elsewhere"  # a remote context has no path: better than none
+    state(refs / "b" / "b0" / "ours", "app", here / "src", at=now + 2)
+    assert found() == "ours"
+    state(refs / "b" / "b0" / "later", "app", here / "src", at=now + 9)
+    assert found() == "ours"
+    assert history.reference("app", root=here, since=now, env={"BUILDX_CONFIG": str(tmp_path / "buildx")}) == "ours"
