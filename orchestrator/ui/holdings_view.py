@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.durations import duration
 from orchestrator.sizes import size_text
-from orchestrator.ui.text import duration
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
