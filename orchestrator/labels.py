@@ -25,6 +25,3 @@ FLASHINFER = f"{PREFIX}.flashinfer"
 
 KEY = f"{PREFIX}.key"
 """Content key (`sha256:…`): a label of an image that was loaded, an annotation of one that was pushed or archived."""
-
-REMOVED = "com.orchestrate.removed"
-"""Annotation of the empty manifest that a tag gets before it is removed."""

@@ -175,6 +175,14 @@ def of_repository(name: str, found: Held, verdict: Verdict, owners: Mapping[str,
             variants=(owners[base],) if base else (), used=_time(reach.created if reach is not None else ""),
             reclaimable=size if gone is not None and not gone.shared else 0,
         )  # fmt: skip
+    for one in (one for one in verdict.doomed if not one.tag):
+        sizes = {digest: size for digest, size in found.reach[one.digest].sizes.items() if digest not in seen}
+        seen |= sizes.keys()
+        size = sum(sizes.values())
+        yield Holding(
+            where=Where.REGISTRY, kind="superseded export", name=f"{name}@{one.digest}", size=size, reclaimable=size,
+            used=_time(found.reach[one.digest].created),
+        )  # fmt: skip
 
 
 def measured(path: Path) -> tuple[int, datetime | None]:

@@ -8,28 +8,23 @@ Where the manifest stays, the tag alone is removed: it is pointed at an empty ma
 
 from __future__ import annotations
 
-import json
 import re
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.ladder import Kind, Names, Scope
 from orchestrator.errors import OrchestrateError
-from orchestrator.labels import REMOVED
 from orchestrator.reference import Digest, Tag, digests_in
-from orchestrator.registry.manifests import OCI_MANIFEST, digest_of, read
+from orchestrator.registry.removal import remove_tag
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from orchestrator.cache.repository import Held
     from orchestrator.registry.client import Registry
 
 _SCOPE = re.compile(r"-(?:(branch|tag|commit)-(.+)|pr-([0-9]+))")
-_EMPTY = b"{}"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +35,7 @@ class Known:
         bases: The tags of the matrix' own references, which stay.
         branches: The branches that exist, None where unknown.
         closed: Numbers of pull requests that are closed.
+        exports: Digests that builds of this machine exported to the repository.
         older: References of branches, tags, commits and pull requests that are older may go; None for no age.
         now: The time that ages are counted from.
     """
@@ -47,6 +43,7 @@ class Known:
     bases: frozenset[str]
     branches: frozenset[str] | None = None
     closed: frozenset[str] = frozenset()
+    exports: frozenset[str] = frozenset()
     older: timedelta | None = None
     now: datetime
 
@@ -56,7 +53,7 @@ class Doomed:
     """A tag that can go.
 
     Attributes:
-        tag, digest: What it is, and names.
+        tag, digest: What it is, and names; no tag for an export that another one superseded.
         why: The reason, as it is shown.
         shared: Why its manifest stays, "" where it goes too.
         children: Manifests that go with it.
@@ -74,7 +71,7 @@ class Verdict:
     """What of a repository can go.
 
     Attributes:
-        doomed: The tags.
+        doomed: The tags, and manifests without a tag.
         kept: How many tags stay.
         freed: Bytes that nothing in the repository names afterwards; another one of the registry may still hold some.
     """
@@ -82,6 +79,11 @@ class Verdict:
     doomed: tuple[Doomed, ...]
     kept: int
     freed: int
+
+    @property
+    def tags(self) -> int:
+        """How many tags go."""
+        return sum(bool(one.tag) for one in self.doomed)
 
 
 def decide(found: Held, known: Known, *, records: Collection[str]) -> Verdict:
@@ -96,23 +98,36 @@ def decide(found: Held, known: Known, *, records: Collection[str]) -> Verdict:
     stay = {digest for tag, digest in found.tags.items() if not reasons[tag]}
     reached = {one for digest in stay if digest for one in found.reach[digest].manifests}
     blind = "" in stay or any(not found.reach[digest].whole for digest in stay if digest)
+    untagged = [digest for digest in known.exports if digest in found.reach and digest not in found.tags.values()]
+    dying = [(tag, found.tags[tag], why) for tag, why in reasons.items() if why]
+    dying += [("", digest, "a later export took its tag") for digest in sorted(untagged)]
     doomed = []
-    for tag, why in reasons.items():
-        if not why:
-            continue
-        digest = found.tags[tag]
+    for tag, digest, why in dying:
         shared = _shared(digest, reached, records, blind=blind)
-        children = (
-            ()
-            if shared
-            else tuple(one for one in found.reach[digest].manifests[1:] if one not in reached and one not in records)
-        )
+        if shared and not tag:
+            continue
+        children = () if shared else tuple(
+            one for one in found.reach[digest].manifests[1:] if one not in reached and one not in records
+        )  # fmt: skip
         doomed.append(Doomed(tag=tag, digest=digest, why=why, shared=shared, children=children))
-    kept = {one for digest in stay if digest for one in found.reach[digest].sizes}
-    kept |= {one for dead in doomed if dead.shared for one in found.reach[dead.digest].sizes}
-    gone = {one: size for dead in doomed for one, size in found.reach[dead.digest].sizes.items() if one not in kept}
-    freed = sum(gone.values())
-    return Verdict(doomed=tuple(doomed), kept=len(reasons) - len(doomed), freed=freed)
+    kept = len(reasons) - sum(bool(one.tag) for one in doomed)
+    return Verdict(doomed=tuple(doomed), kept=kept, freed=freed(found, doomed))
+
+
+def freed(found: Held, gone: Sequence[Doomed]) -> int:
+    """Return the bytes that nothing in the repository names once these are gone.
+
+    Args:
+        found: What it held before.
+        gone: What goes, or went.
+    """
+    tags = {one.tag for one in gone}
+    digests = {one.digest for one in gone if not one.shared}
+    kept = {digest for tag, digest in found.tags.items() if digest and tag not in tags}
+    kept |= found.reach.keys() - digests - {""}
+    stays = {one for digest in kept for one in found.reach[digest].sizes}
+    sizes = {one: size for digest in digests for one, size in found.reach[digest].sizes.items()}
+    return sum(size for one, size in sizes.items() if one not in stays)
 
 
 def _shared(digest: str, reached: set[str], records: Collection[str], *, blind: bool) -> str:
@@ -158,44 +173,65 @@ def recorded(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(one for text in texts for one in digests_in(text))
 
 
-def remove(client: Registry, doomed: Sequence[Doomed]) -> list[str]:
+def pull_requests(found: Held, bases: Collection[str]) -> frozenset[str]:
+    """Return the numbers of the pull requests that have references.
+
+    Args:
+        found: What the repository holds.
+        bases: The tags that scopes are added to.
+    """
+    matches = (_SCOPE.fullmatch(tag[len(base) :]) for tag in found.tags for base in bases if tag.startswith(f"{base}-"))
+    return frozenset(match[3] for match in matches if match is not None and match[3])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removed:
+    """What was removed.
+
+    Attributes:
+        done: What went.
+        failed: One line for each that could not be removed.
+    """
+
+    done: tuple[Doomed, ...]
+    failed: tuple[str, ...]
+
+
+def remove(client: Registry, doomed: Sequence[Doomed], *, delete: Callable[[Digest], bool] | None = None) -> Removed:
     """Remove tags, and their manifests where nothing else needs them.
 
-    Returns:
-        One line for each that could not be removed; the others are.
+    Args:
+        client: The repository.
+        doomed: What goes.
+        delete: Deletes a manifest where the registry itself cannot (`registry.github.Packages.delete`).
     """
-    failed = []
+    delete = delete or client.delete
+    done: list[Doomed] = []
+    failed: list[str] = []
+    deleted: set[str] = set()
     for one in doomed:
         try:
-            current = client.head(Tag(one.tag))
-            if current is None or str(current.digest) != one.digest:
+            if one.digest in deleted:  # with an earlier tag of the same manifest
+                done.append(one)
+                continue
+            if one.tag and not _names(client, Tag(one.tag), one.digest):
                 failed.append(f"{one.tag}: stays, it was moved meanwhile")
                 continue
-            if one.shared:
-                _remove_tag(client, Tag(one.tag))
+            if not one.tag and any(_names(client, tag, one.digest) for tag in client.tags()):
+                failed.append(f"{one.digest}: stays, a tag names it again")
                 continue
-            client.delete(Digest(one.digest))
-            for child in one.children:
-                client.delete(Digest(child))
+            if one.shared:
+                remove_tag(client, Tag(one.tag), delete=delete)
+            else:
+                for digest in (one.digest, *one.children):
+                    delete(Digest(digest))
+                deleted.add(one.digest)
+            done.append(one)
         except OrchestrateError as error:
-            failed.append(f"{one.tag}: {error}")
-    return failed
+            failed.append(f"{one.tag or one.digest}: {error}")
+    return Removed(done=tuple(done), failed=tuple(failed))
 
 
-def _remove_tag(client: Registry, tag: Tag) -> None:
-    """Remove a tag alone: registries delete by digest, and every tag of it."""
-    digest = digest_of(_EMPTY)
-    if not client.has_blob(digest):
-        client.upload(digest, len(_EMPTY), lambda: [_EMPTY])
-    blob = {"mediaType": _EMPTY_TYPE, "digest": str(digest), "size": len(_EMPTY)}
-    content = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": blob,
-        "layers": [blob],
-        # no other tag may name the same digest when it is deleted
-        "annotations": {REMOVED: f"{tag} {uuid.uuid4().hex}"},
-    }
-    manifest = read(json.dumps(content).encode(), OCI_MANIFEST)
-    client.put_manifest(manifest, tag)
-    client.delete(manifest.digest)
+def _names(client: Registry, tag: Tag, digest: str) -> bool:
+    current = client.head(tag)
+    return current is not None and str(current.digest) == digest

@@ -12,7 +12,7 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.reference import Digest, InvalidReferenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from orchestrator.registry.client import Registry
     from orchestrator.registry.manifests import Manifest
@@ -43,15 +43,19 @@ class Held:
 
     Attributes:
         tags: Tag -> digest that it names, "" where that could not be read.
-        reach: Digest -> what it reaches.
+        reach: Digest -> what it reaches; of digests without a tag as well, where they were asked for.
     """
 
     tags: Mapping[str, str]
     reach: Mapping[str, Reach]
 
 
-def held(client: Registry) -> Held:
+def held(client: Registry, more: Iterable[str] = ()) -> Held:
     """Return what the tags of a repository reach, referrers of their manifests included.
+
+    Args:
+        client: The repository.
+        more: Digests that no tag may name; one that is gone is left out.
 
     Raises:
         NetworkError, DamagedAnswerError: The list of tags cannot be read.
@@ -67,6 +71,12 @@ def held(client: Registry) -> Held:
         digest = tags[str(tag)] = str(manifest.digest)
         if digest not in reach:
             reach[digest] = _reach(client, manifest)
+    for digest in more:
+        if digest not in reach:
+            try:
+                reach[digest] = _reach(client, client.manifest(Digest(digest)))
+            except (OrchestrateError, InvalidReferenceError):
+                continue
     return Held(tags=tags, reach=reach)
 
 

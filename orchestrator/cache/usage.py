@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.ladder import Kind, Names, Scope
+from orchestrator.cache import exported
 from orchestrator.cache.contents import STATE
 from orchestrator.errors import UsageError
 from orchestrator.reference import parse
@@ -50,5 +52,19 @@ def record_texts(root: Path) -> Iterator[str]:
     """
     for pattern in _RECORDS:
         for path in sorted((root / STATE).glob(pattern)):
-            if path.is_file():
-                yield path.read_text(encoding="utf-8", errors="replace")
+            if (
+                path.is_file() and path.name != exported.NAME
+            ):  # what was exported may go, unless something else names it
+                text = path.read_text(encoding="utf-8", errors="replace")
+                yield _without_exports(text) if path.name.endswith(".metadata.json") else text
+
+
+def _without_exports(text: str) -> str:
+    """What BuildKit says of a build, without the caches that it exported."""
+    try:
+        found = json.loads(text)
+        for target in found.values():
+            target.pop("cache.manifest", None)
+    except (ValueError, AttributeError, RecursionError):
+        return text
+    return json.dumps(found)

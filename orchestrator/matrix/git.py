@@ -115,6 +115,11 @@ def default_branch(root: Path) -> str:
     return _line(("symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"), root).partition("/")[2]
 
 
+def origin(root: Path) -> str:
+    """The address of the origin; "" where there is none."""
+    return _line(("remote", "get-url", "origin"), root)
+
+
 def commit(root: Path, *, back: int = 0) -> str:
     """The commit that is checked out, or its first parent (`back=1`); "" where it is not here (a shallow clone)."""
     return _line(("rev-parse", "-q", "--verify", f"HEAD~{back}"), root)

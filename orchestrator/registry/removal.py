@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from orchestrator.registry.manifests import OCI_MANIFEST, Manifest, digest_of, read
 
 if TYPE_CHECKING:
-    from orchestrator.reference import Tag
+    from collections.abc import Callable
+
+    from orchestrator.reference import Digest, Tag
     from orchestrator.registry.client import Registry
 
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
 
-def remove_tag(registry: Registry, tag: Tag) -> None:
+def remove_tag(registry: Registry, tag: Tag, *, delete: Callable[[Digest], bool] | None = None) -> None:
     """Remove a tag; the manifest that it names, and other tags of it, stay.
 
     The tag is first moved to an empty manifest, which is then deleted by its digest: Debian's registry deletes no tags
@@ -27,6 +29,7 @@ def remove_tag(registry: Registry, tag: Tag) -> None:
     Args:
         registry: The repository.
         tag: The tag; one that does not exist is no error.
+        delete: Deletes a manifest where the registry itself cannot (`github.Packages.delete`).
 
     Raises:
         NetworkError: The registry denies access, cannot delete or does not answer.
@@ -34,13 +37,14 @@ def remove_tag(registry: Registry, tag: Tag) -> None:
     """
     if registry.head(tag) is None:
         return
+    delete = delete or registry.delete
     digest = digest_of(_EMPTY)
     registry.upload(digest, len(_EMPTY), lambda: [_EMPTY])
     first, second = _empty_manifest(), _empty_manifest()
     registry.put_manifest(first, first.digest)
-    registry.delete(first.digest)
+    delete(first.digest)
     registry.put_manifest(second, tag)
-    registry.delete(second.digest)
+    delete(second.digest)
 
 
 def _empty_manifest() -> Manifest:

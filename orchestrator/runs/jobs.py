@@ -24,6 +24,7 @@ from orchestrator.bake.process import BakeCommand
 from orchestrator.bake.watch import Bounds
 from orchestrator.cache.compile_statistics import MARK
 from orchestrator.cache.contents import STATE, Contents
+from orchestrator.cache.exported import NAME, Exported
 from orchestrator.cache.keys import Inputs, inputs
 from orchestrator.cache.records import Records
 from orchestrator.engine import buildx
@@ -328,6 +329,8 @@ class _Step:
         journal = self.context.journal
         if journal is not None and self.found is not None:
             outcome = explained(outcome, self.found, journal, self.records)
+        with contextlib.suppress(OSError):  # an export that is not remembered stays in the registry
+            Exported(self.context.call.root / STATE / NAME).add(self.file.cache.write, outcome.metadata)
         if self.file.cache.swap is not None:
             new, final = map(Path, self.file.cache.swap)
             if self.context.call.root / STATE in new.parents:  # buildx writes it for everybody

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.reference import Digest, Tag, repository
 from orchestrator.registry.client import Registry as Client
 from orchestrator.registry.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, read
+from orchestrator.sizes import size_text
+from tests.support.engine import call, remove_images
+from tests.support.github import Hub, github
 from tests.support.project import write_project
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.engine import Registry
+    from tests.support.engine import MakeRegistry, Registry
+    from tests.support.project import Project
 
 ID = "app-cu130-amd64"
 LONG = "x" * 150
@@ -70,3 +75,85 @@ def test_only_what_nobody_needs_goes(registry: Registry, tmp_image: str, tmp_pat
         for kept in (journal, *children):
             assert client.manifest(kept.digest).raw == kept.raw
         assert client.head(given[f"{ID}-pr-16"].digest) is None
+
+
+TARGETS = [f"t{number}" for number in range(5)]
+
+
+def stored(folder: Path) -> int:
+    """Bytes of every blob and manifest that a registry keeps."""
+    return sum(path.stat().st_size for path in folder.glob("data/docker/registry/v2/blobs/**/data"))
+
+
+def test_thirty_references_indexes_signatures_and_a_journal(throwaway_registry: MakeRegistry, tmp_path: Path) -> None:
+    registry, folder = throwaway_registry(), tmp_path / "registry-0"
+    image = registry.repository("app")
+    project = write_project(tmp_path, image, **{name: f"RUN echo {name}" for name in TARGETS})
+    matrix, ref = project.root / "matrix.yaml", '"{image}:cache-{variant.id}"'
+    section = f"cache: {{backend: registry, ref: {ref}, pull_request_ref: {ref}}}"
+    matrix.write_text(matrix.read_text().replace('cache: {backend: "off"}', section))
+    try:
+        prune_thirty(project, image, registry, folder)
+    finally:
+        remove_images(image)
+
+
+def prune_thirty(project: Project, image: str, registry: Registry, folder: Path) -> None:
+    assert project.build("--push").returncode == 0
+    ids = [f"{name}-cu130-amd64" for name in TARGETS]
+    dockerfile = project.root / "Dockerfile"
+    first = {id_: registry.digest("app", f"cache-{id_}") for id_ in ids}
+    dockerfile.write_text(dockerfile.read_text().replace("RUN echo", "RUN echo again"))
+    assert project.build("--push").returncode == 0  # supersedes the first five exports
+    journal = project.root / ".orchestrate/journal.jsonl"
+    given: dict[str, str] = {}
+    stays: set[str] = set()
+    with Client(repository(image)) as client:
+        for number, id_ in enumerate(ids):
+            main = client.manifest(Tag(f"cache-{id_}"))
+            shared, recorded = manifest(client, f"shared {number}"), manifest(client, f"recorded {number}")
+            contents = {1: main, 2: manifest(client, f"own {number}"), 3: shared, 4: shared, 5: recorded}
+            for pull, content in contents.items():
+                client.put_manifest(content, Tag(f"cache-{id_}-pr-{pull}"))
+            with journal.open("a") as stream:
+                stream.write(f'\n{{"foreign": "{recorded.digest}"}}\n')
+            index = client.manifest(Tag(f"{TARGETS[number]}-amd64"))
+            assert len(index.content["manifests"]) == 2, "an image and its attestation"
+            signature = str(index.digest).replace(":", "-")
+            client.put_manifest(manifest(client, f"signature {number}"), Tag(signature))
+            stays |= {f"cache-{id_}", f"cache-{id_}-pr-4", f"{TARGETS[number]}-amd64", signature}
+            given[f"cache-{id_}-pr-5"] = str(recorded.digest)
+        kept = {tag: registry.digest("app", tag) for tag in stays}
+        references = [tag for tag in map(str, client.tags()) if tag.startswith("cache-")]
+        assert len(references) == 30
+
+    before = stored(folder)
+    with github(Hub(pulls={"1": "closed", "2": "closed", "3": "closed", "4": "open", "5": "closed"})) as hub:
+        env = {"GITHUB_API_URL": hub.url, "GITHUB_TOKEN": hub.token, "GITHUB_REPOSITORY": "acme/app"}
+        dry = project.run("cache", "prune", env=env)
+        assert dry.returncode == 0, dry.stderr
+        assert "20 tags stay, 20 and 5 superseded exports can go" in dry.stdout
+        assert stored(folder) == before
+        done = project.run("cache", "prune", "--yes", env=env)
+    assert (done.returncode, done.stderr.count("warning")) == (0, 0), done.stderr
+    assert {*registry.tags("app")} == stays
+    assert [registry.digest("app", digest) for digest in first.values()] == [""] * 5
+
+    program = shutil.which("docker-registry") or shutil.which("registry")
+    call(str(program), "garbage-collect", folder / "config.yml")
+    assert f"{size_text(before - stored(folder))} for the registry's garbage collection" in done.stdout
+
+    for number, (tag, digest) in enumerate(kept.items()):  # with a client that is not ours
+        source = f"docker://{image}@{digest}"
+        assert registry.digest("app", tag) == digest
+        if tag.endswith("-amd64") and not tag.startswith("cache-"):
+            words = ("copy", "--quiet", "--all", "--preserve-digests", "--src-tls-verify=false")
+            call("skopeo", *words, f"docker://{image}:{tag}", f"dir:{folder}/pulled-{number}")
+        found = json.loads(call("skopeo", "inspect", "--raw", "--tls-verify=false", source).stdout)
+        for layer in found.get("layers", []):
+            registry.blob("app", layer["digest"])
+    for digest in given.values():  # what the journal names
+        found = json.loads(
+            call("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{image}@{digest}").stdout
+        )
+        registry.blob("app", found["layers"][0]["digest"])

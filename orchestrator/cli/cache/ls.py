@@ -84,6 +84,8 @@ def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holdin
 
 def _registry(plan: Plan) -> Iterator[Holding]:
     from orchestrator.cache import holdings, prune, usage
+    from orchestrator.cache.contents import STATE
+    from orchestrator.cache.exported import NAME, Exported
     from orchestrator.cache.repository import held
     from orchestrator.errors import OrchestrateError
     from orchestrator.matrix import git
@@ -92,14 +94,18 @@ def _registry(plan: Plan) -> Iterator[Holding]:
 
     owners = {str(parse(variant.cache_ref).tag or ""): variant.id for variant in plan.variants}
     branches = git.branches(plan.matrix.root)
+    exports = Exported(plan.matrix.root / STATE / NAME)
     for repository, bases in usage.cache_repositories(plan).items():
         known = prune.Known(
-            bases=bases, branches=frozenset(branches) if branches is not None else None, now=datetime.now(UTC)
+            bases=bases,
+            branches=frozenset(branches) if branches is not None else None,
+            exports=exports.of(repository),
+            now=datetime.now(UTC),
         )
         try:
             records = prune.recorded(usage.record_texts(plan.matrix.root))
             with Registry(repository) as client:
-                found = held(client)
+                found = held(client, exports.of(repository))
         except (OrchestrateError, OSError) as error:
             streams.tell(f"{repository} is left out: {error}")
             continue

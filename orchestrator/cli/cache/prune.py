@@ -5,6 +5,8 @@ Without --yes it only says which.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,14 @@ from orchestrator.cli.kit import Heading
 from orchestrator.ui import streams
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orchestrator.cache.budget import Choice
-    from orchestrator.cache.prune import Verdict
+    from orchestrator.cache.prune import Removed, Verdict
+    from orchestrator.cache.repository import Held
     from orchestrator.cli.common import Selection
     from orchestrator.reference import Repository
+    from orchestrator.registry.github import GitHub
     from orchestrator.runs.caches import MachineCaches
 
 
@@ -141,10 +147,13 @@ def _show_choice(choice: Choice, found: MachineCaches, *, yes: bool) -> None:
 
 def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | None, *, yes: bool) -> int:
     from orchestrator.cache import prune, usage
+    from orchestrator.cache.contents import STATE
+    from orchestrator.cache.exported import NAME, Exported
     from orchestrator.cache.repository import held
     from orchestrator.errors import EnvironmentLacksError
     from orchestrator.matrix import git
     from orchestrator.registry.client import Registry
+    from orchestrator.registry.github import HOST, Packages, project
 
     plan = common.open_plan(given)
     root = plan.matrix.root
@@ -158,33 +167,79 @@ def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | 
         raise EnvironmentLacksError(
             f"{error.filename}: the record cannot be read, so the digests that it keeps are unknown: {error.strerror}"
         ) from error
+    exported = Exported(root / STATE / NAME)
     failed: list[str] = []
-    for repository, bases in repositories.items():
-        known = prune.Known(
-            bases=bases,
-            branches=frozenset(branches) if branches is not None else None,
-            closed=frozenset(closed_pr),
-            older=timedelta(days=older_than) if older_than is not None else None,
-            now=datetime.now(UTC),
-        )
-        with Registry(repository) as client:
-            verdict = prune.decide(held(client), known, records=records)
-            _show(repository, verdict, yes=yes)
+    with contextlib.ExitStack() as open_:
+        github = _github(open_, os.environ)
+        slug = project(os.environ, git.origin(root))
+        for repository, bases in repositories.items():
+            client = open_.enter_context(Registry(repository))
+            exports = exported.of(repository)
+            found = held(client, exports)
+            known = prune.Known(
+                bases=bases,
+                branches=frozenset(branches) if branches is not None else None,
+                closed=frozenset(closed_pr) | _closed(github, slug, prune.pull_requests(found, bases)),
+                exports=exports,
+                older=timedelta(days=older_than) if older_than is not None else None,
+                now=datetime.now(UTC),
+            )
+            verdict = prune.decide(found, known, records=records)
+            removed = None
             if yes:
-                failed += [f"{repository}:{line}" for line in prune.remove(client, verdict.doomed)]
+                delete = Packages(github, repository).delete if github and repository.host == HOST else None
+                removed = prune.remove(client, verdict.doomed, delete=delete)
+                failed += [f"{repository}: {line}" for line in removed.failed]
+            _show(repository, found, verdict, removed)
     for line in failed:
         streams.tell(f"warning: {line}")
     return 6 if failed else 0
 
 
-def _show(repository: Repository, verdict: Verdict, *, yes: bool) -> None:
+def _github(open_: contextlib.ExitStack, env: Mapping[str, str]) -> GitHub | None:
+    """GitHub's API, None without a token."""
+    from orchestrator.errors import EnvironmentLacksError
+    from orchestrator.registry.github import GitHub
+
+    try:
+        return open_.enter_context(GitHub(env))
+    except EnvironmentLacksError:
+        return None
+
+
+def _closed(github: GitHub | None, slug: str, numbers: frozenset[str]) -> frozenset[str]:
+    """The pull requests that are known to be closed; what is not known is told."""
+    from orchestrator.errors import OrchestrateError
+
+    if not numbers:
+        return frozenset()
+    if github is None or not slug:
+        streams.tell(
+            "the state of pull requests is not known (GITHUB_TOKEN, and a project on GitHub): those stay that "
+            "--closed-pr does not name"
+        )
+        return frozenset()
+    try:
+        return github.closed(slug, sorted(numbers, key=int))
+    except OrchestrateError as error:
+        streams.tell(f"the state of pull requests is not known, their references stay: {error}")
+        return frozenset()
+
+
+def _show(repository: Repository, found: Held, verdict: Verdict, removed: Removed | None) -> None:
+    from orchestrator.cache import prune
     from orchestrator.sizes import size_text
 
-    word = "removed" if yes else "to remove"
-    for one in verdict.doomed:
+    shown = verdict.doomed if removed is None else removed.done
+    for one in shown:
+        name = f"{repository}:{one.tag}" if one.tag else f"{repository}@{one.digest}"
         stays = f"; the tag alone: {one.shared}" if one.shared else ""
-        streams.say(f"{word}  {repository}:{one.tag}    {one.why}{stays}")
-    count = len(verdict.doomed)
-    freed = f", at most {size_text(verdict.freed)} for the registry's garbage collection" if count else ""
-    hint = "" if yes or not count else "; --yes removes them"
-    streams.say(f"{repository}: {verdict.kept} tags stay, {count} {'went' if yes else 'can go'}{freed}{hint}")
+        streams.say(f"{'to remove' if removed is None else 'removed'}  {name}    {one.why}{stays}")
+    count = sum(bool(one.tag) for one in shown)
+    kept = len(found.tags) - count
+    superseded = f" and {len(shown) - count} superseded exports" if len(shown) > count else ""
+    line = f"{repository}: {kept} tags stay, {count}{superseded} {'can go' if removed is None else 'went'}"
+    if shown:
+        size = size_text(prune.freed(found, shown))
+        line += f", {size} for the registry's garbage collection where no other repository holds the same layers"
+    streams.say(line if removed is not None or not shown else f"{line}; --yes removes them")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.bake.ladder import Kind, Names, Scope
-from orchestrator.cache.prune import Known, decide, recorded
+from orchestrator.cache.prune import Known, decide, pull_requests, recorded
 from orchestrator.cache.repository import Held, Reach
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -58,3 +59,19 @@ def test_an_age_that_is_not_known_is_none() -> None:
     for created, goes in ((old, True), ("2026-11-25T00:00:00Z", False), ("", False), ("yesterday", False)):
         found = holding({"app": A, "app-tag-v1": B}, created=created)
         assert bool(gone(found, known(older=month))) is goes, created
+
+
+def test_an_export_that_was_superseded_goes_unless_something_needs_it() -> None:
+    found = holding({"app": A})
+    found = Held(tags=found.tags, reach={**found.reach, B: Reach(manifests=(B,), sizes={B: 10})})
+    verdict = decide(found, replace(known(), exports=frozenset({A, B})), records=())
+    assert ([one.digest for one in verdict.doomed], verdict.kept, verdict.freed) == ([B], 1, 10)
+    assert decide(found, replace(known(), exports=frozenset({B})), records={B}).doomed == ()
+    assert decide(found, known(), records=()).doomed == ()  # nobody knows whose it is
+    blind = Held(tags={"app": A, "x": ""}, reach=found.reach)
+    assert decide(blind, replace(known(), exports=frozenset({B})), records=()).doomed == ()
+
+
+def test_the_numbers_of_pull_requests_are_read_from_tags() -> None:
+    found = holding({"app": A, "app-pr-12": A, "app-branch-pr-13": A, "other-pr-14": A, "app-pr-x": A})
+    assert pull_requests(found, {"app"}) == {"12"}
