@@ -17,7 +17,7 @@ PYTEST := pytest -q -n $(WORKERS) --dist loadfile
 SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m $(PYTEST)
 COVERED := .cache/coverage
 # Programs in Python without an ending: mypy takes one at a time.
-PROGRAMS := scripts/coverage scripts/disk scripts/mutants scripts/versions
+PROGRAMS := scripts/action scripts/coverage scripts/disk scripts/mutants scripts/versions
 SCRIPTS := scripts/apt-source.sh $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/run docker/*.sh)
 
 .PHONY: help setup engine disk demo test lint types unit slow clean
@@ -39,8 +39,9 @@ lint: setup ## style of Python and shell, dead code, workflows
 	@$(PYTHON_IN) -m ruff format --check .
 	@$(PYTHON_IN) -m vulture orchestrator scripts/allowlist.py --min-confidence 60
 	@.venv/bin/shellcheck -x $(SCRIPTS)
-	@.venv/bin/zizmor --offline --no-progress --quiet --min-severity medium .github
+	@.venv/bin/zizmor --offline --no-progress --quiet --min-severity medium .github action.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not on PATH: it did not run here, ci.yml runs it"; fi
 
 types: setup ## mypy --strict on everything
