@@ -1,8 +1,9 @@
 """Which GPU has which compute capability: the names people know, for messages and for `--device`.
 
-Source: NVIDIA's device pages, developer.nvidia.com/cuda-gpus and /cuda-legacy-gpus; 10.7 is on neither page yet and has
-its name from torch's and vLLM's arch lists. A name is matched whole, never by a part of it: an unknown or ambiguous one
-is an error.
+Source: NVIDIA's device pages, developer.nvidia.com/cuda-gpus and /cuda-legacy-gpus; models that no page lists stand
+here where their series has one compute capability (RTX 20, 30, 40, 50, the Ada and Blackwell workstation GPUs). 10.7 is
+on neither page yet and has its name from torch's and vLLM's arch lists. A name is matched whole, never by a part of it:
+an unknown or ambiguous one is an error.
 """
 
 from __future__ import annotations
@@ -14,31 +15,30 @@ from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_arch
 
 _DEVICES = MappingProxyType(
     {
-        "5.0": ("GTX 750", "GTX 750 Ti", "GTX 940M", "Quadro K2200", "Quadro K1200", "Quadro K620"),
+        "5.0": ("GTX 750", "GTX 750 Ti", "GTX 960M", "GTX 950M", "940M", "Quadro K2200", "Quadro K1200", "Quadro K620"),
         "5.2": (
-            "M40", "M60", "M4", "M10", "GTX 980", "GTX 970", "GTX 980 Ti", "GTX 960", "GTX 950", "GTX TITAN X",
+            "M40", "M60", "GTX 980", "GTX 970", "GTX 980 Ti", "GTX 960", "GTX 950", "GTX TITAN X",
             "Quadro M6000", "Quadro M5000", "Quadro M4000", "Quadro M2000",
         ),
-        "5.3": ("Jetson Nano", "Jetson TX1"),
+        "5.3": ("Jetson Nano",),
         "6.0": ("P100", "Quadro GP100"),
         "6.1": (
-            "P40", "P4", "P6", "GTX 1080 Ti", "GTX 1080", "GTX 1070", "GTX 1070 Ti", "GTX 1060", "GTX 1050",
-            "GTX 1050 Ti", "TITAN Xp", "TITAN X", "Quadro P6000", "Quadro P5000", "Quadro P4000", "Quadro P2000",
-            "MX150",
+            "P40", "P4", "GTX 1080 Ti", "GTX 1080", "GTX 1070", "GTX 1070 Ti", "GTX 1060", "GTX 1050",
+            "TITAN Xp", "TITAN X", "Quadro P6000", "Quadro P5000", "Quadro P4000", "Quadro P2200", "Quadro P2000",
+            "Quadro P1000", "Quadro P620", "Quadro P600", "Quadro P400",
         ),
         "6.2": ("Jetson TX2",),
         "7.0": ("V100", "TITAN V", "Quadro GV100"),
         "7.2": ("Jetson Xavier", "Jetson AGX Xavier", "Jetson Xavier NX"),
         "7.5": (
             "T4", "RTX 2080", "RTX 2080 Ti", "RTX 2080 Super", "RTX 2070", "RTX 2070 Super", "RTX 2060",
-            "RTX 2060 Super", "TITAN RTX", "GTX 1660", "GTX 1660 Ti", "GTX 1660 Super", "GTX 1650", "GTX 1650 Ti",
-            "GTX 1650 Super", "Quadro RTX 8000", "Quadro RTX 6000", "Quadro RTX 5000", "Quadro RTX 4000",
-            "Quadro RTX 3000", "T1000", "T600", "T500", "T400",
+            "RTX 2060 Super", "TITAN RTX", "GTX 1650 Ti", "Quadro RTX 8000", "Quadro RTX 6000", "Quadro RTX 5000",
+            "Quadro RTX 4000", "Quadro RTX 3000", "T1000", "T600", "T400",
         ),
         "8.0": ("A100", "A30"),
         "8.6": (
-            "A10", "A40", "A16", "A2", "RTX A6000", "RTX A5500", "RTX A5000", "RTX A4500", "RTX A4000", "RTX A3000",
-            "RTX A2000", "RTX 30", "RTX 3090 Ti", "RTX 3090", "RTX 3080 Ti", "RTX 3080", "RTX 3070 Ti", "RTX 3070",
+            "A10", "A40", "A16", "A2", "RTX A6000", "RTX A5000", "RTX A4000", "RTX A3000", "RTX A2000", "RTX 30",
+            "RTX 3090 Ti", "RTX 3090", "RTX 3080 Ti", "RTX 3080", "RTX 3070 Ti", "RTX 3070",
             "RTX 3060 Ti", "RTX 3060", "RTX 3050 Ti", "RTX 3050", "RTX 2050",
         ),
         "8.7": ("Jetson AGX Orin", "Jetson Orin NX", "Jetson Orin Nano"),
@@ -54,7 +54,7 @@ _DEVICES = MappingProxyType(
         "11.0": ("Jetson Thor", "Jetson T5000", "Jetson T4000"),
         "12.0": (
             "RTX PRO 6000 Blackwell", "RTX 50", "RTX PRO 5000 Blackwell", "RTX PRO 4500 Blackwell",
-            "RTX PRO 4000 Blackwell", "RTX PRO 4000 SFF Blackwell", "RTX PRO 2000 Blackwell", "RTX 5090", "RTX 5080",
+            "RTX PRO 4000 Blackwell", "RTX PRO 4000 Blackwell SFF", "RTX PRO 2000 Blackwell", "RTX 5090", "RTX 5080",
             "RTX 5070 Ti", "RTX 5070", "RTX 5060 Ti", "RTX 5060", "RTX 5050",
         ),
         "12.1": ("GB10", "DGX Spark"),
@@ -72,7 +72,7 @@ _SHORT = MappingProxyType(
         "jetson": ("Jetson Thor", "Jetson AGX Orin", "Jetson Xavier", "Jetson TX2", "Jetson Nano"),
         "rtx 6000": ("RTX PRO 6000 Blackwell", "RTX 6000 Ada", "RTX A6000", "Quadro RTX 6000"),
         "rtx 5000": ("RTX PRO 5000 Blackwell", "RTX 5000 Ada", "RTX A5000", "Quadro RTX 5000"),
-        "rtx 4500": ("RTX PRO 4500 Blackwell", "RTX 4500 Ada", "RTX A4500"),
+        "rtx 4500": ("RTX PRO 4500 Blackwell", "RTX 4500 Ada"),
         "rtx 4000": ("RTX PRO 4000 Blackwell", "RTX 4000 Ada", "RTX A4000", "Quadro RTX 4000"),
         "rtx 3000": ("RTX 3000 Ada", "RTX A3000", "Quadro RTX 3000"),
         "rtx 2000": ("RTX PRO 2000 Blackwell", "RTX 2000 Ada", "RTX A2000"),

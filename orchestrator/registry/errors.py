@@ -23,9 +23,11 @@ class TransientError(Exception):
     Args:
         reason: What happened, for the message after the last attempt.
         after_s: Seconds that the registry asks to wait, 0 where it names none.
+        garbled: Whether there was an answer and it was not HTTP, or the connection was closed instead.
     """
 
-    def __init__(self, reason: str, *, after_s: float = 0) -> None:
+    def __init__(self, reason: str, *, after_s: float = 0, garbled: bool = False) -> None:
         super().__init__(reason)
         self.after_s = after_s
+        self.garbled = garbled
         self.what = ""  # what was asked for: whoever knows it fills it in

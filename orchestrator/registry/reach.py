@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from orchestrator import reference
 from orchestrator.engine.machine import Check
+from orchestrator.errors import EnvironmentLacksError
+from orchestrator.registry import trust
 
 _TIMEOUT = 10.0
 
@@ -24,13 +26,24 @@ def check_registry(image: str) -> Check:
 
     found = reference.parse(image).repository
     url = found.api.removesuffix(found.path)
-    try:
+    if trust.directory(found.host):
+        url = f"https://{url.partition('://')[2]}"
+
+    def ask(url: str) -> httpx.Response:
         # A proxy of the environment serves every host but this machine.
-        answer = httpx.get(url, timeout=_TIMEOUT, follow_redirects=True, trust_env=not found.loopback)
+        verify = trust.context(found.host) if url.startswith("https:") else True
+        return httpx.get(url, timeout=_TIMEOUT, follow_redirects=True, trust_env=not found.loopback, verify=verify)
+
+    try:
+        answer = ask(url)
+        if answer.status_code == 400 and url.startswith("http:"):  # a registry on this machine that speaks TLS
+            answer = ask(f"https://{url.partition('://')[2]}")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         reason = str(error) or type(error).__name__
         hint = "start it (scripts/engine up)" if found.loopback else "check the network, the proxy and the image's name"
         return Check(name="registry", status="warn", detail=f"{found.host} does not answer: {reason}", hint=hint)
+    except EnvironmentLacksError as error:
+        return Check(name="registry", status="warn", detail=error.message, hint=error.hint)
     if answer.status_code in (200, 401, 403):
         login = "" if answer.status_code == 200 else ", asks for a login (docker login)"
         return Check(name="registry", status="ok", detail=f"{found.host} answers{login}")

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from orchestrator import process
 from orchestrator.errors import NetworkError
+from orchestrator.registry import trust
 from orchestrator.registry.auth import Login
 from orchestrator.registry.errors import DamagedAnswerError, NotFoundError, TransientError
 from orchestrator.registry.transport import Answer, Request, Transport, origin
@@ -28,6 +29,7 @@ _MAX_REDIRECTS = 5
 _MAX_WAIT_S = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
+_PROBE_S = 5.0
 _Some = TypeVar("_Some")
 
 
@@ -73,6 +75,10 @@ class Call:
     within_s: float = 0
 
 
+class _BadRequestError(NetworkError):
+    """The registry answers with status 400."""
+
+
 class Session:
     """The connections to one repository and its login; safe to share between threads."""
 
@@ -81,6 +87,10 @@ class Session:
         self._limits = limits
         self._transport = Transport(proxied=not repository.loopback)
         self._login = Login(repository, self._transport, within_s=limits.answer_s)
+        self._api = repository.api
+        self._settled = not repository.loopback  # whether it is known if a registry on this machine speaks TLS
+        if trust.directory(repository.host):
+            self._speak_tls()
 
     def close(self) -> None:
         """Close the connections."""
@@ -118,10 +128,34 @@ class Session:
             TransientError: Another attempt may help.
         """
         try:
+            try:
+                return self._once(call, use)
+            except (TransientError, _BadRequestError) as error:  # status 400: what Go and nginx say to plain HTTP
+                if (isinstance(error, TransientError) and not error.garbled) or not self._turned_to_tls():
+                    raise
             return self._once(call, use)
         except TransientError as error:
             error.what = error.what or call.what
             raise
+
+    def _speak_tls(self) -> None:
+        self._api = f"https://{self._api.partition('://')[2]}"
+        self._settled = True
+
+    def _turned_to_tls(self) -> bool:
+        """Whether the registry, on this machine and taken for one without TLS, turns out to speak it."""
+        if self._settled:
+            return False
+        self._settled = True
+        root = f"https://{self._api.partition('://')[2].removesuffix(self._repository.path)}"
+        request = Request(method="GET", url=root, headers={}, within_s=min(self._limits.answer_s, _PROBE_S))
+        try:
+            with self._transport.send(request) as answer:
+                answer.finish()
+        except TransientError:
+            return False
+        self._speak_tls()
+        return True
 
     def _once(self, call: Call, use: Callable[[Answer], _Some]) -> _Some:
         scopes = (f"repository:{self._repository.path}:{call.actions}", *call.more_scopes)
@@ -142,7 +176,7 @@ class Session:
     @contextlib.contextmanager
     def _open(self, call: Call, authorization: str) -> Iterator[Answer]:
         """Send a call and follow its redirects; credentials go to the registry's own address alone."""
-        url = call.path if "://" in call.path else f"{self._repository.api}/{call.path}"
+        url = call.path if "://" in call.path else f"{self._api}/{call.path}"
         for _ in range(_MAX_REDIRECTS):
             headers = dict(call.headers or {})
             if authorization and self._same_origin(url):
@@ -172,7 +206,8 @@ class Session:
             raise NotFoundError(f"{self._repository}: {call.what} was not found")
         if status in (401, 403):
             raise self._login.denied(f"{call.what}: status {status}{detail}")
-        raise NetworkError(f"{self._repository}: {call.what}: the request failed: status {status}{detail}")
+        failed = _BadRequestError if status == 400 else NetworkError
+        raise failed(f"{self._repository}: {call.what}: the request failed: status {status}{detail}")
 
     def paced(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         """The parts, until they come too slowly; the time that their reader takes is not counted."""
@@ -192,7 +227,7 @@ class Session:
                 spent, size = 0.0, 0
 
     def _same_origin(self, url: str) -> bool:
-        return origin(url) == origin(self._repository.api)
+        return origin(url) == origin(self._api)
 
     def own(self, url: str, link: str) -> str:
         """A link of the registry to itself, absolute."""

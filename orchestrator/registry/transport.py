@@ -19,6 +19,7 @@ import httpcore
 import orchestrator
 from orchestrator.errors import EnvironmentLacksError, NetworkError
 from orchestrator.reference import is_loopback
+from orchestrator.registry import trust
 from orchestrator.registry.errors import DamagedAnswerError, TransientError
 from orchestrator.registry.network import Backend, Watch
 
@@ -125,7 +126,7 @@ class Transport:
     def __init__(self, *, proxied: bool) -> None:
         self._proxied = proxied
         self._watch = Watch()
-        self._pools: dict[tuple[str, str], httpcore.ConnectionPool] = {}
+        self._pools: dict[tuple[str, str, str], httpcore.ConnectionPool] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -141,7 +142,8 @@ class Transport:
 
         Raises:
             TransientError: No connection, no answer in time, or a broken one.
-            NetworkError: The server's certificate is not trusted.
+            NetworkError: The server's certificate is not trusted, or the client has none that it trusts.
+            EnvironmentLacksError: A certificate that docker has for the host cannot be used.
             InterruptedRunError: A stop was asked for (`process.stoppable`).
         """
         scheme, host = urlsplit(request.url)[:2]
@@ -165,10 +167,11 @@ class Transport:
 
     def _pool(self, scheme: str, host: str) -> httpcore.ConnectionPool:
         proxy = proxy_for(scheme, host) if self._proxied else ""
+        own = host if scheme == "https" and (is_loopback(host) or trust.directory(host)) else ""
         with self._lock:
-            if (scheme, proxy) not in self._pools:
-                self._pools[scheme, proxy] = _make_pool(scheme, proxy, Backend(self._watch))
-            return self._pools[scheme, proxy]
+            if (scheme, proxy, own) not in self._pools:
+                self._pools[scheme, proxy, own] = _make_pool(scheme, proxy, own, Backend(self._watch))
+            return self._pools[scheme, proxy, own]
 
 
 def origin(url: str) -> tuple[str, str, int]:
@@ -191,12 +194,10 @@ def proxy_for(scheme: str, host: str) -> str:
     return known.get(scheme) or known.get("all", "")
 
 
-def _make_pool(scheme: str, proxy: str, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
+def _make_pool(scheme: str, proxy: str, own: str, backend: httpcore.NetworkBackend) -> httpcore.ConnectionPool:
     common: dict[str, Any] = {"max_connections": None, "keepalive_expiry": _SILENCE_S, "network_backend": backend}
     if scheme == "https":
-        from httpx import create_ssl_context
-
-        common["ssl_context"] = create_ssl_context()
+        common["ssl_context"] = trust.context(own)
     if not proxy:
         return httpcore.ConnectionPool(**common)
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
@@ -220,6 +221,14 @@ def _translated() -> Iterator[None]:
         if "CERTIFICATE_VERIFY_FAILED" in text:
             raise NetworkError(
                 f"the certificate of a registry is not trusted: {text[:300]}",
-                hint="set SSL_CERT_FILE to a file that holds the certificate of its CA",
+                hint=f"put the certificate of its CA at {trust.SYSTEM}/HOST:PORT/ca.crt, where docker finds it too, "
+                "or set SSL_CERT_FILE to a file that holds it",
             ) from error
-        raise TransientError(text[:300]) from error
+        if "ALERT_CERTIFICATE_REQUIRED" in text or "ALERT_BAD_CERTIFICATE" in text or "ALERT_UNKNOWN_CA" in text:
+            raise NetworkError(
+                f"a registry asks for a certificate of the client, or does not trust it: {text[:300]}",
+                hint=f"put it at {trust.SYSTEM}/HOST:PORT/client.cert with client.key",
+            ) from error
+        raise TransientError(
+            text[:300], garbled=isinstance(error, httpcore.ProtocolError | httpcore.ReadError)
+        ) from error

@@ -31,7 +31,7 @@ from filelock import FileLock
 from tests.support.faults import Fault, FaultyProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "engine"
@@ -121,16 +121,17 @@ class RegistryProcess:
     Args:
         folder: Of its data, created.
         htpasswd: A line `user:hash` (bcrypt); the registry then asks for Basic authentication.
+        tls: The registry's settings `http.tls`: certificate, key and clientcas; None for plain HTTP.
     """
 
-    def __init__(self, folder: Path, *, htpasswd: str = "") -> None:
+    def __init__(self, folder: Path, *, htpasswd: str = "", tls: Mapping[str, object] | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         config: dict[str, object] = {
             "version": "0.1",
             "log": {"level": "info"},
             "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-            "http": {"addr": "127.0.0.1:0"},
+            "http": {"addr": "127.0.0.1:0", **({"tls": dict(tls)} if tls else {})},
         }
         if htpasswd:
             (folder / "htpasswd").write_text(f"{htpasswd}\n")

@@ -38,6 +38,9 @@ from orchestrator.cuda.devices import UnknownDeviceError, device_names, find_dev
         ("Tesla T4", "7.5"),
         ("Quadro RTX 6000", "7.5"),
         ("GTX 1080", "6.1"),
+        ("GeForce 940M", "5.0"),
+        ("NVIDIA RTX PRO 4000 Blackwell SFF Edition", "12.0"),
+        ("RTX 4070 Ti SUPER", "8.9"),
         ("NVIDIA H100 NVL", "9.0"),
         ("NVIDIA GH200 480GB", "9.0"),
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "12.0"),
@@ -57,7 +60,7 @@ def test_a_gpu_is_found_by_the_names_people_use(text: str, cc: str) -> None:
     "text",
     [
         "", "banana", "RTX 6000", "Jetson", "RTX", "GTX 2080", "sm_90", "NVIDIA", "H100 or A100", "titan", "blackwell",
-        "TITAN X", "RTX 5099", "A1000", "B20", "Orin Thor", "ampere", "RTX 20",
+        "TITAN X", "GTX 1660", "Jetson TX1", "RTX 5099", "A1000", "B20", "Orin Thor", "ampere", "RTX 20",
     ],
 )  # fmt: skip
 def test_an_unknown_or_ambiguous_name_is_an_error(text: str) -> None:
