@@ -1,4 +1,4 @@
-"""Images made to harm whoever reads them: one clear error each, in bounded memory and time."""
+"""Images made to harm whoever reads them: one clear error each, in bounded memory and processor time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 COMMAND = Path(sys.executable).parent / "orchestrate"
 MEMORY = 300  # MB
-SECONDS = 30
+SECONDS = 60  # of processor time, which does not depend on what else the machine does; bombs are bounded in bytes
 REAL = {"usr/lib.so": fatbins.library([["90"]])}
 
 
@@ -85,8 +84,8 @@ def wide_fatbin() -> bytes:
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "zstd bomb": (zstd_bomb, "though only"),
-    "gzip bomb": (gzip_bomb, "though only"),
+    "zstd bomb": (zstd_bomb, "the layer unpacks to more than 4294967296 bytes"),
+    "gzip bomb": (gzip_bomb, "the layer unpacks to more than 4294967296 bytes"),
     "a member of exabytes": (huge_member, "cut off"),
     "no tar archive": (lambda: b"\x7fELF" * 1000, "tar: "),
     "an archive that ends early": (lambda: fatbins.layer(REAL)[:1500], "cut off"),
@@ -105,20 +104,19 @@ import os, subprocess, sys
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 _, status, used = os.wait4(child.pid, 0)
 child.returncode = os.waitstatus_to_exitcode(status)
-print(child.returncode, used.ru_maxrss)
+print(child.returncode, used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 
 
 def verify(path: Path, cache: Path) -> tuple[int, str, float, float]:
-    """Status, standard error, seconds, and the most memory that the command or a worker took, in MB."""
+    """Status, standard error, seconds of processor time, and the most memory that one process took, in MB."""
     words = [sys.executable, "-S", "-c", LAUNCHER, str(COMMAND), "verify", str(path), "--archs", "9.0"]
-    started = time.monotonic()
     done = subprocess.run(
-        words, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL, timeout=300,
+        words, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL, timeout=1200,
         env={**os.environ, "XDG_CACHE_HOME": str(cache)},
     )  # fmt: skip
-    code, memory = done.stdout.split()
-    return int(code), done.stderr, time.monotonic() - started, int(memory) / 1024
+    code, memory, seconds = done.stdout.split()
+    return int(code), done.stderr, float(seconds), int(memory) / 1024
 
 
 @pytest.mark.parametrize("name", HOSTILE)

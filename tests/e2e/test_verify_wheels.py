@@ -153,7 +153,7 @@ def test_two_releases_side_by_side() -> None:
     assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     found = {one["path"]: one for one in value["libraries"]}["vllm/_C_stable_libtorch.abi3.so"]
-    assert found["gained"] == ["110", "110f", "87"]
+    assert found["gained"] == ["87", "110", "110f"]
     assert found["lost"] == ["75"]
     assert value["bytes"]["110"][0] == 0 < value["bytes"]["110"][1]
     assert "_C_stable_libtorch" in verify("--compare", old, new).stdout
