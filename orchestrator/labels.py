@@ -23,5 +23,8 @@ MATRIX = f"{PREFIX}.matrix"
 FLASHINFER = f"{PREFIX}.flashinfer"
 """Digest (`sha256:…`) of the FlashInfer bundle that the image was given."""
 
+WHEELHOUSE = f"{PREFIX}.wheelhouse"
+"""Digest (`sha256:…`) of the wheelhouse that the build was given."""
+
 KEY = f"{PREFIX}.key"
 """Content key (`sha256:…`): a label of an image that was loaded, an annotation of one that was pushed or archived."""

@@ -27,6 +27,7 @@ COMMANDS = {
         "check": "Compare the repository's other files with the matrix.",
         "init": "Write a first matrix.yaml for a repository that has none.",
         "headers": "Carry FlashInfer's headers into images that run without a network.",
+        "wheels": "Carry the Python packages of a build into places without a network.",
         "cache": "Show what the caches hold, say why a step was not taken from them, and remove what is not needed.",
         "verify": "Verify from an image's own bytes which GPUs it has code for.",
         "doctor": "Check engine, buildx, builder, disk, memory, processors and registry.",

@@ -109,3 +109,9 @@ LOCK = Kind(
     example=LOCK_NAME,
     recognises=lambda data: _object_with(data, "flashinfer", "bundle"),
 )
+WHEELS = Kind(
+    name="a lock of wheelhouses",
+    suffix=".lock.json",
+    example="wheels.lock.json",
+    recognises=lambda data: _object_with(data, "schema", "wheelhouses"),
+)

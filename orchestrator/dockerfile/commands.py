@@ -6,14 +6,14 @@ Reads shell text, the JSON form and `sh -c "…"`. A variable stays as it is wri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.words import read_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _MAX_DEPTH = 8  # of sh -c "sh -c …" and $( $( … ) )
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
@@ -21,6 +21,7 @@ _PREFIXES = frozenset(
     {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec", "command", "env", "sudo", "time", "nohup"}
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _OPERATOR = re.compile(r"&&|\|\||;;|\|&|[;|&()\n]")
 _REDIRECTION = re.compile(r"[<>]+&?[-|]?[ \t]*")
 _SKIPPED = re.compile(r"[ \t\r]+|#[^\n]*|\\\r?\n")
@@ -35,11 +36,13 @@ class Command:
             out.
         before: The operator in front of it: "", "&&", "||", "|", "&", ";" or a line end.
         grouped: Whether it is the first one of a `{ …; }` or `( … )`, whose end is a command named `}` or `)`.
+        function: The function whose body it stands in, "" for none.
     """
 
     words: tuple[str, ...]
     before: str = ""
     grouped: bool = False
+    function: str = ""
 
     @property
     def name(self) -> str:
@@ -57,6 +60,23 @@ def commands(text: str) -> list[Command]:
     if words is not None:
         return list(_inside(Command(words=tuple(words)), 0))
     return list(_commands(text, 0))
+
+
+def reached(found: Iterable[Command], called: Iterable[Command] = ()) -> list[Command]:
+    """The commands that run: those outside of functions, and the bodies of functions that are called.
+
+    Args:
+        found: The commands of a script.
+        called: Commands of another script that runs this one, and may call its functions.
+    """
+    known = list(found)
+    functions = {command.function for command in known} - {""}
+    names: set[str] = set()
+    more = {command.name for command in (*called, *known) if not command.function} & functions
+    while more - names:
+        names |= more
+        more = {command.name for command in known if command.function in names} & functions
+    return [command for command in known if not command.function or command.function in names]
 
 
 def _commands(text: str, depth: int) -> Iterator[Command]:
@@ -89,12 +109,21 @@ class _Reading:
         self.opened = False
         self.words: list[str] = []
         self.inner: list[str] = []
+        self.declared = ""  # a function whose body comes next
+        self.function = ""
+        self.braces = 0
 
     def operator(self, operator: str) -> Iterator[Command]:
         """End a command; a line end after `&&` only goes on, and `||` in front of a group stays."""
+        if operator == "(" and len(self.words) == 1 and _NAME.fullmatch(self.words[0]):
+            self.declared, self.words = self.words[0], []
+            return
+        if operator == ")" and self.declared and not self.words:
+            self.before = ""
+            return
         yield from self.finished()
         if operator == ")":
-            yield Command(words=(")",))
+            yield Command(words=(")",), function=self.function)
         elif not (self.before and operator in "\n("):
             self.before = operator
         self.opened = self.opened or operator == "("
@@ -105,16 +134,32 @@ class _Reading:
             yield from self._command()
             self.before, self.opened = "", False
         for piece in self.inner:
-            yield from _commands(piece, self.depth + 1)
+            for command in _commands(piece, self.depth + 1):
+                yield replace(command, function=self.function or command.function)
         self.words, self.inner = [], []
 
     def _command(self) -> Iterator[Command]:
         grouped = self.opened
+        if self.words[0] == "function" and len(self.words) > 1:
+            self.declared, self.words = self.words[1], self.words[2:]
         at = 0
         while at < len(self.words) and (self.words[at] in _PREFIXES or _ASSIGNMENT.match(self.words[at])):
-            grouped = grouped or self.words[at] == "{"
+            if self.words[at] == "{":
+                grouped = True
+                self._brace()
             at += 1
-        yield from _inside(Command(words=tuple(self.words[at:]), before=self.before, grouped=grouped), self.depth)
+        command = Command(words=tuple(self.words[at:]), before=self.before, grouped=grouped, function=self.function)
+        if command.words[:1] == ("}",) and self.function:
+            self.braces -= 1
+            self.function = self.function if self.braces else ""
+        yield from _inside(command, self.depth)
+
+    def _brace(self) -> None:
+        """A `{` in the place of a command: the body of a function begins, or a group inside one."""
+        if self.declared and not self.function:
+            self.function, self.declared = self.declared, ""
+        if self.function:
+            self.braces += 1
 
 
 def _substituted(text: str) -> str:
@@ -130,7 +175,8 @@ def _inside(command: Command, depth: int) -> Iterator[Command]:
     if command.name in _SHELLS:
         for flag, script in zip(command.words[1:], command.words[2:], strict=False):
             if flag.startswith("-") and not flag.startswith("--") and flag.endswith("c"):
-                yield from _commands(script, depth + 1)
+                for one in _commands(script, depth + 1):
+                    yield replace(one, function=command.function or one.function)
                 return
             if not flag.startswith("-"):
                 return

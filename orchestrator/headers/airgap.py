@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import reference
-from orchestrator.dockerfile.commands import commands
+from orchestrator.dockerfile.commands import commands, reached
 from orchestrator.dockerfile.declared import declarations
 from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.predefined import platform_args
@@ -65,12 +65,14 @@ class Surroundings:
         image_present: Whether the local store has an image reference.
         registries: Registry hosts that the build may still reach (`127.0.0.1:5000`).
         place: The Dockerfile's name in messages.
+        wheelhouse: Named context of a wheelhouse that the build is given, "" for none.
     """
 
     root: Path
     image_present: Callable[[str], bool]
     registries: Sequence[str] = ()
     place: str = "Dockerfile"
+    wheelhouse: str = ""
 
 
 def needs(target: Mapping[str, Any], text: str, around: Surroundings, *, bundle: str | None = None) -> tuple[Need, ...]:
@@ -199,6 +201,10 @@ class _Search:
                 continue
             self.followed.add((stage.name, name, script))
             inside = f" in {script}" if script else ""
+            if self.around.wheelhouse.lower() in map(str.lower, step.sources) and _PACKAGES.search(name):
+                why = "installs from the wheelhouse"
+                yield Need(kind="network step", name=f"{name}{inside}", place=near, covered=True, why=why)
+                continue
             yield Need(
                 kind="network step", name=f"{name}{inside}", place=near,
                 covered=False, certain=False, why="finds no network if it comes to it", cure=cure_of(name),
@@ -206,13 +212,13 @@ class _Search:
 
     def _accesses(self, step: Step) -> Iterator[tuple[str, str]]:
         """What a step's commands fetch, and the script that does it; scripts of the context are followed."""
-        found = run_commands(step)
+        found = reached(run_commands(step))
         for command in found:
             if name := fetches(command):
                 yield name, ""
         words = {word for command in found for word in command.words}
         for path, text in self._scripts(words):
-            for command in commands(text):
+            for command in reached(commands(text), found):
                 if name := fetches(command):
                     yield name, path
         configured = any(_configures(command.words) for command in found)
@@ -284,10 +290,13 @@ def cure_of(access: str) -> str:
     return "prepare it in the base image, or give it as a named context"
 
 
+_PACKAGES = re.compile(r"^(?:pip[\d.]*|uv pip|uv tool) |build isolation")
+"""Accesses that a wheelhouse satisfies."""
+
 _CURES = (
-    (r"^flashinfer ", "headers: of tier cubins, or the package's wheel in a wheelhouse context"),
+    (r"^flashinfer ", "headers: of tier cubins, or the package's wheel in a wheelhouse (wheels:)"),
     (r"pip|^uv|^python|^poetry|^pdm|^pixi|build isolation",
-     "a wheelhouse context (PIP_NO_INDEX, PIP_FIND_LINKS, UV_FIND_LINKS), or an index mirror (PIP_INDEX_URL)"),
+     "a wheelhouse (wheels: in matrix.yaml), or an index mirror (PIP_INDEX_URL)"),
     (r"^(?:apt|dnf|yum|microdnf|apk|zypper|add-apt|conda|mamba|micromamba)",
      "a base image that has the packages, or a package mirror"),
     (r"^git|FetchContent|^svn", "a clone as a named context (FETCHCONTENT_SOURCE_DIR_<NAME> for CMake)"),

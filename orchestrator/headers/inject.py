@@ -6,7 +6,6 @@ marker file; with an empty stage a warm cache hides a missing bundle (measured w
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -104,17 +103,9 @@ def injection(
             hint="orchestrate headers fetch (with a network), or orchestrate headers import BUNDLE.tar.zst",
         )
     digest = locks.bundle_digest(lock)
-    folder = _materialised(lock, store)
+    folder = folder_of(lock, store)
+    bundle.ensure(lock, store, folder)
     args = {spec.digest_arg: digest}
     if lock.complete:
         args[NO_DOWNLOAD] = "1"
     return Injection(context_name=spec.context, context_dir=folder, digest=digest, args=args)
-
-
-def _materialised(lock: Lock, store: Store) -> Path:
-    """The bundle's directory below the store; made anew if anything in it was changed."""
-    folder = folder_of(lock, store)
-    if folder.exists() and bundle.verify_directory(lock, folder):
-        shutil.rmtree(folder, ignore_errors=True)
-    bundle.materialise(lock, store, folder)
-    return folder

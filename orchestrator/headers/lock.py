@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.flashinfer import ABOUT_NAME, LOCK_NAME
 from orchestrator.headers import layout as layouts
+from orchestrator.headers.fields import count_of, sha256_of, text_of
 from orchestrator.headers.pins import Pin
+from orchestrator.headers.place import Placed, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,23 +49,6 @@ class LockedPin:
 
     pin: Pin
     files: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
-    """One file of the placed tree.
-
-    Attributes:
-        path: Relative to the cubin directory.
-        sha256: Bare hex.
-        size: Bytes.
-        content: The bytes of a file that is generated, None for one that comes from the store.
-    """
-
-    path: str
-    sha256: str
-    size: int
-    content: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,13 +179,9 @@ def tree(lock: Lock) -> tuple[Placed, ...]:
         for path, key in layouts.placed(layout, by_path, bmm=bmm.path if bmm else "").items()
     ]
     if layout.flat and bmm is not None:
-        content = bmm.written.encode()
-        digest = hashlib.sha256(content).hexdigest()
-        path = f"{layouts.FLAT_BMM}/.artifact_hash"
-        entries.append(Placed(path=path, sha256=digest, size=len(content), content=content))
-    about = (json.dumps({**_said(lock), "pins": _pins(lock)}, indent=1, ensure_ascii=False) + "\n").encode()
-    digest = hashlib.sha256(about).hexdigest()
-    entries.append(Placed(path=ABOUT_NAME, sha256=digest, size=len(about), content=about))
+        entries.append(written(f"{layouts.FLAT_BMM}/.artifact_hash", bmm.written))
+    about = json.dumps({**_said(lock), "pins": _pins(lock)}, indent=1, ensure_ascii=False) + "\n"
+    entries.append(written(ABOUT_NAME, about))
     clash = collision([entry.path for entry in entries] + list(_RESERVED))
     if clash:
         raise VerificationError(f"the bundle's files {clash[0]} and {clash[1]} would lie at one place")
@@ -331,7 +312,7 @@ _MAKE = "make it anew: orchestrate headers lock"
 
 def _from_json(raw: Any) -> Lock:
     files = tuple(
-        LockedFile(path=clean_path(_text(item, "path")), sha256=_sha(item), size=_count(item, "size"))
+        LockedFile(path=clean_path(text_of(item, "path")), sha256=sha256_of(item), size=count_of(item, "size"))
         for item in raw["files"]
     )
     if len({file.path for file in files}) != len(files):
@@ -339,46 +320,25 @@ def _from_json(raw: Any) -> Lock:
     pins = tuple(
         LockedPin(
             pin=Pin(
-                attr=_text(item, "attr"),
-                path=clean_path(_text(item, "path").strip("/")),
-                sha256=_sha(item),
-                written=_text(item, "path"),
+                attr=text_of(item, "attr"),
+                path=clean_path(text_of(item, "path").strip("/")),
+                sha256=sha256_of(item),
+                written=text_of(item, "path"),
             ),
-            files=_count(item, "files"),
+            files=count_of(item, "files"),
         )
         for item in raw["pins"]
     )
     about = raw["flashinfer"]
     return Lock(
-        version=_text(about, "version"),
-        commit=_text(about, "commit"),
-        wheel_sha256=_text(about, "wheel_sha256"),
-        layout=_text(raw, "layout"),
-        tier=_text(raw, "tier"),
+        version=text_of(about, "version"),
+        commit=text_of(about, "commit"),
+        wheel_sha256=text_of(about, "wheel_sha256"),
+        layout=text_of(raw, "layout"),
+        tier=text_of(raw, "tier"),
         sm=tuple(str(item) for item in raw["sm"]),
         pins=tuple(sorted(pins, key=lambda item: item.pin.attr)),
         files=tuple(sorted(files, key=lambda file: file.path)),
         missing=tuple(str(item) for item in raw["missing"]),
         not_covered=tuple(str(item) for item in raw["not_covered"]),
     )
-
-
-def _text(item: Any, name: str) -> str:
-    value = item[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is not text")
-    return value
-
-
-def _count(item: Any, name: str) -> int:
-    value = item[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} is not a count")
-    return value
-
-
-def _sha(item: Any) -> str:
-    value = _text(item, "sha256")
-    if not _HEX64.fullmatch(value):
-        raise ValueError("a sha256 is not 64 hex digits")
-    return value

@@ -48,12 +48,14 @@ class Store:
 
     Args:
         root: Created on the first write.
+        command: The command that fills it, for hints: `headers` or `wheels`.
     """
 
-    __slots__ = ("root",)
+    __slots__ = ("command", "root")
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, command: str = "headers") -> None:
         self.root = root
+        self.command = command
 
     def path(self, sha256: str) -> Path:
         """Where the blob lies or would lie."""
@@ -223,27 +225,34 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EnvironmentLacksError(
-                f"cannot write the header store {self.root}: {error.strerror}",
-                hint="name another place with --store or ORCHESTRATE_HEADERS_STORE",
+                f"cannot write the store {self.root}: {error.strerror}",
+                hint=f"name another place with --store or {variable(self.command)}",
             ) from error
         return folder
 
     def _missing(self, sha256: str) -> VerificationError:
-        return VerificationError(f"sha256:{sha256} is not in the store {self.root}", hint="orchestrate headers fetch")
+        return VerificationError(
+            f"sha256:{sha256} is not in the store {self.root}", hint=f"orchestrate {self.command} fetch"
+        )
 
     def _damaged(self, sha256: str) -> VerificationError:
         return VerificationError(
-            f"sha256:{sha256} in the store {self.root} is damaged", hint="orchestrate headers verify --repair"
+            f"sha256:{sha256} in the store {self.root} is damaged", hint=f"orchestrate {self.command} verify --repair"
         )
 
 
-def default_root() -> Path:
-    """$ORCHESTRATE_HEADERS_STORE, else `orchestrate/headers` below the user's cache directory."""
-    told = os.environ.get("ORCHESTRATE_HEADERS_STORE")
+def variable(command: str = "headers") -> str:
+    """The variable that names another place for a store."""
+    return f"ORCHESTRATE_{command.upper()}_STORE"
+
+
+def default_root(command: str = "headers") -> Path:
+    """What the variable says, else `orchestrate/<command>` below the user's cache directory."""
+    told = os.environ.get(variable(command))
     if told:
         return Path(told)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "orchestrate" / "headers"
+    return Path(base) / "orchestrate" / command
 
 
 def _mtime(path: Path) -> float:

@@ -13,7 +13,7 @@ from orchestrator.cuda.toolkit import Toolkit, UnknownToolkitError, toolkit_for
 from orchestrator.matrix import names, template
 from orchestrator.matrix.layers import Chosen, Value, origin
 from orchestrator.matrix.values import Shared, VariantValues, blank_fields
-from orchestrator.matrix.variants import Variant
+from orchestrator.matrix.variants import Variant, WheelsWanted
 from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class Renderer:
             attest=spec.variants.attest,
             headers=self._headers(cell["target"]),
             compile_cache=self._compile_cache(cell["target"]),
+            wheels=self._wheels(cell["target"], values),
         )
 
     def _compile_cache(self, target: str) -> bool:
@@ -127,6 +128,17 @@ class Renderer:
         if headers is None or headers.policy == "off":
             return False
         return headers.targets is None or target in headers.targets
+
+    def _wheels(self, target: str, values: VariantValues) -> WheelsWanted | None:
+        spec = self.spec.wheels
+        if spec is None or spec.policy == "off" or not (spec.targets is None or target in spec.targets):
+            return None
+        return WheelsWanted(
+            python=self._text(spec.python, values),
+            requirements=tuple(self._text(text, values) for text in spec.requirements),
+            packages=tuple(self._text(text, values) for text in spec.packages),
+            extra_index_urls=tuple(self._text(text, values) for text in spec.extra_index_urls),
+        )
 
     def _select(self, arch_list: Value, cuda: str) -> Selection:
         text = self.spec.arch_lists[arch_list.text].archs if arch_list.text else arch_list.template

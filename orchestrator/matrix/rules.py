@@ -150,7 +150,8 @@ def _references(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     for path, name in uses:
         if name is not None and name not in spec.arch_lists:
             yield at.problem(path, f"unknown arch list {name}", hint=did_you_mean(name, spec.arch_lists))
-    for section, entry in (("headers", spec.headers), ("compile_cache", spec.compile_cache)):
+    carried = (("headers", spec.headers), ("wheels", spec.wheels), ("compile_cache", spec.compile_cache))
+    for section, entry in carried:
         for index, target in enumerate((entry.targets if entry is not None else None) or []):
             if target not in spec.bake.targets:
                 yield at.problem(
@@ -203,6 +204,10 @@ def _templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
     yield ("cache", "ref"), spec.cache.ref
     yield ("cache", "pull_request_ref"), spec.cache.pull_request_ref
     yield from ((("cache", "read", index), value) for index, value in enumerate(spec.cache.read))
+    if spec.wheels is not None:
+        yield ("wheels", "python"), spec.wheels.python
+        for field in ("requirements", "packages", "extra_index_urls"):
+            yield from ((("wheels", field, index), value) for index, value in enumerate(getattr(spec.wheels, field)))
 
 
 def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:

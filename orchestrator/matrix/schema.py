@@ -178,6 +178,30 @@ class HeadersSpec(Section):
     targets: list[str] | None = key("Bake targets that carry the bundle; all if absent.", default=None)
 
 
+class WheelsSpec(Section):
+    """The Python packages of the images, carried as a wheelhouse into builds without a network."""
+
+    policy: Literal["required", "optional", "off"] = key(
+        "required fails a build whose wheelhouse is missing.", default="required"
+    )
+    python: Text = key("CPython release of the images, as in 3.12; may hold placeholders.")
+    requirements: TextList = key("Requirement files, relative to matrix.yaml; may hold placeholders.", default=[])
+    packages: TextList = key("Further requirements, as in setuptools>=77; may hold placeholders.", default=[])
+    find_links: TextList = key("Directories with wheels of your own, relative to matrix.yaml.", default=[])
+    extra_index_urls: TextList = key("Indexes beside pip's own; may hold placeholders; never in the lock.", default=[])
+    glibc: Text = key("Oldest C library of the images: newer wheels are not taken.", default="2.28")
+    lock: Text = key("Lock file, relative to matrix.yaml.", default="wheels.lock.json")
+    context: str = key("Name of the named context and of its fallback.", default="wheelhouse")
+    digest_arg: str = key("Argument of the proving steps.", default="WHEELHOUSE_DIGEST")
+    targets: list[str] | None = key("Bake targets that carry the wheelhouse; all if absent.", default=None)
+
+    def broken_rule(self) -> str:
+        """What is wrong with the combination of keys."""
+        if not (self.requirements or self.packages):
+            return "nothing is asked for: expected requirements (files) or packages"
+        return ""
+
+
 class RequireSpec(Section):
     """A library that must serve the promised architectures."""
 
@@ -301,6 +325,7 @@ class MatrixFile(Section):
     output: OutputSpec = key("How layers are written.", default=OutputSpec())
     limits: LimitsSpec = key("How long builds may take.", default=LimitsSpec())
     headers: HeadersSpec | None = key("FlashInfer headers for air-gapped images.", default=None)
+    wheels: WheelsSpec | None = key("Python packages for air-gapped builds.", default=None)
     verify: VerifySpec = key("What a built image must hold.", default=VerifySpec())
     claims: list[ClaimSpec] = key("What the repository's other files must say.", default=[])
     filter: Literal["vllm-0.20", "vllm-0.29", "vllm-0.33", "none"] = key(

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WheelsWanted:
+    """What a variant's wheelhouse is made from, filled in.
+
+    Attributes:
+        python: CPython release.
+        requirements: Requirement files, relative to the matrix.
+        packages: Single requirements.
+        extra_index_urls: Indexes beside pip's own.
+    """
+
+    python: str
+    requirements: tuple[str, ...]
+    packages: tuple[str, ...]
+    extra_index_urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
     """One buildable row.
 
@@ -34,6 +51,7 @@ class Variant:
         cache_ref, cache_pull_request, cache_read: Cache references, filled in; "" where pull requests have none given.
         headers: Whether the FlashInfer bundle is carried.
         compile_cache: Whether the compile cache is used.
+        wheels: The wheelhouse that is carried, None for none.
     """
 
     id: str
@@ -59,6 +77,7 @@ class Variant:
     attest: Attest
     headers: bool
     compile_cache: bool = False
+    wheels: WheelsWanted | None = None
 
     def coordinates(self) -> dict[str, str]:
         """Dimension -> value, as `when` and the selectors name them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import Extras
@@ -73,6 +73,7 @@ def accesses(plan: Plan, files: Mapping[str, BakeFile]) -> tuple[Access, ...]:
     from orchestrator.headers import airgap
 
     found: dict[tuple[str, str, str, str], list[str]] = {}
+    wheels = plan.matrix.spec.wheels
     for variant in plan.variants:
         for target in files[variant.id].members.values():
             text, why = buildx.dockerfile(plan.matrix.root, target)
@@ -80,7 +81,12 @@ def accesses(plan: Plan, files: Mapping[str, BakeFile]) -> tuple[Access, ...]:
             if text is None:
                 found.setdefault(("Dockerfile", why, place, ""), []).append(variant.id)
                 continue
-            around = airgap.Surroundings(root=plan.matrix.root, image_present=lambda _: False, place=place)
+            around = airgap.Surroundings(
+                root=plan.matrix.root,
+                image_present=lambda _: False,
+                place=place,
+                wheelhouse=wheels.context if wheels is not None and variant.wheels is not None else "",
+            )
             for need in airgap.needs({**target, "network": "none"}, text, around):
                 if not need.covered:
                     found.setdefault((need.kind, need.name, need.place, need.cure), []).append(variant.id)
@@ -88,6 +94,14 @@ def accesses(plan: Plan, files: Mapping[str, BakeFile]) -> tuple[Access, ...]:
         Access(kind=kind, name=name, place=place, cure=cure, variants=tuple(dict.fromkeys(ids)))
         for (kind, name, place, cure), ids in found.items()
     )
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Where something may look for a network, and in which variants: each in order, once."""
+
+    places: dict[str, None] = field(default_factory=dict)
+    variants: dict[str, None] = field(default_factory=dict)
 
 
 def require_inputs(
@@ -119,8 +133,8 @@ def require_inputs(
         return known[reference]
 
     lines: dict[str, list[str]] = {}
-    doubts: dict[str, list[str]] = {}
-    spec = plan.matrix.spec.headers
+    doubts: dict[str, _Doubt] = {}
+    spec, wheels = plan.matrix.spec.headers, plan.matrix.spec.wheels
     for variant in plan.variants:
         digest = extras[variant.id].args.get(spec.digest_arg, "") if spec is not None else ""
         bundle = digest if variant.headers or digest else None
@@ -131,18 +145,26 @@ def require_inputs(
                 continue
             place = str(target.get("dockerfile") or "Dockerfile")
             around = airgap.Surroundings(
-                root=plan.matrix.root, image_present=present, registries=registries, place=place
+                root=plan.matrix.root,
+                image_present=present,
+                registries=registries,
+                place=place,
+                wheelhouse=wheels.context
+                if wheels is not None and wheels.digest_arg in extras[variant.id].args
+                else "",
             )
             found = airgap.needs(target, text, around, bundle=bundle if name == variant.id else None)
             for need in found:
                 if not (need.certain or need.covered):
-                    doubt = f"{need.place}: {need.name} {need.why}; {need.cure}"
-                    doubts.setdefault(doubt, []).append(variant.id)
+                    doubt = doubts.setdefault(f"{need.name} {need.why}; {need.cure}", _Doubt())
+                    doubt.places[need.place] = doubt.variants[variant.id] = None
             for need in airgap.missing(found):
                 cure = f"; {need.cure}" if need.cure else ""
                 lines.setdefault(f"{need.kind} {need.name} ({need.place}): {need.why}{cure}", []).append(variant.id)
-    for doubt, ids in doubts.items():
-        warn(f"{doubt} [{', '.join(dict.fromkeys(ids))}]")
+    for text, doubt in doubts.items():
+        first, *others = doubt.places
+        more = f" and {len(others)} more" if others else ""
+        warn(f"{first}{more}: {text} [{', '.join(doubt.variants)}]")
     if lines:
         problems = [Problem(what=f"{line} [{', '.join(ids)}]") for line, ids in lines.items()]
         raise EnvironmentLacksError(

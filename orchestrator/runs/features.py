@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.runs import compile_cache, header_bundle
+from orchestrator.runs import compile_cache, header_bundle, wheelhouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def extras(plan: Plan, *, fetch: bool, tell: Callable[[str], None], warn: Callable[[str], None]) -> dict[str, Extras]:
-    """Return what the header bundle and the compile cache add, by variant.
+    """Return what the header bundle, the wheelhouse and the compile cache add, by variant.
 
     Args:
         plan: The plan.
@@ -23,7 +23,8 @@ def extras(plan: Plan, *, fetch: bool, tell: Callable[[str], None], warn: Callab
         warn: Hears of what builds go on without.
 
     Raises:
-        UsageError, VerificationError, DriftError, NetworkError: The header bundle is missing.
+        UsageError, VerificationError, DriftError, NetworkError: The header bundle or the wheelhouse is missing.
     """
     found = header_bundle.header_extras(plan, fetch=fetch, tell=tell)
+    found = wheelhouse.with_wheelhouses(plan, found, fetch=fetch, tell=tell)
     return compile_cache.with_compile_cache(plan, found, fetch=fetch, warn=warn)

@@ -20,6 +20,7 @@ FLOORS = [
     ["dockerfile"],
     ["matrix"],
     ["headers"],
+    ["wheels"],
     ["bake"],
     ["cache"],
     ["image"],

@@ -23,8 +23,9 @@ from orchestrator.labels import FLASHINFER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.headers.lock import Lock, Placed
+    from orchestrator.headers.lock import Lock
     from orchestrator.headers.pins import Pins
+    from orchestrator.headers.place import Placed
     from orchestrator.image.layers.artifacts import Artifact
     from orchestrator.image.verdict.scanned import Scanned
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.dockerfile.commands import commands
+from orchestrator.dockerfile.commands import commands, reached
 from tests.support.work import steps
 
 
@@ -29,12 +29,47 @@ def calls(text: str) -> list[str]:
         ('["sh", "-c", "a && b"]', ["sh -c a && b", "a", "b"]),
         ('["a", "b c"]', ["a b c"]),
         ("a || (b; c)", ["a", "b", "c", ")"]),
-        ("f() { a; }", ["f", ")", "a", "}"]),
+        ("f() { a; }; f", ["a", "}", "f"]),
         ("", []),
     ],
 )
 def test_commands(text: str, expected: list[str]) -> None:
     assert calls(text) == expected
+
+
+SCRIPT = """\
+set -eu
+install() { # a comment with { and (
+    for one in "$@"; do { apt-get install "$one"; } done
+    case $1 in a) curl a ;; (b) wget b ;; esac
+}
+outer() {
+    install x; echo "$(dig y)"
+}
+function old { pip install z; }
+never ()
+{
+    git clone u
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("called", "expected"),
+    [
+        ("true", ["set"]),
+        ("install x", ["set", "apt-get", "curl", "wget"]),
+        ("if outer; then echo; fi", ["set", "apt-get", "curl", "wget", "echo", "dig", "install"]),
+        ("old", ["set", "pip"]),
+        ("echo outer", ["set"]),
+    ],
+)
+def test_the_body_of_a_function_runs_where_it_is_called(called: str, expected: list[str]) -> None:
+    words = {"set", "apt-get", "curl", "wget", "echo", "dig", "pip", "git", "install"}
+    found = {one.name for one in reached(commands(SCRIPT), commands(called))} & words
+    assert found == set(expected)
+    in_one = {one.name for one in reached(commands(f"{SCRIPT}{called}"))} & words
+    assert in_one - {"echo", "install"} == set(expected) - {"echo", "install"}
 
 
 def test_operators_and_groups() -> None:

@@ -195,6 +195,48 @@ def test_scripts_of_the_context_and_of_the_file_are_followed(tmp_path: Path) -> 
     ]
 
 
+def test_only_functions_that_a_step_calls_count(tmp_path: Path) -> None:
+    text = (
+        "FROM scratch AS helpers\nCOPY <<E /env.sh\nset -eu\napt_install() {\n  apt-get update\n}\n"
+        "fetch() { curl x; }\nboth() { apt_install y; }\nwget z\nE\n"
+        "FROM scratch\nRUN . /run/env.sh; {call}\n"
+    )
+
+    def told(call: str) -> list[str]:
+        return [need.name for need in found(tmp_path, text.replace("{call}", call)) if not need.covered]
+
+    assert told("true") == ["wget in env.sh"]
+    assert told("fetch") == ["curl in env.sh", "wget in env.sh"]
+    assert told("both z") == ["apt-get update in env.sh", "wget in env.sh"]
+    assert told("echo fetch") == ["wget in env.sh"]
+
+
+@pytest.mark.parametrize(
+    ("run", "covered"),
+    [
+        ("pip install x", True),
+        ("python3 -m pip install x", True),
+        ("uv pip install x", True),
+        ("pip wheel .", True),
+        ("python3 -m build", True),
+        ("apt-get update", False),
+        ("curl x; pip install y", False),
+        ("cargo install x", False),
+        ("flashinfer download-cubin", False),
+    ],
+)
+def test_what_a_wheelhouse_covers(tmp_path: Path, run: str, covered: bool) -> None:
+    text = f"FROM scratch\nRUN --mount=type=bind,from=Wheelhouse,target=/w {run}\n"
+
+    def met(text: str, wheelhouse: str) -> bool:
+        target = {"contexts": {"wheelhouse": str(tmp_path)}}
+        return all(need.covered for need in found(tmp_path, text, target=target, wheelhouse=wheelhouse))
+
+    assert met(text, "wheelhouse") == covered
+    assert not met(text.replace("from=Wheelhouse", "from=other"), "wheelhouse")
+    assert not met(text, ""), "none was given"
+
+
 def test_sources_that_cmake_fetches_are_named(tmp_path: Path) -> None:
     (tmp_path / "CMakeLists.txt").write_text(
         "FetchContent_Declare(\n  cutlass\n  GIT_REPOSITORY x)\nExternalProject_Add(qutlass)"

@@ -1,0 +1,80 @@
+"""Whether a set of wheels is complete for its target."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.requirements import Requirement
+
+from orchestrator.errors import VerificationError
+from orchestrator.wheels import closure
+from tests.unit.wheels import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from orchestrator.wheels.target import Target
+
+
+def unmet(
+    tmp_path: Path, wheels: Mapping[str, tuple[str, ...]], *asked: str, target: Target = samples.AMD64
+) -> list[tuple[str, str]]:
+    known = {}
+    for name, requires in wheels.items():
+        file = f"{name}-py3-none-any.whl"
+        known[file] = closure.read(samples.wheel(tmp_path, file, *requires), file)
+    found = closure.unmet(known, [Requirement(text) for text in asked], target)
+    return [(one.requirement, one.found) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("wheels", "asked", "expected"),
+    [
+        ({"a-1": ("b>=2",), "b-2": ()}, ("a",), []),
+        ({"a-1": ("b>=2",), "b-1": ()}, ("a",), [("b>=2", "1")]),
+        ({"a-1": ("b",)}, ("a",), [("b", "")]),
+        ({"a-1": ()}, ("a", "c"), [("c", "")]),
+        ({"a-1": ("B.c_d",), "b_c_d-1": ()}, (), []),
+        ({"a-1": ("b; platform_machine == 'aarch64'",)}, (), []),
+        ({"a-1": ("b; platform_machine == 'x86_64'",)}, (), [("b", "")]),
+        ({"a-1": ("b; sys_platform == 'win32'",)}, (), []),
+        ({"a-1": ("b; python_version < '3.12'",)}, (), []),
+        # the patch release is not known before the build: what either one needs is there
+        ({"a-1": ("b; python_full_version < '3.12.3'",)}, (), [("b", "")]),
+        ({"a-1": ("b; python_full_version >= '3.12.3'",)}, (), [("b", "")]),
+        ({"a-1": ("b; extra == 'x'",)}, ("a",), []),
+        ({"a-1": ("b; extra == 'x'",)}, ("a[x]",), [("b", "")]),
+        ({"a-1": ("b[y]",), "b-1": ("c; extra == 'y'",)}, (), [("c", "")]),
+        ({"a-1": ("b[x]",), "b-1": ("b[y]; extra == 'x'", "c; extra == 'y'")}, (), [("c", "")]),
+        ({"a-1": ("a[x]", "b; extra == 'x'"), "b-1": ()}, (), []),
+        ({"a-1": ("b<3",), "b-2rc1": ()}, (), []),
+        ({"a-1": ("b @ https://e.test/b-9-py3-none-any.whl",), "b-9": ()}, (), []),
+        ({"torch-2.9.0+cu130": (), "a-1": ("torch==2.9.0",)}, (), []),
+    ],
+)
+def test_what_is_missing(
+    tmp_path: Path, wheels: dict[str, tuple[str, ...]], asked: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    assert unmet(tmp_path, wheels, *asked) == expected
+
+
+def test_each_target_has_its_own(tmp_path: Path) -> None:
+    wheels = {"a-1": ("b; platform_machine == 'aarch64'",)}
+    assert unmet(tmp_path, wheels, target=samples.ARM64) == [("b", "")]
+    assert unmet(tmp_path, wheels) == []
+
+
+def test_what_is_no_wheel(tmp_path: Path) -> None:
+    path = tmp_path / "a-1-py3-none-any.whl"
+    path.write_bytes(b"<html>")
+    with pytest.raises(VerificationError, match="is not a wheel"):
+        closure.read(path, path.name)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/__init__.py", "")
+    with pytest.raises(VerificationError, match="no metadata"):
+        closure.read(path, path.name)
+    with pytest.raises(VerificationError, match="is invalid"):
+        unmet(tmp_path, {"b-1": ("not a requirement !",)})
