@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @kit.option(
     "--from", "carried", heading=Heading.SOURCE, type=click.Path(path_type=Path), multiple=True, metavar="DIR",
-    help="Take the wheels from this directory alone; pip is not started.", default_text="pip downloads them",
+    help="Read the wheels from this directory alone, without starting pip.", default_text="pip downloads them",
 )  # fmt: skip
 @kit.option(
     "-o", "--output", heading=Heading.OUTPUT, type=click.Path(path_type=Path), metavar="DIR",
