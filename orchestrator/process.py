@@ -23,7 +23,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
 
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
@@ -117,6 +117,45 @@ def asked_to_stop() -> bool:
     """Return whether this thread is within `stoppable` and its stop is set: for work that is no child of `run`."""
     stop = _stop.get()
     return stop is not None and stop.is_set()
+
+
+class Ahead(Generic[T]):
+    """Work that is begun now in a thread of its own, and whose result is read later.
+
+    A context manager: leaving it asks work that nobody waited for to stop, and waits for its end.
+
+    Args:
+        work: What to do; `run` and `pause` in it raise InterruptedRunError once the context is left.
+    """
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._stop = Stop()
+
+    def __enter__(self) -> Self:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
+        with stoppable(self._stop):
+            self._job = self._pool.submit(carried(self._work))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+
+    def result(self) -> T:
+        """Wait for the end of the work and return its result, or raise its error.
+
+        Raises:
+            InterruptedRunError: This thread was asked to stop.
+        """
+        from concurrent.futures import wait
+
+        while not wait([self._job], timeout=_POLL).done:
+            if asked_to_stop():
+                raise InterruptedRunError("stopped")
+        return self._job.result()
 
 
 def pause(seconds: float) -> None:

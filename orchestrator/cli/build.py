@@ -118,49 +118,42 @@ def command(
 
     Without --push, --load or --output the result stays in the build cache: a test that everything builds.
     """
-    from orchestrator.bake import privileges
-    from orchestrator.bake.file import Output
-    from orchestrator.cache.rights import CacheUse
-    from orchestrator.runs.limits import limits
-    from orchestrator.runs.run import Screen
-    from orchestrator.runs.run import build as run_build
-    from orchestrator.runs.wishes import AirGap, Wishes
-    from orchestrator.ui import streams
-    from orchestrator.ui.board import make_reporter
-    from orchestrator.ui.summary import append_summary
+    from orchestrator.runs.targets import begun
 
     if report is not None:
         require_replaceable(report, "--report", REPORT)
         require_writable(report, "--report")
-    allowed = privileges.parse(allow, Path.cwd())
     plan = common.open_plan(given)
-    wanted = plan.matrix.spec.verify.after_build if verify is None else verify
-    wishes = Wishes(
-        output=Output(push=push, load=load, directory=output.absolute() if output else None),
-        limits=limits(plan.matrix.spec.limits, limit, parallel=jobs, fail_fast=fail_fast),
-        resume=resume,
-        changed=changed,
-        max_age_s=common.seconds("--max-age", max_age) if max_age else None,
-        report=report and report.absolute(),
-        builder=builder,
-        verify=wanted,
-        allowed=allowed,
-        cache=CacheUse(cache),
-        air_gap=AirGap(registries=registry) if air_gapped else None,
-    )
+    with begun(plan, builder) as early:  # docker answers while the modules of a build are loaded
+        from orchestrator.bake import privileges
+        from orchestrator.bake.file import Output
+        from orchestrator.cache.rights import CacheUse
+        from orchestrator.runs.limits import limits
+        from orchestrator.runs.run import Screen
+        from orchestrator.runs.run import build as run_build
+        from orchestrator.runs.wishes import AirGap, Wishes
+        from orchestrator.ui.board import make_reporter
 
-    def tell(text: str) -> None:
-        with contextlib.suppress(OSError):  # nobody reads on: the build goes on
-            streams.tell(text)
-            sys.stderr.flush()
+        wanted = plan.matrix.spec.verify.after_build if verify is None else verify
+        wishes = Wishes(
+            output=Output(push=push, load=load, directory=output.absolute() if output else None),
+            limits=limits(plan.matrix.spec.limits, limit, parallel=jobs, fail_fast=fail_fast),
+            resume=resume,
+            changed=changed,
+            max_age_s=common.seconds("--max-age", max_age) if max_age else None,
+            report=report and report.absolute(),
+            builder=builder,
+            verify=wanted,
+            allowed=privileges.parse(allow, Path.cwd()),
+            cache=CacheUse(cache),
+            air_gap=AirGap(registries=registry) if air_gapped else None,
+        )
+        result = run_build(plan, wishes, Screen(reporter=make_reporter, warn=_warn, tell=_tell), early=early)
+    from orchestrator.ui.summary import append_summary
 
-    def warn(text: str) -> None:
-        tell(f"warning: {text}")
-
-    result = run_build(plan, wishes, Screen(reporter=make_reporter, warn=warn, tell=tell))
     trouble = append_summary(result.outcomes, env=os.environ)
     if trouble:
-        warn(trouble)
+        _warn(trouble)
     try:
         _show(result, format_)
         sys.stdout.flush()
@@ -169,11 +162,26 @@ def command(
     return result.code
 
 
+def _tell(text: str) -> None:
+    from orchestrator.ui import streams
+
+    with contextlib.suppress(OSError):  # nobody reads on: the build goes on
+        streams.tell(text)
+        sys.stderr.flush()
+
+
+def _warn(text: str) -> None:
+    _tell(f"warning: {text}")
+
+
 def _show(result: Result, format_: common.Format) -> None:
-    from orchestrator.ui import console, streams
-    from orchestrator.ui.results import show_results
+    from orchestrator.ui import results, streams
 
     if format_ is common.Format.JSON:
         streams.write_json(result.report)
-    else:
-        show_results(result.outcomes, console=console.out())
+    elif sys.stdout.isatty() or "FORCE_COLOR" in os.environ:
+        from orchestrator.ui import console
+
+        results.show_results(result.outcomes, console=console.out())
+    elif result.outcomes:
+        streams.say(results.plain(result.outcomes))

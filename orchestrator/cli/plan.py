@@ -110,14 +110,14 @@ def _preflight(plan: Plan, format_: PlanFormat, builder: str) -> int:
     from orchestrator.cache.contents import STATE
     from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import jobs
+    from orchestrator.runs import jobs, targets
     from orchestrator.runs import preflight as checks
     from orchestrator.ui import preflight_view, streams
 
     if not plan.variants:
         raise UsageError("--preflight: the plan has no variants to check")
     engine = doctor.require_engine(builder=builder)
-    call = jobs.bake_call(plan, docker_command(), builder)
+    call = targets.bake_call(plan, docker_command(), builder)
     files = jobs.bake_files(plan, call, output=Output(push=True))
     memory = plan.matrix.root / STATE / "outlines.json"
     checked = checks.check_all(
@@ -138,13 +138,14 @@ def _status(plan: Plan, format_: PlanFormat, builder: str) -> int:
     """What there is of every variant in the registry."""
     from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import features, jobs
+    from orchestrator.runs import features
     from orchestrator.runs.status import statuses
+    from orchestrator.runs.targets import bake_call
     from orchestrator.ui import status_view, streams
 
     engine = doctor.require_engine(builder=builder)
     extras = features.extras(plan, fetch=True, tell=streams.tell, warn=lambda text: streams.tell(f"warning: {text}"))
-    call = jobs.bake_call(plan, docker_command(), builder)
+    call = bake_call(plan, docker_command(), builder)
     found = statuses(plan, call, extras, driver=engine.builder.driver)
     if format_ is PlanFormat.JSON:
         streams.write_json(status_view.as_json(found))
@@ -175,15 +176,15 @@ def _bake(plan: Plan, cache: str) -> None:
     from orchestrator import process
     from orchestrator.cache.rights import CacheUse
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import caching, jobs
+    from orchestrator.runs import caching, jobs, targets
     from orchestrator.ui import streams
 
-    targets: dict[str, object] = {}
+    members: dict[str, object] = {}
     extras = caching.with_caches(plan, {}, CacheUse(cache))
-    found = jobs.bake_files(plan, jobs.bake_call(plan, docker_command()), extras=extras)
+    found = jobs.bake_files(plan, targets.bake_call(plan, docker_command()), extras=extras)
     for file in found.values():
-        targets |= file.content["target"]
-    content = {"group": {"default": {"targets": list(found)}}, "target": targets}
+        members |= file.content["target"]
+    content = {"group": {"default": {"targets": list(found)}}, "target": members}
     streams.write_json(content)
     streams.tell(f"# save the above as variants.json, then in {plan.matrix.root}:")
     for name in found:
@@ -196,12 +197,12 @@ def _network(plan: Plan, format_: PlanFormat) -> None:
     from dataclasses import asdict
 
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import air_gap, jobs
+    from orchestrator.runs import air_gap, jobs, targets
     from orchestrator.ui import streams
 
     if format_ not in (PlanFormat.TABLE, PlanFormat.JSON):
         raise UsageError(f"--network-report: format {format_.value} is invalid: expected table or json")
-    found = air_gap.accesses(plan, jobs.bake_files(plan, jobs.bake_call(plan, docker_command())))
+    found = air_gap.accesses(plan, jobs.bake_files(plan, targets.bake_call(plan, docker_command())))
     if format_ is PlanFormat.JSON:
         streams.write_json({"schema": 1, "accesses": [asdict(one) for one in found]})
         return
@@ -238,10 +239,10 @@ def _consumers(plan: Plan, variant: Variant) -> list[str]:
 
     from orchestrator.bake import preflight
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import jobs
+    from orchestrator.runs import jobs, targets
 
     try:
-        call = jobs.bake_call(plan, docker_command())
+        call = targets.bake_call(plan, docker_command())
         found = preflight.arrival(call, jobs.bake_files(replace(plan, variants=(variant,)), call)[variant.id])
     except OrchestrateError as error:
         return [f"not checked: {line}" for line in str(error).splitlines()[:1]]

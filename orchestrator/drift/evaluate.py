@@ -41,7 +41,8 @@ class Buildx:
         """The value of an argument of a target, None if buildx is missing or refuses the file."""
         from orchestrator.engine import buildx
 
-        printed = self._asked(file, "--print", target)
+        # buildx opens what an output names even to print, and empties a file that exists
+        printed = self._asked(file, "--set", f"{target}.output=type=cacheonly", "--print", target)
         bodies = printed.get("target", {}) if isinstance(printed, dict) else {}
         value = bodies.get(target, {}).get("args", {}).get(name)
         return None if value is None else buildx.unescape(str(value))

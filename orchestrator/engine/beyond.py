@@ -39,7 +39,8 @@ def list_builders(*, timeout: float) -> Completed:
     """`docker buildx ls` as JSON, one builder a line.
 
     Whales' model drops `Current` and `Err`: which builder is used where nobody names one, and why one is broken. It
-    also starts a process for each builder. Every build asks this, too. `builders.listed` reads the answer.
+    also starts a process for each builder. buildx waits up to 20 s for each remote builder that is silent, so this is
+    asked only where `inspect_builder` does not answer. `builders.listed` reads the answer.
 
     Args:
         timeout: Seconds.
@@ -48,6 +49,21 @@ def list_builders(*, timeout: float) -> Completed:
         EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
     """
     return client.docker("buildx", "ls", "--format", "json", timeout=timeout)
+
+
+def inspect_builder(name: str = "") -> Completed:
+    """`docker buildx inspect`: one builder alone, as text, because buildx has no other form of it.
+
+    Every build asks this. Whales' `inspect` loses the endpoint, driver options and errors of the nodes, and lists all
+    builders besides.
+
+    Args:
+        name: Of the builder, "" for the current one.
+
+    Raises:
+        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
+    """
+    return client.docker("buildx", "inspect", *([name] if name else []), timeout=_INSPECT_TIMEOUT)
 
 
 def inspect_images(references: Sequence[str]) -> Completed:

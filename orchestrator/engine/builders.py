@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,49 @@ def parse_builders(text: str) -> tuple[Builder, ...]:
     return tuple(found)
 
 
+def parse_inspected(text: str) -> Builder | None:
+    """Read what `docker buildx inspect` wrote: the builder's fields, then those of each node.
+
+    Args:
+        text: Its standard output.
+
+    Returns:
+        The builder; None for a text that is no builder's.
+    """
+    blocks: list[dict[str, Any]] = [{}]
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if line.strip() == "Nodes:":
+            continue
+        if colon and not line.startswith(" "):  # labels and policies are indented
+            if name == "Name" and blocks[0]:
+                blocks.append({})
+            blocks[-1].setdefault(name, value.strip())
+    first, *nodes = blocks
+    if not first.get("Name") or not first.get("Driver"):
+        return None
+    for node in nodes:
+        node["Platforms"] = [platform.strip() for platform in node.get("Platforms", "").split(",") if platform.strip()]
+        node["DriverOpts"] = {
+            found["name"]: _unquoted(found["value"]) for found in _OPTION.finditer(node.get("Driver Options", ""))
+        }
+    values = {"Name": first["Name"], "Driver": first["Driver"], "Err": first.get("Error"), "Nodes": nodes}
+    for node in nodes:
+        node["Err"] = node.get("Error")
+    return _builder(values)
+
+
+_OPTION = re.compile(r'(?P<name>[^\s=]+)=(?P<value>"(?:[^"\\]|\\.)*")')
+
+
+def _unquoted(value: str) -> str:
+    """A text as Go quotes it (%q), which is JSON for all that options hold."""
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value[1:-1]
+
+
 def _builder(values: Mapping[str, Any]) -> Builder:
     nodes = [node for node in values.get("Nodes") or [] if isinstance(node, dict)]
     errors = [str(error) for error in (values.get("Err"), *(node.get("Err") for node in nodes)) if error]
@@ -162,12 +206,12 @@ def choose(found: Iterable[Builder], name: str = "") -> Builder:
         EnvironmentLacksError: It was not found, or buildx cannot load it.
     """
     known = {builder.name: builder for builder in found}
-    wanted = name or os.environ.get(BUILDER_VARIABLE, "")
-    chosen = known.get(wanted) if wanted else next((b for b in known.values() if b.current), None)
+    asked = wanted(name)
+    chosen = known.get(asked) if asked else next((b for b in known.values() if b.current), None)
     if chosen is None:
         raise EnvironmentLacksError(
-            f"builder {wanted} was not found" if wanted else "buildx has no current builder",
-            hint=did_you_mean(wanted, known) if wanted else "see `docker buildx ls`, then `docker buildx use NAME`",
+            f"builder {asked} was not found" if asked else "buildx has no current builder",
+            hint=did_you_mean(asked, known) if asked else "see `docker buildx ls`, then `docker buildx use NAME`",
         )
     if chosen.error:
         raise EnvironmentLacksError(
@@ -177,8 +221,15 @@ def choose(found: Iterable[Builder], name: str = "") -> Builder:
     return chosen
 
 
+def wanted(name: str = "") -> str:
+    """Return the builder that a build uses, "" for the current one: the one named, else $BUILDX_BUILDER."""
+    return name or os.environ.get(BUILDER_VARIABLE, "")
+
+
 def listed(*, timeout: float = _LIST_TIMEOUT) -> tuple[Builder, ...]:
     """Ask buildx for every builder that it knows; `containerd_store` of those in the engine is not known yet.
+
+    buildx waits up to 20 s for each remote builder that is silent: a build asks `in_use`.
 
     Args:
         timeout: Seconds.
@@ -196,18 +247,31 @@ def listed(*, timeout: float = _LIST_TIMEOUT) -> tuple[Builder, ...]:
     return found
 
 
-def selected(found: Iterable[Builder], *, containerd_store: bool, name: str = "") -> Builder:
-    """Choose the builder of a build.
+def in_use(name: str = "") -> Builder:
+    """Ask buildx for the builder of a build alone; for all of them where it names none, to say which there are.
 
     Args:
-        found: What `listed` returned.
-        containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
         name: As for `choose`.
 
     Raises:
-        EnvironmentLacksError: As for `choose`, or no machine of a remote builder answers.
+        EnvironmentLacksError: As for `choose`, or buildx does not answer.
+        InterruptedRunError: A stop was asked for.
     """
-    chosen = replace(choose(found, name), containerd_store=containerd_store)
+    found = parse_inspected(beyond.inspect_builder(wanted(name)).stdout)
+    return choose(listed(), name) if found is None else choose([found], found.name)
+
+
+def selected(found: Builder, *, containerd_store: bool) -> Builder:
+    """Return the builder of a build with what the engine says of it.
+
+    Args:
+        found: What `in_use` returned.
+        containerd_store: Whether the engine has the containerd image store (`EngineInfo.containerd_store`).
+
+    Raises:
+        EnvironmentLacksError: No machine of a remote builder answers.
+    """
+    chosen = replace(found, containerd_store=containerd_store)
     silent = silent_nodes(chosen)
     if silent and len(silent) == len(chosen.nodes):
         raise EnvironmentLacksError(

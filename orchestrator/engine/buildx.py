@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.engine.outputs import renamed
 from orchestrator.errors import EnvironmentLacksError, MatrixError, Place, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from concurrent.futures import Future
+    from typing import Self
 
     from orchestrator import process
 
@@ -53,7 +55,7 @@ def resolve(
 ) -> dict[str, dict[str, Any]]:
     """Resolve targets, and those that they link to with `target:` contexts.
 
-    One `bake --print`; a second one only where the bake files may say `dest`.
+    One `bake --print`, which opens no output; one more beside it where the bake files say `output`.
 
     Args:
         call: How to call buildx.
@@ -69,31 +71,29 @@ def resolve(
         EnvironmentLacksError: buildx printed no targets.
     """
     asked = {f"orchestrate-{number}": name for number, name in enumerate(targets)}
-    opens = _may_open_files(call)
-    # buildx opens what `output` names even to print, and empties a file that exists.
-    quiet: dict[str, Any] = {"cache-to": [], **({"output": ["type=cacheonly"]} if opens else {})}
+    # buildx opens what `output` names even to print, and empties a file that exists; linked targets have none.
+    quiet: dict[str, Any] = {"cache-to": [], "output": ["type=cacheonly"]}
     queries: dict[str, Any] = {query: {"inherits": [name], **quiet} for query, name in asked.items()}
     if linked:
         queries["orchestrate-linked"] = {"contexts": {f"l{n}": f"target:{name}" for n, name in enumerate(linked)}}
-    done = _print(call, queries)
-    if not done.ok:
-        raise _unresolved(call, targets, last_error(done.stderr))
-    printed = _targets_of(done)
-    if missing := [query for query in queries if query not in printed]:
-        raise _no_targets(f"{missing[0]} is missing")
-    outputs = _outputs(call, asked) if opens else {}
+    with _Outputs(call, asked) as outputs:
+        done = _print(call, queries)
+        if not done.ok:
+            raise _unresolved(call, targets, last_error(done.stderr))
+        printed = _targets_of(done)
+        if missing := [query for query in queries if query not in printed]:
+            raise _no_targets(f"{missing[0]} is missing")
+        said = outputs.found()
     found = {name: _plain(target, "output", "cache-to") for name, target in printed.items() if name not in queries}
     for query, name in asked.items():
-        target = printed[query] | ({"output": outputs.get(query)} if opens else {})
-        found[name] = _plain(target, "cache-to", *(() if target.get("output") else ("output",)))
+        found[name] = _plain(printed[query], "output", "cache-to") | (
+            {"output": said[query]} if said.get(query) else {}
+        )
     return found
 
 
 _ESCAPED = frozenset({"annotations", "args", "dockerfile-inline", "labels"})
 """The attributes whose values `--print` escapes as templates; all others are printed as they are (buildx 0.29)."""
-
-_OPENED = re.compile(r"\bdest\b|(?<![\w-])(?:oci|tar)(?![\w-])")
-_FILE_EXPORTERS = re.compile(r"(?<=type)(?P<between>[\"'\s]*[=:][\"'\s]*)(?P<type>oci|docker|tar|local)\b")
 
 
 def _plain(target: Mapping[str, Any], *without: str) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _unescaped(value: Any) -> Any:
     return unescape(str(value))
 
 
-def _print(call: BakeCall, queries: Mapping[str, Any], env: Mapping[str, str] | None = None) -> process.Completed:
+def _print(call: BakeCall, queries: Mapping[str, Any]) -> process.Completed:
     import tempfile
 
     from orchestrator import process
@@ -119,7 +119,7 @@ def _print(call: BakeCall, queries: Mapping[str, Any], env: Mapping[str, str] | 
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
         path = Path(directory, "queries.json")
         path.write_text(json.dumps({"target": queries}), encoding="utf-8")
-        return process.run(call.argv("-f", str(path), "--print", *queries), cwd=call.root, timeout=_TIMEOUT, env=env)
+        return process.run(call.argv("-f", str(path), "--print", *queries), cwd=call.root, timeout=_TIMEOUT)
 
 
 def _targets_of(done: process.Completed) -> dict[str, dict[str, Any]]:
@@ -136,13 +136,6 @@ def _no_targets(why: str) -> EnvironmentLacksError:
     )
 
 
-def _may_open_files(call: BakeCall) -> bool:
-    """Whether an output of the bake files may name a file: then printing it would empty the file."""
-    texts = list(_texts(call).values())
-    used = [value for name, value in os.environ.items() if any(name in text for text in texts)]
-    return any(_OPENED.search(text) for text in (*texts, *used))
-
-
 def _texts(call: BakeCall) -> dict[str, str]:
     found = {}
     for name in call.files:
@@ -151,36 +144,66 @@ def _texts(call: BakeCall) -> dict[str, str]:
     return found
 
 
-def _outputs(call: BakeCall, asked: Mapping[str, str]) -> dict[str, Any]:
-    """The `output` of targets whose bake files name files, which stay as they are.
+class _Outputs:
+    """Reads the `output` of targets while they are resolved without it, so that no text can make buildx open a file.
 
-    buildx resolves copies of the bake files in which every exporter that opens a file is the image exporter, which
-    opens none; of the result the attributes that both have are used.
+    buildx resolves copies of the bake files in which the attribute has the name of another one, `cache-to`: it is
+    inherited in the same way, has the same form, and is not opened to be printed. An output in a form that the renaming
+    does not find is not read; it is not opened either, as the targets that are asked for say `cacheonly`.
     """
 
-    def harmless(text: str) -> str:
-        return _FILE_EXPORTERS.sub(lambda found: f"{found['between']}image", text)
+    def __init__(self, call: BakeCall, asked: Mapping[str, str]) -> None:
+        self._call = call
+        self._asked = asked
+        self._copies = {name: renamed(name, text) for name, text in _texts(call).items()}
+        self._stop = contextlib.ExitStack()
+        self._job: Future[process.Completed] | None = None
 
-    import tempfile
+    def __enter__(self) -> Self:
+        if any(count for _, count in self._copies.values()):
+            from concurrent.futures import ThreadPoolExecutor
 
-    with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
-        copies = []
-        for number, (name, text) in enumerate(_texts(call).items()):
-            copies.append(Path(directory, f"{number}-{Path(name).name}"))
-            copies[-1].write_text(harmless(text), encoding="utf-8")
-        env = {name: changed for name, text in os.environ.items() if (changed := harmless(text)) != text}
-        done = _print(
-            replace(call, files=tuple(map(str, copies))),
-            {query: {"inherits": [name], "cache-to": []} for query, name in asked.items()},
-            env,
-        )
-    if not done.ok:
-        raise MatrixError(
-            f"the output of {', '.join(asked.values())} cannot be read from {', '.join(call.files)}: "
-            f"{last_error(done.stderr)}",
-            hint="write the output with type=image: its destination is what build --push, --load or --output says",
-        )
-    return {query: target.get("output") for query, target in _targets_of(done).items()}
+            from orchestrator import process
+
+            pool = self._stop.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="outputs"))
+            self._job = pool.submit(process.carried(self._ask))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.close()
+
+    def _ask(self) -> process.Completed:
+        import tempfile
+
+        queries = {query: {"inherits": [name], "output": ["type=cacheonly"]} for query, name in self._asked.items()}
+        with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
+            copies = []
+            for number, (name, (text, _)) in enumerate(self._copies.items()):
+                copies.append(Path(directory, f"{number}-{Path(name).name}"))
+                copies[-1].write_text(text, encoding="utf-8")
+            return _print(replace(self._call, files=tuple(map(str, copies))), queries)
+
+    def found(self) -> dict[str, Any]:
+        """Return query -> the outputs of its target.
+
+        Raises:
+            MatrixError: buildx resolves the targets and not their outputs.
+            EnvironmentLacksError: buildx does not answer.
+        """
+        if self._job is None:
+            return {}
+        done = self._job.result()
+        if not done.ok:
+            raise MatrixError(
+                f"the output of {', '.join(self._asked.values())} cannot be read from {', '.join(self._call.files)}: "
+                f"{last_error(done.stderr)}",
+                hint="write type=image: where the result goes is what build --push, --load or --output says",
+            )
+        # A word without a key is a directory as an output, and a reference as a cache.
+        return {
+            query: [one for one in target.get("cache-to") or [] if "ref" not in one]
+            for query, target in _targets_of(done).items()
+        }
 
 
 def _unresolved(call: BakeCall, targets: Mapping[str, Place | None], reason: str) -> MatrixError:

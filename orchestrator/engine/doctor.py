@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.engine import builders, machine
-from orchestrator.engine.info import engine_info
+from orchestrator.engine import beyond, builders, machine
+from orchestrator.engine.info import answered, parse_info
 from orchestrator.engine.machine import Check
 from orchestrator.engine.version import COMFORT, buildx_version
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
+    from typing import Self
 
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.info import EngineInfo
@@ -63,20 +65,73 @@ class Need:
     builder: str = ""
 
 
+class Asked:
+    """What docker is asked before a build: its engine with the client's plugins, and the builder. Two processes.
+
+    A context manager: the answers come while something else is done, and leaving it ends what has no answer yet.
+
+    Args:
+        builder: Name of the builder, "" for the current one.
+    """
+
+    def __init__(self, builder: str = "") -> None:
+        self._info = process.Ahead(beyond.system_info)
+        self._found = process.Ahead(lambda: builders.in_use(builder))
+        self._both = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        for one in (self._info, self._found):
+            self._both.enter_context(one)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._both.close()
+
+    def info(self) -> EngineInfo:
+        """Return what the engine says of itself.
+
+        Raises:
+            EnvironmentLacksError, InterruptedRunError: As for `info.engine_info`.
+        """
+        answer = answered(self._info.result)
+        return parse_info(answer.stdout, answer.stderr)
+
+    def version(self) -> Version:
+        """Return the version of buildx.
+
+        Raises:
+            EnvironmentLacksError, InterruptedRunError: As for `version.buildx_version`.
+        """
+        try:
+            text = self._info.result().stdout
+        except EnvironmentLacksError:  # an engine that does not answer
+            text = ""
+        return buildx_version(text)
+
+    def builder(self, info: EngineInfo | None) -> Builder:
+        """Return the builder.
+
+        Args:
+            info: The engine, None where none answers.
+
+        Raises:
+            EnvironmentLacksError, InterruptedRunError: As for `builders.in_use` and `builders.selected`.
+        """
+        store = info is not None and info.containerd_store
+        return builders.selected(self._found.result(), containerd_store=store)
+
+
 def diagnose(need: Need) -> tuple[Check, ...]:
     """Look at everything, in an order in which mending the first failure may mend the next. Raises nothing.
 
     Args:
         need: What will be asked of the machine.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     checks: list[Check] = []
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        version_job = pool.submit(_version)
-        info, engine_check = _info()
-        found, version_check = version_job.result()
-    builder, builder_check = _builder(info, need.builder) if found is not None else (None, None)
+    with Asked(need.builder) as asked:
+        info, engine_check = _info(asked)
+        found, version_check = _version(asked)
+        builder, builder_check = _builder(asked, info) if found is not None else (None, None)
     if info is None and builder is not None and builder.elsewhere:
         what = f"{engine_check.detail}; builder {builder.name} does without, --load and verify do not"
         engine_check = Check(name=engine_check.name, status="warn", detail=what, hint=engine_check.hint)
@@ -98,48 +153,47 @@ def diagnose(need: Need) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def require_engine(*, platforms: Sequence[str] = (), builder: str = "") -> Engine:
+def require_engine(*, platforms: Sequence[str] = (), builder: str = "", asked: Asked | None = None) -> Engine:
     """Return the engine and builder of a build; called before anything else is done.
 
     Args:
         platforms: Platforms that will be built.
         builder: Name of the builder, "" for the current one.
+        asked: What was asked for that builder already; None asks.
 
     Raises:
         EnvironmentLacksError: Something of it is missing, with a hint.
+        InterruptedRunError: A stop was asked for.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        version_job = pool.submit(process.carried(buildx_version))
-        listed_job = pool.submit(process.carried(builders.listed))
-        try:
-            info: EngineInfo | None = engine_info()
-        except EnvironmentLacksError as error:
-            info, chosen = None, _without_engine(listed_job.result, builder, error)
-            version_job.result()
-        else:
-            version_job.result()
-            store = info is not None and info.containerd_store
-            chosen = builders.selected(listed_job.result(), containerd_store=store, name=builder)
+    if asked is None:
+        with Asked(builder) as now:
+            return require_engine(platforms=platforms, asked=now)
+    try:
+        info: EngineInfo | None = asked.info()
+    except EnvironmentLacksError as error:
+        info, chosen = None, _without_engine(asked, error)
+        asked.version()
+    else:
+        asked.version()
+        chosen = asked.builder(info)
     for check in check_platforms(chosen, platforms, here=True):
         if check.status == "fail":
             raise EnvironmentLacksError(check.detail, hint=check.hint)
     return Engine(info=info, builder=chosen)
 
 
-def _info() -> tuple[EngineInfo | None, Check]:
+def _info(asked: Asked) -> tuple[EngineInfo | None, Check]:
     try:
-        info = engine_info()
+        info = asked.info()
     except EnvironmentLacksError as error:
         return None, _failed("engine", error)
     store = "containerd image store" if info.containerd_store else "classic image store"
     return info, Check(name="engine", status="ok", detail=f"{info.version}, {info.platform}, {store}")
 
 
-def _version() -> tuple[Version | None, Check]:
+def _version(asked: Asked) -> tuple[Version | None, Check]:
     try:
-        found = buildx_version()
+        found = asked.version()
     except EnvironmentLacksError as error:
         return None, _failed("buildx", error)
     return found, check_version(found)
@@ -157,10 +211,10 @@ def check_version(found: Version) -> Check:
     return Check(name="buildx", status="ok", detail=str(found))
 
 
-def _without_engine(listed: Callable[[], Iterable[Builder]], name: str, error: EnvironmentLacksError) -> Builder:
+def _without_engine(asked: Asked, error: EnvironmentLacksError) -> Builder:
     """The builder of a build where no engine answers; the error for one that needs the engine."""
     try:
-        chosen = builders.selected(listed(), containerd_store=False, name=name)
+        chosen = asked.builder(None)
     except EnvironmentLacksError:
         raise error from None
     if chosen.driver in builders.LOCAL_DRIVERS:
@@ -168,10 +222,9 @@ def _without_engine(listed: Callable[[], Iterable[Builder]], name: str, error: E
     return chosen
 
 
-def _builder(info: EngineInfo | None, name: str) -> tuple[Builder | None, Check]:
+def _builder(asked: Asked, info: EngineInfo | None) -> tuple[Builder | None, Check]:
     try:
-        store = info is not None and info.containerd_store
-        builder = builders.selected(builders.listed(), containerd_store=store, name=name)
+        builder = asked.builder(info)
     except EnvironmentLacksError as error:
         return None, _failed("builder", error)
     state = "" if builder.running or builder.elsewhere else ", starts with its first build"

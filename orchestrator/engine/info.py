@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine import beyond, client
 from orchestrator.errors import EnvironmentLacksError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.process import Completed
 
 # `docker info` names architectures as uname does, platforms name them as OCI does.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
@@ -44,13 +49,25 @@ def engine_info() -> EngineInfo:
     Raises:
         EnvironmentLacksError: No client, no engine, or one that denies access; with the reason and a hint.
     """
+    answer = answered(beyond.system_info)
+    return parse_info(answer.stdout, answer.stderr)
+
+
+def answered(ask: Callable[[], Completed]) -> Completed:
+    """Return the answer to `docker info`.
+
+    Args:
+        ask: Asks, or waits for the answer.
+
+    Raises:
+        EnvironmentLacksError: There is no client, or no answer, which is the engine's.
+    """
     try:
-        answer = beyond.system_info()
+        return ask()
     except EnvironmentLacksError as error:
         if error.hint:
             raise
         raise client.unreachable(error.message) from error
-    return parse_info(answer.stdout, answer.stderr)
 
 
 def parse_info(stdout: str, stderr: str) -> EngineInfo:

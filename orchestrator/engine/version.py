@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -34,21 +35,36 @@ COMFORT = Version(major=0, minor=25)
 """From here on exit codes tell internal errors, exhausted resources and cancelled builds from build failures."""
 
 
-def buildx_version() -> Version:
-    """Ask for the version of the buildx that the docker client finds.
+def buildx_version(info: str = "") -> Version:
+    """Return the version of the buildx that the docker client finds.
+
+    Args:
+        info: What `docker info` wrote as JSON, which names the client's plugins; where it does not, buildx is asked.
 
     Raises:
         EnvironmentLacksError: No docker client, or it has no buildx, or it is older than `FLOOR`.
     """
-    answer = client.docker("buildx", "version")
-    if not answer.ok:
-        raise EnvironmentLacksError("the docker client has no buildx plugin", hint=_HINT)
-    found = parse_version(answer.stdout)
+    found = _plugin(info)
+    if found is None:
+        answer = client.docker("buildx", "version")
+        if not answer.ok:
+            raise EnvironmentLacksError("the docker client has no buildx plugin", hint=_HINT)
+        found = parse_version(answer.stdout)
     if found < FLOOR:
         raise EnvironmentLacksError(
             f"buildx {found} is too old: expected {FLOOR.major}.{FLOOR.minor} or newer", hint=_HINT
         )
     return found
+
+
+def _plugin(info: str) -> Version | None:
+    """The version of the plugin buildx in what `docker info` wrote, None where it has none that works."""
+    try:
+        plugins = json.loads(info)["ClientInfo"]["Plugins"]
+        (text,) = {str(one["Version"]) for one in plugins if one["Name"] == "buildx" and not one.get("Err")}
+        return parse_version(f"buildx {text}")
+    except (ValueError, KeyError, TypeError, RecursionError, EnvironmentLacksError):
+        return None
 
 
 def parse_version(text: str) -> Version:

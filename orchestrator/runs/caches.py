@@ -11,6 +11,7 @@ from orchestrator.cache.needed import needed, steps_and_images
 from orchestrator.engine import build_cache, doctor
 from orchestrator.engine.client import docker_command
 from orchestrator.runs import jobs
+from orchestrator.runs.targets import bake_call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def machine_caches(plan: Plan, builder: str = "") -> MachineCaches:
         MatrixError: The bake files or Dockerfiles cannot be read, so what is needed is not known.
     """
     engine = doctor.require_engine(builder=builder)
-    call = jobs.bake_call(plan, docker_command(), builder)
+    call = bake_call(plan, docker_command(), builder)
     steps, images = steps_and_images(call.root, jobs.bake_files(plan, call))
     found = build_cache.records(builder)
     standing = rights.here(plan.matrix.spec.cache, plan.matrix.root, env=os.environ)

@@ -11,12 +11,11 @@ import os
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator import files
 from orchestrator.bake import privileges
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.closure import links
 from orchestrator.bake.exports import SafeBake
 from orchestrator.bake.file import BakeFile, Extras, Output, render, repositories, with_key
 from orchestrator.bake.log import LogFile
@@ -28,13 +27,13 @@ from orchestrator.cache.exported import NAME, Exported
 from orchestrator.cache.keys import Inputs, inputs
 from orchestrator.cache.records import Records
 from orchestrator.engine import buildx
-from orchestrator.engine.buildx import BakeCall
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
 from orchestrator.runs import preflight
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
+from orchestrator.runs.targets import resolved
 from orchestrator.runs.variant import Job
 from orchestrator.runs.wanted import contents as listing
 from orchestrator.runs.wanted import wanted
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.preflight import Injected
     from orchestrator.engine.builders import Builder
+    from orchestrator.engine.buildx import BakeCall
     from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.preflight import Checked
     from orchestrator.runs.reporter import Reporter
     from orchestrator.runs.resume import Resume, Wanted
-
-    Targets = Mapping[str, Mapping[str, Any]]
+    from orchestrator.runs.targets import Targets
 
     class Hook(Protocol):
         """What looks at a variant that was built (`orchestrator.runs.after_build.AfterBuild`)."""
@@ -114,23 +113,6 @@ class Prepared:
     files: Mapping[str, BakeFile]
     logs: Path
     state: Path
-
-
-def bake_call(plan: Plan, docker: tuple[str, ...], builder: str = "") -> BakeCall:
-    """Return how buildx is called for a plan."""
-    return BakeCall(
-        docker=docker, files=tuple(plan.matrix.spec.bake.files), root=plan.matrix.root.absolute(), builder=builder
-    )
-
-
-def resolved(plan: Plan, call: BakeCall) -> Targets:
-    """Resolve the project's own targets, once for all variants.
-
-    Raises:
-        MatrixError: buildx refuses the project's bake files, or a target was not found in them.
-    """
-    contexts = {value.text: value.text for variant in plan.variants for value in variant.contexts.values()}
-    return buildx.resolve(call, plan.matrix.target_places(plan.targets()), linked=links(contexts))
 
 
 def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Prepared:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from orchestrator.cache.records import Records
 from orchestrator.engine import client, doctor, machine
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
-from orchestrator.runs import air_gap, caching, features, header_bundle, jobs
+from orchestrator.runs import air_gap, caching, features, header_bundle, jobs, targets
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
@@ -28,7 +27,7 @@ from orchestrator.runs.outcome import Outcome, Status, error_info, exit_code
 from orchestrator.runs.report import report, write_report
 from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
-from orchestrator.runs.signals import interrupting, stop_on_signals
+from orchestrator.runs.signals import interrupting
 from orchestrator.runs.tagging import Tagging
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.process import Stop
     from orchestrator.runs.preflight import Checked
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.targets import Early
     from orchestrator.runs.wishes import Wishes
 
 _SHOWN = 3  # ids of variants before a note that they share
@@ -76,38 +76,44 @@ class Result:
     report: Mapping[str, Any]
 
 
-def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
+def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = None) -> Result:
     """Build the variants of a plan.
 
     Args:
         plan: What to build.
         wishes: How.
         screen: How it is shown.
+        early: What docker was asked already for this plan and builder; None asks.
 
     Raises:
         EnvironmentLacksError: No engine, buildx too old, disk full.
         MatrixError: buildx refuses the bake files.
     """
+    if early is None:
+        with targets.begun(plan, wishes.builder) as now:
+            return build(plan, wishes, screen, early=now)
     started = datetime.now(UTC)
     if wishes.output.load:
         require_names(plan)
     for note in plan.notes:
         screen.warn(note)
-    try:
-        # A download is not a child process: here a signal ends what runs at once.
-        with interrupting():
-            extras = features.extras(plan, fetch=wishes.air_gap is None, tell=screen.tell, warn=screen.warn)
-    except KeyboardInterrupt:
+    extras = None if early.stop.is_set() else _features(plan, wishes, screen)
+    if extras is None:
         return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
     extras = caching.with_caches(plan, extras, wishes.cache)
     if wishes.air_gap is not None:
         extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
-    with stop_on_signals() as stop, Resume(wishes.output, changed=wishes.changed) as resume:
+    stop = early.stop
+    with Resume(wishes.output, changed=wishes.changed) as resume:
         try:
             with process.stoppable(stop):
-                name = f"{started:%Y%m%dT%H%M%S}-{os.getpid()}"
-                wanted = resume if wishes.resume or wishes.changed else None
-                ready = _prepare(plan, wishes, screen, extras, name=name, resume=wanted)
+                begun = _Begun(
+                    name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}",
+                    extras=extras,
+                    resume=resume if wishes.resume or wishes.changed else None,
+                    early=early,
+                )
+                ready = _prepare(plan, wishes, screen, begun)
         except InterruptedRunError:
             outcomes = _none_started(plan)
         except OrchestrateError as error:
@@ -118,6 +124,16 @@ def build(plan: Plan, wishes: Wishes, screen: Screen) -> Result:
         else:
             outcomes = [without_missing_log(outcome) for outcome in _run(ready, wishes, screen, stop)]
         return _result(plan, wishes, screen, started, outcomes, interrupted=stop.is_set())
+
+
+def _features(plan: Plan, wishes: Wishes, screen: Screen) -> Mapping[str, Extras] | None:
+    """What the sections of the matrix add; None where a signal came."""
+    try:
+        # A download is not a child process: here a signal ends what runs at once.
+        with interrupting():
+            return features.extras(plan, fetch=wishes.air_gap is None, tell=screen.tell, warn=screen.warn)
+    except KeyboardInterrupt:
+        return None
 
 
 def require_names(plan: Plan) -> None:
@@ -143,18 +159,24 @@ class _Ready:
     disk: Path | None
 
 
-def _prepare(
-    plan: Plan, wishes: Wishes, screen: Screen, extras: Mapping[str, Extras], *, name: str, resume: Resume | None
-) -> _Ready:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Begun:
+    """A run before its engine is known."""
+
+    name: str
+    extras: Mapping[str, Extras]
+    resume: Resume | None
+    early: Early
+
+
+def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Ready:
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     # Platforms are judged by each variant alone, after its preflight.
-    call = jobs.bake_call(plan, client.docker_command(), wishes.builder)
-    with ThreadPoolExecutor(max_workers=1) as pool:  # the bake files are resolved while the engine is asked
-        targets = pool.submit(process.carried(jobs.resolved), plan, call)
-        engine = doctor.require_engine(builder=wishes.builder)
-    for line in caching.reasons(extras, plan.matrix.spec.cache.backend):
+    call = targets.bake_call(plan, client.docker_command(), wishes.builder)
+    engine = doctor.require_engine(builder=wishes.builder, asked=begun.early.asked)
+    for line in caching.reasons(begun.extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
-    extras = caching.fitting(plan, extras, engine.builder, warn=screen.warn)
+    extras = caching.fitting(plan, begun.extras, engine.builder, warn=screen.warn)
     output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER)
     if wishes.verify and output.push:
         output = replace(output, hold="digest" if output.digests else "tag")
@@ -172,21 +194,21 @@ def _prepare(
     context = jobs.Context(
         call=call,
         builder=engine.builder,
-        name=name,
+        name=begun.name,
         output=output,
         extras=extras,
         hook=after if wishes.verify or held else None,
         verify=wishes.verify,
         report=wishes.report,
         allowed=wishes.allowed,
-        resume=resume,
+        resume=begun.resume,
         journal=journal,
         bounds=wishes.limits.bounds,
         freshness=Freshness(
             local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
         ),
     )
-    prepared = jobs.prepare(plan, context, targets.result())
+    prepared = jobs.prepare(plan, context, begun.early.targets.result())
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries, screen.warn)
     return _Ready(prepared=prepared, journal=journal, disk=engine.disk)

@@ -18,14 +18,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def interrupting() -> Iterator[None]:
-    """Within it, SIGTERM and SIGHUP do what Ctrl-C does: they raise KeyboardInterrupt in the main thread."""
+    """Within it, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread."""
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, on_signal)
     try:

@@ -41,15 +41,23 @@ def show_results(outcomes: Sequence[Outcome], *, console: Console) -> None:
     else:
         # A file or a pipe gets whole lines, so that grep finds everything.
         lines = plain_results(outcomes, short=console.is_terminal)
-    lines += references(outcomes)
+    for line in [*lines, *_more(outcomes)]:
+        console.print(Text(line), soft_wrap=True)
+
+
+def plain(outcomes: Sequence[Outcome]) -> str:
+    """Return the same for a file or a pipe, as lines; rich is not imported, which takes longer than a cached step."""
+    return "\n".join([*plain_results(outcomes), *_more(outcomes)]) if outcomes else ""
+
+
+def _more(outcomes: Sequence[Outcome]) -> list[str]:
+    """The lines below the table."""
+    lines = references(outcomes)
     lines += [f"{outcome.id}: {text}" for outcome in outcomes if (text := compile_line(outcome))]
     lines += [f"{outcome.id}: note: {clean(note)}" for outcome in outcomes for note in outcome.notes]
     # Failures come last, next to the prompt.
     lines += [line for outcome in outcomes for line in failure_lines(outcome)]
-    if len(outcomes) > 1:
-        lines.append(summary(outcomes))
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)
+    return [*lines, summary(outcomes)] if len(outcomes) > 1 else lines
 
 
 def _width(table: Table, console: Console) -> int:

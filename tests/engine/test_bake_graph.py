@@ -233,32 +233,6 @@ def test_a_target_that_a_matrix_makes(tmp_path: Path) -> None:
     assert resolve(bake, {"many-full": None})["many-full"]["labels"] == {"size": "full"}
 
 
-# -- outputs ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "output",
-    [
-        '["type=oci,dest=kept.tar,compression=zstd"]',
-        '[{ type = "docker", dest = "kept.tar", compression = "zstd" }]',
-        '["type=tar,dest=kept.tar", "type=image,compression=zstd,name=theirs"]',
-        '["type=local,dest=kept", OUTPUT]',
-    ],
-)
-def test_resolving_reads_outputs_and_opens_no_file(
-    tmp_path: Path, output: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OUTPUT", "type=oci,dest=kept.tar,compression=zstd")
-    write(tmp_path, {"kept.tar": "kept", "docker-bake.hcl": 'variable "OUTPUT" { default = "" }\n'})
-    with (tmp_path / "docker-bake.hcl").open("a") as opened:
-        opened.write(f'target "app" {{\n  output = {output}\n  args = {{ dest = "type=oci", A = "$${{x}}" }}\n}}\n')
-    found = resolve(BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=tmp_path), {"app": None})["app"]
-    assert any(read_entry(one).get("compression") == "zstd" for one in found["output"])
-    assert found["args"] == {"dest": "type=oci", "A": "${x}"}
-    assert (tmp_path / "kept.tar").read_text() == "kept"
-    assert not (tmp_path / "kept").exists()
-
-
 # -- Dockerfiles ------------------------------------------------------------------------------------------------------
 
 TEXT = "FROM scratch\nARG CUDA_VERSION\nLABEL app=$CUDA_VERSION\nCOPY file /file\n"

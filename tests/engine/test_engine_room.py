@@ -6,11 +6,12 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.engine import builders, client, doctor
+from orchestrator.engine import beyond, builders, client, doctor
 from orchestrator.engine.doctor import Need
 from orchestrator.engine.info import engine_info
 from orchestrator.engine.version import FLOOR, buildx_version
@@ -52,7 +53,7 @@ def test_buildx_is_found_and_new_enough() -> None:
 
 def test_the_selected_builder_builds_for_this_machine() -> None:
     info = engine_info()
-    found = builders.selected(builders.listed(), containerd_store=info.containerd_store)
+    found = builders.selected(builders.in_use(), containerd_store=info.containerd_store)
     assert found.running
     assert found.builds(info.platform)
     assert not found.builds("linux/s390x-of-nowhere")
@@ -62,15 +63,15 @@ def test_builders_of_other_drivers(buildx_home: Path, monkeypatch: pytest.Monkey
     call("docker", "buildx", "create", "--driver", "docker-container", "--name", "idle")
     call("docker", "buildx", "create", "--driver", "remote", "--name", "gone", NOBODY)
     monkeypatch.setenv("BUILDX_BUILDER", "idle")
-    idle = builders.selected(builders.listed(), containerd_store=False)
+    idle = builders.selected(builders.in_use(), containerd_store=False)
     assert (idle.name, idle.driver, idle.running) == ("idle", "docker-container", False)
     assert idle.exports_cache("registry")
     monkeypatch.setenv("BUILDX_BUILDER", "gone")
     with pytest.raises(EnvironmentLacksError, match=f"builder gone does not answer: {NOBODY}: nothing listens there"):
-        builders.selected(builders.listed(), containerd_store=False)
+        builders.selected(builders.in_use(), containerd_store=False)
     monkeypatch.setenv("BUILDX_BUILDER", "idel")
     with pytest.raises(EnvironmentLacksError) as caught:
-        builders.selected(builders.listed(), containerd_store=False)
+        builders.selected(builders.in_use(), containerd_store=False)
     assert caught.value.hint == "did you mean idle?"
 
 
@@ -102,20 +103,63 @@ def test_an_engine_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatc
             engine_info()
 
 
+def test_one_builder_alone_is_read_as_in_the_list_of_all(buildx_home: Path) -> None:
+    """Asking one is text; asking all is JSON, and waits 20 s for each that is silent."""
+    options = ["--driver-opt", 'image=some/image:1,"env.LIST=a,b"', "--driver-opt", "env.QUOTED=a b"]
+    call("docker", "buildx", "create", "--driver", "docker-container", "--name", "idle", "--platform", "linux/arm64",
+         *options, "--buildkitd-flags", "--debug")  # fmt: skip
+    call(
+        "docker", "buildx", "create", "--driver", "remote", "--name", "two", "--driver-opt", "cacert=/a b/c.pem", NOBODY
+    )
+    call("docker", "buildx", "create", "--append", "--name", "two", "--node", "second", "tcp://127.0.0.1:2")
+    call("docker", "buildx", "inspect", "default")
+    listed = {one.name: one for one in builders.listed()}
+    assert listed.keys() == {"default", "idle", "two"}
+    assert len(listed["two"].nodes) == 2
+    assert listed["idle"].nodes[0].options["env.LIST"] == "a,b"
+    for name, expected in listed.items():
+        found = builders.parse_inspected(beyond.inspect_builder(name).stdout)
+        assert found == replace(expected, current=False)
+
+
+def test_docker_is_asked_once_and_only_for_the_builder_in_use(
+    buildx_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("docker", "buildx", "create", "--driver", "remote", "--name", "gone", NOBODY)
+    monkeypatch.setenv(client.CLIENT_VARIABLE, client_that(tmp_path, f'echo "$1 $2 $3" >>{tmp_path}/asked'))
+    assert doctor.require_engine().builder.name == "default"
+    assert doctor.diagnose(Need())[0].status == "ok"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert sorted(asked) == sorted(["info --format {{json .}}", "buildx inspect "] * 2)
+
+
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ('[ "$1" != buildx ] || { echo "docker: \'buildx\' is not a docker command." >&2; exit 1; }', "no buildx"),
         (
-            '[ "$1 $2" != "buildx version" ] || { echo "github.com/docker/buildx v0.13.1 x"; exit; }',
+            """case "$1" in buildx) echo "docker: 'buildx' is not a docker command." >&2; exit 1 ;;
+            info) REAL "$@" | sed 's/"buildx"/"other"/'; exit ;; esac""",
+            "no buildx",
+        ),
+        (
+            """case "$1" in info)
+            REAL "$@" | sed 's/"Version":"[^"]*",\\("ShortDescription":"Docker Buildx"\\)/"Version":"0.13.1",\\1/'
+            exit ;; esac""",
+            "0.13.1 is too old",
+        ),
+        (
+            """case "$1 $2" in "buildx version") echo "github.com/docker/buildx v0.13.1 x"; exit ;;
+            info*) REAL "$@" | sed 's/"Plugins"/"Other"/g'; exit ;; esac""",
             "0.13.1 is too old",
         ),
     ],
+    ids=["missing", "old", "old, and not in the answer of the client"],
 )
 def test_a_client_without_a_good_buildx(
     script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(client.CLIENT_VARIABLE, client_that(tmp_path, script))
+    real = client.docker_command()[0]
+    monkeypatch.setenv(client.CLIENT_VARIABLE, client_that(tmp_path, script.replace("REAL", real)))
     with pytest.raises(EnvironmentLacksError, match=says) as caught:
         doctor.require_engine()
     assert "install buildx" in caught.value.hint

@@ -18,16 +18,18 @@ from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import Extras, Output
 from orchestrator.engine import buildx
 from orchestrator.engine.builders import Builder
+from orchestrator.engine.doctor import Asked
 from orchestrator.errors import EnvironmentLacksError, MatrixError, NetworkError, OrchestrateError
 from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
-from orchestrator.process import Stop
+from orchestrator.process import Ahead, Stop
 from orchestrator.registry.errors import DeniedError
 from orchestrator.runs import access, header_bundle, jobs, run
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked
 from orchestrator.runs.signals import interrupting
+from orchestrator.runs.targets import Early, bake_call
 from orchestrator.runs.wishes import Wishes
 from tests.unit.runs.support import DIGEST, Silent
 
@@ -75,7 +77,7 @@ def key(root: Path, **options: Any) -> str:
 
 def only_job(root: Path, **options: Any) -> Job:
     plan = planned(root)
-    context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r", **options)
+    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r", **options)
     (job,) = jobs.prepare(plan, context).jobs
     return job
 
@@ -174,7 +176,7 @@ def test_onbuild_of_a_base_image_is_asked_for_before_an_argument_is_refused(
     assert resolved
     (tmp_path / "Dockerfile").write_text("FROM base:1\n")
     plan = planned(tmp_path)
-    context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r")
+    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r")
     with_bases: Outline | str = OUTLINE
     asked: list[bool] = []
 
@@ -213,7 +215,7 @@ def test_push_access_is_asked_before_a_variant_is_built(
         return answer
 
     def checked(*, push: bool) -> Checked:
-        context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r", output=Output(push=push))
+        context = jobs.Context(call=bake_call(plan, ("docker",)), name="r", output=Output(push=push))
         return jobs.prepare(plan, context).checked["app-cu130-amd64"]
 
     monkeypatch.setattr(access, "push_errors", errors)
@@ -249,7 +251,7 @@ def test_missing_inputs_are_found_before_a_variant_is_built(
         "secret": [{"id": "t", "env": "NOT_SET"}, {"id": "u", "src": "none.txt"}, {"id": "v", "src": "Dockerfile"}],
     }
     plan = planned(tmp_path)
-    context = jobs.Context(call=jobs.bake_call(plan, ("docker",)), name="r")
+    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r")
     error = jobs.prepare(plan, context).checked["app-cu130-amd64"].error
     assert isinstance(error, MatrixError)
     assert [problem.what.partition(": ")[2] for problem in error.problems] == [
@@ -299,7 +301,8 @@ def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, mo
 
     monkeypatch.setattr(header_bundle, "header_extras", fetching)
     screen = run.Screen(reporter=lambda _: nullcontext(Silent()), warn=pytest.fail, tell=pytest.fail)
-    result = run.build(planned(tmp_path), Wishes(report=tmp_path / "report.json"), screen)
+    early = Early(asked=Asked(), targets=Ahead(dict), stop=Stop())  # nothing is asked before the headers are there
+    result = run.build(planned(tmp_path), Wishes(report=tmp_path / "report.json"), screen, early=early)
     assert result.code == 130
     (variant,) = json.loads((tmp_path / "report.json").read_text())["variants"]
     assert (variant["status"], variant["error"]["class"], variant["attempts"]) == ("cancelled", "interrupted", 0)
