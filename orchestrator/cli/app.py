@@ -32,6 +32,7 @@ COMMANDS = {
         "verify": "Verify from an image's own bytes which GPUs it has code for.",
         "doctor": "Check engine, buildx, builder, disk, memory, processors and registry.",
         "schema": "Print the JSON Schema of matrix.yaml.",
+        "plugin": "Make `docker orchestrate` run this program.",
     }.items()
 }
 """In the order of the help text. Each is the module of its name in this package, which has a `command`."""
