@@ -85,7 +85,7 @@ def get_requires_for_build_wheel(config_settings=None):
 
 def prepare_metadata_for_build_wheel(directory, config_settings=None):
     name, version = os.environ["SDIST_REQUIREMENT"].split("==")
-    folder = pathlib.Path(directory) / f"{name}-{version}.dist-info"
+    folder = pathlib.Path(directory) / f"{name.replace('-', '_')}-{version}.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
     return folder.name
@@ -93,12 +93,14 @@ def prepare_metadata_for_build_wheel(directory, config_settings=None):
 
 
 def _empty_backend() -> Path:
-    """A directory for PYTHONPATH whose `setuptools.build_meta` answers with name and version alone."""
-    package = cache_dir() / "empty-backend" / "setuptools"
-    package.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").touch()
-    (package / "build_meta.py").write_text(_BACKEND)
-    return package.parent
+    """A directory for PYTHONPATH whose setuptools and scikit-build-core answer with name and version alone."""
+    root = cache_dir() / "empty-backends"
+    for module in ("setuptools/build_meta.py", "scikit_build_core/build.py"):
+        path = root / module
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.write_text(_BACKEND)
+    return root
 
 
 def sha256(path: Path) -> str:
@@ -129,7 +131,7 @@ def download(requirement: str, *, platform: str = "", python: str = "", sdist: b
             env = dict(os.environ)
             if sdist:
                 # pip asks a source distribution's build backend for its name before it keeps the file, and vLLM's needs
-                # torch for that answer: an empty backend in front of setuptools gives it, and no foreign code runs.
+                # torch for that answer: an empty backend in front of it gives it, and no foreign code runs.
                 argv += ["--no-binary", ":all:", "--no-build-isolation"]
                 env |= {"PYTHONPATH": str(_empty_backend()), "SDIST_REQUIREMENT": requirement}
             else:
