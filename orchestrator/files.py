@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PRIVATE = 0o600
 """Mode of files that may hold what others must not read."""
@@ -166,6 +166,35 @@ def write_whole(path: Path, data: bytes | str, *, mode: int | None = None) -> No
     """
     with writing(path, mode=mode) as stream:
         stream.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_all(contents: Mapping[Path, bytes]) -> dict[Path, OSError]:
+    """Replace the contents of files, each in one step, after all of them were prepared beside their targets.
+
+    Args:
+        contents: The whole new content of each file; permissions stay.
+
+    Returns:
+        The files that could not be written, each with its error; they are as they were, and cost no other file.
+    """
+    failed: dict[Path, OSError] = {}
+    ready: list[tuple[Path, contextlib.ExitStack]] = []
+    for path, content in contents.items():
+        stack = contextlib.ExitStack()
+        try:
+            with stack:
+                stream = stack.enter_context(writing(path))
+                stream.write(content)
+                stream.flush()
+                ready.append((path, stack.pop_all()))
+        except OSError as error:
+            failed[path] = error
+    for path, stack in ready:
+        try:
+            stack.close()
+        except OSError as error:
+            failed[path] = error
+    return failed
 
 
 def move_whole(source: Path, target: Path, *, mode: int) -> None:

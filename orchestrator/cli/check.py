@@ -25,6 +25,7 @@ class CheckFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
     GITHUB = "github"
+    SARIF = "sarif"
 
 
 @kit.command(
@@ -34,12 +35,13 @@ class CheckFormat(StrEnum):
         "orchestrate check --diff                what --fix would change",
         "orchestrate check --fix",
         "orchestrate check --format github       annotations on the lines that disagree",
+        "orchestrate check --format sarif > check.sarif",
         "orchestrate check --find > claims.yaml  claims for a repository that has none",
     ),
     conflicts={
-        "--find": ("--fix", "--diff", "--file", "--format=github"),
-        "--fix": ("--diff", "--format=github"),
-        "--diff": ("--format=github",),
+        "--find": ("--fix", "--diff", "--file", "--format=github", "--format=sarif"),
+        "--fix": ("--diff", "--format=github", "--format=sarif"),
+        "--diff": ("--format=github", "--format=sarif"),
     },
 )
 @options.location
@@ -74,7 +76,9 @@ def _report(matrix: Matrix, format_: CheckFormat, *, fix: bool, diff: bool) -> N
 
         found = fixing.fix(matrix, buildx=buildx)
         if fix:
-            fixing.write(found.texts, matrix.root)
+            found = fixing.carry_out(matrix, found, buildx=buildx)
+            for name in sorted(found.texts):
+                streams.tell(f"fixed: {name}")
         report = found.after if fix else found.before
         changes = found.diff
         left = found.after
@@ -110,9 +114,9 @@ def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str
         case CheckFormat.JSON:
             streams.write_json(drift_view.as_json(report, changes))
         case CheckFormat.GITHUB:
-            parent = matrix.path.parent.as_posix()
-            prefix = "" if parent == "." or matrix.path.is_absolute() else f"{parent}/"
-            streams.write_commands(drift_view.as_github(report, prefix), result=True)
+            streams.write_commands(drift_view.as_github(report, _prefix(matrix)), result=True)
+        case CheckFormat.SARIF:
+            streams.write_json(drift_view.as_sarif(report, _prefix(matrix), matrix.positions.file))
         case CheckFormat.TABLE:
             if changes:
                 _write_diff(changes)
@@ -122,6 +126,12 @@ def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str
                 streams.tell(drift_view.summary(report))
             elif report.clean:
                 streams.say(drift_view.summary(report))
+
+
+def _prefix(matrix: Matrix) -> str:
+    """The directory of the matrix below the repository's root, "" or ending with a slash."""
+    parent = matrix.path.parent.as_posix()
+    return "" if parent == "." or matrix.path.is_absolute() else f"{parent}/"
 
 
 def _find(root: Path, format_: CheckFormat) -> None:

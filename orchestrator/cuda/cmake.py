@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_list
+from orchestrator.cuda.cmake_words import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from orchestrator.cuda.toolkit import Toolkit
 
-_COMMAND = re.compile(r"(?P<comment>#[^\n]*)|(?P<name>[A-Za-z_]\w*)[ \t]*\(")
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\#[^\n]*|[()]|[^\s()"#]+')
 _COMPARISONS = {
     "VERSION_GREATER_EQUAL": lambda here, there: here >= there,
     "VERSION_GREATER": lambda here, there: here > there,
@@ -73,8 +72,9 @@ def kernel_families(text: str, cuda: Toolkit) -> list[Family]:
     """
     families = []
     blocks: list[_Block] = []
-    for name, words, start in _commands(text):
-        match name.lower():
+    for command in commands(text):
+        words = command.texts
+        match command.name:
             case "if":
                 met = _met(words, cuda)
                 blocks.append(_Block(live=met, settled=met is True))
@@ -89,7 +89,7 @@ def kernel_families(text: str, cuda: Toolkit) -> list[Family]:
             case "cuda_archs_loose_intersection":
                 archs = _listed(words)
                 if archs and all(block.live is not False for block in blocks):
-                    families.append(Family(name=words[0], archs=archs, line=text.count("\n", 0, start) + 1))
+                    families.append(Family(name=words[0], archs=archs, line=text.count("\n", 0, command.start) + 1))
             case _:
                 pass
     return families
@@ -103,23 +103,6 @@ def _listed(words: list[str]) -> tuple[Arch, ...]:
         return parse_list(words[1])
     except ArchSyntaxError:
         return ()
-
-
-def _commands(text: str) -> Iterator[tuple[str, list[str], int]]:
-    """Yield every command with its arguments, quotes removed, and its offset."""
-    pos = 0
-    while (command := _COMMAND.search(text, pos)) is not None:
-        pos = command.end()
-        if command["comment"]:
-            continue
-        words: list[str] = []
-        depth = 1
-        while depth and (word := _WORD.search(text, pos)) is not None:
-            pos = word.end()
-            depth += (word[0] == "(") - (word[0] == ")")
-            if depth and not word[0].startswith("#"):
-                words.append(word[0].strip('"'))
-        yield command["name"], words, command.start()
 
 
 def _met(words: Sequence[str], cuda: Toolkit) -> bool | None:

@@ -24,6 +24,11 @@ class Style(Enum):
     WORD = "word"  # an unquoted word of a shell or a Dockerfile
     SINGLE = "single"  # '…' of a shell or a Dockerfile
     DOUBLE = "double"  # "…" of a shell or a Dockerfile
+    ENV_PLAIN = "env plain"  # the rest of a line of an env file
+    ENV_QUOTED = "env quoted"  # "…" of an env file
+    CMAKE_QUOTED = "cmake quoted"
+    CMAKE_BARE = "cmake bare"
+    MAKE = "make"  # the rest of a line of a Makefile
     HCL_STRING = "hcl string"
     HCL_BARE = "hcl bare"  # a number or a boolean
     JSON_STRING = "json string"
@@ -40,6 +45,16 @@ class Style(Enum):
 _BARE_WORD = re.compile(r"[\w./:+,@%=~^-]*", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
+_WITHOUT = {
+    Style.SINGLE: "'",
+    Style.TOML_LITERAL: "'",
+    Style.ENV_PLAIN: "'\"\\$#",
+    Style.ENV_QUOTED: '"\\$`',
+    Style.MAKE: "#\\$",
+    Style.CMAKE_QUOTED: '"\\$',
+}
+"""Styles that hold a value as it is, and the characters that they cannot hold."""
+_QUOTES = frozenset({Style.SINGLE, Style.TOML_LITERAL, Style.ENV_QUOTED, Style.CMAKE_QUOTED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,15 +176,18 @@ def write(value: str, styles: Sequence[Style]) -> str | None:
 
 
 def _write_one(value: str, style: Style) -> str | None:
+    if style in _WITHOUT:
+        stands = (value == value.strip() or style in _QUOTES) and not any(char in value for char in _WITHOUT[style])
+        return value if stands else None
     match style:
-        case Style.RAW | Style.YAML_BLOCK:
-            return value
         case Style.WORD:
             return value if _BARE_WORD.fullmatch(value) else '"' + _escape(value, '\\"') + '"'
         case Style.DOUBLE | Style.YAML_DOUBLE | Style.TOML_BASIC:
             return _escape(value, '\\"')
-        case Style.SINGLE | Style.TOML_LITERAL:
-            return None if "'" in value else value
+        case Style.CMAKE_BARE:
+            if _BARE_WORD.fullmatch(value.replace(";", "")):
+                return value
+            return None if _write_one(value, Style.CMAKE_QUOTED) is None else f'"{value}"'
         case Style.YAML_SINGLE:
             return value.replace("'", "''")
         case Style.HCL_STRING:
@@ -185,6 +203,8 @@ def _write_one(value: str, style: Style) -> str | None:
         case Style.YAML_PLAIN:
             safe = _PLAIN_YAML.fullmatch(value) and ": " not in value and not value.endswith(":")
             return value if safe else '"' + _escape(value, '\\"') + '"'
+        case _:  # RAW, YAML_BLOCK
+            return value
 
 
 def _escape(value: str, special: str) -> str:

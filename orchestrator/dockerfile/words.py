@@ -28,6 +28,7 @@ _BEGINNING = "'\"$`"
 _QUOTE = frozenset('"')
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
+_POSITIONAL = re.compile(r"[0-9@*#?!-]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,6 +265,9 @@ def _variable(text: str, pos: int, parts: list[str | Variable], *, shell: bool) 
     if named:
         parts.append(Variable(name=named[0], operator="", start=pos, end=named.end()))
         return named.end()
+    if shell and _POSITIONAL.match(text, pos + 1):  # an argument of the script, the status of a command
+        parts.append(Variable(name="", operator="", start=pos, end=pos + 2))
+        return pos + 2
     if text[pos + 1 : pos + 2] not in ({"{", "("} if shell else {"{"}):
         parts.append("$")
         return pos + 1

@@ -18,7 +18,7 @@ from orchestrator.drift.readers import regex
 from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.readers.tree import split_pointer
 from orchestrator.drift.report import Disagreement, Edit, Report
-from orchestrator.drift.words import difference
+from orchestrator.drift.words import difference, text_difference
 from orchestrator.matrix.positions import invalid
 
 if TYPE_CHECKING:
@@ -291,12 +291,13 @@ def _disagreement(claim: _Claim, expected: Expected, file: File, place: Found) -
 def _words(expected: Expected, place: Found) -> tuple[str, ...]:
     via = (place.via,) if place.via else ()
     if expected.archs is None:
-        return via
+        return via or (text_difference(place.value, expected.choices or (expected.text,)),)
     try:
         found = parse_archs(place.value, expected.dialect)
     except ValueError as error:
         return (f"not an arch list in the {expected.dialect} dialect: {error}", *via)
-    return (*difference(found, expected.archs, expected.toolkits, expected.forbidden), *via)
+    words = difference(found, expected.archs, expected.toolkits, expected.forbidden)
+    return (*(words or ("written differently",)), *via)
 
 
 def _edit(claim: ClaimSpec, file: File, place: Found, text: str | None) -> tuple[Edit | None, str]:
@@ -313,4 +314,5 @@ def _edit(claim: ClaimSpec, file: File, place: Found, text: str | None) -> tuple
         return None, "the quotes around it cannot hold the value"
     if "\n" in there and "#" in there:
         return None, "the value contains a comment"
-    return Edit(file=file.name, start=place.start, end=place.end, text=written), ""
+    reader = claimed.reader_of(claim, file.name)
+    return Edit(file=file.name, start=place.start, end=place.end, text=written, reader=reader), ""

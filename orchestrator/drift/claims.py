@@ -26,9 +26,11 @@ FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=
 """A code block of a Markdown page."""
 
 _DATA = frozenset({"json", "yaml", "toml"})
+_MAKEFILE = re.compile(r"(?:GNU)?[Mm]akefile(?:\..+)?")
 _SUFFIXES = {
     ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".sh": "shell", ".bash": "shell",
-    ".hcl": "bake", ".md": "text", ".rst": "text", ".txt": "requirements",
+    ".hcl": "bake", ".md": "text", ".rst": "text", ".txt": "requirements", ".env": "env", ".mk": "make",
+    ".cmake": "cmake",
 }  # fmt: skip
 
 
@@ -38,10 +40,21 @@ def reader_of(claim: ClaimSpec, name: str) -> str:
         return claim.reader
     if claim.variable is not None or claim.target is not None:
         return "json" if name.endswith(".json") else "bake"
-    if claim.arg is not None or claim.env is not None:
+    if claim.arg is not None or claim.env is not None or claim.image is not None:
         return "dockerfile"
-    suffix = PurePosixPath(name).suffix.lower()
-    return _SUFFIXES.get(suffix, "shell")
+    return reader_by_name(name)
+
+
+def reader_by_name(name: str) -> str:
+    """Which reader a file's name tells, `shell` where it tells none."""
+    base = PurePosixPath(name).name
+    if base == ".env" or base.startswith(".env."):
+        return "env"
+    if _MAKEFILE.fullmatch(base):
+        return "make"
+    if base == "CMakeLists.txt":
+        return "cmake"
+    return _SUFFIXES.get(PurePosixPath(base).suffix.lower(), "shell")
 
 
 def describe(claim: ClaimSpec) -> str:
@@ -52,6 +65,8 @@ def describe(claim: ClaimSpec) -> str:
     if claim.arg is not None or claim.env is not None:
         stage = f" in stage {claim.stage}" if claim.stage else ""
         return (f"ARG {claim.arg}" if claim.arg is not None else f"ENV {claim.env}") + stage
+    if claim.image is not None:
+        return f"FROM {claim.image}" + (f" in stage {claim.stage}" if claim.stage else "")
     if claim.variable is not None:
         return f"variable {claim.variable}"
     if claim.name is not None:
@@ -86,16 +101,15 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
         return dockerfile.pick(file.declared, "ARG", claim.arg, claim.stage)
     if claim.env is not None:
         return dockerfile.pick(file.declared, "ENV", claim.env, claim.stage)
+    if claim.image is not None:
+        named = (one for one in file.images if one.tag is not None and one.repository == claim.image)
+        return [
+            replace(one.tag, where=f"stage {one.stage}")
+            for one in named
+            if one.tag is not None and (claim.stage is None or one.stage.lower() == claim.stage.lower())
+        ]
     if claim.name is not None:
-        from orchestrator.drift.readers import shell
-
-        needle = claim.name
-        key = reader, claim.pointer or "", needle if reader in _DATA else ""
-
-        def read() -> list[shell.Assigned]:
-            return [one for source in scripts(claim, file, needle) for one in shell.assignments(source)]
-
-        return shell.pick(file.assigned(key, read), needle, claim.branch)
+        return _named(claim, file, reader)
     if claim.build_arg is not None:
         return [arg.found for arg in build_args(claim, file) if arg.name == claim.build_arg and arg.found is not None]
     if claim.package is not None:
@@ -104,7 +118,33 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
         return [found for source in _texts(file, reader) for found in requirements.read(source, claim.package)]
     steps = tree.split_pointer(claim.pointer or "")
     roots = file.parsed(data_format(reader))
-    return [data.place(node) for root in roots for node in tree.select(root, steps) if node.kind == "scalar"]
+    selected = [node for root in roots for node in tree.select(root, steps)]
+    return [data.place(node) for node in selected if node.kind == "scalar" or data.is_list(node)]
+
+
+def _named(claim: ClaimSpec, file: File, reader: str) -> list[Found]:
+    """Every value of a variable; the grammar is that of the place: a script, an env file, a Makefile, a list."""
+    from orchestrator.drift.readers import shell
+
+    needle = claim.name or ""
+    if reader in {"env", "make", "cmake"}:
+        return [found for variable, found in variables(file.text, reader) if variable == needle]
+    key = reader, claim.pointer or "", needle if reader in _DATA else ""
+
+    def read() -> list[shell.Assigned]:
+        return [one for part in scripts(claim, file, needle) for one in data.assigned(part)]
+
+    return shell.pick(file.assigned(key, read), needle, claim.branch)
+
+
+def variables(text: str, reader: str) -> list[tuple[str, Found]]:
+    """The variables of an env file, a Makefile or a CMake file, and the places of their values."""
+    from orchestrator.drift.readers import cmake, lines, make
+
+    whole = Source(text=text)
+    if reader == "env":
+        return list(lines.read_env(whole))
+    return make.read(whole) if reader == "make" else cmake.read(whole)
 
 
 def _defined(file: File, reader: str) -> bake.BakeFile:
@@ -160,15 +200,15 @@ def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
     def read() -> list[shell.BuildArg]:
         known = reader in _DATA
         environment = data.environment(file.parsed(data_format(reader))) if known else {}
-        found = (shell.build_args(source, environment) for source in scripts(claim, file, "--build-arg"))
+        found = (shell.build_args(one.source, environment) for one in scripts(claim, file, "--build-arg"))
         return [given for group in found for given in group]
 
     given = file.given(reader, claim.pointer or "", read)
     yield from (one for one in given if where is None or where.search(one.command.text))
 
 
-def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
-    """The parts of a file that a shell runs: a script whole, strings of data files that hold `needle`, code blocks.
+def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[data.Part]:
+    """The parts of a file that assign: a script whole, strings of data files that hold `needle`, code blocks.
 
     Raises:
         ReadError: The file is not in the format that it is read as.
@@ -181,15 +221,15 @@ def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[Source]:
     elif reader == "text":
         whole = Source(text=file.text)
         for fence in FENCE.finditer(file.text):
-            yield whole.part(*fence.span("body"))
+            yield data.Part(source=whole.part(*fence.span("body")))
     else:
-        yield Source(text=file.text)
+        yield data.Part(source=Source(text=file.text))
 
 
 def _texts(file: File, reader: str) -> Iterator[Source]:
     """The parts of a file that hold requirements: its lines, or the strings of a data file."""
     if reader in _DATA:
-        yield from data.scripts(file.parsed(data_format(reader)), (), "")
+        yield from (one.source for one in data.scripts(file.parsed(data_format(reader)), (), ""))
     else:
         yield Source(text=file.text)
 

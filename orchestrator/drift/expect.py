@@ -108,8 +108,10 @@ class Expected:
             return ";".join(items) if semicolons else self.text
         if not self.choices:
             return self.text
-        named = {match[1] for match in _RELEASE.finditer(value)}
-        fitting = [choice for choice in self.choices if named & {match[1] for match in _RELEASE.finditer(choice)}]
+        releases = [{match[1] for match in _RELEASE.finditer(choice)} for choice in self.choices]
+        common = set.intersection(*releases) if len(releases) > 1 else set()  # the 24.04 of -devel-ubuntu24.04
+        named = {match[1] for match in _RELEASE.finditer(value)} - common
+        fitting = [choice for choice, names in zip(self.choices, releases, strict=True) if named & names]
         return fitting[0] if len(fitting) == 1 else None
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.dockerfile.declared import Declaration
+    from orchestrator.dockerfile.images import StageImage
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.readers import shell
     from orchestrator.drift.readers.bake import BakeFile
@@ -72,6 +73,13 @@ class File:
         from orchestrator.drift.readers import bake
 
         return bake.parse(self.text, json=self.name.endswith(".json"))
+
+    @cached_property
+    def images(self) -> list[StageImage]:
+        """The images that its stages are FROM, read as a Dockerfile."""
+        from orchestrator.dockerfile.images import images
+
+        return images(self.text)
 
     def parsed(self, format_: data.Format) -> list[Node]:
         """The trees of the file in a format.
@@ -172,15 +180,18 @@ def read_text(path: Path) -> str:
     """A file's text, every byte of it kept: line ends, a byte-order mark, bytes that are not UTF-8.
 
     Raises:
-        UnreadableError: It cannot be read, or is too large.
+        UnreadableError: It cannot be read, is too large, or is no text.
     """
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise UnreadableError(f"the file is too large: expected at most {_MAX_BYTES:,} bytes, found {size:,}")
-        return path.read_bytes().decode("utf-8", "surrogateescape")
+        content = path.read_bytes()
     except OSError as error:
         raise UnreadableError(f"the file cannot be read: {error.strerror}") from error
+    if b"\0" in content:  # a longer value moves whatever follows it, which only a text survives
+        raise UnreadableError("the file is binary: expected a text, found a NUL byte")
+    return content.decode("utf-8", "surrogateescape")
 
 
 def outside(pattern: str) -> bool:

@@ -1,20 +1,22 @@
 """`orchestrate check --fix`: writes the values of the matrix into the characters that contradict it.
 
-Edits are made in memory and read back by the same claims before anything is written. A file is replaced whole, so that
-a crash leaves the old one or the new one. Everything outside the edited spans stays as it is, byte for byte.
+Edits are made in memory, read back by the same claims and judged by another parser (second.py) before anything is
+written. A file is replaced whole, so that a crash leaves the old one or the new one. Everything outside the edited
+spans stays as it is, byte for byte.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.drift.check import check
 from orchestrator.drift.files import Files
-from orchestrator.errors import EnvironmentLacksError, MatrixError
-from orchestrator.files import write_whole
+from orchestrator.drift.second import objection
+from orchestrator.errors import MatrixError
+from orchestrator.files import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,13 +37,18 @@ class Fix:
         before: The report before.
         after: The report on the changed texts.
         texts: New text of each changed file, by name below the root.
-        diff: The change as a unified diff.
+        diffs: The change of each file as a unified diff, by name.
     """
 
     before: Report
     after: Report
     texts: Mapping[str, str]
-    diff: str
+    diffs: Mapping[str, str]
+
+    @property
+    def diff(self) -> str:
+        """The whole change as a unified diff."""
+        return "".join(self.diffs[name] for name in sorted(self.diffs))
 
 
 def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = None) -> Fix:
@@ -59,24 +66,28 @@ def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = Non
     files = Files(root=base)
     before = report = check(matrix, base, buildx=buildx)
     texts: dict[str, str] = {}
-    refused: set[_Place] = set()
+    refused: dict[_Place, str] = {}
     for _ in range(_ROUNDS):
         wanted = [one for one in report.disagreements if one.edit is not None and _place(one) not in refused]
         if not wanted:
             break
         tried = dict(texts)
+        failed: dict[_Place, str] = {}
         for name in dict.fromkeys(one.file for one in wanted):
-            group = dict.fromkeys(one.edit for one in wanted if one.edit is not None and one.file == name)
-            tried[name] = apply(texts.get(name, files.read(name).text), group)
-        outcome = check(matrix, base, overlay=tried, buildx=buildx)
-        failed = _not_taken(wanted, report, outcome)
+            there = texts.get(name, files.read(name).text)
+            group = list(dict.fromkeys(one.edit for one in wanted if one.edit is not None and one.file == name))
+            tried[name] = apply(there, group)
+            for why in filter(None, (objection(edit.reader, there, apply(there, [edit]), 1) for edit in group)):
+                failed |= {_place(one): why for one in wanted if one.file == name}
+        outcome = report if failed else check(matrix, base, overlay=tried, buildx=buildx)
+        failed |= {} if failed else dict.fromkeys(_not_taken(wanted, report, outcome), "the edit does not repair it")
         if failed:  # they are reported, and the others are tried again without them
             refused |= failed
         else:
             texts, report = tried, outcome
     changed = {name: text for name, text in texts.items() if text != files.read(name).text}
-    diff = "".join(unified_diff(name, files.read(name).text, text) for name, text in sorted(changed.items()))
-    return Fix(before=before, after=report, texts=changed, diff=diff)
+    diffs = {name: unified_diff(name, files.read(name).text, text) for name, text in changed.items()}
+    return Fix(before=before, after=_left(report, refused), texts=changed, diffs=diffs)
 
 
 _Place = tuple[int | None, str]
@@ -84,6 +95,15 @@ _Place = tuple[int | None, str]
 
 def _place(one: Disagreement) -> _Place:
     return one.claim, one.file
+
+
+def _left(report: Report, refused: Mapping[_Place, str]) -> Report:
+    """A report in which the places whose edits were refused say why."""
+    left = [
+        replace(one, edit=None, unfixable=refused[_place(one)]) if one.edit and _place(one) in refused else one
+        for one in report.disagreements
+    ]
+    return replace(report, disagreements=tuple(left))
 
 
 def _not_taken(wanted: Sequence[Disagreement], before: Report, after: Report) -> set[_Place]:
@@ -119,27 +139,55 @@ def apply(text: str, group: Iterable[Edit]) -> str:
     return "".join([*pieces, text[end:]])
 
 
-def write(texts: Mapping[str, str], root: Path) -> None:
-    """Replace files by new texts, each in one step; permissions stay.
+def carry_out(matrix: Matrix, found: Fix, root: Path | None = None, *, buildx: Buildx | None = None) -> Fix:
+    """Write a fix.
+
+    Args:
+        matrix: A loaded matrix.
+        found: What `fix` gave.
+        root: As for `fix`.
+        buildx: As for `fix`.
+
+    Returns:
+        What was changed: the files that could not be written are left out, and their places say why.
+    """
+    base = root or matrix.root
+    unwritten = write(found.texts, base)
+    if not unwritten:
+        return found
+    report = check(matrix, base, buildx=buildx)
+    left = [
+        replace(one, edit=None, unfixable=f"the file cannot be written: {unwritten[one.file]}")
+        if one.file in unwritten
+        else one
+        for one in report.disagreements
+    ]
+    texts = {name: text for name, text in found.texts.items() if name not in unwritten}
+    diffs = {name: found.diffs[name] for name in texts}
+    return replace(found, after=replace(report, disagreements=tuple(left)), texts=texts, diffs=diffs)
+
+
+def write(texts: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Replace files by new texts, each in one step, after all of them were prepared; permissions stay.
 
     Args:
         texts: New text by name below the root.
         root: The directory that the names start from.
 
-    Raises:
-        EnvironmentLacksError: A file cannot be written, or is a link that leads out of the root.
+    Returns:
+        The files that were not written, each with the reason. They are as they were, and cost no other file.
     """
     base = root.resolve()
-    for name, text in texts.items():
+    unwritten: dict[str, str] = {}
+    names: dict[Path, str] = {}
+    for name in texts:
         path = (root / name).resolve()
-        if not path.is_relative_to(base):
-            raise EnvironmentLacksError(
-                f"{name}: not written: the link leads out of {root}", hint=f"edit {path} by hand, or claim that file"
-            )
-        try:
-            write_whole(path, text.encode("utf-8", "surrogateescape"))
-        except OSError as error:
-            raise EnvironmentLacksError(f"{name}: the file cannot be written: {error.strerror}") from error
+        if path.is_relative_to(base):
+            names[path] = name
+        else:
+            unwritten[name] = f"the link leads out of {root}: edit {path} by hand, or claim that file"
+    failed = write_all({path: texts[name].encode("utf-8", "surrogateescape") for path, name in names.items()})
+    return unwritten | {names[path]: str(error.strerror or error) for path, error in failed.items()}
 
 
 def unified_diff(name: str, before: str, after: str) -> str:

@@ -128,6 +128,6 @@ def _packages(text: str) -> Iterator[tuple[str, str]]:
 def _strings(text: str) -> list[Source]:
     """The strings of a TOML file; its lines where it is not TOML."""
     try:
-        return list(data.scripts(data.parse(text, "toml"), (), "=="))
+        return [part.source for part in data.scripts(data.parse(text, "toml"), (), "==")]
     except ValueError:
         return [Source(text=text)]

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
-    """Characters of a file that a fix replaces: those from `start` up to `end`, by `text`."""
+    """Characters of a file that a fix replaces: those from `start` up to `end`, by `text`.
+
+    `reader` is how the claim reads the file: another reader of that format judges the edit.
+    """
 
     file: str
     start: int
     end: int
     text: str
+    reader: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

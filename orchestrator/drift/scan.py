@@ -241,9 +241,9 @@ class _Scan:
 
     def look_shell(self, source: Source, environment: Mapping[str, str]) -> None:
         """Note what a script assigns, and the build arguments of its commands."""
-        for name, found, branches in shell.assignments(source):
-            branch = branches[-1][0] if branches else ""
-            self.note(name, found, Locator(file=self.file.name, name=name, branch=branch))
+        for one in shell.assignments(source):
+            branch = one.branches[-1][0] if one.branches else ""
+            self.note(one.name, one.found, Locator(file=self.file.name, name=one.name, branch=branch))
         for given in shell.build_args(source, environment):
             if given.found is not None and "$" not in given.found.value:
                 locator = Locator(file=self.file.name, build_arg=given.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.devices import device_names
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from orchestrator.cuda.arch import Arch
     from orchestrator.cuda.toolkit import Toolkit
+
+_RELEASE = re.compile(r"(?<![\d.])\d{1,2}\.\d{1,2}(?:\.\d+)*(?![\d.]*\d)")
 
 
 def difference(
@@ -55,6 +58,27 @@ def difference(
         if arch in there and listed.ptx != there[arch].ptx
     ]
     return tuple(words)
+
+
+def text_difference(found: str, expected: Sequence[str]) -> str:
+    """How a text differs from every one that is right: by the CUDA release, by its patch number, or in general."""
+    if not found:
+        return "empty"
+    named, wanted = _RELEASE.findall(found), [release for text in expected for release in _RELEASE.findall(text)]
+    new = [release for release in named if release not in wanted]
+    if len(new) == 1 and wanted:
+        minor = _minor(new[0])
+        same = next((release for release in wanted if _minor(release) == minor), "")
+        if same and same.count(".") != new[0].count("."):
+            return f"names the release {new[0]}, not the version {same}" if same.count(".") > 1 else f"names {new[0]}"
+        return f"another patch of {minor}" if same else f"names {new[0]}"
+    if found.strip() in expected:
+        return "blanks around it"
+    return "another value"
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
 
 def _added(arch: Arch, there: Mapping[Arch, Arch], toolkits: Sequence[Toolkit], forbidden: Mapping[str, str]) -> str:

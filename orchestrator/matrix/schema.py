@@ -231,11 +231,11 @@ class VerifySpec(Section):
     strict_tegra: bool = key("Desktop code does not serve Jetson, nor the reverse.", default=True)
 
 
-CLAIM_LOCATORS = ("arg", "env", "variable", "pointer", "name", "build_arg", "build_args", "package", "regex")
+CLAIM_LOCATORS = ("arg", "env", "image", "variable", "pointer", "name", "build_arg", "build_args", "package", "regex")
 """The keys that say where in a file a claim looks."""
 
 _CLAIM_COMPANIONS = {
-    "stage": ("arg", "env"),
+    "stage": ("arg", "env", "image"),
     "target": ("arg",),
     "branch": ("name",),
     "where": ("build_arg", "build_args"),
@@ -246,18 +246,22 @@ class ClaimSpec(Section):
     """One place (or several alike) of the repository that says something the matrix owns."""
 
     file: Text = key("Path below the matrix's directory; may be a glob: docker/**/Dockerfile*.")
-    reader: Literal["dockerfile", "bake", "json", "yaml", "toml", "shell", "requirements", "text"] | None = key(
-        "How to read the file; by default derived from the locator and the file's name.", default=None
-    )
+    reader: (
+        Literal["dockerfile", "bake", "json", "yaml", "toml", "shell", "env", "make", "cmake", "requirements", "text"]
+        | None
+    ) = key("How to read the file; by default derived from the locator and the file's name.", default=None)
     arg: Text | None = key("Dockerfile ARG; with target, an argument of that bake target.", default=None)
     env: Text | None = key("Dockerfile ENV.", default=None)
+    image: Text | None = key("Tag of the image that stages of a Dockerfile are FROM: nvidia/cuda.", default=None)
     variable: Text | None = key("Default of a bake variable (HCL or JSON).", default=None)
     pointer: Text | None = key(
         "JSON pointer into JSON, YAML or TOML: /env/X, /steps/0/name; * is any member, key=value the "
         "members whose key has that value (glob). Beside build_arg or name it narrows the search.",
         default=None,
     )
-    name: Text | None = key("Shell variable: NAME=…, export NAME=….", default=None)
+    name: Text | None = key(
+        "Variable of a script, env file, Makefile or CMake file, or of a list of NAME=value: NAME=….", default=None
+    )
     build_arg: Text | None = key("--build-arg NAME=… of docker build lines.", default=None)
     build_args: Literal["declared"] | None = key(
         "Every --build-arg is an ARG that the Dockerfile named by its -f declares.", default=None

@@ -71,7 +71,7 @@ def test_values_are_bashs(tmp_path: Path, seed: int) -> None:
     show = "\n".join(f'printf "%s\\0" "${{{name}-}}" >&3' for name in names)
     done = _bash(f"{FAKE}\n{text}\n{show}\n", out)
     theirs = dict(zip(names, done, strict=True))
-    ours = {name: found.value for name, found, _ in shell.assignments(Source(text=text))}
+    ours = {one.name: one.found.value for one in shell.assignments(Source(text=text))}
     assert {name: ours[name] for name in names} == theirs, text
     words = out.read_bytes().decode().split("\0")
     expected = [

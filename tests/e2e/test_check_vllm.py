@@ -68,11 +68,11 @@ def shown(tree: Path) -> list[tuple[str, int, str, list[str]]]:
 
 def test_the_drifts_of_0_20_0(v0_20_0: Path) -> None:
     assert shown(v0_20_0) == [
-        (NIGHTLY, 48, r"regex regular CI stays on CUDA (\d+\.\d+)", []),
+        (NIGHTLY, 48, r"regex regular CI stays on CUDA (\d+\.\d+)", ["names 12.9"]),
         (NIGHTLY, 62, "--build-arg torch_cuda_arch_list", ["missing 11.0 (Jetson Thor, Jetson T5000)"]),
         ("docker/docker-bake.hcl", 23, "variable TORCH_CUDA_ARCH_LIST",
          ["missing 7.5 (T4, RTX 2080)", "missing 8.6 (A2, A10)", "missing +PTX on 12.0"]),
-        (DOCS, 39, r"regex are compiled with CUDA (\d+\.\d+) and", []),
+        (DOCS, 39, r"regex are compiled with CUDA (\d+\.\d+) and", ["names 12.9"]),
     ]  # fmt: skip
 
 

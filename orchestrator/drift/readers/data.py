@@ -5,6 +5,7 @@ Chooses the reader of a format, and turns a node of its tree into a place.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.dockerfile.spans import Found, Source
@@ -13,6 +14,7 @@ from orchestrator.drift.readers import tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.drift.readers import shell
     from orchestrator.drift.readers.tree import Node
 
 Format = Literal["json", "yaml", "toml"]
@@ -37,27 +39,61 @@ def parse(text: str, format_: Format) -> list[Node]:
     return [toml_.parse(text)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A string of a file that assigns variables; `listed` where it holds NAME=value, one a line, and no commands."""
+
+    source: Source
+    listed: bool = False
+
+
+def is_list(node: Node) -> bool:
+    """Whether a node is a list of scalars."""
+    return node.kind == "list" and all(item.kind == "scalar" for item in node.items)
+
+
 def place(node: Node) -> Found:
-    """A scalar as a place of the file."""
+    """A scalar as a place of the file; a list of them is its values, joined by blanks."""
+    if node.kind == "list":
+        value = " ".join(item.value for item in node.items)
+        return Found(value=value, start=node.start, end=node.end, via="it is a list: its items are edited by hand")
     if node.inner is None or node.style is None:
         via = "its spelling spans lines or carries a tag"
         return Found(value=node.value, start=node.start, end=node.end, via=via)
     return Found(value=node.value, start=node.inner[0], end=node.inner[1], styles=(node.style,))
 
 
-def scripts(roots: list[Node], steps: tuple[str, ...], needle: str) -> Iterator[Source]:
-    """Every string below a pointer that a shell might run.
+def scripts(roots: list[Node], steps: tuple[str, ...], needle: str) -> Iterator[Part]:
+    """Every string below a pointer that may assign variables.
 
     Args:
         roots: The trees of a file.
         steps: Where to look, as `tree.split_pointer` gives it; empty for everywhere.
         needle: Only strings that hold this.
     """
+    key = next((step for step in reversed(steps) if not step.isdecimal() and step != "*" and "=" not in step), "")
     for root in roots:
         for part in tree.select(root, steps):
-            for node in part.scalars():
+            for name, node in tree.keyed(part, key):
                 if needle in node.value:
-                    yield node.source or _literal(node)
+                    yield part_of(name, node)
+
+
+def part_of(key: str, node: Node) -> Part:
+    """A string under a key as a part that assigns variables."""
+    from orchestrator.drift.readers import lines
+
+    listed = lines.is_list(key, node.value)
+    return Part(source=node.source or _literal(node), listed=listed)
+
+
+def assigned(part: Part) -> list[shell.Assigned]:
+    """Every assignment of a part."""
+    from orchestrator.drift.readers import lines, shell
+
+    if part.listed:
+        return [shell.Assigned(name=name, found=found, branches=()) for name, found in lines.read_list(part.source)]
+    return shell.assignments(part.source)
 
 
 def _literal(node: Node) -> Source:

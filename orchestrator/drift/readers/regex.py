@@ -18,12 +18,14 @@ def read(text: str, pattern: str) -> list[Found]:
         ValueError: It is not a regular expression, or does not have exactly one group.
     """
     compiled = compile_pattern(pattern)
-    matches = compiled.finditer(text)
-    return [
-        Found(value=match[1], start=match.start(1), end=match.end(1), styles=(Style.RAW,))
-        for match in matches
-        if match[1] is not None
-    ]
+    found = []
+    for match in compiled.finditer(text):
+        if match[1] is not None:
+            start, end = match.span(1)
+            while end > start and text[end - 1] == "\r" and text[end : end + 1] in {"\n", ""}:
+                end -= 1  # the end of a line, as `$` means it
+            found.append(Found(value=text[start:end], start=start, end=end, styles=(Style.RAW,)))
+    return found
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:

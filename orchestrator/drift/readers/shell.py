@@ -1,5 +1,10 @@
 """Shell: assignments, the branch of a `case` or `if` that they stand in, and the build arguments of docker build lines.
 
+`NAME+=…` and `NAME="$NAME …"` extend a value: the place is then the whole value, which no single edit can change. An
+array is its words, joined by blanks. `: "${NAME:=…}"` assigns as `NAME=…` does. What a script takes from its arguments
+(`NAME="$2"`) or from a command says nothing, beside a place that does.
+
+
 A reader of scripts, not a shell: it skips what it cannot follow, and refuses only a script that is nested too deeply.
 It works on a `Source`, so that the same code reads a script, a command in a pipeline's YAML and a page's code block.
 """
@@ -10,32 +15,23 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.dockerfile.words import SHELL_STOP, Variable, Word, place, read_word
+from orchestrator.dockerfile.spans import Style
+from orchestrator.dockerfile.words import place
+from orchestrator.drift.readers import shell_words
 from orchestrator.drift.readers.errors import MAX_DEPTH, TOO_DEEP, ReadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.dockerfile.spans import Found, Source
+    from orchestrator.drift.readers.shell_words import Token
 
-_ASSIGNMENT = re.compile(r"(?P<flag>--build-arg=)?(?P<name>[A-Za-z_]\w*)(?P<add>\+?)=", re.ASCII)
-_BLANKS = re.compile(r"[ \t\r\ufeff]+")
-_HEREDOC = re.compile(r"<<-?[ \t]*([\"'\\]?)([A-Za-z_]\w*)\1?")
+_TESTS = frozenset({"[[", "[", "test"})
 _COMPARED = re.compile(r"(?:==?|=~)\s+(\"[^\"]*\"|'[^']*'|[^\s\"']+)\s*(?:\]|$)")
 _DECLARING = frozenset({"export", "declare", "typeset", "local", "readonly", "env"})
 _BUILDERS = frozenset({"docker", "podman", "nerdctl", "buildah", "depot"})
 _BUILD_VERBS = frozenset({"build", "b", "bud"})
 _OPENING = frozenset({"then", "do", "{", "!", "while", "until", "time", "$"})  # $: the prompt of a page's example
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Token:
-    """A word of a command; `name` where it is spelled NAME=value, and `word` is then the value alone."""
-
-    word: Word
-    name: str = ""
-    flagged: bool = False  # --build-arg=NAME=value in one word
-    start: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,15 +50,26 @@ class Command:
 
     @property
     def assigned(self) -> Iterator[Token]:
-        """Its assignments: those before its first word, and those that `export` and its like take."""
+        """Its assignments: those before its first word, those that `export` and its like take, and `: "${NAME:=…}"`."""
+        if self.tokens and self.tokens[0].word.text == ":" and not self.tokens[0].name:
+            for token in self.tokens[1:]:
+                variables = token.word.variables
+                if len(variables) == 1 and variables[0].operator in {":=", "="}:
+                    yield replace(token, name=variables[0].name)
+            return
         declaring = False
         for token in self.tokens:
-            if token.name and not token.flagged:
+            if token.name and not token.flag:
                 yield token
             else:
                 declaring = declaring or token.word.text in _DECLARING
                 if not declaring:
                     return
+
+    @property
+    def defined(self) -> Iterator[Token]:
+        """The variables that it gives to CMake: -DNAME=value."""
+        return (token for token in self.tokens if token.flag == "-D")
 
     @property
     def builds(self) -> bool:
@@ -97,8 +104,21 @@ class BuildArg:
     command: Command
 
 
-Assigned = tuple[str, "Found", tuple[tuple[str, ...], ...]]
-"""The variable of an assignment, the place of its value, and the branches it is in."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assigned:
+    """What a script assigns to a variable at one place.
+
+    Attributes:
+        name: The variable.
+        found: The place of its value.
+        branches: As in `Command`.
+        known: Whether the value can be told without running the script.
+    """
+
+    name: str
+    found: Found
+    branches: tuple[tuple[str, ...], ...]
+    known: bool = True
 
 
 def pick(assigned: Iterable[Assigned], wanted: str, branch: str | None = None) -> list[Found]:
@@ -109,22 +129,53 @@ def pick(assigned: Iterable[Assigned], wanted: str, branch: str | None = None) -
         wanted: The variable.
         branch: Only in this branch: the pattern of its `case` or `==` test as it is written there, or `else`.
     """
-    return [
-        found
-        for name, found, branches in assigned
-        if name == wanted and (branch is None or any(branch in level for level in branches))
+    places = [
+        one
+        for one in assigned
+        if one.name == wanted and (branch is None or any(branch in level for level in one.branches))
     ]
+    known = [one.found for one in places if one.known]
+    return known or [one.found for one in places]
 
 
-def assignments(source: Source) -> Iterator[Assigned]:
-    """Every assignment of a script, or of a part of a file that is one."""
+def assignments(source: Source) -> list[Assigned]:
+    """Every assignment of a script; one that is extended in its own branch is the whole value, at the last part."""
     values = _Values(text=source.text)
+    places: list[Assigned] = []
+    latest: dict[tuple[str, tuple[tuple[str, ...], ...]], int] = {}
+    dropped: set[int] = set()
     for command in commands(source):
         label = command.branches[-1][0] if command.branches else ""
         where = f"branch {label}" if label else ""
-        for token in command.assigned:
-            yield token.name, place(source, token.word, values.get, where=where), command.branches
-            values.learn(token, command)
+        for token in (*command.assigned, *command.defined):
+            found = _assigned(source, token, values, where)
+            key = token.name, command.branches
+            extends = token.adds or any(part.name == token.name and not part.operator for part in token.word.variables)
+            if extends and key in latest:
+                dropped.add(latest[key])
+            latest[key] = len(places)
+            known = not found.via or values.followed(token) is not None
+            places.append(Assigned(name=token.name, found=found, branches=command.branches, known=known))
+            if not token.flag:
+                values.learn(token, command)
+    return [one for index, one in enumerate(places) if index not in dropped]
+
+
+def _assigned(source: Source, token: Token, values: _Values, where: str) -> Found:
+    """The place of one assignment."""
+    if not token.adds and not token.array:
+        return place(source, token.word, values.get, where=where)
+    written = source.text[token.word.start : token.word.end]
+    value = values.followed(token)
+    found = source.found(
+        token.word.text if value is None else value,
+        token.word.start,
+        token.word.end,
+        Style.RAW,
+        where=where,
+        written=written,
+    )
+    return replace(found, via=f"{token.name}+= extends it" if token.adds else "it is an array")
 
 
 def build_args(source: Source, environment: Mapping[str, str] | None = None) -> Iterator[BuildArg]:
@@ -141,11 +192,11 @@ def build_args(source: Source, environment: Mapping[str, str] | None = None) -> 
         tokens = command.tokens
         for index, token in enumerate(tokens):
             given = token
-            if not token.flagged:
+            if token.flag != "--build-arg=":
                 if token.word.text != "--build-arg" or index + 1 == len(tokens):
                     continue
                 given = tokens[index + 1]
-            named = given if given.name else _split(source.text, given)
+            named = given if given.name else shell_words.split(source.text, given)
             if named is None:  # --build-arg NAME: the value comes from the environment
                 name, found = given.word.text, None
             else:
@@ -164,30 +215,19 @@ class _Values:
     def get(self, name: str) -> str | None:
         return self.known.get(name)
 
+    def followed(self, token: Token) -> str | None:
+        """The value after an assignment, None if it cannot be told."""
+        value = token.word.expand(self.text, self.get)
+        if not token.adds or value is None:
+            return value
+        before = self.get(token.name)
+        return None if before is None else f"{before} {value}" if token.array else before + value
+
     def learn(self, token: Token, command: Command) -> None:
         """An assignment; two branches that assign different values leave the variable unknown."""
-        value = token.word.expand(self.text, self.get)
+        value = self.followed(token)
         agreed = token.name not in self.known or not command.branches or self.known[token.name] == value
         self.known[token.name] = value if agreed else None
-
-
-def _split(text: str, token: Token) -> Token | None:
-    """The token of a word that is quoted as a whole, `"NAME=value"`, as name and value."""
-    word = token.word
-    named = _ASSIGNMENT.match(text, word.inner_start, word.inner_end)
-    if named is None or named["add"] or named["flag"] or word.inner_start == word.start:
-        return None
-    prefix = named[0]
-    length = len(prefix)
-    kept: list[str | Variable] = []
-    for part in word.parts:
-        if isinstance(part, str):
-            kept.append(part[length:])
-            length = max(length - len(part), 0)
-        else:
-            kept.append(part)
-    value = replace(word, text=word.text[len(prefix) :], parts=tuple(kept), inner_start=named.end())
-    return replace(token, word=value, name=named["name"])
 
 
 def commands(source: Source) -> Iterator[Command]:
@@ -199,7 +239,8 @@ def commands(source: Source) -> Iterator[Command]:
     text = source.text
     current: list[Token] = []
     stack: list[_Frame] = []
-    for item in _tokens(text):
+    tested: tuple[str, ...] = ()
+    for item in shell_words.tokens(text):
         if isinstance(item, str):
             finished = list(current)
             current.clear()
@@ -210,7 +251,8 @@ def commands(source: Source) -> Iterator[Command]:
             if frame and frame.state == "condition":
                 frame.gather(finished, text)
             if finished:
-                yield _command(finished, stack, text)
+                yield _command(finished, stack, text, tested)
+            tested = _after(item, finished, tested, text)
             if item == ";;" and frame and frame.kind == "case":
                 frame.state, frame.labels, frame.alternatives = "patterns", (), []
             continue
@@ -224,7 +266,23 @@ def commands(source: Source) -> Iterator[Command]:
             frame.state = "patterns"
             current.clear()
     if current:
-        yield _command(current, stack, text)
+        yield _command(current, stack, text, tested)
+
+
+def _after(operator: str, tokens: list[Token], tested: tuple[str, ...], text: str) -> tuple[str, ...]:
+    """The names of the branch behind an operator: `[[ … == x ]] &&` begins one, `&&` keeps it, all else ends it."""
+    if operator not in {"&&", "||"}:
+        return ()
+    if not tokens or tokens[0].word.text not in _TESTS:
+        return tested if operator == "&&" else ()
+    condition = text[tokens[0].start : tokens[-1].word.end]
+    return _labels(condition) if operator == "&&" else ("else",)
+
+
+def _labels(condition: str) -> tuple[str, ...]:
+    """The names of the branch of a condition: what it compares with, if it compares once, and the condition."""
+    compared = _COMPARED.findall(condition)
+    return (*([compared[0].strip("\"'")] if len(compared) == 1 else []), condition)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -252,10 +310,7 @@ class _Frame:
 
     def decide(self) -> None:
         """The condition is whole: name the branch after what it compares with, if it compares once."""
-        condition = " ".join(self.condition)
-        compared = _COMPARED.findall(condition)
-        pattern = [compared[0].strip("\"'")] if len(compared) == 1 else []
-        self.labels = (*pattern, condition)
+        self.labels = _labels(" ".join(self.condition))
         self.state, self.condition = "body", []
 
 
@@ -285,59 +340,7 @@ def _reserved(token: Token, stack: list[_Frame], text: str) -> bool:
     return True
 
 
-def _command(tokens: list[Token], stack: list[_Frame], text: str) -> Command:
+def _command(tokens: list[Token], stack: list[_Frame], text: str, tested: tuple[str, ...]) -> Command:
     written = text[tokens[0].start : tokens[-1].word.end].replace("\\\r\n", " ").replace("\\\n", " ")
-    return Command(tokens=tuple(tokens), branches=tuple(frame.labels for frame in stack if frame.labels), text=written)
-
-
-def _tokens(text: str) -> Iterator[Token | str]:
-    """Words, and operators as strings; comments, continuations and here-documents are skipped."""
-    pos = 0
-    heredocs: list[str] = []
-    while (pos := _blanks_end(text, pos)) < len(text):
-        char = text[pos]
-        if char == "\n":
-            yield "\n"
-            pos += 1
-            for word in heredocs:
-                pos = _after_heredoc(text, pos, word)
-            heredocs.clear()
-        elif char == "\\" and text[pos + 1 : pos + 3].startswith(("\n", "\r\n")):
-            pos = text.index("\n", pos) + 1
-        elif char == "#":
-            end = text.find("\n", pos)
-            pos = len(text) if end < 0 else end
-        elif char in SHELL_STOP:
-            opened = _HEREDOC.match(text, pos)
-            if opened and not text.startswith("<<<", pos):
-                heredocs.append(opened[2])
-                pos = opened.end()
-            elif char in "<>" or (char == "&" and text[pos - 1 : pos] in {"<", ">"}):
-                pos += 1  # a redirection separates words, not commands
-            else:
-                operator = ";;" if text.startswith(";;", pos) else char
-                yield operator
-                pos += len(operator)
-        else:
-            token = _token(text, pos)
-            yield token
-            pos = max(token.word.end, pos + 1)
-
-
-def _blanks_end(text: str, pos: int) -> int:
-    blanks = _BLANKS.match(text, pos)
-    return blanks.end() if blanks else pos
-
-
-def _token(text: str, pos: int) -> Token:
-    named = _ASSIGNMENT.match(text, pos)
-    if named and not named["add"] and text[named.end() : named.end() + 1] != "(":
-        word = read_word(text, named.end())
-        return Token(word=word, name=named["name"], flagged=bool(named["flag"]), start=pos)
-    return Token(word=read_word(text, pos), start=pos)
-
-
-def _after_heredoc(text: str, pos: int, word: str) -> int:
-    """The offset after a here-document's last line; where it never ends, the offset it began at."""
-    end = re.compile(rf"^[ \t]*{re.escape(word)}[ \t\r]*$", re.MULTILINE).search(text, pos)
-    return pos if end is None else end.end()
+    branches = tuple(labels for labels in (*(frame.labels for frame in stack), tested) if labels)
+    return Command(tokens=tuple(tokens), branches=branches, text=written)

@@ -52,6 +52,16 @@ class Node:
             yield from node.scalars()
 
 
+def keyed(node: Node, key: str = "") -> Iterator[tuple[str, Node]]:
+    """Every scalar in a node with the key of the nearest mapping above it, in order; `key` is that of the node."""
+    if node.kind == "scalar":
+        yield key, node
+    for name, member in node.members:
+        yield from keyed(member, name)
+    for item in node.items:
+        yield from keyed(item, key)
+
+
 def split_pointer(pointer: str) -> tuple[str, ...]:
     """The steps of a pointer (RFC 6901: `/` between them, `~1` for a slash, `~0` for a tilde).
 

@@ -29,7 +29,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, st
 
 def test_drift_is_3_and_told_on_stdout(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "check", "-C", tree)
-    assert (code, out) == (3, "b.sh:1: A=: says 13.0.1, the matrix says 13.0.2\n")
+    assert (code, out) == (3, "b.sh:1: A=: says 13.0.1, the matrix says 13.0.2: another patch of 13.0\n")
     assert "1 place contradicts the matrix" in err
     assert "`orchestrate check --fix` repairs 1 of them" in err
 
@@ -87,7 +87,7 @@ def test_find_needs_no_matrix_and_writes_nothing(tree: Path, capsys: pytest.Capt
 def test_bytes_that_are_not_utf8_are_shown_as_escapes(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "b.sh").write_bytes(b"A='caf\xe9'\n")
     code, out, _ = run(capsys, "check", "-C", tree)
-    assert (code, out) == (3, "b.sh:1: A=: says caf\\udce9, the matrix says 13.0.2\n")
+    assert (code, out) == (3, "b.sh:1: A=: says caf\\udce9, the matrix says 13.0.2: another value\n")
 
 
 def test_init_writes_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

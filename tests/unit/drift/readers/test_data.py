@@ -49,7 +49,7 @@ def test_yaml_by_pointer() -> None:
 def test_commands_inside_yaml_scalars_keep_their_places() -> None:
     roots = data.parse(PIPELINE, "yaml")
     environment = data.environment(roots)
-    found = [arg for source in data.scripts(roots, (), "--build-arg") for arg in shell.build_args(source, environment)]
+    found = [arg for one in data.scripts(roots, (), "--build-arg") for arg in shell.build_args(one.source, environment)]
     places = [arg.found for arg in found if arg.name == "JOBS"]
     texts = [PIPELINE[place.start : place.end] for place in places if place is not None]
     assert texts == ["16", "8", "4"]

@@ -59,16 +59,22 @@ def test_branches(branch: str | None, values: list[str]) -> None:
         ("export A=1", ["1"]),
         ("declare -x A='1 2'", ["1 2"]),
         ("env A=1 make", ["1"]),
-        ("A+=1", []),
-        ("A=(1 2)", []),
+        ("A+=1", ["1"]),
+        ("A=(1 '2 3' # 4\n5)", ["1 2 3 5"]),
+        ("A='1 2'; A+=' 3'", ["1 2 3"]),
+        ("A=(1); A+=(2 3)", ["1 2 3"]),
+        ('A=1\nA="$A 2"\nA="${A} 3"', ["1 2 3"]),
+        ("A=1; if x; then A+=2; fi", ["1", "12"]),
+        ('A="$2"', ["$2"]),
+        ('A=1; case $1 in --a) A="$2"; shift ;; esac', ["1"]),
         ("# A=1", []),
         ("x=1#A=2; A=3", ["3"]),
         ("cat <<EOF\nA=1\nEOF\nA=2", ["2"]),
         ("cat <<'EOF' && A=3\nA=1\nEOF\n", ["3"]),
         ("true && A=1 || A=2", ["1", "2"]),
         ('A="${A:-16}"', ["16"]),
-        (': "${A:=16}"', []),
-        ("A=$(date +%s) A=2", ["$(date +%s)", "2"]),
+        (': "${A:=16}" "${B:=2}"', ["16"]),
+        ("A=$(date +%s) A=2", ["2"]),
         ("A='it''s'", ["its"]),
         ("A=a\\\nb", ["ab"]),
         ("if A=1; then :; fi", ["1"]),
@@ -132,6 +138,6 @@ def test_a_whole_word_in_quotes_keeps_its_quotes() -> None:
 @given(st.text(alphabet="abA=\"'$(){}<>;|&\\\n #`*[]if thenelsecaseinesac", max_size=60))
 def test_no_text_breaks_it(text: str) -> None:
     source = Source(text=text)
-    for _, found, _ in shell.assignments(source):
-        assert 0 <= found.start <= found.end <= len(text)
+    for one in shell.assignments(source):
+        assert 0 <= one.found.start <= one.found.end <= len(text)
     list(shell.build_args(source))
