@@ -32,7 +32,7 @@ class Outer(Section):
 
 
 ONE_PLACE = (
-    "a claim names exactly one place: one of arg, env, variable, pointer, name, build_arg, build_args, package, regex"
+    "a claim names exactly one place: one of arg, env, image, variable, pointer, name, build_arg, build_args, package, regex"
 )
 
 
@@ -135,7 +135,7 @@ def test_an_unknown_key_does_not_cost_the_section_but_a_wrong_value_does() -> No
         ({"env": "A", "target": "t", "says": "x"}, "target goes with arg, not with env"),
         ({"arg": "A", "branch": "b", "says": "x"}, "branch goes with name, not with arg"),
         ({"arg": "A", "where": "b", "says": "x"}, "where goes with build_arg or build_args, not with arg"),
-        ({"variable": "A", "stage": "b", "says": "x"}, "stage goes with arg or env, not with variable"),
+        ({"variable": "A", "stage": "b", "says": "x"}, "stage goes with arg or env or image, not with variable"),
         ({"arg": "A", "stage": "b", "target": "t", "says": "x"}, "stage is of a Dockerfile, target of a bake file"),
         ({"build_args": "declared", "says": "x"}, "build_args: declared takes no says"),
         ({"build_args": "declared"}, ""),
