@@ -32,7 +32,8 @@ class Outer(Section):
 
 
 ONE_PLACE = (
-    "a claim names exactly one place: one of arg, env, image, variable, pointer, name, build_arg, build_args, package, regex"
+    "a claim names exactly one place: one of arg, env, image, variable, pointer, name, build_arg, build_args, package, "
+    "regex"
 )
 
 
