@@ -27,9 +27,9 @@ def report(root: Path) -> Report:
 
 def test_lines_for_people(tmp_path: Path) -> None:
     assert drift_view.lines(report(tmp_path)) == [
-        "b.sh:1: A=: says 1, the matrix says 2",
+        "b.sh:1: A=: says 1, the matrix says 2: another value",
         "    why: 100% needed, always",
-        "b.sh:3: C=: says 2, the matrix says 1",
+        "b.sh:3: C=: says 2, the matrix says 1: another value",
         "    not fixed by --fix: the claim says fix: false",
     ]
     assert drift_view.summary(report(tmp_path)) == "3 claims, 3 places in 1 file: 2 disagreements"
@@ -50,10 +50,21 @@ def test_json(tmp_path: Path) -> None:
     assert (first["line"], first["says"], first["expected"], first["fixable"]) == (1, "1", "2", True)
 
 
+def test_every_format_shows_the_same_places(tmp_path: Path) -> None:
+    found = report(tmp_path)
+    results = drift_view.as_sarif(found, "sub/", "matrix.yaml")["runs"][0]["results"]
+    places = [one["locations"][0]["physicalLocation"] for one in results]
+    assert [(one["artifactLocation"]["uri"], one["region"]["startLine"]) for one in places] == [
+        ("sub/b.sh", one.line) for one in found.disagreements
+    ]
+    assert len(drift_view.as_github(found)) == len(drift_view.as_json(found)["disagreements"]) == len(results)
+
+
 def test_github_annotations_are_escaped(tmp_path: Path) -> None:
     first, second = drift_view.as_github(report(tmp_path), "sub/")
     assert first == (
-        "::error file=sub/b.sh,line=1,col=3,endColumn=4,title=A=::A=: says 1, the matrix says 2 (100%25 needed, always)"
+        "::error file=sub/b.sh,line=1,col=3,endColumn=4,title=A=::A=: says 1, the matrix says 2: another value "
+        "(100%25 needed, always)"
     )
     assert second.startswith("::error file=sub/b.sh,line=3,")
 
