@@ -124,9 +124,11 @@ def _print(call: BakeCall, queries: Mapping[str, Any]) -> process.Completed:
 
 def _targets_of(done: process.Completed) -> dict[str, dict[str, Any]]:
     try:
-        printed: dict[str, dict[str, Any]] = json.loads(done.stdout)["target"]
+        printed = json.loads(done.stdout)["target"]
     except (ValueError, KeyError, TypeError) as error:
         raise _no_targets(f"{type(error).__name__}: {error}") from error
+    if not isinstance(printed, dict):
+        raise _no_targets(f"expected an object of targets, found {printed!r}")
     return printed
 
 

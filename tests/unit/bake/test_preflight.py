@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.bake.preflight import Arrival, Consumer, Injected, NotArrivedError, check
+from orchestrator.dockerfile.lives import Loss, Lost
 from orchestrator.engine.buildx import BakeCall, last_error
 from orchestrator.errors import Place
 
@@ -85,3 +87,15 @@ def test_contexts_and_secrets_arrive_like_arguments() -> None:
 )
 def test_the_line_that_says_what_is_wrong(text: str, line: str) -> None:
     assert last_error(text) == line
+
+
+def test_an_argument_that_one_target_loses_reaches_the_other() -> None:
+    lost = Lost(name="A", loss=Loss.ENV, line=3, declared=2, certain=True)
+    loses, takes = Consumer(target="app", args={"A": "1"}, lost=(lost,)), Consumer(target="base", args={"A": "1"})
+    check(arrival(loses, takes), Injected(args={"A": "1"}), variant="v")
+    with pytest.raises(NotArrivedError) as caught:
+        check(arrival(loses, Consumer(target="base", args={})), Injected(args={"A": "1"}), variant="v")
+    (problem,) = caught.value.problems
+    assert problem.what.startswith("v: A does not reach a step of target app: ")
+    unsure = replace(lost, certain=False)
+    check(arrival(replace(loses, lost=(unsure,))), Injected(args={"A": "1"}), variant="v")

@@ -20,6 +20,7 @@ from orchestrator.bake.events import (
     StepKind,
     Steps,
     StepStarted,
+    StepStatus,
     StepWarning,
 )
 from orchestrator.bake.log import LogFile, render
@@ -333,3 +334,14 @@ def test_control_sequences_leave_no_event_and_hide_no_credential(tmp_path: Path)
     with LogFile(tmp_path / "log") as log:
         log.note("##[add-mask]x", "::stop", "a\n::b\x1b[2J")
     assert (tmp_path / "log").read_text() == "# #[add-mask]x\n: :stop\na\n: :b\n"
+
+
+def test_the_status_of_a_step_that_has_begun_is_shown() -> None:
+    def status(digest: str) -> bytes:
+        row = {"vertex": digest, "id": "sha256:1 \x1b[31m", "current": 5, "total": 10, "timestamp": T0}
+        return json.dumps({"statuses": [row]}).encode()
+
+    _, events = play(status("d"), vertex("d", "RUN x", started=T0), status("d"), status("unknown"))
+    (told,) = [event for event in events if isinstance(event, StepStatus)]
+    assert (told.number, told.current, told.total, told.done) == (1, 5, 10, False)
+    assert "\x1b" not in told.what

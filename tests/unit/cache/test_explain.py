@@ -36,6 +36,11 @@ def with_files(**fields: Any) -> Inputs:
     return replace(OLD, listings={("", ""): replace(LISTING, **fields)})
 
 
+def with_listing(place: tuple[str, str]) -> Inputs:
+    """A file of one more context changed since `OLD`, which has it too."""
+    return replace(OLD, listings={place: replace(LISTING, entries=changed(Entry("b", Kind.FILE, 0o644, "2")))})
+
+
 def changed(*entries: Entry) -> tuple[Entry, ...]:
     return tuple({entry.path: entry for entry in (*FILES, *entries)}.values())
 
@@ -79,11 +84,15 @@ def changed(*entries: Entry) -> tuple[Entry, ...]:
             "linked target lib: argument ARCHS",
         ),
         (replace(OLD, members={"": MEMBER}), RUN, "the linked target lib is gone"),
+        (with_listing(("lib", "src")), RUN, "linked target lib: context src: b changed"),
+        (with_listing(("lib", "")), RUN, "linked target lib: b changed"),
+        (with_listing(("", "src")), RUN, "context src: b changed"),
         (replace(OLD, members={**OLD.members, "more": MEMBER}), RUN, "the linked target more is new"),
     ],
 )
 def test_each_change_is_named(new: Inputs, step: str, said: str) -> None:
-    assert said in sentence(step, causes(OLD, new), last="2026-01-01")
+    old = replace(OLD, listings=dict.fromkeys((*OLD.listings, *new.listings), LISTING))
+    assert said in sentence(step, causes(old, new), last="2026-01-01")
 
 
 def test_what_the_step_sees_comes_first() -> None:

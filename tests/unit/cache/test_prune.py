@@ -75,3 +75,20 @@ def test_an_export_that_was_superseded_goes_unless_something_needs_it() -> None:
 def test_the_numbers_of_pull_requests_are_read_from_tags() -> None:
     found = holding({"app": A, "app-pr-12": A, "app-branch-pr-13": A, "other-pr-14": A, "app-pr-x": A})
     assert pull_requests(found, {"app"}) == {"12"}
+
+
+def test_what_another_tag_or_a_record_needs_of_an_index_stays() -> None:
+    index, shared, noted, own = (f"sha256:{sign * 64}" for sign in "cdef")
+    found = Held(
+        tags={"app": A, "app-pr-12": index},
+        reach={
+            A: Reach(manifests=(A, shared), sizes={A: 1, shared: 2}, whole=True, created=""),
+            index: Reach(
+                manifests=(index, shared, noted, own), sizes={index: 4, shared: 2, own: 8}, whole=True, created=""
+            ),
+        },
+    )
+    verdict = decide(found, known(), records={noted})
+    (one,) = verdict.doomed
+    assert one.children == (own,)
+    assert (verdict.kept, verdict.freed) == (1, 12)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.dockerfile.bases import EMPTY, without_bases
+from orchestrator.dockerfile.bases import EMPTY, external_bases, without_bases
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,18 @@ PIECES += ["--mount=from=", "<<EOF\n", "EOF\n", "syntax=", "\r\n", "`", "0", " "
 @settings(max_examples=200)
 def test_any_text_ends(text: str) -> None:
     assert isinstance(without_bases(text, contexts=["a"], args={"A": "${A}"}), str)
+
+
+@pytest.mark.parametrize(
+    ("text", "external"),
+    [
+        ("FROM debian\n", True),
+        ("FROM scratch\n", False),
+        ("FROM ctx\n", False),
+        ("FROM scratch AS a\nFROM a\n", False),
+        ("ARG B=scratch\nFROM $B\n", True),  # the argument says another one
+        ("ARG C=scratch\nFROM $C\n", False),
+    ],
+)
+def test_whether_a_stage_is_from_an_image(text: str, external: bool) -> None:
+    assert external_bases(text, contexts=["ctx"], args={"B": "debian"}) is external

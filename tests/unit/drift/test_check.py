@@ -202,3 +202,13 @@ def test_a_file_of_another_format_is_drift_at_its_place(tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text('{"a": 1,\n "b" 2}')
     (one,) = found(tmp_path, "  - {file: v.json, pointer: /a, says: '1'}\n")
     assert (one.line, one.column, one.words) == (2, 6, ("not JSON: expected :",))
+
+
+def test_the_stage_is_named_once(tmp_path: Path) -> None:
+    text = "FROM x AS base\nARG A=1\n"
+    (one,) = found(tmp_path, '  - {file: Dockerfile, arg: A, stage: base, says: "2"}\n', Dockerfile=text)
+    assert one.place == "ARG A in stage base"
+    (one,) = found(tmp_path, '  - {file: Dockerfile, arg: A, says: "2"}\n', Dockerfile=text)
+    assert one.place == "ARG A (stage base)"
+    (one,) = found(tmp_path, '  - {file: x.sh, name: A, says: "2"}\n', x_sh="A=1\n")
+    assert one.place == "A="

@@ -161,3 +161,13 @@ def test_files_that_are_not_what_their_name_says_are_named(repository: Path) -> 
         "deep.sh": (102, "nested too deeply, expected at most 100 levels"),
     }
     assert find(repository).groups
+
+
+def test_a_claim_names_the_stage_only_where_stages_differ(tmp_path: Path) -> None:
+    same = "FROM x AS a\nARG CUDA_VERSION=13.0.2\nFROM y AS b\nARG CUDA_VERSION=13.0.2\n"
+    (tmp_path / "Dockerfile").write_text(same)
+    sights = [sight for group in find(tmp_path).groups for sights in group.values.values() for sight in sights]
+    assert {sight.locator.stage for sight in sights} == {""}
+    (tmp_path / "Dockerfile").write_text(same.replace("13.0.2\nFROM", "12.9.1\nFROM"))
+    sights = [sight for group in find(tmp_path).groups for sights in group.values.values() for sight in sights]
+    assert {sight.locator.stage for sight in sights} == {"a", "b"}

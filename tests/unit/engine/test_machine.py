@@ -35,7 +35,7 @@ def info() -> EngineInfo:
 )
 def test_the_free_disk(free: int | None, status: str) -> None:
     check = machine.check_disk(free)
-    assert check.status == status
+    assert (check.name, check.status) == ("disk", status)
     assert bool(check.hint) == (status != "ok")
 
 
@@ -43,6 +43,7 @@ def test_what_is_remembered_of_the_variants_decides_on_the_warning() -> None:
     assert machine.check_disk(3 * GIB, [GIB, GIB], parallel=2).status == "ok"
     assert machine.check_disk(3 * GIB, [GIB, 0], parallel=2).status == "warn"  # nothing is known of the second
     assert machine.check_disk(50 * GIB, [30 * GIB, 40 * GIB], parallel=1).status == "ok"
+    assert machine.check_disk(35 * GIB, [30 * GIB, 40 * GIB], parallel=1).status == "warn"  # the largest counts
     both = machine.check_disk(50 * GIB, [30 * GIB, 40 * GIB], parallel=2)
     assert both.status == "warn"
     assert "50 GiB free" in both.detail
@@ -98,3 +99,18 @@ def test_free_space_is_measured_where_a_directory_will_be(tmp_path: Path) -> Non
     assert found is not None
     assert found > 0
     assert machine.free_bytes(None) is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "jobs", "status", "said"),
+    [
+        (0, 4, "ok", "not checked: the engine does not say"),
+        (64 * GIB, None, "ok", "64 GiB, enough for"),
+        (64 * GIB, 2, "ok", "64 GiB; 2 "),
+        (GIB, 400, "warn", "400 "),
+    ],
+)
+def test_memory_is_judged_by_its_jobs(memory: int, jobs: int | None, status: str, said: str) -> None:
+    check = machine.check_memory(memory, jobs)
+    assert (check.name, check.status, bool(check.hint)) == ("memory", status, status == "warn")
+    assert said in check.detail

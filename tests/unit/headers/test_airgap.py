@@ -127,6 +127,7 @@ def test_docker_hub_is_one_registry_however_it_is_written(tmp_path: Path, regist
         ("RUN go mod download", "go mod"),
         ("RUN yarn", "yarn"),
         ("RUN python3 -m build --wheel", "python3 -m build (build isolation installs packages)"),
+        ("RUN uv build packages/a", "uv build packages/a (build isolation installs packages)"),
         ("RUN python3 -m build --no-isolation", ""),
         ("RUN pip wheel --no-build-isolation .", ""),
         ("RUN flashinfer install-jit-cache-wheel", "flashinfer install-jit-cache-wheel"),
@@ -258,3 +259,7 @@ def test_sources_that_cmake_fetches_are_named(tmp_path: Path) -> None:
 def test_every_access_has_a_cure(tmp_path: Path, run: str, cure: str) -> None:
     (doubt,) = [need for need in found(tmp_path, f"FROM scratch\nRUN {run}\n") if not need.covered]
     assert cure in doubt.cure
+
+
+def test_the_short_form_of_a_cache_is_an_image_of_a_registry(tmp_path: Path) -> None:
+    assert uncovered(tmp_path, target={"cache-from": ["r.lan/app:cache"]}) == ["cache: r.lan/app:cache"]
