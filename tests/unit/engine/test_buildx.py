@@ -23,6 +23,7 @@ class Bake:
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any] | str] = []
+        self.outputs: dict[str, Any] | str = {}  # the answer about copies of the bake files
         self.queries: list[dict[str, Any]] = []
         self.calls: list[tuple[tuple[str, ...], Mapping[str, str] | None, list[str]]] = []
 
@@ -36,7 +37,7 @@ class Bake:
         self.calls.append((tuple(argv), env, texts))
         if "--print" in argv:
             self.queries.append(json.loads(texts[-1])["target"])
-        answer = self.answers.pop(0)
+        answer = self.answers.pop(0) if files[0] == "docker-bake.hcl" else self.outputs
         if isinstance(answer, str):
             return Completed(argv=tuple(argv), returncode=1, stdout="", stderr=answer)
         return Completed(argv=tuple(argv), returncode=0, stdout=json.dumps(answer), stderr="")
@@ -54,53 +55,48 @@ def call_in(root: Path, text: str = 'target "app" {}\n') -> BakeCall:
     return BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=root)
 
 
-def test_targets_are_plain_and_without_caches_and_outputs_of_linked_ones(bake: Bake, tmp_path: Path) -> None:
-    own = {"args": {"A": "$${x}", "N": None}, "tags": ["$${kept}"], "output": ["type=image"], "cache-to": ["x"]}
+QUERY = {"inherits": ["app"], "cache-to": [], "output": ["type=cacheonly"]}
+
+
+def test_targets_are_plain_and_without_caches_and_outputs(bake: Bake, tmp_path: Path) -> None:
+    own = {"args": {"A": "$${x}", "N": None}, "tags": ["$${kept}"], "output": ["type=cacheonly"], "cache-to": ["x"]}
     base = {"output": ["type=oci"], "context": "."}
     bake.answers = [{"target": {"orchestrate-0": own, "orchestrate-linked": {}, "base": base}}]
     found = buildx.resolve(call_in(tmp_path), {"app": None}, linked=["base"])
-    assert found == {
-        "app": {"args": {"A": "${x}"}, "tags": ["$${kept}"], "output": ["type=image"]},
-        "base": {"context": "."},
-    }
-    query = {"inherits": ["app"], "cache-to": []}
-    assert bake.queries == [{"orchestrate-0": query, "orchestrate-linked": {"contexts": {"l0": "target:base"}}}]
-    (argv, env, _) = bake.calls[0]
+    assert found == {"app": {"args": {"A": "${x}"}, "tags": ["$${kept}"]}, "base": {"context": "."}}
+    assert bake.queries == [{"orchestrate-0": QUERY, "orchestrate-linked": {"contexts": {"l0": "target:base"}}}]
+    ((argv, env, _),) = bake.calls
     assert argv[:3] == ("docker", "buildx", "bake")
     assert argv[argv.index("--print") + 1 :] == ("orchestrate-0", "orchestrate-linked")
     assert env is None
 
 
-def test_an_output_that_names_a_file_is_never_opened(
-    bake: Bake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """buildx opens what `output` names even to print: it is asked with copies in which every exporter is another."""
-    monkeypatch.setenv("WHERE", "type=oci,dest=x.tar")
-    text = 'target "app" { output = ["type=tar,dest=app.tar", "type=registry", WHERE] }\n'
-    bake.answers = [
-        {"target": {"orchestrate-0": {"output": ["type=cacheonly"], "args": {"A": "1"}}}},
-        {"target": {"orchestrate-0": {"output": ["type=image,dest=app.tar"]}}},
-    ]
+def test_an_output_is_read_from_a_copy_that_opens_nothing(bake: Bake, tmp_path: Path) -> None:
+    """buildx opens what `output` names even to print: in the copy the attribute has another name."""
+    text = 'target "app" {\n  output = ["type=tar,dest=app.tar", "type=registry"]\n}\n'
+    bake.answers = [{"target": {"orchestrate-0": {"output": ["type=cacheonly"], "args": {"A": "1"}}}}]
+    said = {"type": "tar", "dest": "app.tar"}
+    bake.outputs = {"target": {"orchestrate-0": {"cache-to": [said, {"type": "registry", "ref": "x"}]}}}
     found = buildx.resolve(call_in(tmp_path, text), {"app": None})
-    assert found == {"app": {"args": {"A": "1"}, "output": ["type=image,dest=app.tar"]}}
-    first, second = bake.queries
-    assert first["orchestrate-0"]["output"] == ["type=cacheonly"]
-    assert second == {"orchestrate-0": {"inherits": ["app"], "cache-to": []}}
-    _, env, texts = bake.calls[1]
-    assert texts[0] == text.replace("type=tar", "type=image")
-    assert env == {"WHERE": "type=image,dest=x.tar"}
+    assert found == {"app": {"args": {"A": "1"}, "output": [said]}}
+    assert sorted(map(json.dumps, bake.queries)) == sorted(
+        json.dumps({"orchestrate-0": query}) for query in (QUERY, {"inherits": ["app"], "output": ["type=cacheonly"]})
+    )
+    copied = next(texts[0] for argv, _, texts in bake.calls if "docker-bake.hcl" not in argv)
+    assert copied == text.replace("output", "cache-to")
     assert (tmp_path / "docker-bake.hcl").read_text() == text
-    bake.answers = [{"target": {"orchestrate-0": {}}}, "x\nERROR: no such file\n"]
+    bake.outputs = {"target": {"orchestrate-0": {}}}
+    bake.answers = [{"target": {"orchestrate-0": {}}}]
+    assert buildx.resolve(call_in(tmp_path, text), {"app": None}) == {"app": {}}
+    bake.answers, bake.outputs = [{"target": {"orchestrate-0": {}}}], "x\nERROR: no such file\n"
     with pytest.raises(MatrixError, match=r"the output of app cannot be read from docker-bake\.hcl: no such file"):
         buildx.resolve(call_in(tmp_path, text), {"app": None})
 
 
-def test_a_file_that_names_no_file_is_asked_once(bake: Bake, tmp_path: Path) -> None:
-    bake.answers = [{"target": {"orchestrate-0": {"output": ["type=image"]}}}]
-    assert buildx.resolve(call_in(tmp_path, "# a destination, x-oci, tarball\n"), {"app": None})
-    bake.answers = [{"target": {"orchestrate-0": {}}}, {"target": {"orchestrate-0": {}}}]
-    assert buildx.resolve(call_in(tmp_path, "# to dest\n"), {"app": None}) == {"app": {}}
-    assert len(bake.calls) == 3
+def test_a_file_without_an_output_is_asked_once(bake: Bake, tmp_path: Path) -> None:
+    bake.answers = [{"target": {"orchestrate-0": {}}}]
+    assert buildx.resolve(call_in(tmp_path), {"app": None}) == {"app": {}}
+    assert len(bake.calls) == 1
 
 
 def test_targets_that_are_not_there_are_named_with_their_places(bake: Bake, tmp_path: Path) -> None:
