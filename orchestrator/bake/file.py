@@ -37,7 +37,9 @@ class Output:
     Attributes:
         push: To the registry, under the variant's tags (by digest alone where it has none).
         hold: Push without the variant's tags, which are set later, once the image has been verified: "digest" by
-            digest alone, "tag" under the one tag `unverified-<id>` (the docker driver cannot push by digest), "" not.
+            digest alone, "tag" under the one tag `unverified-<id>-<run>` (the docker driver cannot push by digest), ""
+            not.
+        run: Name of the run in that tag, so that two runs at once do not verify each other's images.
         digests: Whether the builder can push by digest alone; if not, a variant without tags is held by a tag as well.
         load: Into the engine's image store.
         directory: As OCI archives `<id>.tar` in this directory; None for none. Bake writes `<id>.tar.part`, which is
@@ -46,6 +48,7 @@ class Output:
 
     push: bool = False
     hold: Literal["", "digest", "tag"] = ""
+    run: str = ""
     digests: bool = True
     load: bool = False
     directory: Path | None = None
@@ -53,7 +56,7 @@ class Output:
     def holding_tag(self, variant: Variant) -> str:
         """Return the tag under which a variant is pushed until it has its own, "" where it needs none."""
         held = self.hold == "tag" or (self.push and not self.digests and not variant.tags)
-        return short_tag(f"unverified-{variant.id}") if held else ""
+        return short_tag("-".join(filter(None, ("unverified", variant.id, self.run)))) if held else ""
 
     def holding(self, image: str, variant: Variant) -> list[str]:
         """Return the references that hold a variant until it has its own tags."""

@@ -5,13 +5,14 @@ log may hold any words ("network x not found" in a test's output made other tool
 how an attempt is made.
 
 Sources: the vertex names and error texts of BuildKit, of containerd's resolver, of git and of curl, recorded from a
-real engine. A `RUN` is never retried, which is a promise to users: it may have published something.
+real engine. A `RUN` that failed is never retried, which is a promise to users: it may have published something. One
+that BuildKit ended because the engine or the connection to it went away, or that it never began, is.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.bake.events import StepKind
@@ -30,10 +31,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """What sort of failure it is, and whether it is worth another attempt."""
+    """What sort of failure it is, whether it is worth another attempt, and how long a registry asks to wait before."""
 
     failure: FailureClass
     again: bool = False
+    after_s: float = 0.0
 
 
 _AGAIN = Judgement(failure=FailureClass.NETWORK, again=True)
@@ -49,6 +51,17 @@ _AWAY = re.compile(  # an engine or BuildKit that restarts is back within some s
     r"|error while dialing|server preface|the server is shutting down",
     re.IGNORECASE,
 )
+# The image store removed, or another build made, what this one needs in the same moment; another attempt heals it. Seen
+# at exports and in front of steps, never in a RUN that had begun: moby/buildkit#6521, moby/buildkit#6977 (snapshots),
+# kubernetes-sigs/dra-driver-nvidia-gpu#908 (image), moby/moby#44450, moby/buildkit#6422 (session).
+_HEALS = re.compile(
+    r"\bsnapshot \S+ does not exist|\b(?:image|snapshot) \S+:? already exists|\bno active session for ", re.IGNORECASE
+)
+_EXIT = re.compile(r"^exit code: \d+")
+# As GitHub's and Amazon's registries write it: "toomanyrequests: retry-after: 370.121µs, allowed: 44000/minute".
+_AFTER = re.compile(r"\bretry[- ]?after:? +(?P<number>\d+(?:\.\d+)?)(?P<unit>ns|[uµμ]s|ms|s|m|h)?\b", re.IGNORECASE)
+_UNITS_S = {"ns": 1e-9, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
+_MOST_ASKED_S = 600.0
 _MACHINE = re.compile(
     r"no builder .* found|unknown flag: "
     r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client"
@@ -111,13 +124,16 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
         unknown: The class of a failure whose words say nothing.
 
     Returns:
-        RUN for every failed `RUN`, whatever it printed; DISK for a full disk; AUTH (401, 403) and NOT_FOUND (404) as a
+        ENVIRONMENT, worth another attempt, for what the image store mends by itself; RUN for every failed `RUN`,
+        whatever it printed; DISK for a full disk; AUTH (401, 403) and NOT_FOUND (404) as a
         registry answered; NETWORK, worth another attempt, for 408, 425, 429, 5xx, resets, timeouts, an early end of a
         connection; CANCELLED if BuildKit was told to stop; ENVIRONMENT, worth another attempt, if the engine does not
         answer, and ENVIRONMENT for what the machine or the builder lacks; MATRIX for an exporter or a cache that is not
         configured as it must be; else `unknown`.
     """
     text = failure.message
+    if _HEALS.search(text) and not _EXIT.match(text):
+        return _BACK_SOON
     if failure.kind is StepKind.RUN and not _CANCELLED.search(text):
         return Judgement(failure=FailureClass.RUN)
     if _DISK.search(text):
@@ -144,10 +160,11 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
 
 def _by_answer(text: str) -> Judgement | None:
     if _TOO_MANY.search(text):  # Docker Hub answers some of these with 403 or with "denied"
-        return _AGAIN
+        return replace(_AGAIN, after_s=_asked(text))
     status = [int(first or second) for first, second in _STATUS.findall(text)]
     if status:
-        return _by_status(status[-1])
+        judged = _by_status(status[-1])
+        return replace(judged, after_s=_asked(text)) if judged is not None and judged.again else judged
     if text.endswith(": not found"):  # names in front of it are the user's and may hold any word
         return Judgement(failure=FailureClass.NOT_FOUND)
     if _TRANSIENT.search(text):
@@ -156,6 +173,16 @@ def _by_answer(text: str) -> Judgement | None:
         if pattern.search(text):
             return Judgement(failure=found)
     return None
+
+
+def _asked(text: str) -> float:
+    """Seconds that a registry asks to wait, 0 where it does not say; a wait of hours is not made."""
+    found = _AFTER.search(text)
+    if found is None:
+        return 0.0
+    unit = (found["unit"] or "").lower()
+    seconds = float(found["number"]) * (_UNITS_S.get(unit) or 1e-6)
+    return min(seconds, _MOST_ASKED_S)
 
 
 def _by_status(status: int) -> Judgement | None:
@@ -190,6 +217,7 @@ def attempts(
     policy: RetryPolicy,
     stop: Stop,
     before_wait: Callable[[int, float, T], None],
+    least_s: Callable[[T], float] | None = None,
 ) -> T:
     """Make attempts until one need not be repeated, none is left, or a stop is asked for.
 
@@ -199,6 +227,7 @@ def attempts(
         policy: How often and how soon.
         stop: Ends the waiting at once when set, and forbids further attempts.
         before_wait: Called with the number of the failed attempt, the seconds until the next, and its result.
+        least_s: Seconds to wait at least after a result, as its registry asks; None for no such wish.
 
     Returns:
         The result of the last attempt.
@@ -219,13 +248,20 @@ def attempts(
     def pause(seconds: float) -> None:
         stop.wait(seconds)
 
+    usual = tenacity.wait_exponential(multiplier=policy.initial, max=policy.maximum) + tenacity.wait_random(
+        0, policy.jitter
+    )
+
+    def wait(state: RetryCallState) -> float:
+        asked = least_s(made[-1]) if least_s is not None else 0.0
+        return max(usual(state), asked)
+
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_result(again),
         stop=tenacity.stop_any(
             tenacity.stop_after_attempt(max(1, policy.attempts)), tenacity.stop_when_event_set(stop)
         ),
-        wait=tenacity.wait_exponential(multiplier=policy.initial, max=policy.maximum)
-        + tenacity.wait_random(0, policy.jitter),
+        wait=wait,
         sleep=pause,
         before_sleep=tell,
         retry_error_callback=lambda _: made[-1],

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 from orchestrator.runs import air_gap, caching, features, header_bundle, jobs, targets
 from orchestrator.runs.after_build import AfterBuild
+from orchestrator.runs.alone import alone
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
@@ -104,9 +107,10 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
     if wishes.air_gap is not None:
         extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
     stop = early.stop
-    with Resume(wishes.output, changed=wishes.changed) as resume:
+    with Resume(wishes.output, changed=wishes.changed) as resume, ExitStack() as held:
         try:
             with process.stoppable(stop):
+                held.enter_context(alone(plan.matrix.root.absolute() / STATE, tell=screen.tell))
                 begun = _Begun(
                     name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}",
                     extras=extras,
@@ -177,7 +181,8 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     for line in caching.reasons(begun.extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
     extras = caching.fitting(plan, begun.extras, engine.builder, warn=screen.warn)
-    output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER)
+    run = f"{begun.name}-{secrets.token_hex(3)}".lower()
+    output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER, run=run)
     if wishes.verify and output.push:
         output = replace(output, hold="digest" if output.digests else "tag")
     if output.directory is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.engine.machine import free_bytes
 from orchestrator.errors import InterruptedRunError
 from orchestrator.process import stoppable
+from orchestrator.runs.breaker import Breaker
 from orchestrator.runs.halt import Halt
 from orchestrator.runs.outcome import Outcome, Status, internal_error
 from orchestrator.runs.resume import Decision
@@ -103,6 +104,7 @@ class _Run:
         self._memory = memory
         # Workers obey a halt of this run: --fail-fast sets it without touching the caller's stop.
         self._halt = Halt()
+        self._breaker = Breaker()
         self._lock = threading.Lock()
         self._slots: list[Outcome | None] = [None] * len(jobs)
         self._disk = _DiskWatch(memory.disk)
@@ -172,7 +174,9 @@ class _Run:
             return decision.outcome
         self._reporter.started(job.id)
         self._disk.begin(job.id)
-        build = VariantBuild(job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt)
+        build = VariantBuild(
+            job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt, breaker=self._breaker
+        )
         outcome = build.outcome()
         return replace(outcome, notes=(f"needs a build: {decision.why}", *outcome.notes)) if decision.why else outcome
 

@@ -18,6 +18,7 @@ from orchestrator.durations import duration
 from orchestrator.engine.client import PRUNE
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
+from orchestrator.runs.breaker import Breaker, host
 from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info, internal_error
 from orchestrator.runs.retry import RetryPolicy, attempts, judge
@@ -107,6 +108,8 @@ class _Tried:
     result: BakeResult | None = None
     error: ErrorInfo | None = None
     again: bool = False
+    host: str = ""
+    after_s: float = 0.0
 
     @property
     def overrun(self) -> Overrun | None:
@@ -143,14 +146,20 @@ class VariantBuild:
         retry: How often and how soon to try again.
         reporter: Hears of attempts and events; must not raise.
         halt: Ends the run.
+        breaker: What the run knows of hosts that are down.
     """
 
-    def __init__(self, job: Job, *, limits: Limits, retry: RetryPolicy, reporter: Reporter, halt: Halt) -> None:
+    def __init__(
+        self, job: Job, *, limits: Limits, retry: RetryPolicy, reporter: Reporter, halt: Halt, breaker: Breaker
+    ) -> None:
         self._job = job
         self._limits = limits
         self._retry = retry
         self._reporter = reporter
         self._halt = halt
+        self._breaker = breaker
+        self._last = _Tried()
+        self._refused = ""
         self._begun = time.monotonic()
         self._stop = VariantStop(halt.stop, limits.variant_s)
         self._stalled = False
@@ -175,14 +184,27 @@ class VariantBuild:
                 policy=self._retry,
                 stop=self._stop,
                 before_wait=self._waiting,
+                least_s=lambda tried: tried.after_s,
             )
-            return self._ending(tried)
+            outcome = self._ending(tried)
+            return replace(outcome, notes=(*outcome.notes, self._refused)) if self._refused else outcome
         except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
             return self._outcome(status=Status.FAILED, error=error_info(error))
         except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
             return self._broken(self._outcome(status=Status.FAILED), error)
+        finally:
+            self._breaker.left(self._job.id, self._last.host)
 
     def _once(self, number: int) -> _Tried:
+        if self._last.host:
+            self._refused = self._breaker.refuses(self._job.id, self._last.host, stop=self._stop)
+            if self._refused:
+                return replace(self._last, again=False)
+        self._last = self._attempt(number)
+        self._breaker.ended(self._job.id, self._last.host)
+        return self._last
+
+    def _attempt(self, number: int) -> _Tried:
         self._tries = number
         self._reporter.attempt(self._job.id, number, self._retry.attempts)
         if self._bake is None:
@@ -210,8 +232,13 @@ class VariantBuild:
         if (overrun := result.overrun) is not None:
             self._stalled = overrun.failure is FailureClass.STALLED
             return _Tried(result=result, again=overrun.again)
-        again = result.failure is not None and not result.stopped and judge(result.failure).again
-        return _Tried(result=result, again=again)
+        if result.failure is None or result.stopped:
+            return _Tried(result=result)
+        judged = judge(result.failure)
+        down = judged.again and judged.failure is FailureClass.NETWORK
+        return _Tried(
+            result=result, again=judged.again, host=host(result.failure) if down else "", after_s=judged.after_s
+        )
 
     def _waiting(self, number: int, seconds: float, tried: _Tried) -> None:
         self._reporter.waiting(self._job.id, number, self._retry.attempts, seconds, tried.reason)

@@ -112,7 +112,8 @@ def test_a_signal_during_the_verification(registry: Registry, tmp_image: str, tm
     assert project.processes() == []
     found = project.reported()["app"]
     assert (found["status"], found["error"]["message"]) == ("cancelled", "stopped by a signal")
-    assert registry.tags(tmp_image.partition("/")[2]) == ["unverified-app-cu130-amd64"]
+    (held,) = registry.tags(tmp_image.partition("/")[2])
+    assert held.startswith("unverified-app-cu130-amd64-2")
 
 
 def test_the_first_failure_cancels_the_others(engine: str, tmp_path: Path) -> None:
@@ -138,3 +139,33 @@ def test_a_reader_that_goes_away_changes_nothing(engine: str, tmp_path: Path) ->
     run.stdout.close()
     assert run.wait(timeout=60) == 1
     assert project.reported()["app"]["error"]["message"] == "exit code: 9"
+
+
+def test_a_second_run_in_a_directory_waits_for_the_first_and_says_so(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, NOWHERE, slow="RUN echo asleep; sleep 4; echo awake")
+    first = project.start()
+    try:
+        wait_for_line(first, project, "slow", "| asleep")
+        second = project.build()
+        said, _ = first.communicate(timeout=30)
+    finally:
+        first.kill()
+    assert (first.returncode, second.returncode) == (0, 0), said + second.stderr
+    assert f"waiting: orchestrate with process id {first.pid} on " in second.stderr
+    assert project.reported()["slow"]["steps"]["cached"] == 3  # it began when the first had ended
+
+
+def test_a_signal_ends_the_waiting_for_another_run(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, NOWHERE, slow="RUN echo asleep; sleep 200")
+    first = project.start()
+    try:
+        wait_for_line(first, project, "slow", "| asleep")
+        second = project.start()
+        assert second.stdout is not None
+        assert "waiting: " in second.stdout.readline()
+        seconds, _ = signalled(second, signal.SIGTERM)
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=30)
+    assert (second.returncode, first.returncode) == (130, 130)
+    assert seconds < 5

@@ -77,6 +77,20 @@ TABLE = [
     (StepKind.CLIENT, "failed to connect to the docker API at unix:///x.sock: no such file", "", AWAY),
     (StepKind.CLIENT, 'desc = "transport: Error while dialing: dial unix /x.sock: connect: no such file"', "", AWAY),
     (StepKind.RUN, "context canceled", "error while dialing", AGAIN),
+    # What the image store mends by itself.
+    (
+        StepKind.EXPORT,
+        'failed to prepare extraction snapshot "extract-1": parent snapshot sha256:22 does not exist: not found',
+        "",
+        AWAY,
+    ),
+    (StepKind.FILE, "failed to apply diffs: failed to stat lower snapshot oq: snapshot oq does not exist", "", AWAY),
+    (StepKind.RUN, "failed to prepare sha256:e0 as u4: parent snapshot sha256:e0 does not exist: not found", "", AWAY),
+    (StepKind.EXPORT, 'image "docker.io/library/app:db70fc24": already exists', "", AWAY),
+    (StepKind.EXPORT, 'failed to export layer: snapshot "sha256:8b-parent-view": already exists', "", AWAY),
+    (StepKind.METADATA, "failed to authorize: no active session for 94: context deadline exceeded", "", AWAY),
+    (StepKind.RUN, 'exit code: 1: snapshot x does not exist, image "a": already exists', "", F.RUN),
+    (StepKind.FILE, '"/snapshot": not found', "", OTHER),
     # What exporters, caches, secrets say of their own settings (buildx 0.29 with engine 28.5; no step fails).
     (StepKind.CLIENT, 'exporter "nosuch" could not be found', "", F.MATRIX),
     (StepKind.CLIENT, "unsupported compression type foo", "", F.MATRIX),
@@ -294,3 +308,37 @@ def test_an_engine_that_restarts_costs_no_variant(text: str) -> None:
     assert judge(failure) == Judgement(failure=F.ENVIRONMENT, again=True)
     run = Failure(step="RUN docker ps", kind=StepKind.RUN, message=text, returncode=1)
     assert judge(run) == Judgement(failure=F.RUN)
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("toomanyrequests: retry-after: 985.86\u00b5s, allowed: 44000/minute", 0.00098586),
+        ("toomanyrequests: retry-after: 370.121\u03bcs, allowed: 44000/minute", 0.000370121),
+        ("toomanyrequests: retry-after: 1.16676ms, allowed: 44000/minute", 0.00116676),
+        ("unexpected status: 429 Too Many Requests: Retry-After: 90", 90),
+        ("unexpected status: 503 Service Unavailable, retry after 2m", 120),
+        ("unexpected status: 503 Service Unavailable: retry-after: 5h", 600),
+        ("unexpected status: 503 Service Unavailable", 0),
+        ("toomanyrequests: You have reached your pull rate limit", 0),
+        ("toomanyrequests: retry-after: soon", 0),
+    ],
+)
+def test_what_a_registry_asks_to_wait(message: str, seconds: float) -> None:
+    found = judge(failure(message, kind=StepKind.EXPORT))
+    assert found.again
+    assert found.after_s == pytest.approx(seconds)
+
+
+def test_a_registry_that_asks_for_a_longer_wait_gets_it() -> None:
+    clock = Clock()
+    left = ["again", "good"]
+    attempts(
+        lambda _: left.pop(0),
+        again=lambda result: result == "again",
+        policy=RetryPolicy(initial=2, maximum=30, jitter=0),
+        stop=clock,
+        before_wait=lambda *_: None,
+        least_s=lambda _: 75.0,
+    )
+    assert clock.waits == [75.0]

@@ -470,3 +470,27 @@ def test_the_stop_of_a_variant_follows_that_of_the_run() -> None:
     whole.immediate = True
     assert (stop.is_set(), stop.late, stop.immediate, stop.wait(0.01)) == (True, False, True, True)
     assert VariantStop(Stop(), 0).late
+
+
+DOWN = 'failed to do request: Head "http://registry.lan:5000/v2/": connection refused'
+
+
+@pytest.mark.parametrize("parallel", [1, 10])
+def test_ten_variants_do_not_hammer_a_registry_that_is_down(parallel: int) -> None:
+    names = "abcdefghij"
+    bakes = Bakes({name: [failed(DOWN)] * 3 for name in names})
+    outcomes = run(*map(job, names), bakes=bakes, parallel=parallel)
+    assert len(bakes.asked) == 12  # one each, and two more of the one that tried
+    assert {outcome.status for outcome in outcomes} == {Status.FAILED}
+    assert exit_code(outcomes) == 6
+    assert sorted(outcome.attempts for outcome in outcomes) == [1] * 9 + [3]
+    refused = [outcome for outcome in outcomes if outcome.attempts == 1]
+    assert all(outcome.notes[-1].startswith("not tried again: registry.lan:5000 was down") for outcome in refused)
+
+
+def test_a_registry_that_comes_back_costs_no_variant() -> None:
+    names = "abcdef"
+    bakes = Bakes({name: [failed(DOWN)] for name in names})
+    outcomes = run(*map(job, names), bakes=bakes, parallel=6)
+    assert {outcome.status for outcome in outcomes} == {Status.BUILT}
+    assert len(bakes.asked) == 12
