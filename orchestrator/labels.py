@@ -28,3 +28,6 @@ WHEELHOUSE = f"{PREFIX}.wheelhouse"
 
 KEY = f"{PREFIX}.key"
 """Content key (`sha256:…`): a label of an image that was loaded, an annotation of one that was pushed or archived."""
+
+PROMISE = f"{PREFIX}.promise"
+"""Annotation of the statement that an image was verified: digest (`sha256:…`) of what it was verified for."""

@@ -107,6 +107,7 @@ class Findings:
         """Report ids, tags and written caches that two variants share."""
         ids: dict[str, Variant] = {}
         tags: dict[str, str] = {}
+        indexes: dict[str, Variant] = {}
         caches: dict[str, str] = {}
         writes = self.spec.cache.write and self.spec.cache.backend in {"registry", "local", "gha", "s3", "azblob"}
         for variant in variants:
@@ -117,6 +118,11 @@ class Findings:
                 owner = tags.setdefault(tag.text, variant.id)
                 if owner != variant.id:
                     what = f"{owner} and {variant.id} both push {tag.text}"
+                    self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
+            for tag in (*variant.index_tags, *variant.floating_tags):
+                first = indexes.setdefault(tag.text, variant)
+                if first.family() != variant.family():
+                    what = f"the indexes of {first.id} and {variant.id} both get {tag.text}"
                     self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
             owner = caches.setdefault(variant.cache_ref, variant.id)
             if owner != variant.id and writes and self._first("", "cache"):

@@ -7,6 +7,7 @@ that are not a checkout (a source distribution) and for CI systems that build a 
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from orchestrator import process
@@ -22,6 +23,7 @@ DIRTY = "-dirty"
 # One question for commit, branch and changes; files that git does not track are no change, as for `git describe`.
 _STATUS = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
 _TAG = ("describe", "--tags", "--exact-match", "HEAD")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _QUIET = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
@@ -123,6 +125,28 @@ def origin(root: Path) -> str:
 def commit(root: Path, *, back: int = 0) -> str:
     """The commit that is checked out, or its first parent (`back=1`); "" where it is not here (a shallow clone)."""
     return _line(("rev-parse", "-q", "--verify", f"HEAD~{back}"), root)
+
+
+def is_ancestor(root: Path, older: str, newer: str) -> bool | None:
+    """Whether one commit is the other, or an ancestor of it; None where that is not known here (a shallow clone).
+
+    Args:
+        root: A directory of the checkout.
+        older: A full hash, `-dirty` after it ignored; everything else is not known.
+        newer: As `older`.
+    """
+    names = [text.removesuffix(DIRTY) for text in (older, newer)]
+    if not all(_HASH.fullmatch(name) for name in names):
+        return None
+    if names[0] == names[1]:
+        return True
+    try:
+        done = process.run(("git", "merge-base", "--is-ancestor", *names), cwd=root, timeout=60, env=_QUIET)
+    except EnvironmentLacksError:
+        return None
+    if done.returncode == 1 and _line(("rev-parse", "--is-shallow-repository"), root) == "true":
+        return None  # the history ends before the older one may come
+    return {0: True, 1: False}.get(done.returncode)
 
 
 def branches(root: Path) -> tuple[str, ...] | None:

@@ -47,9 +47,15 @@ class Renderer:
             spec=matrix.spec, image=image, toolkits=toolkits, fact=self.fact, blank=blank_fields(matrix.spec)
         )
         self._cache, self._cache_pull_request, self._cache_read = self._cache_values(matrix.spec)
-        self._index_tags = [
-            Value(text=text, template=text, origin=origin(matrix.positions, ("publish", "tags", number)))
-            for number, text in enumerate(matrix.spec.publish.tags if matrix.spec.publish is not None else [])
+        self._index_tags = self._publish_values("tags")
+        self._floating_tags = self._publish_values("floating")
+        self._index_repositories = self._publish_values("to")
+
+    def _publish_values(self, name: str) -> list[Value]:
+        spec = self.spec.publish
+        return [
+            Value(text=text, template=text, origin=origin(self._matrix.positions, ("publish", name, number)))
+            for number, text in enumerate(getattr(spec, name) if spec is not None else ())
         ]
 
     def _cache_values(self, spec: MatrixFile) -> tuple[Value, Value, tuple[Value, ...]]:
@@ -110,6 +116,8 @@ class Renderer:
             contexts=self._contexts((layer.contexts for layer in chosen.layers), values),
             secrets=tuple(self._render(value, values) for value in chosen.secrets),
             index_tags=self._tags(self._index_tags, values),
+            floating_tags=self._tags(self._floating_tags, values),
+            index_repositories=self._repositories(values),
             cache_ref=self._cache_ref(self._cache, values),
             cache_pull_request=self._cache_ref(self._cache_pull_request, values),
             cache_read=tuple(self._reference(value, values, "cache reference").text for value in self._cache_read),
@@ -202,6 +210,14 @@ class Renderer:
         except InvalidReferenceError as error:
             if names.is_repository(self.spec.image):  # otherwise reported once, where the image is named
                 self.findings.of_value(value, f"{what} {text}: {error.message}", error.hint or hint, kind=what)
+
+    def _repositories(self, values: VariantValues) -> tuple[Value, ...]:
+        found = tuple(self._render(value, values) for value in self._index_repositories)
+        for value in found:
+            if not names.is_repository(value.text) and names.is_repository(self.spec.image):
+                what = f"{value.text} is invalid: expected a repository without a tag, as in ghcr.io/acme/app"
+                self.findings.of_value(value, what, kind="repository")
+        return found
 
     def _tags(self, found: Iterable[Value], values: VariantValues) -> tuple[Value, ...]:
         tags = tuple(self._render(value, values) for value in found)

@@ -199,8 +199,7 @@ def _templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
         for field in ("tags", "secrets"):
             for index, value in enumerate(getattr(entry, field) or []):
                 yield (*path, field, index), value
-    if spec.publish is not None:
-        yield from (((("publish", "tags", index)), value) for index, value in enumerate(spec.publish.tags))
+    yield from _publish_templates(spec)
     yield ("cache", "ref"), spec.cache.ref
     yield ("cache", "pull_request_ref"), spec.cache.pull_request_ref
     yield from ((("cache", "read", index), value) for index, value in enumerate(spec.cache.read))
@@ -210,18 +209,23 @@ def _templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
             yield from ((("wheels", field, index), value) for index, value in enumerate(getattr(spec.wheels, field)))
 
 
+def _publish_templates(spec: MatrixFile) -> Iterator[tuple[KeyPath, str]]:
+    if spec.publish is not None:
+        for field in ("tags", "floating", "to"):
+            yield from ((("publish", field, index), text) for index, text in enumerate(getattr(spec.publish, field)))
+
+
 def _placeholders(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     known = spec.placeholders()
     for path, text in _templates(spec):
         yield from _unknown(path, text, known, at)
-    if spec.publish is not None:
-        for index, text in enumerate(spec.publish.tags):
-            for name in template.parse(text).names:
-                if name.split(".")[0] in {"platform", "variant", "archs", "arch_list"}:
-                    yield at.problem(
-                        ("publish", "tags", index), f"{{{name}}} differs between the platforms of one index",
-                        hint="leave it out: one index holds all platforms",
-                    )  # fmt: skip
+    for path, text in _publish_templates(spec):
+        for name in template.parse(text).names:
+            if name.split(".")[0] in {"platform", "variant", "archs", "arch_list"}:
+                yield at.problem(
+                    path, f"{{{name}}} differs between the platforms of one index",
+                    hint="leave it out: one index holds all platforms",
+                )  # fmt: skip
 
 
 def _unknown(path: KeyPath, text: str, known: Collection[str], at: Positions) -> Iterator[Problem]:

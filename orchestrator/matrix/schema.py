@@ -156,8 +156,15 @@ class Exclude(Section):
 class Publish(Section):
     """The multi-platform index over the variants that differ in platform alone."""
 
-    tags: list[Text] = key("Tags of the index, moved by publish alone.")
+    tags: list[Text] = key("Version tags of the index, moved by publish alone and before the floating ones.")
+    floating: list[Text] = key(
+        "Tags that follow the newest version, as in {image}:nightly; latest moves last.", default=[]
+    )
+    to: list[Text] = key("Repositories that get the tags; absent, the one that each tag names.", default=[])
     require_platforms: TextList = key("Platforms without which no index is published.", default=[])
+    immutable: bool = key("Refuse to move a version tag that names something else.", default=False)
+    same_commit: bool = key("Refuse images of different commits in one index.", default=False)
+    verified: bool | None = key("Publish verified images alone; absent, as verify.after_build.", default=None)
 
 
 class HeadersSpec(Section):

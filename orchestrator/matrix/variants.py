@@ -47,7 +47,8 @@ class Variant:
         axes: Axis -> value.
         arch_list: Name of the arch list, with its origin; archs the selection against the toolkit.
         args, labels, contexts: Name -> value. tags, secrets: in order.
-        index_tags: Tags of the multi-platform index that this variant belongs to.
+        index_tags: Version tags of the multi-platform index that it belongs to; floating_tags those that follow.
+        index_repositories: Where these tags are set; () for the repository that each names.
         cache_ref, cache_pull_request, cache_read: Cache references, filled in; "" where pull requests have none given.
         headers: Whether the FlashInfer bundle is carried.
         compile_cache: Whether the compile cache is used.
@@ -71,6 +72,8 @@ class Variant:
     contexts: Mapping[str, Value]
     secrets: tuple[Value, ...]
     index_tags: tuple[Value, ...]
+    floating_tags: tuple[Value, ...]
+    index_repositories: tuple[Value, ...]
     cache_ref: str
     cache_pull_request: str
     cache_read: tuple[str, ...]
@@ -82,6 +85,15 @@ class Variant:
     def coordinates(self) -> dict[str, str]:
         """Dimension -> value, as `when` and the selectors name them."""
         return {"target": self.target, "cuda": self.cuda, "platform": self.platform, **self.axes}
+
+    def family(self) -> tuple[tuple[str, str], ...]:
+        """What the variants of one multi-platform index share: every coordinate but the platform."""
+        return family(self.coordinates())
+
+
+def family(coordinates: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Every coordinate but the platform."""
+    return tuple((name, value) for name, value in coordinates.items() if name != "platform")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +115,10 @@ class DroppedVariant:
     def coordinates(self) -> dict[str, str]:
         """Dimension -> value, as `when` and the selectors name them."""
         return dict(self.cell)
+
+    def family(self) -> tuple[tuple[str, str], ...]:
+        """As a variant's."""
+        return family(self.coordinates())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

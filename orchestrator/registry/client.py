@@ -11,17 +11,17 @@ import contextlib
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
 from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, InvalidReferenceError, Tag
 from orchestrator.registry.errors import DamagedAnswerError, NotFoundError
-from orchestrator.registry.manifests import ACCEPT, MAX_MANIFEST, Descriptor, Manifest, digest_of, read
+from orchestrator.registry.manifests import ACCEPT, MAX_MANIFEST, Descriptor, Manifest, described, digest_of, read
 from orchestrator.registry.session import Call, Limits, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import IO
 
@@ -198,35 +198,39 @@ class Registry:
             found = self._session.do(Call(what=f"referrers of {digest}", method="GET", path=f"referrers/{digest}"), use)
         except NotFoundError:
             try:
-                found = self.manifest(Tag(str(digest).replace(":", "-")))
+                found = self.manifest(fallback_tag(digest))
             except NotFoundError:
                 return ()
-        return tuple(_descriptors(found))
+        return tuple(described(found))
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def put_manifest(self, manifest: Manifest, selector: Tag | Digest) -> None:
+    def put_manifest(self, manifest: Manifest, selector: Tag | Digest) -> bool:
         """Store a manifest under a tag, or under its digest alone.
+
+        Returns:
+            Whether the registry lists it as a referrer of its `subject`; `referrers.attach` does it where not.
 
         Raises:
             NetworkError: The registry denies access, refuses the manifest or does not answer.
             DamagedAnswerError: The registry stored it under another digest.
         """
 
-        def use(answer: Answer) -> None:
+        def use(answer: Answer) -> bool:
             said = answer.header("docker-content-digest")
             if said not in ("", str(manifest.digest)):
                 raise DamagedAnswerError(
                     f"{self.repository}: the digest of a stored manifest does not match: expected {manifest.digest}, "
                     f"found {said[:100]!r}"
                 )
+            return bool(answer.header("oci-subject"))
 
         headers = {"Content-Type": manifest.media_type, "Content-Length": str(len(manifest.raw))}
         call = Call(
             what=f"manifest {selector}", method="PUT", path=f"manifests/{quote(str(selector), safe=':')}",
             actions="pull,push", headers=headers, body=lambda: [manifest.raw], expected=(201, 200, 202),
         )  # fmt: skip
-        self._session.do(call, use)
+        return self._session.do(call, use)
 
     def delete(self, selector: Tag | Digest) -> bool:
         """Delete a manifest (by digest), or a tag alone where the registry can; False where there is none.
@@ -325,11 +329,6 @@ def _blob_call(method: str, digest: Digest, headers: Mapping[str, str] | None = 
     return Call(what=f"blob {digest}", method=method, path=f"blobs/{digest}", headers=headers, expected=(200, 206))
 
 
-def _descriptors(index: Manifest) -> Iterator[Descriptor]:
-    entries: Any = index.content.get("manifests") or ()
-    for one in entries:
-        try:
-            media_type, digest, size = str(one["mediaType"]), Digest(str(one["digest"])), int(one["size"])
-        except (KeyError, TypeError, ValueError, InvalidReferenceError) as error:
-            raise DamagedAnswerError(f"index {index.digest}: a descriptor is invalid: {str(error)[:200]}") from error
-        yield Descriptor(media_type=media_type, digest=digest, size=size)
+def fallback_tag(digest: Digest) -> Tag:
+    """The tag under which clients list the referrers of a digest where a registry has no API for them."""
+    return Tag(str(digest).replace(":", "-"))

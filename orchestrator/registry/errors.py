@@ -13,6 +13,10 @@ class NotFoundError(NetworkError):
     """The registry has no such repository, manifest or blob."""
 
 
+class UnavailableError(NetworkError):
+    """The registry did not answer, or asked to come again later, in every attempt; a later run may succeed."""
+
+
 class DamagedAnswerError(VerificationError):
     """The registry's answer does not match its digest or size, or cannot be read."""
 

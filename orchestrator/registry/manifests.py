@@ -11,11 +11,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.reference import Digest
+from orchestrator.reference import Digest, InvalidReferenceError
 from orchestrator.registry.errors import DamagedAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -106,6 +106,39 @@ def read(raw: bytes, media_type: str = "", *, expected: Digest | None = None) ->
         field_name = "manifests" if announced in INDEXES else "layers"
         raise DamagedAnswerError(f"manifest {digest}: {field_name} was not found, which {announced[:100]} must have")
     return Manifest(raw=raw, media_type=announced, digest=digest, content=content)
+
+
+def described(manifest: Manifest, *names: str) -> Iterator[Descriptor]:
+    """The descriptors that a manifest holds.
+
+    Args:
+        manifest: A manifest or an index.
+        names: Keys of a descriptor or of a list of them; by default `manifests`.
+
+    Raises:
+        DamagedAnswerError: One is invalid.
+    """
+    for name in names or ("manifests",):
+        entries: Any = manifest.content.get(name)
+        if entries is None:
+            continue
+        for one in entries if isinstance(entries, list) else [entries]:
+            yield descriptor_of(one, str(manifest.digest))
+
+
+def descriptor_of(value: Any, where: str) -> Descriptor:
+    """A descriptor from JSON.
+
+    Raises:
+        DamagedAnswerError: It is invalid.
+    """
+    try:
+        media_type, digest, size = str(value["mediaType"]), Digest(str(value["digest"])), int(value["size"])
+    except (KeyError, TypeError, ValueError, InvalidReferenceError) as error:
+        raise DamagedAnswerError(f"manifest {where}: a descriptor is invalid: {str(error)[:200]}") from error
+    if size < 0:
+        raise DamagedAnswerError(f"manifest {where}: the size of {digest} is invalid: found {size}")
+    return Descriptor(media_type=media_type, digest=digest, size=size)
 
 
 def digest_of(data: bytes, like: Digest | None = None) -> Digest:

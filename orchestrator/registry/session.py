@@ -13,7 +13,7 @@ from orchestrator import process
 from orchestrator.errors import NetworkError
 from orchestrator.registry import trust
 from orchestrator.registry.auth import Login
-from orchestrator.registry.errors import DamagedAnswerError, NotFoundError, TransientError
+from orchestrator.registry.errors import DamagedAnswerError, NotFoundError, TransientError, UnavailableError
 from orchestrator.registry.transport import Answer, Request, Transport, origin
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Session:
             return retrying(attempt)
         except TransientError as error:
             what = f"{error}, after {self._limits.attempts} attempts"
-            raise NetworkError(f"{self._repository}: {error.what}: {what}") from error
+            raise UnavailableError(f"{self._repository}: {error.what}: {what}") from error
 
     def once(self, call: Call, use: Callable[[Answer], _Some]) -> _Some:
         """One attempt of a request, logged in where the registry asks for it.

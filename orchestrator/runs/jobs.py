@@ -181,7 +181,7 @@ def bake_files(
         MatrixError: As for `resolved`.
     """
     targets = resolved(plan, call) if targets is None else targets
-    revision = _revision(plan)
+    revision = revision_of(plan)
     return {
         variant.id: render(
             plan, variant, targets, output=output, extras=(extras or {}).get(variant.id), revision=revision
@@ -363,7 +363,8 @@ class _Step:
         return tuple(f"{name}@{digest}" for name in names) if output.push and digest else ()
 
 
-def _revision(plan: Plan) -> str:
+def revision_of(plan: Plan) -> str:
+    """Return the commit that images of a plan name, with `-dirty` where files were changed; "" where there is none."""
     try:
         checkout = git.Checkout(plan.matrix.root)
         return checkout.fact("git.sha") + checkout.fact("git.dirty")

@@ -122,6 +122,7 @@ def _variant(variant: Variant) -> dict[str, Any]:
         "args": _texts(variant.args),
         "tags": [tag.text for tag in variant.tags],
         "index_tags": [tag.text for tag in variant.index_tags],
+        "floating_tags": [tag.text for tag in variant.floating_tags],
         "labels": _texts(variant.labels),
         "contexts": _texts(variant.contexts),
     }
@@ -195,6 +196,7 @@ def explain(plan: Plan, variant: Variant, screen: Console, *, more: Sequence[tup
         ("arguments", _explain_named(variant.args)),
         ("tags", [_explained(tag) for tag in variant.tags]),
         ("index tags", [_explained(tag) for tag in variant.index_tags]),
+        ("floating tags", [_explained(tag) for tag in variant.floating_tags]),
         ("labels", _explain_named(variant.labels)),
         ("named contexts", _explain_named(variant.contexts)),
         ("secrets", [_explained(secret) for secret in variant.secrets]),

@@ -122,16 +122,22 @@ class RegistryProcess:
         folder: Of its data, created.
         htpasswd: A line `user:hash` (bcrypt); the registry then asks for Basic authentication.
         tls: The registry's settings `http.tls`: certificate, key and clientcas; None for plain HTTP.
+        host: The address that it listens on. With another one than this machine's loopback it speaks TLS, with a
+            certificate that `folder/ca.pem` signs itself.
     """
 
-    def __init__(self, folder: Path, *, htpasswd: str = "", tls: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, htpasswd: str = "", tls: Mapping[str, object] | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        tls = tls if host == "127.0.0.1" else self._certificate()
         config: dict[str, object] = {
             "version": "0.1",
             "log": {"level": "info"},
             "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-            "http": {"addr": "127.0.0.1:0", **({"tls": dict(tls)} if tls else {})},
+            "http": {"addr": f"{host}:0", **({"tls": dict(tls)} if tls else {})},
         }
         if htpasswd:
             (folder / "htpasswd").write_text(f"{htpasswd}\n")
@@ -153,10 +159,22 @@ class RegistryProcess:
             self.stop()
             raise
 
+    def _certificate(self) -> dict[str, str]:
+        certificate, key = self.folder / "ca.pem", self.folder / "key.pem"
+        call(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-days", "2",
+            "-subj", f"/CN={self.host}", "-addext", f"subjectAltName=IP:{self.host}",
+            "-keyout", key, "-out", certificate,
+        )  # fmt: skip
+        return {"certificate": str(certificate), "key": str(key)}
+
     def _address(self) -> str:
         """What it says that it listens on."""
         for _ in range(200):
-            said = re.search(r"listening on (127\.0\.0\.1:\d+)", (self.folder / "log").read_text(errors="replace"))
+            said = re.search(
+                rf"listening on ({re.escape(self.host)}:\d+)", (self.folder / "log").read_text(errors="replace")
+            )
             if said:
                 return said.group(1)
             if self.process.poll() is not None:

@@ -45,7 +45,8 @@ VERBS = frozenset(_VERBS.split())
 
 def test_all_commands_are_there() -> None:
     assert list(app.COMMANDS) == [
-        "plan", "build", "check", "init", "headers", "wheels", "cache", "verify", "doctor", "schema", "plugin",
+        "plan", "build", "check", "init", "headers", "wheels", "cache", "publish", "verify",
+        "doctor", "schema", "plugin",
     ]  # fmt: skip
     assert list(cache.COMMANDS) == ["ls", "explain", "prune"]
     assert list(headers.COMMANDS) == ["lock", "fetch", "verify", "export", "import", "serve", "status", "gc"]

@@ -64,6 +64,7 @@ def test_the_json_of_one_variant_is_this_and_stays_this() -> None:
                 },
                 "tags": [f"ghcr.io/acme/vllm-openai:{SHA}-py3.12-aarch64"],
                 "index_tags": [f"ghcr.io/acme/vllm-openai:{SHA}-py3.12"],
+                "floating_tags": [],
                 "labels": {},
                 "contexts": {},
             }

@@ -1,0 +1,108 @@
+"""`orchestrate publish`: moves the tags of multi-platform indexes, all or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli import common, kit, options
+from orchestrator.cli.kit import Heading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from orchestrator.cli.common import Selection
+
+    Value = TypeVar("Value")
+
+
+@kit.command(
+    "publish",
+    examples=(
+        "orchestrate publish --dry-run                          which tags would move, and what is refused",
+        "orchestrate publish                                    what this machine built last",
+        "orchestrate publish --report a.json --report b.json    what several machines built",
+        "orchestrate publish --from-registry --cuda 13.0        what the variants' own tags name",
+        "orchestrate publish --rollback ghcr.io/acme/app        the tags name again what they named before",
+    ),
+    conflicts={
+        "--report": ("--from-registry",),
+        "--rollback": (
+            "--report", "--from-registry", "--dry-run", "--allow-older", "--format=json",
+            "--cuda", "--platform", "--target", "--axis", "--variant",
+        ),
+    },
+)  # fmt: skip
+@options.selection(options.IMAGE)
+@kit.option(
+    "--report", "reports", heading=Heading.SOURCE, multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Read the digests from this build report.", default_text="the journal of this machine",
+)  # fmt: skip
+@kit.option(
+    "--from-registry", heading=Heading.SOURCE, is_flag=True, help="Read the digests from the variants' own tags.",
+)  # fmt: skip
+@kit.option("--dry-run", heading=Heading.BEHAVIOUR, is_flag=True, help="Show the moves, and write nothing anywhere.")
+@kit.option(
+    "--allow-older", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Allow tags to leave a commit that may be newer.",
+)  # fmt: skip
+@kit.option(
+    "--rollback", heading=Heading.BEHAVIOUR, default="", metavar="RECORD",
+    help="Set the tags of a publish back: its record's file, or a repository that holds one.",
+    default_text="no rollback",
+)  # fmt: skip
+@options.formats(explanation="Print the moves and how they ended in this format.")
+def command(
+    *,
+    given: Selection,
+    reports: tuple[Path, ...],
+    from_registry: bool,
+    dry_run: bool,
+    allow_older: bool,
+    rollback: str,
+    format_: common.Format,
+) -> int:
+    """Move the tags of multi-platform indexes, all or nothing.
+
+    Every digest is checked and staged by digest in every registry first; version tags move before floating ones, and
+    latest moves last. What was interrupted is gone on with by the next publish, on any machine.
+    """
+    from orchestrator.publish import run
+    from orchestrator.publish.record import State
+    from orchestrator.ui import publish_view, streams
+
+    if rollback:
+        ending = _stoppable(lambda: run.rollback(rollback, tell=streams.tell, root=common.open_matrix(given).root))
+        for line in publish_view.ended(ending):
+            streams.say(line)
+        return 0 if ending.record.state is State.ROLLED_BACK else 6
+    chosen = common.open_plan(given)
+    whole = common.open_plan(common.Selection(file=given.file, directory=given.directory, image=given.image))
+    for note in whole.notes:
+        streams.tell(f"warning: {note}")
+    wishes = run.Wishes(
+        chosen=frozenset(variant.id for variant in chosen.variants),
+        reports=[path.absolute() for path in reports],
+        from_registry=from_registry,
+        dry_run=dry_run,
+        allow_older=allow_older,
+    )
+    result = _stoppable(lambda: run.publish(whole, wishes, tell=streams.tell))
+    if format_ is common.Format.JSON:
+        streams.write_json(publish_view.as_json(result))
+    else:
+        for line in publish_view.lines(result, dry_run=dry_run):
+            streams.say(line)
+    return result.code
+
+
+def _stoppable(work: Callable[[], Value]) -> Value:
+    """Do some work that ends in order on Ctrl-C and SIGTERM."""
+    from orchestrator import process
+    from orchestrator.runs.signals import stop_on_signals
+
+    with stop_on_signals() as stop, process.stoppable(stop):
+        return work()

@@ -1,0 +1,71 @@
+"""Says in the registry that an image was verified, and for which promise: an artifact attached to the image.
+
+Whoever may push images may attach one, so it is worth as much as the image itself: it saves a second verification, and
+it is no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from orchestrator.image.verdict.policy import from_spec
+from orchestrator.labels import PROMISE
+from orchestrator.registry.referrers import artifact, attach, upload_parts
+
+if TYPE_CHECKING:
+    from orchestrator.matrix.schema import VerifySpec
+    from orchestrator.matrix.variants import Variant
+    from orchestrator.registry.client import Registry
+    from orchestrator.registry.manifests import Descriptor
+
+KIND = "application/vnd.orchestrate.verification.v1+json"
+"""Artifact type of such a statement."""
+
+_MOST = 64  # of the artifacts attached to one image are read
+
+
+def promise(variant: Variant, spec: VerifySpec, bundle: str = "") -> str:
+    """Return the digest of what a variant promises; another list, policy or bundle is another promise.
+
+    Args:
+        variant: The variant.
+        spec: The section `verify` of the matrix.
+        bundle: Digest of the FlashInfer bundle that it must hold, "" for none.
+    """
+    content = {
+        "variant": variant.id,
+        "archs": [str(arch) for arch in variant.archs.effective],
+        "policy": asdict(from_spec(spec)),
+        "bundle": bundle,
+    }
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def proven(client: Registry, image: Descriptor, promised: str) -> bool:
+    """Return whether an artifact of the image says that it was verified for this promise.
+
+    Raises:
+        NetworkError, DamagedAnswerError: The registry denies access, does not answer or lies.
+    """
+    for one in client.referrers(image.digest)[:_MOST]:
+        content = client.manifest(one.digest).content
+        subject, notes = content.get("subject"), content.get("annotations")
+        if not isinstance(subject, dict) or not isinstance(notes, dict) or content.get("artifactType") != KIND:
+            continue
+        if subject.get("digest") == str(image.digest) and notes.get(PROMISE) == promised:
+            return True
+    return False
+
+
+def prove(client: Registry, image: Descriptor, promised: str) -> None:
+    """Attach the statement that an image was verified for a promise.
+
+    Raises:
+        NetworkError, DamagedAnswerError: The registry denies access, refuses, does not answer or lies.
+    """
+    upload_parts(client)
+    attach(client, artifact(KIND, annotations={PROMISE: promised}, subject=image))

@@ -1,0 +1,308 @@
+"""Publishing through networks that fail, stall, refuse and lie, and runs that are killed: never half.
+
+Every run goes through proxies that count requests. The k-th one is answered wrongly, or is the last that the publishing
+process sends before SIGKILL (before it reaches the registry, or after). Afterwards the registries themselves are
+asked, and a second run, on another machine half of the time, must end what the first one left.
+`ORCHESTRATE_PUBLISH_SWEEP=all` tries every k, and every fault at it; by default every fourth k, and one fault in turn.
+The same for every k, with registries in memory, in seconds: tests/unit/publish/test_sweep.py.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.errors import OrchestrateError
+from orchestrator.publish.clients import Clients
+from orchestrator.publish.moves import Patience
+from orchestrator.publish.record import Rank, State
+from orchestrator.reference import Repository, Tag
+from orchestrator.registry.client import Registry
+from orchestrator.registry.manifests import described
+from orchestrator.registry.session import Limits
+from tests.support.faults import Fault, FaultyProxy, Seen
+from tests.support.publishing import Wanted, images, publish, recover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+
+    from orchestrator.publish.moves import Ending
+    from orchestrator.reference import Digest
+    from tests.support.engine import MakeRegistry
+
+LIMITS = Limits(attempts=3, answer_s=1)
+PATIENCE = Patience(rounds=3, pause_s=0.05)
+ALL = os.environ.get("ORCHESTRATE_PUBLISH_SWEEP") == "all"
+STRIDE = 1 if ALL else 4
+FAULTS = {
+    "500": Fault(status=500),
+    "429": Fault(status=429, headers={"Retry-After": "0"}),
+    "401": Fault(status=401),
+    "403": Fault(status=403, body=b'{"errors":[{"code":"DENIED","message":"no"}]}'),
+    "404": Fault(status=404),
+    "reset": Fault(reset=True),
+    "stall": Fault(status=0, delay=1.5),
+    "lie": Fault(status=201, body=b'{"schemaVersion": 2, "manifests": []}', headers={
+        "Docker-Content-Digest": f"sha256:{'e' * 64}", "Location": "/v2/nowhere/blobs/uploads/1"}),
+}  # fmt: skip
+
+
+@dataclass
+class Trap:
+    """Counts the requests of several proxies, and does something at the k-th."""
+
+    at: int = 0
+    fault: Fault | None = None
+    victim: BaseProcess | None = None
+    after: bool = False
+    count: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def arm(self, at: int, *, fault: Fault | None = None, after: bool = False) -> None:
+        """Wait for the k-th request from now on; 0 for none."""
+        with self.lock:
+            self.at, self.fault, self.after, self.count, self.victim = at, fault, after, 0, None
+
+    def take(self) -> Fault | None:
+        """Hear of a request that came in."""
+        with self.lock:
+            self.count += 1
+            if self.count != self.at:
+                return None
+            if self.fault is None and not self.after:
+                self._kill()
+                return Fault(reset=True)
+            return self.fault
+
+    def answered(self) -> None:
+        """Hear that the registry has answered a request."""
+        with self.lock:
+            if self.after and self.at and self.count >= self.at:
+                self._kill()
+
+    def _kill(self) -> None:
+        while self.victim is None:
+            time.sleep(0.001)
+        if self.victim.is_alive():
+            os.kill(self.victim.pid or 0, signal.SIGKILL)
+
+
+class TrappedProxy(FaultyProxy):
+    """A proxy that asks a trap what to do."""
+
+    def __init__(self, upstream: str, trap: Trap) -> None:
+        super().__init__(upstream)
+        self.trap = trap
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The trap's fault."""
+        del method, path
+        return self.trap.take()
+
+    def note(self, seen: Seen) -> None:
+        """Tell the trap of an answer."""
+        super().note(seen)
+        self.trap.answered()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """Two registries behind proxies, and how a release is published into both."""
+
+    trap: Trap
+    published: tuple[Repository, ...]
+    """As the publishing process names them: the proxies."""
+    real: tuple[Repository, ...]
+
+    def release(self, number: int, tags: Mapping[str, Rank], *, immutable: bool) -> Wanted:
+        """A release that nobody published yet, its images pushed past the proxies."""
+        with Registry(self.real[0]) as client:
+            found = images(client, "linux/amd64", "linux/arm64", salt=f"{number}")
+        return Wanted(images=found, repositories=self.published, tags=tags, immutable=immutable)
+
+    def named(self, tags: Mapping[str, Rank]) -> dict[tuple[int, str], Digest | None]:
+        """What the registries themselves say that the tags name; each must be whole."""
+        found: dict[tuple[int, str], Digest | None] = {}
+        for place, repository in enumerate(self.real):
+            with Registry(repository) as client:
+                for name in tags:
+                    there = client.head(Tag(name))
+                    found[place, name] = there.digest if there else None
+                for digest in {one for (where, _), one in found.items() if where == place and one}:
+                    index = client.manifest(digest)
+                    children = list(described(index))
+                    assert len([one for one in index.content["manifests"] if one["platform"]["os"] == "linux"]) == 2
+                    assert all(client.head(child.digest) for child in children), f"{repository}@{digest} is not whole"
+        return found
+
+
+@pytest.fixture
+def field_of_two(throwaway_registry: MakeRegistry) -> Iterator[Field]:
+    addresses = [throwaway_registry().address for _ in range(2)]
+    trap = Trap()
+    with ExitStack() as running:
+        proxies = [running.enter_context(TrappedProxy(address, trap)) for address in addresses]
+        yield Field(
+            trap=trap,
+            published=tuple(Repository(host=proxy.address, path="acme/app") for proxy in proxies),
+            real=tuple(Repository(host=address, path="acme/app") for address in addresses),
+        )
+
+
+def tags_of(number: int, *, versions: int, floating: int) -> dict[str, Rank]:
+    """Version tags of this release alone, floating ones that every release shares, and latest."""
+    return {
+        **{f"v{number}-{one}": Rank.VERSION for one in range(versions)},
+        **{f"nightly-{one}": Rank.FLOATING for one in range(floating)},
+        "latest": Rank.LATEST,
+    }
+
+
+def run_once(wanted: Wanted, root: Path) -> Ending | None:
+    with Clients(limits=LIMITS) as clients:
+        return publish(clients, wanted, root, patience=PATIENCE)
+
+
+def never_ahead(named: Mapping[tuple[int, str], Digest | None], wanted: Wanted) -> None:
+    """No floating tag names the new index while a version tag of either registry does not."""
+    new = wanted.index.digest
+    ahead = [key for key, digest in named.items() if wanted.tags[key[1]] is not Rank.VERSION and digest == new]
+    behind = [key for key, digest in named.items() if wanted.tags[key[1]] is Rank.VERSION and digest != new]
+    assert not (ahead and behind), f"{ahead} name the new index, {behind} do not"
+    latest = [key for key in ahead if wanted.tags[key[1]] is Rank.LATEST]
+    rest = [key for key, digest in named.items() if wanted.tags[key[1]] is Rank.FLOATING and digest != new]
+    assert not (latest and rest), f"{latest} are ahead of {rest}"
+
+
+def second_run(field: Field, wanted: Wanted, before: Mapping[tuple[int, str], Digest | None], root: Path) -> State:
+    """Recover (from this or another machine's directory), and see that everything is at one end; then publish."""
+    field.trap.arm(0)
+    with Clients(limits=LIMITS) as clients:
+        endings = recover(clients, field.published, root, patience=PATIENCE)
+    named = field.named(wanted.tags)
+    never_ahead(named, wanted)
+    new = wanted.index.digest
+    if all(digest == new for digest in named.values()):
+        state = State.COMPLETE
+    else:  # what existed is where it was; what did not exist may stay, as the version tags that nothing follows
+        back = {key for key, digest in named.items() if digest == before[key]}
+        assert all(before[key] is None and digest == new for key, digest in named.items() if key not in back), named
+        state = State.ROLLED_BACK
+    ends = [(one.record.state, one.failures, one.remarks, one.record.moves) for one in endings]
+    assert {state for state, *_ in ends} <= {State.COMPLETE, State.ROLLED_BACK}, ends
+    ending = run_once(wanted, root)
+    assert ending is None or ending.record.state is State.COMPLETE
+    assert set(field.named(wanted.tags).values()) == {new}
+    return state
+
+
+def requests_of(field: Field, number: int, tags: Mapping[str, Rank], root: Path) -> int:
+    """How many requests a publish without faults sends."""
+    field.trap.arm(0)
+    wanted = field.release(number, tags, immutable=False)
+    field.trap.arm(0)
+    ending = run_once(wanted, root)
+    assert ending is not None
+    assert ending.record.state is State.COMPLETE
+    return field.trap.count
+
+
+def killed_run(field: Field, wanted: Wanted, root: Path) -> int:
+    """Publish in a process of its own, which the trap kills; its exit code."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    child = context.Process(target=run_once, args=(wanted, root))
+    child.start()
+    field.trap.victim = child
+    child.join(60)
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def test_a_fault_at_every_request(field_of_two: Field, tmp_path: Path) -> None:
+    field = field_of_two
+    total = requests_of(field, 0, tags_of(0, versions=1, floating=1), tmp_path / "first")
+    runs: dict[str, int] = {}
+    names = list(FAULTS)
+    for k in range(1 + random.randrange(STRIDE), total + 1, STRIDE):
+        for name in names if ALL else [names[k // STRIDE % len(names)]]:
+            number = sum(runs.values()) + 1
+            tags = tags_of(number, versions=1, floating=1)
+            wanted = field.release(number, tags, immutable=bool(number % 2))
+            before = field.named(tags)
+            field.trap.arm(k, fault=FAULTS[name])
+            root = tmp_path / f"{number}"
+            try:
+                ending = run_once(wanted, root)
+                state = ending.record.state if ending is not None else State.COMPLETE
+            except OrchestrateError:
+                state = None
+            named = field.named(tags)
+            never_ahead(named, wanted)
+            if state is State.COMPLETE:
+                assert set(named.values()) == {wanted.index.digest}, (k, name)
+            ended = second_run(field, wanted, before, root if number % 2 else tmp_path / f"{number}-other")
+            runs[f"{name} then {ended.value}"] = runs.get(f"{name} then {ended.value}", 0) + 1
+    print(f"\n6 tags, {total} requests, {sum(runs.values())} runs with a fault: {dict(sorted(runs.items()))}")
+    assert total > 40
+    assert sum(runs.values()) >= total // STRIDE
+
+
+def test_a_kill_at_every_request(field_of_two: Field, tmp_path: Path) -> None:
+    field = field_of_two
+    total = requests_of(field, 0, tags_of(0, versions=1, floating=1), tmp_path / "first")
+    runs: dict[str, int] = {}
+    killed = 0
+    for k in range(1 + random.randrange(STRIDE), total + 1, STRIDE):
+        for after in (False, True) if ALL else (bool(k // STRIDE % 2),):
+            number = sum(runs.values()) + 1
+            tags = tags_of(number, versions=1, floating=1)
+            wanted = field.release(number, tags, immutable=bool(number % 4 < 2))
+            before = field.named(tags)
+            field.trap.arm(k, after=after)
+            root = tmp_path / f"{number}"
+            killed += killed_run(field, wanted, root) == -signal.SIGKILL
+            never_ahead(field.named(tags), wanted)
+            ended = second_run(field, wanted, before, root if number % 2 else tmp_path / f"{number}-other")
+            runs[ended.value] = runs.get(ended.value, 0) + 1
+    print(f"\n6 tags, {total} requests, {sum(runs.values())} runs, {killed} killed, then {runs}")
+    assert killed >= 0.9 * sum(runs.values())
+
+
+def test_forty_tags_at_random_requests(field_of_two: Field, tmp_path: Path) -> None:
+    field = field_of_two
+    total = requests_of(field, 0, tags_of(0, versions=10, floating=9), tmp_path / "first")
+    chance = random.Random(14)  # which request, no secret
+    runs: dict[str, int] = {}
+    for number in range(1, 61 if ALL else 13):
+        tags = tags_of(number, versions=10, floating=9)
+        wanted = field.release(number, tags, immutable=bool(number % 2))
+        before = field.named(tags)
+        k = chance.randint(1, total)
+        root = tmp_path / f"{number}"
+        if number % 2:
+            what = "killed"
+            field.trap.arm(k, after=bool(number % 4 == 1))
+            killed_run(field, wanted, root)
+        else:
+            what = chance.choice(list(FAULTS))
+            field.trap.arm(k, fault=FAULTS[what])
+            try:
+                run_once(wanted, root)
+            except OrchestrateError:
+                what = f"{what} refused"
+        never_ahead(field.named(tags), wanted)
+        ended = second_run(field, wanted, before, root if number % 4 < 2 else tmp_path / f"{number}-other")
+        runs[f"{what} then {ended.value}"] = runs.get(f"{what} then {ended.value}", 0) + 1
+    print(f"\n40 tags, {total} requests, {sum(runs.values())} runs: {dict(sorted(runs.items()))}")

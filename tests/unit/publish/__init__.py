@@ -1,0 +1,1 @@
+"""Tests of orchestrator/publish: no process, no socket; registries are in memory."""
