@@ -218,7 +218,13 @@ def _files(scanned: Scanned, directory: str, entries: Iterable[Placed]) -> Itera
     for entry in entries:
         path = f"{directory}/{entry.path}"
         node = _at(scanned, path)
-        if node is None:
+        folder, _, name = path.strip("/").rpartition("/")
+        literal = f"{resolve(folder, scanned.files.links)}/{name}"
+        if node is None and literal in scanned.files.links:
+            target = resolve(literal, scanned.files.links)
+            what = f"is a link to /{target}, which is not read: expected a file" if target else "is a link in a circle"
+            yield Problem(file=path, what=what, hint="copy the file, and not a link to it")
+        elif node is None:
             yield Problem(file=path, what="is missing: a later layer removed it, or it never was there")
         elif node.sha256 != entry.sha256:
             expected, found = f"sha256 {entry.sha256[:12]}…", f"{node.sha256[:12]}…"

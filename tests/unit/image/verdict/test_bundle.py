@@ -116,6 +116,24 @@ def test_each_header_that_a_later_layer_takes_away_or_changes_is_named(lock: Loc
 
 
 @pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("/srv/kept.h", "is a link to /srv/kept.h, which is not read: expected a file"),
+        ("{itself}", "is a link in a circle"),
+    ],
+)
+def test_a_header_that_is_a_link_is_not_called_missing(lock: Lock, store: Store, target: str, says: str) -> None:
+    header = f"{DIRECTORY}/{lock.headers[0].path}"
+    files = {**placed(lock, store), header: target.format(itself=header), "/srv/kept.h": b"x"}
+    found = seen(files)
+    assert [(problem.file, problem.what) for problem in found.problems] == [(header, says)]
+    moved = {path.replace(DIRECTORY, "/opt/real"): content for path, content in placed(lock, store).items()}
+    del moved[header.replace(DIRECTORY, "/opt/real")]
+    found = seen({**moved, DIRECTORY: "/opt/real"})
+    assert ["is missing" in what for what in whats(found)] == [True]
+
+
+@pytest.mark.parametrize(
     "harm",
     [
         {f"{DIRECTORY.rpartition('/')[0]}/.wh.cubins": b""},

@@ -1,0 +1,233 @@
+"""Our verdict on an image's headers beside FlashInfer's own loader: damaged trees, two users, read-only roots.
+
+The loader runs in a mount namespace in which /opt is the image's (read-only, or below an overlay that takes writes),
+/tmp is empty and open to everybody, and nothing else can be written by the user.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from orchestrator.headers import bundle, pins, sources, work
+from orchestrator.headers.store import Store
+from orchestrator.image.layers.merge import merge
+from orchestrator.image.layers.scan import scan_layer
+from orchestrator.image.verdict.bundle import Carried, judge
+from orchestrator.image.verdict.scanned import Scanned
+from tests.support import flashinfer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orchestrator.headers.lock import Lock
+
+pytestmark = pytest.mark.download
+
+VERSION = "0.6.13"
+DIRECTORY = "/opt/flashinfer/cubins"
+READ_ONLY_ROOT = "which a read-only root forbids"
+
+_NAMESPACE = """
+set -e
+mkdir -p "$1/mounted"
+mount -t tmpfs -o mode=755 tmpfs /mnt
+mkdir /mnt/package /mnt/python /mnt/upper /mnt/work
+mount --bind "$3" /mnt/package
+mount --bind "$4" /mnt/python
+if [ "$2" = read-only ]; then
+    mount --bind "$1/opt" /opt
+    mount -o remount,ro,bind /opt
+else
+    mount -t overlay -o "lowerdir=$1/opt,upperdir=/mnt/upper,workdir=/mnt/work" overlay /opt
+fi
+user=$5 python=$4
+shift 5
+# the interpreter may lie in a directory that only root may enter
+case $python in /root/*)
+    mount -t tmpfs -o mode=755 tmpfs /root
+    mkdir -p "$python"
+    mount --bind /mnt/python "$python"
+esac
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+export HOME=/tmp
+exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """A placed bundle below `root`, as an image has it."""
+
+    root: Path
+    lock: Lock
+
+    @property
+    def cubins(self) -> Path:
+        return self.root / DIRECTORY.strip("/")
+
+    def header(self, attr: str = "TRTLLM_GEN_BMM", name: str = "trtllm/gen/SparsityDecl.h") -> Path:
+        pin = next(item.pin for item in self.lock.pins if item.pin.attr == attr)
+        found = [file.path for file in self.lock.headers if file.path.startswith(pin.path) and file.path.endswith(name)]
+        return self.cubins / found[0]
+
+
+def swapped(tree: Tree) -> None:
+    one, other = tree.header(name="/Enums.h"), tree.header("TRTLLM_GEN_GEMM", "/Enums.h")
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+def flipped(tree: Tree) -> None:
+    data = tree.header().read_bytes()
+    tree.header().write_bytes(bytes([data[0] ^ 1]) + data[1:])
+
+
+def linked(tree: Tree, to: str) -> Path:
+    """The place to write, as a link; without a target it is removed."""
+    link = tree.cubins / "flashinfer"
+    if link.is_symlink():
+        link.unlink()
+    if to:
+        link.symlink_to(to)
+    return link
+
+
+def directory(tree: Tree, mode: int, *, owner: int = 0) -> None:
+    made = linked(tree, "")
+    made.mkdir()
+    made.chmod(mode)
+    os.chown(made, owner, owner)
+
+
+def moved(tree: Tree, target: str) -> None:
+    """A header that is a link: to where its bytes are now, or to nothing."""
+    kept = tree.cubins / "kept.h"
+    shutil.move(tree.header(), kept)
+    tree.header().symlink_to(target)
+
+
+def elsewhere(tree: Tree) -> None:
+    """The directory itself is a link, as docker/Dockerfile makes one into the package."""
+    other = tree.root / "opt" / "other"
+    shutil.move(tree.cubins, other)
+    tree.cubins.symlink_to("../other")
+
+
+DAMAGES: dict[str, Callable[[Tree], object]] = {
+    "none": Tree.header,  # which changes nothing
+    "a header is missing": lambda tree: tree.header().unlink(),
+    "a header has one other bit": flipped,
+    "two headers are swapped": swapped,
+    "a header is for root alone": lambda tree: tree.header().chmod(0o600),
+    "a header is a link to its bytes": lambda tree: moved(tree, f"{DIRECTORY}/kept.h"),
+    "a header is a link to nothing": lambda tree: moved(tree, "/nowhere.h"),
+    "a manifest is missing": lambda tree: (tree.header().parents[4] / "checksums.txt").unlink(),
+    "a directory of headers is for root alone": lambda tree: tree.header().parents[3].chmod(0o700),
+    "the cubin directory is for root alone": lambda tree: tree.cubins.chmod(0o700),
+    "the cubin directory may be entered and not listed": lambda tree: tree.cubins.chmod(0o711),
+    "the cubin directory is a link": elsewhere,
+    "more files than the lock names": lambda tree: (tree.header().parent / "more.h").write_text("//"),
+    "no place to write": lambda tree: linked(tree, ""),
+    "the place to write leads nowhere": lambda tree: linked(tree, "/nowhere/at/all"),
+    "the place to write leads in a circle": lambda tree: linked(tree, "flashinfer"),
+    "the place to write is a file": lambda tree: shutil.move(tree.cubins / "SHA256SUMS", linked(tree, "")),
+    "the place to write is root's directory": lambda tree: directory(tree, 0o755),
+    "the place to write is open to all": lambda tree: directory(tree, 0o777),
+    "the place to write is the user's": lambda tree: directory(tree, 0o755, owner=1000),
+}  # fmt: skip
+
+
+STRICTER = {"a header is a link to its bytes": "is a link to /opt/flashinfer/cubins/kept.h, which is not read"}
+"""What the loader accepts and we do not, and why: bytes outside of the known places are in no layer's scan."""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A directory that every user may enter, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="headers-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def carried(place: Path) -> tuple[Lock, Store]:
+    store = Store(place / "store")
+    mirror = sources.source_of(str(flashinfer.cubin_wheel(VERSION)))
+    lock, _ = work.make_lock(pins.read(flashinfer.wheel(VERSION)), store, [mirror])
+    return lock, store
+
+
+def damaged(carried: tuple[Lock, Store], root: Path, damage: str) -> Tree:
+    lock, store = carried
+    tree = Tree(root=root, lock=lock)
+    tree.cubins.parent.mkdir(parents=True)
+    bundle.materialise(lock, store, tree.cubins)
+    linked(tree, "/tmp")
+    DAMAGES[damage](tree)
+    return tree
+
+
+def ours(tree: Tree, user: str) -> Carried:
+    """The verdict on an image with this tree, from its layer alone."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for path in sorted(tree.root.rglob("*")):
+            tar.add(path, path.relative_to(tree.root).as_posix(), recursive=False)
+    data = raw.getvalue()
+    files = merge([scan_layer(io.BytesIO(data), len(data))])
+    return judge(Scanned(source="image", environment={"FLASHINFER_CUBIN_DIR": DIRECTORY}, files=files, image=True,
+                         user=user))  # fmt: skip
+
+
+def theirs(tree: Tree, user: str, root: str) -> dict[str, str]:
+    python = str(Path(os.path.realpath(sys.executable)).parents[1])
+    package = str(flashinfer.unpack(VERSION))
+    found = flashinfer.run(
+        VERSION, Path(DIRECTORY), Path("/tmp"), package=Path("/mnt/package"),
+        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, package, python, user],
+    )  # fmt: skip
+    results: dict[str, str] = found["results"][0]
+    return results
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_verdict_is_the_loaders(carried: tuple[Lock, Store], place: Path, damage: str) -> None:
+    tree = damaged(carried, place / damage.replace(" ", "-"), damage)
+    cells = [(user, root) for user in ("0", "1000") for root in ("read-only", "writable")]
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(lambda cell: theirs(tree, *cell), cells))
+    wrong = []
+    for (user, root), verdicts in zip(cells, said, strict=True):
+        verdict = ours(tree, user)
+        warned = any(READ_ONLY_ROOT in warning for warning in verdict.warnings)
+        accepted = not verdict.problems and not (root == "read-only" and warned)
+        works = not any(verdicts.values())
+        if damage in STRICTER:
+            assert works
+            assert STRICTER[damage] in verdict.problems[0].what
+        elif accepted != works:
+            wrong.append((user, root, [problem.what for problem in verdict.problems], verdict.warnings, verdicts))
+    assert not wrong
+
+
+def test_the_damages_are_damages(carried: tuple[Lock, Store], place: Path) -> None:
+    """At least twelve of the trees are refused for one of the users, by the loader and by us."""
+    refused = 0
+    for damage in DAMAGES:
+        tree = damaged(carried, place / f"again-{damage.replace(' ', '-')}", damage)
+        verdicts = [ours(tree, user) for user in ("0", "1000")]
+        refused += any(verdict.problems or verdict.warnings for verdict in verdicts)
+        shutil.rmtree(tree.root)
+    assert refused >= 12
