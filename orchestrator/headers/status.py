@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from orchestrator.headers.store import Store
     from orchestrator.matrix.variants import Plan
 
+_COMPILES = (
+    "the image must hold nvcc, ninja and a C++ compiler, or flashinfer-jit-cache: without them FlashInfer compiles "
+    "nothing; `orchestrate headers verify --image` looks for them"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -72,5 +77,5 @@ def _common(plan: Plan, store: Store, version: Callable[[], str]) -> tuple[str, 
         size = sum(item.size or 0 for item in absent)
         return "no", (f"{len(absent)} files ({size:,} bytes) are not in the store: orchestrate headers fetch",)
     if lock.complete:
-        return "yes", (f"every header and cubin of FlashInfer {lock.version}",)
-    return "compile", (f"{len(lock.headers)} headers of FlashInfer {lock.version}", *lock.not_covered)
+        return "yes", (f"every header and cubin of FlashInfer {lock.version}", _COMPILES)
+    return "compile", (f"{len(lock.headers)} headers of FlashInfer {lock.version}", _COMPILES, *lock.not_covered)

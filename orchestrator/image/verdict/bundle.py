@@ -16,6 +16,7 @@ from orchestrator.headers import layout, pins
 from orchestrator.headers import lock as locks
 from orchestrator.image.layers import artifacts
 from orchestrator.image.layers.merge import parents, resolve
+from orchestrator.image.verdict import compiler
 from orchestrator.image.verdict.places import written
 from orchestrator.image.verdict.scanned import scan_source
 from orchestrator.labels import FLASHINFER
@@ -177,6 +178,9 @@ def _judged(scanned: Scanned, directory: str, lock: Lock, problems: list[Problem
         problems += found.problems
         if not found.problems and not found.volatile:
             warnings.append(f"{place}: FlashInfer writes links there at run time, which a read-only root forbids")
+    if lacking := compiler.missing(scanned):
+        what = f"{', '.join(lacking)}: not found in the image; FlashInfer compiles these headers with it at run time"
+        warnings.append(f"{what}, unless flashinfer-jit-cache is installed")
     if scanned.files.repeated:
         warnings.append(f"{scanned.files.repeated:,} bytes of FlashInfer artifacts are in two layers")
     if not problems and (private := list(_unreadable(scanned, placed, "any other"))):

@@ -79,10 +79,22 @@ def layer(files: Members, *, modes: Mapping[str, int] | None = None) -> bytes:
     return raw.getvalue()
 
 
+TOOLS: Members = {
+    "/usr/bin/g++-12": b"ELF",
+    "/usr/bin/c++": "g++-12",
+    "/usr/local/cuda-13.0/bin/nvcc": b"ELF",
+    "/usr/local/cuda": "cuda-13.0",
+    "/opt/venv/bin/ninja": b"#!",
+    "/bin": "usr/bin",
+}
+"""What FlashInfer compiles with, where distributions and NVIDIA put it."""
+PATH = {"PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin"}
+
+
 def scanned(*layers: bytes, environment: Mapping[str, str] | None = None, **words: Any) -> Scanned:
-    scans = [scan_layer(io.BytesIO(data), len(data)) for data in layers]
+    scans = [scan_layer(io.BytesIO(data), len(data)) for data in (layer(TOOLS), *layers)]
     kept = [LayerScan.from_json(json.loads(json.dumps(scan.to_json()))) for scan in scans]
-    known = ENVIRONMENT if environment is None else environment
+    known = PATH | (ENVIRONMENT if environment is None else dict(environment))
     return Scanned(source="image", environment=known, files=merge(kept), image=True, **words)
 
 
@@ -131,6 +143,35 @@ def test_a_header_that_is_a_link_is_not_called_missing(lock: Lock, store: Store,
     del moved[header.replace(DIRECTORY, "/opt/real")]
     found = seen({**moved, DIRECTORY: "/opt/real"})
     assert ["is missing" in what for what in whats(found)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("change", "environment", "lacking"),
+    [
+        ({}, {}, ""),
+        ({"/opt/venv/bin/.wh.ninja": b""}, {}, "ninja"),
+        ({"/usr/local/.wh.cuda": b""}, {}, "nvcc"),
+        ({"/usr/local/cuda-13.0/.wh..wh..opq": b""}, {}, "nvcc"),
+        ({"/usr/bin/.wh.g++-12": b""}, {}, "a C++ compiler"),
+        ({}, {"PATH": "/nowhere"}, "ninja, a C++ compiler"),
+        ({}, {"CUDA_HOME": "/opt/cuda"}, "nvcc"),
+        ({"/opt/cuda/bin/nvcc": b""}, {"CUDA_HOME": "/opt/cuda"}, ""),
+        ({"/usr/local/.wh.cuda": b"", "/usr/bin/nvcc": b""}, {}, ""),
+        ({}, {"CXX": "clang++"}, "a C++ compiler"),
+        ({}, {"CXX": "/bin/c++"}, ""),
+        (
+            {"/opt/venv/bin/.wh.ninja": b"", "/x/flashinfer_jit_cache-0.6.13+cu130.dist-info/METADATA": b"Name: x"},
+            {},
+            "",
+        ),
+    ],
+)
+def test_an_image_without_a_compiler_is_told(
+    lock: Lock, store: Store, change: Members, environment: dict[str, str], lacking: str
+) -> None:
+    found = seen(placed(lock, store), change, environment=ENVIRONMENT | environment)
+    assert found.problems == ()
+    assert [warning.split(":")[0] for warning in found.warnings] == ([lacking] if lacking else [])
 
 
 @pytest.mark.parametrize(
