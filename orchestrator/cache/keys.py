@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """Number of the key's form: a key of another one is never equal. Raised when what is in a key changes."""
 
+MAX_JOBS = "max-jobs"
+"""The secret with the compile jobs that a machine carries: it decides how long a build takes, and no content."""
+
 _SETTINGS = ("target", "network", "extra-hosts", "attest", "annotations", "ssh")
 """Attributes of a target that decide its content, beside arguments, labels, Dockerfile, contexts and secrets."""
 
@@ -179,7 +182,8 @@ class _Reading:
         for secret in target.get("secret") or []:
             fields = read_entry(secret)
             name = fields.get("id") or fields.get("src") or fields.get("env") or "?"
-            yield f"secret {name}", "present"
+            if name != MAX_JOBS:
+                yield f"secret {name}", "present"
         for name in _SETTINGS:
             if value := target.get(name):
                 yield name, value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -59,6 +59,10 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option("--fail-fast", heading=Heading.BEHAVIOUR, is_flag=True, help="Cancel the others at the first failure.")
 @kit.option(
+    "--adapt", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Retry a variant once with half of max_jobs after a compiler was killed for lack of memory.",
+)  # fmt: skip
+@kit.option(
     "--resume", heading=Heading.BEHAVIOUR, is_flag=True,
     help="Skip variants whose result is there and was built from the same inputs.",
 )  # fmt: skip
@@ -104,6 +108,7 @@ def command(
     jobs: int,
     limit: tuple[str, ...],
     fail_fast: bool,
+    adapt: bool,
     resume: bool,
     changed: bool,
     max_age: str,
@@ -125,6 +130,8 @@ def command(
         require_writable(report, "--report")
     plan = common.open_plan(given)
     with begun(plan, builder) as early:  # docker answers while the modules of a build are loaded
+        from dataclasses import replace
+
         from orchestrator.bake import privileges
         from orchestrator.bake.file import Output
         from orchestrator.cache.rights import CacheUse
@@ -137,7 +144,7 @@ def command(
         wanted = plan.matrix.spec.verify.after_build if verify is None else verify
         wishes = Wishes(
             output=Output(push=push, load=load, directory=output.absolute() if output else None),
-            limits=limits(plan.matrix.spec.limits, limit, parallel=jobs, fail_fast=fail_fast),
+            limits=replace(limits(plan.matrix.spec.limits, limit, parallel=jobs, fail_fast=fail_fast), adapt=adapt),
             resume=resume,
             changed=changed,
             max_age_s=common.seconds("--max-age", max_age) if max_age else None,

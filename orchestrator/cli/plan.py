@@ -216,6 +216,7 @@ def _network(plan: Plan, format_: PlanFormat) -> None:
 
 def _explain(plan: Plan, name: str, cache: str) -> None:
     from orchestrator.cache.rights import CacheUse
+    from orchestrator.runs import resources
     from orchestrator.ui import console, plan_view, streams
     from orchestrator.ui.cache_view import cache_lines
     from orchestrator.ui.kernel_preview import filter_lines
@@ -230,7 +231,8 @@ def _explain(plan: Plan, name: str, cache: str) -> None:
         raise UsageError(f"--explain {name}: the variant was not found", hint=did_you_mean(name, names))
     cached = ("cache", cache_lines(plan, found, CacheUse(cache), os.environ))
     consumers = ("consumed by", _consumers(plan, found))
-    plan_view.explain(plan, found, console.out(), more=[cached, consumers, *filter_lines(plan, found)])
+    jobs = ("resources", resources.explained(plan.matrix.spec.resources))
+    plan_view.explain(plan, found, console.out(), more=[jobs, cached, consumers, *filter_lines(plan, found)])
 
 
 def _consumers(plan: Plan, variant: Variant) -> list[str]:

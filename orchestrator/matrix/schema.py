@@ -13,6 +13,7 @@ from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.matrix.output_schema import OutputSpec
 from orchestrator.matrix.schema_cache import CacheSpec, CompileCacheSpec
 from orchestrator.matrix.schema_limits import LimitsSpec
+from orchestrator.matrix.schema_resources import ResourcesSpec
 from orchestrator.matrix.section import AnyScalar, Range, Section, Short, Text, key
 from orchestrator.matrix.template import PLACEHOLDERS
 
@@ -335,6 +336,7 @@ class MatrixFile(Section):
     compile_cache: CompileCacheSpec | None = key("A cache of compiled device code.", default=None)
     output: OutputSpec = key("How layers are written.", default=OutputSpec())
     limits: LimitsSpec = key("How long builds may take.", default=LimitsSpec())
+    resources: ResourcesSpec = key("How much of a builder builds may take.", default=ResourcesSpec())
     headers: HeadersSpec | None = key("FlashInfer headers for air-gapped images.", default=None)
     wheels: WheelsSpec | None = key("Python packages for air-gapped builds.", default=None)
     verify: VerifySpec = key("What a built image must hold.", default=VerifySpec())

@@ -6,8 +6,6 @@ Here matrix, bake, cache and what other features add come together; scheduler.py
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,9 +28,11 @@ from orchestrator.engine import buildx
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
 from orchestrator.runs import preflight
+from orchestrator.runs.archive import archived
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.outcome import Outcome, Status
+from orchestrator.runs.resources import VARIABLE, compile_jobs
 from orchestrator.runs.targets import resolved
 from orchestrator.runs.variant import Job
 from orchestrator.runs.wanted import contents as listing
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.journal import Journal
     from orchestrator.runs.preflight import Checked
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.resources import CompileJobs
     from orchestrator.runs.resume import Resume, Wanted
     from orchestrator.runs.targets import Targets
 
@@ -78,6 +79,8 @@ class Context:
         resume: Decides which variants need no build; None builds all.
         freshness: Tells which results are too old.
         journal: What earlier runs built, to say what changed since; None for no word on that.
+        at_once: How many variants run beside each other.
+        memory: Bytes that the builder has, 0 where unknown.
         bounds: How long a step may take, and how long a builder may say nothing.
     """
 
@@ -94,6 +97,8 @@ class Context:
     freshness: Freshness = field(default_factory=Freshness)
     journal: Journal | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    at_once: int = 1
+    memory: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,7 +247,21 @@ class _Step:
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             log=self.log,
             compile_cache=self.variant.compile_cache,
+            compiling=self.compiling,
+            smaller=self.smaller if self.compiling is not None and self.compiling.given else None,
         )
+
+    @property
+    def compiling(self) -> CompileJobs | None:
+        """How many compile jobs the variant runs."""
+        extras = self.context.extras.get(self.variant.id) or Extras()
+        return compile_jobs(self.variant, extras, at_once=self.context.at_once, memory=self.context.memory)
+
+    def smaller(self) -> SafeBake:
+        """The command with half of the compile jobs."""
+        whole, compiling = self._command(), self.compiling
+        jobs = str(compiling.half if compiling is not None else 1)
+        return replace(whole, command=replace(whole.command, env={**whole.command.env, VARIABLE: jobs}))
 
     def prepare(self) -> SafeBake:
         """What preflight found, then the command; what is wrong is written into the log.
@@ -307,7 +326,7 @@ class _Step:
 
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
         """What follows a success: archive and local cache take their places, the hook looks at the image."""
-        outcome = self._archived(replace(outcome, output=self.file.definition["output"][0]))
+        outcome = archived(replace(outcome, output=self.file.definition["output"][0]), output=self.context.output)
         journal = self.context.journal
         if journal is not None and self.found is not None:
             outcome = explained(outcome, self.found, journal, self.records)
@@ -333,18 +352,6 @@ class _Step:
             return outcome
         problem = resume.remember(self.wanted, outcome.digest)
         return replace(outcome, notes=(*outcome.notes, problem)) if problem else outcome
-
-    def _archived(self, outcome: Outcome) -> Outcome:
-        """The whole archive takes the place of an earlier one in one step."""
-        part, archive = self.context.output.part(self.variant.id), self.context.output.archive(self.variant.id)
-        if part is None or archive is None:
-            return outcome
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            found = os.fstat(stream.fileno())
-        part.replace(archive)
-        return replace(outcome, size=found.st_size, mtime_ns=found.st_mtime_ns, sha256=digest)
 
     def discard(self) -> None:
         """Remove what a bake that failed wrote of its archive."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.bake import preflight
 from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import Extras, repositories
+from orchestrator.cache.keys import MAX_JOBS
 from orchestrator.dockerfile.platforms import run_platforms
 from orchestrator.engine import buildx, doctor
 from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
@@ -126,10 +127,11 @@ def injected(variant: Variant, extras: Extras) -> preflight.Injected:
     """Return what a variant is given, with the places in the matrix."""
     secrets = {read_entry(secret.text).get("id", ""): secret.origin.place for secret in variant.secrets}
     contexts = {name: value.origin.place for name, value in variant.contexts.items()}
+    own = [MAX_JOBS] if any(read_entry(secret).get("id") == MAX_JOBS for secret in extras.secrets) else []
     return preflight.Injected(
         args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
         contexts=tuple(contexts),
-        secrets=tuple(filter(None, secrets)),
+        secrets=(*filter(None, secrets), *own),
         places={**secrets, **contexts, **{name: value.origin.place for name, value in variant.args.items()}},
     )
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import process
 from orchestrator.cache.contents import STATE
 from orchestrator.cache.records import Records
-from orchestrator.engine import client, doctor, machine
+from orchestrator.engine import client, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
-from orchestrator.runs import air_gap, caching, features, header_bundle, jobs, targets
+from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, resources, targets
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.alone import alone
 from orchestrator.runs.freshness import Freshness
@@ -32,9 +32,10 @@ from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting
 from orchestrator.runs.tagging import Tagging
+from orchestrator.sizes import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -161,6 +162,7 @@ class _Ready:
     prepared: jobs.Prepared
     journal: Journal
     disk: Path | None
+    plan: Plan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +183,8 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     for line in caching.reasons(begun.extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
     extras = caching.fitting(plan, begun.extras, engine.builder, warn=screen.warn)
+    extras = resources.with_jobs(plan, extras, engine, wishes.limits.parallel, tell=screen.tell)
+    machine_ = resources.machine_of(plan.matrix.spec.resources, engine)
     run = f"{begun.name}-{secrets.token_hex(3)}".lower()
     output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER, run=run)
     if wishes.verify and output.push:
@@ -209,6 +213,8 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         resume=begun.resume,
         journal=journal,
         bounds=wishes.limits.bounds,
+        at_once=min(wishes.limits.parallel, len(plan.variants)),
+        memory=machine_.memory if machine_ is not None else 0,
         freshness=Freshness(
             local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
         ),
@@ -216,7 +222,7 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     prepared = jobs.prepare(plan, context, begun.early.targets.result())
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries, screen.warn)
-    return _Ready(prepared=prepared, journal=journal, disk=engine.disk)
+    return _Ready(prepared=prepared, journal=journal, disk=engine.disk, plan=plan)
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:
@@ -227,7 +233,11 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
     # What preflight refuses is told first: with --fail-fast nothing else is begun.
     variants = sorted(ready.prepared.jobs, key=lambda job: checked[job.id].error is None)
     peaks = [ready.journal.peak(job.id) for job in variants]
-    require_room(machine.free_bytes(ready.disk), peaks, parallel=wishes.limits.parallel, warn=screen.warn)
+    with process.stoppable(stop):
+        disk_room.make(
+            ready.plan, ready.disk, peaks, disk_room.Run(parallel=wishes.limits.parallel, builder=wishes.builder),
+            warn=screen.warn,
+        )  # fmt: skip
     tidy(ready.prepared.state / "runs")
     Records(ready.prepared.state / "inputs").tidy(ready.journal.records())
     with screen.reporter([job.id for job in variants]) as watching:
@@ -237,7 +247,9 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
             stop=stop,
             limits=wishes.limits,
             retry=wishes.retry,
-            memory=Memory(journal=ready.journal, disk=ready.disk),
+            memory=Memory(
+                journal=ready.journal, disk=ready.disk, room=parse_size(ready.plan.matrix.spec.resources.min_free)
+            ),
         )
     order = {job.id: number for number, job in enumerate(ready.prepared.jobs)}
     return sorted(outcomes, key=lambda outcome: order[outcome.id])
@@ -250,25 +262,6 @@ def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:
         for note in one.notes:
             found.setdefault(note, []).append(id_)
     return found
-
-
-def require_room(free: int | None, peaks: Sequence[int], *, parallel: int, warn: Callable[[str], None]) -> None:
-    """Require that the engine's disk has room for the variants, judged as `doctor` judges it.
-
-    Args:
-        free: Free bytes, None where the engine is on another machine.
-        peaks: Bytes that each variant took in its hungriest run, 0 where unknown.
-        parallel: How many variants run at once.
-        warn: Hears of a disk that may be too small.
-
-    Raises:
-        EnvironmentLacksError: No build can work with so little.
-    """
-    check = machine.check_disk(free, peaks, parallel=parallel)
-    if check.status == "fail":
-        raise EnvironmentLacksError(check.detail, hint=check.hint)
-    if check.status == "warn":
-        warn(check.detail)
 
 
 def _result(

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.durations import duration
 from orchestrator.engine.machine import free_bytes
 from orchestrator.errors import InterruptedRunError
 from orchestrator.process import stoppable
@@ -43,10 +44,12 @@ class Memory:
     Attributes:
         journal: Gets every outcome of a variant that was started; None for no journal.
         disk: Where the engine keeps its layers, to remember how much of it a variant takes; None where unknown.
+        room: Free bytes of that disk below which no variant is started beside one that runs.
     """
 
     journal: Journal | None = None
     disk: Path | None = None
+    room: int = 0
 
 
 def build_all(
@@ -107,6 +110,7 @@ class _Run:
         self._breaker = Breaker()
         self._lock = threading.Lock()
         self._slots: list[Outcome | None] = [None] * len(jobs)
+        self._running: set[str] = set()
         self._disk = _DiskWatch(memory.disk)
 
     def all(self) -> list[Outcome]:
@@ -172,13 +176,37 @@ class _Run:
             return self._cancelled(index)
         if decision.outcome is not None:
             return decision.outcome
-        self._reporter.started(job.id)
-        self._disk.begin(job.id)
-        build = VariantBuild(
-            job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt, breaker=self._breaker
-        )
-        outcome = build.outcome()
-        return replace(outcome, notes=(f"needs a build: {decision.why}", *outcome.notes)) if decision.why else outcome
+        notes = [f"needs a build: {decision.why}"] if decision.why else []
+        if waited := self._held_back(job):
+            notes.append(f"held back for {duration(waited)}: the engine's disk had too little room beside the others")
+        if self._halt.asked:
+            return self._cancelled(index)
+        try:
+            self._reporter.started(job.id)
+            self._disk.begin(job.id)
+            build = VariantBuild(
+                job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt,
+                breaker=self._breaker,
+            )  # fmt: skip
+            outcome = build.outcome()
+        finally:
+            with self._lock:
+                self._running.discard(job.id)
+        return replace(outcome, notes=(*notes, *outcome.notes)) if notes else outcome
+
+    def _held_back(self, job: Job) -> float:
+        """Wait while others run and the disk has too little room for one more; the seconds that it took."""
+        journal, begun = self._memory.journal, time.monotonic()
+        need = max(self._memory.room, journal.peak(job.id) if journal is not None else 0)
+        waited = False
+        while True:
+            free = free_bytes(self._memory.disk) if self._memory.disk is not None else None
+            with self._lock:
+                if free is None or free >= need or not self._running or self._halt.asked:
+                    self._running.add(job.id)
+                    return time.monotonic() - begun if waited else 0.0
+            waited = True
+            self._halt.stop.wait(_DISK_EVERY)
 
     def _decided(self, job: Job) -> Decision:
         """Whether a variant is built; what goes wrong in the decision costs a build and nothing else."""

@@ -21,6 +21,7 @@ from orchestrator.process import stoppable
 from orchestrator.runs.breaker import Breaker, host
 from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info, internal_error
+from orchestrator.runs.resources import killed
 from orchestrator.runs.retry import RetryPolicy, attempts, judge
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.halt import Halt
     from orchestrator.runs.journal import Journal
     from orchestrator.runs.reporter import Reporter
+    from orchestrator.runs.resources import CompileJobs
     from orchestrator.runs.resume import Decision
     from orchestrator.runs.wishes import Limits
 
@@ -66,7 +68,7 @@ CLIPPED = (
     "BuildKit clipped a step's output (the limit is the builder's): create the builder with "
     "--driver-opt env.BUILDKIT_STEP_LOG_MAX_SIZE=-1 --driver-opt env.BUILDKIT_STEP_LOG_MAX_SPEED=-1"
 )
-KILLED = "the step was killed (exit code 137), usually for lack of memory: lower max_jobs or --jobs"
+KILLED = "a compiler was killed, usually for lack of memory (exit code 137): lower max_jobs or --jobs"
 STEP_DISK = f"the step's output says that no space is left: see `docker buildx du`, free some with `{PRUNE}`"
 
 
@@ -86,6 +88,8 @@ class Job:
         tags: References it will get, shown also if it never comes that far.
         log: Its log file, if known before `prepare`.
         compile_cache: Whether a compile cache was given to it.
+        compiling: How many compile jobs it runs; None where nobody says.
+        smaller: Returns the bake with half of them; None where that cannot be.
     """
 
     id: str
@@ -99,6 +103,8 @@ class Job:
     tags: tuple[str, ...] = ()
     log: Path | None = None
     compile_cache: bool = False
+    compiling: CompileJobs | None = None
+    smaller: Callable[[], Bake] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,6 +171,7 @@ class VariantBuild:
         self._stalled = False
         self._bake: Bake | None = None
         self._tries = 0
+        self._adapted = ""
 
     def outcome(self) -> Outcome:
         """Build the variant; every end of it is an outcome, no exception leaves here."""
@@ -232,6 +239,8 @@ class VariantBuild:
         if (overrun := result.overrun) is not None:
             self._stalled = overrun.failure is FailureClass.STALLED
             return _Tried(result=result, again=overrun.again)
+        if self._adapts(result):
+            return _Tried(result=result, again=True)
         if result.failure is None or result.stopped:
             return _Tried(result=result)
         judged = judge(result.failure)
@@ -239,6 +248,17 @@ class VariantBuild:
         return _Tried(
             result=result, again=judged.again, host=host(result.failure) if down else "", after_s=judged.after_s
         )
+
+    def _adapts(self, result: BakeResult) -> bool:
+        """Whether it is tried once more with half of the compile jobs, for it was killed for lack of memory."""
+        failure, compiling, smaller = result.failure, self._job.compiling, self._job.smaller
+        if not self._limits.adapt or self._adapted or failure is None or result.stopped:
+            return False
+        if compiling is None or compiling.jobs < 2 or smaller is None or not killed(failure, result.last_lines):
+            return False
+        self._bake = smaller()
+        self._adapted = f"{compiling.told().partition(': ')[0]}: tried again with max_jobs {compiling.half}"
+        return True
 
     def _waiting(self, number: int, seconds: float, tried: _Tried) -> None:
         self._reporter.waiting(self._job.id, number, self._retry.attempts, seconds, tried.reason)
@@ -252,7 +272,7 @@ class VariantBuild:
             return self._outcome(status=Status.FAILED, error=tried.error)
         metadata = _of_target(result.metadata, self._bake.target if self._bake else "")
         compiled = compile_statistics.read(result.marked)
-        notes = (*_notes(result), *self._compile_notes(result, compiled))
+        notes = (*_notes(result), *self._memory_notes(result), *self._compile_notes(result, compiled))
         seen = self._outcome(
             status=Status.BUILT,
             steps=result.steps,
@@ -283,6 +303,16 @@ class VariantBuild:
             return None
         message = f"it took longer than {duration(self._limits.variant_s)} (limits.variant)"
         return _Early(status=Status.FAILED, error=ErrorInfo(failure=FailureClass.LIMIT, message=message))
+
+    def _memory_notes(self, result: BakeResult) -> tuple[str, ...]:
+        """That it was adapted, or that it was killed and what would fit."""
+        notes = (self._adapted,) if self._adapted else ()
+        if result.failure is None or not killed(result.failure, result.last_lines):
+            return notes
+        compiling = self._job.compiling
+        if compiling is None:
+            return (*notes, KILLED)
+        return (*notes, replace(compiling, jobs=compiling.half).told() if self._adapted else compiling.told())
 
     def _compile_notes(self, result: BakeResult, compiled: CompileStatistics | None) -> tuple[str, ...]:
         if compiled is not None:
@@ -335,11 +365,9 @@ def _notes(result: BakeResult) -> tuple[str, ...]:
     if result.clipped:
         notes.append(CLIPPED)
     failure = result.failure
-    if failure is not None and failure.kind is StepKind.RUN:
-        if failure.message.endswith("exit code: 137"):
-            notes.append(KILLED)
-        if any("no space left on device" in line.lower() for line in result.last_lines):
-            notes.append(STEP_DISK)
+    full = any("no space left on device" in line.lower() for line in result.last_lines)
+    if full and failure is not None and failure.kind is StepKind.RUN:
+        notes.append(STEP_DISK)
     return tuple(notes)
 
 

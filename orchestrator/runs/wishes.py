@@ -26,6 +26,7 @@ class Limits:
         grace_s: Seconds beyond that in which a variant must have ended after an interruption.
         variant_s: Seconds for a variant with all its attempts; None for no limit.
         bounds: Limits of a single bake.
+        adapt: Whether a variant whose compilers are killed for lack of memory is tried once more with half as many.
     """
 
     parallel: int = 1
@@ -34,6 +35,7 @@ class Limits:
     grace_s: float = 2
     variant_s: float | None = None
     bounds: Bounds = field(default_factory=Bounds)
+    adapt: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

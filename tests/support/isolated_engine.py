@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -36,11 +37,46 @@ class Isolated:
 
 
 @contextlib.contextmanager
-def isolated_engine() -> Iterator[Isolated]:
-    """Start an engine; it and all its data are gone afterwards."""
+def limited_memory(size: int) -> Iterator[str]:
+    """A control group whose processes may take so many bytes together; its name, for --cgroup-parent."""
+    name = f"orchestrate-{os.getpid()}-{size}"
+    whole = Path("/sys/fs/cgroup")
+    group = (whole / "memory" if (whole / "memory").is_dir() else whole) / name
+    if group.parent == whole:
+        (whole / "cgroup.subtree_control").write_text("+memory")
+    group.mkdir()
+    limits = {
+        "memory.limit_in_bytes": size,
+        "memory.memsw.limit_in_bytes": size,
+        "memory.max": size,
+        "memory.swap.max": 0,
+    }
+    try:
+        for file, value in limits.items():
+            if (group / file).exists():
+                (group / file).write_text(str(value))
+        yield f"/{name}"
+    finally:
+        for place in (*sorted(group.rglob("*/"), reverse=True), group):
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+@contextlib.contextmanager
+def isolated_engine(*, cgroup: str = "", disk: str = "") -> Iterator[Isolated]:
+    """Start an engine; it and all its data are gone afterwards.
+
+    Args:
+        cgroup: The control group that its containers belong to.
+        disk: Size of its disk, as in 3g; "" for this machine's.
+    """
     root = Path(tempfile.mkdtemp(prefix="orchestrate-isolated-"))
     socket = root / "docker.sock"
-    (root / "daemon.json").write_text('{"features": {"containerd-snapshotter": true}}')
+    settings = {"features": {"containerd-snapshotter": True}, **({"cgroup-parent": cgroup} if cgroup else {})}
+    (root / "daemon.json").write_text(json.dumps(settings))
+    if disk:
+        (root / "data").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", root / "data"], check=True)
     script = (
         "ip link set lo up; exec dockerd --bridge none --iptables=false --ip6tables=false"
         f" --config-file {root}/daemon.json --data-root {root}/data --exec-root {root}/exec"

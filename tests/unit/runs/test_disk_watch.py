@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from orchestrator.process import Stop
 from orchestrator.runs import scheduler
+from orchestrator.runs.retry import RetryPolicy
+from orchestrator.runs.variant import Job
+from orchestrator.runs.wishes import Limits
+from tests.unit.runs.support import Silent, command
 
 
 @pytest.fixture
@@ -61,3 +67,46 @@ def test_the_disk_is_not_asked_at_every_look(free: list[int | None], monkeypatch
     free.append(0)
     watch.look()
     assert watch.end("a") == 0
+
+
+def run(free: list[int | None], room: int) -> scheduler._Run:
+    memory = scheduler.Memory(disk=Path("/engine"), room=room)
+    return scheduler._Run(
+        [], reporter=scheduler._Careful(Silent()), stop=Stop(), limits=Limits(parallel=2), retry=RetryPolicy(),
+        memory=memory,
+    )  # fmt: skip
+
+
+def job(name: str) -> Job:
+    return Job(id=name, prepare=lambda: command(name))  # it is never started
+
+
+def test_a_variant_waits_for_room_while_another_runs(free: list[int | None]) -> None:
+    free.append(10)
+    started = run(free, room=100)
+    assert started._held_back(job("a")) == 0.0, "nothing else runs"
+    held = threading.Thread(target=started._held_back, args=(job("b"),))
+    held.start()
+    held.join(0.2)
+    assert held.is_alive()
+    free.append(100)
+    held.join(10)
+    assert not held.is_alive()
+    assert started._running == {"a", "b"}
+
+
+def test_a_variant_that_waits_starts_once_nothing_else_runs_or_all_is_halted(free: list[int | None]) -> None:
+    free.append(10)
+    started = run(free, room=100)
+    for ends in (True, False):
+        started._running = {"a"}
+        held = threading.Thread(target=started._held_back, args=(job("b"),))
+        held.start()
+        held.join(0.1)
+        assert held.is_alive()
+        if ends:
+            started._running.discard("a")
+        else:
+            started._halt.interrupt(immediate=False)
+        held.join(10)
+        assert not held.is_alive()

@@ -24,7 +24,7 @@ from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Ahead, Stop
 from orchestrator.registry.errors import DeniedError
-from orchestrator.runs import access, header_bundle, jobs, run
+from orchestrator.runs import access, disk_room, header_bundle, jobs, run
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked
@@ -310,13 +310,13 @@ def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, mo
 
 def test_a_disk_without_room_is_refused_and_a_small_one_warned_of() -> None:
     warned: list[str] = []
-    run.require_room(None, [0], parallel=1, warn=warned.append)
-    run.require_room(50 << 30, [30 << 30], parallel=1, warn=warned.append)
+    disk_room.require_room(None, [0], parallel=1, warn=warned.append)
+    disk_room.require_room(50 << 30, [30 << 30], parallel=1, warn=warned.append)
     assert warned == []
-    run.require_room(50 << 30, [30 << 30, 40 << 30], parallel=2, warn=warned.append)
+    disk_room.require_room(50 << 30, [30 << 30, 40 << 30], parallel=2, warn=warned.append)
     assert ["took 70 GiB" in line for line in warned] == [True]
     with pytest.raises(EnvironmentLacksError, match="expected at least 2 GiB") as caught:
-        run.require_room(1 << 30, [], parallel=1, warn=warned.append)
+        disk_room.require_room(1 << 30, [], parallel=1, warn=warned.append)
     assert "docker buildx prune" in caught.value.hint
 
 
