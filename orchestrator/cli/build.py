@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 @kit.option("--fail-fast", heading=Heading.BEHAVIOUR, is_flag=True, help="Cancel the others at the first failure.")
 @kit.option(
     "--adapt", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Retry a variant once with half of max_jobs after a compiler was killed for lack of memory.",
+    help="Build a variant once more with half of max_jobs after a compiler was killed for lack of memory.",
 )  # fmt: skip
 @kit.option(
     "--resume", heading=Heading.BEHAVIOUR, is_flag=True,
