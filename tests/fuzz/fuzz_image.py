@@ -62,9 +62,10 @@ def unpacking(data: bytes) -> None:
             cubin.kernel_names(whole)
     with contextlib.suppress(DamagedFileError):
         from orchestrator.image.code.elf import Window
+        from orchestrator.image.code.glance import Glance
 
         cubin.bare_architecture(Window(data))
-        cubin.shows_kernel(data)
+        Glance().shows(data)
         cubin.holds_entry(data)
         cubin.holds_kernel(Window(data))
 

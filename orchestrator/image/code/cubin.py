@@ -21,36 +21,47 @@ from orchestrator.image.code.elf import (
     read_header,
     read_sections,
 )
+from orchestrator.image.code.glance import ENTRY, FUNCTION, SYMBOL
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.image.code.elf import Source
 
 MAX_OPENED = 256 * 1024 * 1024
 """Bytes up to which an image is unpacked; the largest cubin of a real wheel has 65 MB."""
 
-FIRST_PIECE = 128 * 1024
-"""Bytes that are unpacked first: one zstd block. The symbol table stands near the start of what ptxas and nvlink write,
-behind the names (a few hundred KB in the largest), so most images need not be unpacked whole."""
+PIECE = 128 * 1024
+"""Bytes that are unpacked at once: one zstd block."""
 
 _EXECUTABLE = 4  # SHF_EXECINSTR
 _SECTION = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
-_SYMBOL_BYTES = 24
 _SHT_SYMTAB = 2
 _SHT_NOTE = 7
-_FUNCTION = 2  # STT_FUNC, in the low half of st_info
-_ENTRY = 0x10  # STO_CUDA_ENTRY in st_other
-_KINDS_OF_SYMBOLS = bytes(bind << 4 | kind for bind in range(3) for kind in range(14))
-_ENTRY_SYMBOLS = (Needle(b"\x12\x10"), Needle(b"\x22\x10"))
-"""A global or weak function (st_info) that is an entry (st_other)."""
-_NULL_SYMBOL = Needle(bytes(_SYMBOL_BYTES))
-_SECTION_SYMBOL = b"\x03\0"
-_TRIES = 8
 _PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*"', re.DOTALL)
 _PTX_ENTRY = Needle(b".entry")
+
+
+class Pieces:
+    """The pieces of an image as a `Source`: nothing is copied to make one of them.
+
+    Args:
+        pieces: All of the same size but the last.
+    """
+
+    __slots__ = ("_pieces", "size")
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self.size = sum(map(len, pieces))
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes at `offset`, fewer only at the end."""
+        step = len(self._pieces[0]) or 1
+        first, start = divmod(offset, step)
+        last = (offset + max(count, 0) - 1) // step
+        return b"".join(self._pieces[first : last + 1])[start : start + max(count, 0)]
 
 
 class Unpacker:
@@ -79,37 +90,34 @@ class Unpacker:
             raise DamagedFileError(f"{compression} image unpacks to {len(whole)} bytes, expected {size}")
         return whole
 
-    def growing(self, stored: bytes, compression: str, size: int) -> Iterator[tuple[bytes, bool]]:
-        """The start of an image, longer each time, and at last the whole of it.
+    def pieces(self, stored: bytes, compression: str, size: int) -> Iterator[bytes]:
+        """The bytes of an image one after another, so that the rest need not be unpacked; of small ones all at once.
 
         Args:
             stored: As they stand in the file, padding included.
             compression: "", "lz4" or "zstd".
             size: Bytes of the whole.
 
-        Yields:
-            The bytes from the image's start, and whether they are the whole.
-
         Raises:
             DamagedFileError: It does not unpack, or to something else than `size` bytes.
         """
-        if compression == "zstd":
-            yield from self._growing_zstd(stored, size)
-        yield self.unpack(stored, compression, size), True
+        if compression == "zstd" and size > PIECE:
+            yield from self._zstd_pieces(stored, size)
+        else:
+            yield self.unpack(stored, compression, size)
 
-    def _growing_zstd(self, stored: bytes, size: int) -> Iterator[tuple[bytes, bool]]:
+    def _zstd_pieces(self, stored: bytes, size: int) -> Iterator[bytes]:
         import zstandard
 
         self._ready()
-        start, want = b"", FIRST_PIECE
+        left = size
         try:
-            if zstandard.frame_content_size(stored) not in (-1, size):
-                raise DamagedFileError(f"zstd image does not unpack to the {size} bytes expected")
             with self._zstd.stream_reader(stored) as reader:
-                while want < size and (piece := reader.read(want - len(start))):
-                    start += piece
-                    yield start, False
-                    want *= 2
+                while left and (piece := reader.read(min(PIECE, left))):
+                    left -= len(piece)
+                    yield piece
+                if left or reader.read(1):
+                    raise DamagedFileError(f"zstd image does not unpack to the {size} bytes expected")
         except zstandard.ZstdError as error:
             raise DamagedFileError(f"zstd image: {error}") from error
 
@@ -244,9 +252,9 @@ def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
             continue
         if at + size > cubin.size or link >= len(rows):
             raise DamagedFileError("the symbol table of a cubin lies outside it")
-        table = cubin.read_at(at, size // _SYMBOL_BYTES * _SYMBOL_BYTES)
-        for name, info, other, index, _, _ in _SYMBOL.iter_unpack(table):
-            if other & _ENTRY and info & 15 == _FUNCTION and index < len(rows) and _instructions(rows[index]):
+        table = cubin.read_at(at, size // SYMBOL.size * SYMBOL.size)
+        for name, info, other, index, _, _ in SYMBOL.iter_unpack(table):
+            if other & ENTRY and info & 15 == FUNCTION and index < len(rows) and _instructions(rows[index]):
                 yield name, rows[link][4]
 
 
@@ -266,42 +274,6 @@ def _rows(header: Header, cubin: Source) -> list[tuple[int, ...]]:
     if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")
     return list(_SECTION.iter_unpack(table))
-
-
-def shows_kernel(start: bytes) -> bool:
-    """Whether the start of a cubin already shows a kernel; False says nothing.
-
-    The section table stands at the end, so the symbol table is known by its null symbol and by the kinds of all symbols
-    between that and the kernel's. Before the symbols stand names, in which no mark of a kernel can occur.
-
-    Raises:
-        DamagedFileError: It begins like an ELF file and is none.
-    """
-    header = read_header(start[:64])
-    if header is None or header.machine != MACHINE_CUDA:
-        return False
-    first = _NULL_SYMBOL.find(start, 64, len(start))
-    return first > 0 and any(_shows(start, first, mark, header.count or 0xFF00) for mark in _ENTRY_SYMBOLS)
-
-
-def _shows(start: bytes, first: int, mark: Needle, sections: int) -> bool:
-    """Whether one of the first marks behind an offset stands in a symbol of a kernel."""
-    at = first
-    for _ in range(_TRIES):
-        at = mark.find(start, at + 1, len(start))
-        if at < 0 or at + 20 > len(start):
-            return False
-        null = start.rfind(bytes(_SYMBOL_BYTES), 64, at)
-        null -= (null - (at - 4)) % _SYMBOL_BYTES  # the zeros may begin before it, and go on into the next symbol
-        if null < 64 or null % 8 or start[null : null + _SYMBOL_BYTES] != bytes(_SYMBOL_BYTES):
-            continue
-        if start[null + 28 : null + 30] != _SECTION_SYMBOL or not start[null + 30]:
-            continue  # data: ptxas and nvlink begin with the symbols of sections
-        name, _, _, index, value, size = _SYMBOL.unpack_from(start, at - 4)
-        plausible = name and size and not value and 0 < index < sections and at - 4 > null + _SYMBOL_BYTES
-        if plausible and not start[null + 4 : at : _SYMBOL_BYTES].translate(None, _KINDS_OF_SYMBOLS):
-            return True
-    return False
 
 
 def holds_entry(ptx: bytes) -> bool:

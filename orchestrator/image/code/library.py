@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.image.code import cubin
-from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section, Window
+from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section
 from orchestrator.image.code.fatbin import (
     MAX_IMAGES,
     RELOCATABLE,
     Kind,
     device_sections,
 )
+from orchestrator.image.code.glance import Glance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.image.code.elf import Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
@@ -266,15 +267,23 @@ def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
     if image.padding:
         stored = stored[: -image.padding]
     if image.kind is Kind.PTX:
-        pieces = folder.unpacker.growing(stored, image.compression, image.size)
-        return Opened(any(cubin.holds_entry(piece) for piece, _ in pieces))
+        return Opened(_has_entry(folder.unpacker.pieces(stored, image.compression, image.size)))
     if folder.deep:
         names = cubin.kernel_names(folder.unpacker.unpack(stored, image.compression, image.size))
         return Opened(bool(names), names)
-    for piece, whole in folder.unpacker.growing(stored, image.compression, image.size):
-        if cubin.holds_kernel(Window(piece)) if whole else cubin.shows_kernel(piece):
+    glance = Glance()
+    pieces: list[bytes] = []
+    for piece in folder.unpacker.pieces(stored, image.compression, image.size):
+        pieces.append(piece)
+        if len(piece) < image.size and glance.shows(piece):
             return Opened(kernel=True)
-    return Opened(kernel=False)
+    return Opened(cubin.holds_kernel(cubin.Pieces(pieces)))
+
+
+def _has_entry(pieces: Iterator[bytes]) -> bool:
+    """Whether PTX holds a kernel; most show it at their start."""
+    start = next(pieces)
+    return cubin.holds_entry(start) or cubin.holds_entry(b"".join([start, *pieces]))
 
 
 def bare_code(cubin_file: Source) -> FileCode:

@@ -75,25 +75,6 @@ def test_a_cubin_without_a_kernel_is_known_by_its_symbols() -> None:
     ) == {"a", "b"}
 
 
-@pytest.mark.parametrize("ahead", [0, 5000, 300_000])
-def test_the_start_of_a_cubin_shows_its_kernels(ahead: int) -> None:
-    sections = {".nv.info": b"1234", ".text.helper": b"1" * 128, ".text.kernel": b"1" * 128, ".data": bytes(500_000)}
-    data = fatbins.cubin(sections, functions=["helper"], ahead=ahead)
-    assert cubin.shows_kernel(data[: ahead + 2000])
-    assert not cubin.shows_kernel(data[: ahead + 100])
-    assert not cubin.shows_kernel(fatbins.cubin(sections, functions=["helper", "kernel"], ahead=ahead))
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.binary(min_size=0, max_size=600), st.integers(0, 60))
-def test_the_start_shows_nothing_that_the_whole_does_not_hold(data: bytes, zeros: int) -> None:
-    inside = bytes(zeros) + data.replace(b"\x77", b"\x12\x10") + b"\x12\x10\1\0" + bytes(8) + b"\x80" + bytes(7)
-    frame = b"\x10\0\0\0\xff\xff\xff\xff" * 8  # as ptxas writes it behind the symbols
-    empty = fatbins.cubin({".debug_frame": frame, ".nv.constant3": inside, ".text.f": b"1" * 64}, functions=["f"])
-    assert not holds(empty)
-    assert not cubin.shows_kernel(empty)
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -116,10 +97,25 @@ def test_an_image_is_unpacked_no_further_than_needed() -> None:
     import zstandard
 
     data = os.urandom(300_000) + bytes(3 << 20)
-    pieces = cubin.Unpacker().growing(zstandard.ZstdCompressor().compress(data), "zstd", len(data))
-    lengths = [(len(piece), whole) for piece, whole in pieces if data.startswith(piece)]
-    assert lengths[0] == (cubin.FIRST_PIECE, False)
-    assert lengths[-1] == (len(data), True)
+    whole, silent = (zstandard.ZstdCompressor(write_content_size=said).compress(data) for said in (True, False))
+    for packed in (whole, silent):
+        pieces = list(cubin.Unpacker().pieces(packed, "zstd", len(data)))
+        assert {len(piece) for piece in pieces[:-1]} == {cubin.PIECE}
+        assert b"".join(pieces) == data
+        for size in (len(data) - 1, len(data) + 1):
+            with pytest.raises(DamagedFileError, match="zstd image"):
+                list(cubin.Unpacker().pieces(packed, "zstd", size))
+    with pytest.raises(DamagedFileError, match="zstd image"):
+        list(cubin.Unpacker().pieces(whole[:-900], "zstd", len(data)))
+    assert list(cubin.Unpacker().pieces(b"as it is", "", 8)) == [b"as it is"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60), st.integers(1, 9), st.integers(0, 70), st.integers(0, 70))
+def test_pieces_are_read_as_one_file(data: bytes, step: int, offset: int, count: int) -> None:
+    pieces = cubin.Pieces([data[at : at + step] for at in range(0, len(data), step)] or [b""])
+    assert pieces.size == len(data)
+    assert pieces.read_at(offset, count) == data[offset : offset + count]
 
 
 def note(command: str) -> bytes:
