@@ -19,7 +19,7 @@ from orchestrator.image.layers.installed import Distribution, Installed, install
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 9
+SCANNER = 10
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
@@ -52,6 +52,7 @@ class LayerScan:
         closed: Directories whose mode, owner or group is not 0755, root, root.
         records: Path of a RECORD -> what it says; it is among `plain` too.
         far: Ranges of the unpacked layer that must be kept in a second reading; not part of what is kept.
+        holes: Bytes of the holes of sparse files; not part of what is kept.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -65,7 +66,8 @@ class LayerScan:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     closed: dict[str, Access] = field(default_factory=dict)
     records: dict[str, Distribution] = field(default_factory=dict)
-    far: tuple[tuple[int, int], ...] = ()
+    far: tuple[tuple[int, int], ...] = field(default=(), compare=False)
+    holes: int = field(default=0, compare=False)
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""

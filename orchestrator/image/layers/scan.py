@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.image.code.forward import CutOffError, Forward
@@ -15,6 +16,7 @@ from orchestrator.image.code.stream import scan
 from orchestrator.image.layers import artifacts
 from orchestrator.image.layers.installed import distribution, is_record
 from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.sparse import content
 from orchestrator.image.layers.tar import BLOCK, Member, Type, members
 from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from orchestrator.image.layers.sparse import Sparse
     from orchestrator.image.layers.unpack import Raw
 
 _ARCHIVES = (
@@ -33,6 +36,9 @@ _PACKED = (
     b"hsqs", b"#!/usr/bin/env run-singularity",
 )  # fmt: skip
 """How archives begin: both count, because a compressed text is no archive, and a name says nothing."""
+MAX_HOLES = 4 << 30
+"""Bytes of holes that a layer may have: they cost nothing in it, and reading them costs what bytes cost."""
+
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _COMPILER = re.compile(r"(?:^|/)(?:ptxas|nvcc)(?:-[\w.-]+)?$")
@@ -115,16 +121,24 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
         result.links[member.path] = member.target
     elif member.type is Type.HARD_LINK:
         result.hard_link(member.path, member.target)
-    elif member.type is Type.SPARSE:
-        why = "stored as a sparse file, which is not read"
-        library = ".so" in name
-        result.code[member.path] = FileCode(
-            size=member.size, damage=why if library else "", unread="" if library else why
-        )
+    elif member.sparse is not None:
+        _add_sparse(result, member, member.sparse, reader, deep=deep)
     elif member.type is Type.FILE:
         _add_file(result, member, reader, deep=deep)
     else:
         result.plain.add(member.path)
+
+
+def _add_sparse(result: LayerScan, member: Member, sparse: Sparse, reader: Forward, *, deep: bool) -> None:
+    result.holes += sparse.holes
+    if result.holes > MAX_HOLES:
+        why = f"a sparse file; with its holes, those of this layer have over {MAX_HOLES} bytes, and are not read"
+        library = ".so" in member.path
+        result.code[member.path] = FileCode(
+            size=sparse.size, damage=why if library else "", unread="" if library else why
+        )
+        return
+    _add_file(result, replace(member, size=sparse.size), Forward(content(sparse, reader)), deep=deep)
 
 
 def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool) -> None:

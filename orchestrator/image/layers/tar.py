@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from orchestrator.errors import VerificationError
+from orchestrator.image.layers.sparse import Sparse, old_map, pax_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +73,7 @@ class Member:
         mode: Permission bits.
         uid: Owner.
         gid: Group.
+        sparse: Where the payload belongs in the file, of a sparse one.
     """
 
     path: str
@@ -81,6 +83,7 @@ class Member:
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
+    sparse: Sparse | None = None
 
 
 def normalise(name: str) -> str:
@@ -124,21 +127,27 @@ def members(reader: Reader) -> Iterator[Member]:
         local = {}
         if "size" in values and flag in b"0\x007S":
             size = _decimal(values["size"])
-        sparse_extension = flag == b"S" and block[482:483] == b"\1"
-        while sparse_extension:  # old GNU sparse maps that do not fit into the header
-            sparse_extension = reader.exactly(BLOCK)[504:505] == b"\1"
         kind = _TYPES.get(flag, Type.OTHER)
+        sparse = None
+        end = 0
         if kind in (Type.HARD_LINK, Type.SYMLINK, Type.DIRECTORY):
             size = 0
+        elif kind is Type.SPARSE:
+            sparse = old_map(block, reader, _number)
         elif any(key.startswith("GNU.sparse.") for key in values):
             kind = Type.SPARSE
-        end = reader.offset + -(-size // BLOCK) * BLOCK
+            end = reader.offset + -(-size // BLOCK) * BLOCK
+            sparse, taken = pax_map(values, reader, _decimal)
+            size -= taken
+        if sparse is not None and sparse.stored > size:
+            raise DamagedArchiveError("tar: a sparse member is shorter than its map")
+        end = end or reader.offset + -(-size // BLOCK) * BLOCK
         target = values.get("linkpath") or _text(block[157:257])
         path = values.get("GNU.sparse.name") or values.get("path") or _name(block)
         if max(len(path), len(target)) > MAX_PATH:
             raise DamagedArchiveError(f"tar: a path of {max(len(path), len(target))} characters")
         target = normalise(target) if kind is Type.HARD_LINK else target
-        yield Member(normalise(path), kind, size, target, *_access(block, values))
+        yield Member(normalise(path), kind, size, target, *_access(block, values), sparse)
         if reader.offset > end:
             raise AssertionError("a reader went past its member")
         reader.skip(end - reader.offset)
@@ -180,7 +189,7 @@ def _meta(flag: bytes, data: bytes, local: dict[str, str], everywhere: dict[str,
 
 def _pax(data: bytes) -> dict[str, str]:
     """The records "length key=value" that say where a member is and how long."""
-    values = {}
+    values: dict[str, str] = {}
     at = 0
     while at < len(data):
         blank = data.find(b" ", at, at + 12)
@@ -200,7 +209,11 @@ def _pax(data: bytes) -> dict[str, str]:
         if name in ("path", "linkpath", "size", "uid", "gid") or name.startswith("GNU.sparse."):
             if b"\0" in value:  # no file system has such a name, and Go's reader (containerd's) refuses it too
                 raise DamagedArchiveError("tar: a pax record holds a zero byte")
-            values[name] = _decode(value)
+            if name in ("GNU.sparse.offset", "GNU.sparse.numbytes"):  # version 0.0 repeats them, 0.1 joins them
+                before = values.get("GNU.sparse.map")
+                values["GNU.sparse.map"] = _decode(value) if before is None else f"{before},{_decode(value)}"
+            else:
+                values[name] = _decode(value)
         at += int(digits)
     return values
 

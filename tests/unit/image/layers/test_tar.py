@@ -91,13 +91,6 @@ def test_sizes_beyond_octal_digits() -> None:
         assert next(members(stream)).size == 9 << 33
 
 
-def test_sparse_files_are_told_from_others() -> None:
-    info = tarfile.TarInfo("lib.so")
-    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.name": "real.so"}
-    member = next(members(Forward(iter([info.tobuf(format=tarfile.PAX_FORMAT)]))))
-    assert (member.path, member.type) == ("real.so", Type.SPARSE)
-
-
 def broken(change: str) -> bytes:
     data = bytearray(fatbins.layer({"usr/a": b"x" * 700}))
     at = 0
