@@ -11,12 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.cuda.arch import parse_list
+from orchestrator.image.verdict.compare import compare
+from orchestrator.image.verdict.policy import Policy
+from orchestrator.image.verdict.scanned import scan_source
+from orchestrator.image.verdict.verify import verdict
+from orchestrator.ui import kernel_sarif
 from orchestrator.ui.github import Place
 from orchestrator.ui.sarif import Finding, Level, Rule, log
+from tests.support import fatbins
 from tests.support.artifacts import download, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.download
 
@@ -61,3 +69,17 @@ def test_the_judge_refuses_what_is_not_sarif(valid: Callable[[Any], Any]) -> Non
     whole["runs"][0]["results"][0]["severity"] = "high"
     with pytest.raises(pydantic.ValidationError):
         valid(whole)
+
+
+def test_a_verdict_and_a_comparison_are_valid(valid: Callable[[Any], Any], tmp_path: Path) -> None:
+    for folder, tags in (("old", "80 90a p90"), ("new", "80")):
+        (tmp_path / folder).mkdir()
+        for name in ("a b.so", "[x](y).so", "{0}.so"):
+            (tmp_path / folder / name).write_bytes(fatbins.library([tags.split()]))
+        (tmp_path / folder / "x.whl").write_bytes(b"PK\3\4")
+    old, new = (scan_source(str(tmp_path / folder)) for folder in ("old", "new"))
+    for scanned in (old, new):
+        valid(kernel_sarif.verdict_log(verdict(scanned, parse_list("9.0 10.0f 12.0+PTX"), Policy())))
+    log = kernel_sarif.comparison_log(compare(old, new))
+    assert len(log["runs"][0]["results"]) == 3
+    valid(log)
