@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.verify import Verdict
 
 
-_MOST_NAMES = 4  # libraries that the last line names
+_MOST_NAMES = 4  # libraries that the first line names
+_MOST_PROBLEMS = 20  # that follow it
 
 
 class VerifyFormat(StrEnum):
@@ -278,8 +279,15 @@ def _verify(
         raise VerificationError(
             f"{scanned.source} does not hold what was promised: {len(result.problems)} "
             f"problem{'s' if len(result.problems) != 1 else ''} in {shortened(missing, _MOST_NAMES)}",
-            problems=result.problems,
+            problems=_first(result.problems),
         )
+
+
+def _first(problems: Sequence[Problem]) -> list[Problem]:
+    """The first problems, and how many more there are."""
+    more = len(problems) - _MOST_PROBLEMS
+    rest = [Problem(what=f"{more} more problems like these (--format json lists them)")] if more > 0 else []
+    return [*problems[:_MOST_PROBLEMS], *rest]
 
 
 def _unjudged(scanned: Scanned) -> None:

@@ -28,7 +28,7 @@ def remove_tag(registry: Registry, tag: Tag, *, delete: Callable[[Digest], bool]
 
     Args:
         registry: The repository.
-        tag: The tag; one that does not exist is no error.
+        tag: The tag; one that does not exist is not an error.
         delete: Deletes a manifest where the registry itself cannot (`github.Packages.delete`).
 
     Raises:

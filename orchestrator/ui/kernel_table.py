@@ -34,6 +34,7 @@ _STYLES = {
 MAX_OTHERS = 40
 MAX_SETS = 18
 MAX_UNREAD = 20
+MAX_LIBRARIES = 10  # whose sets are shown
 _NARROWEST = 46  # columns of a terminal: library, size, units
 _CELL = 10  # of each device: "◐ 100+20" and the space between
 
@@ -63,11 +64,23 @@ def show(verdict: Verdict, screen: Console) -> None:
             markup=False,
         )
     if len(others) > MAX_OTHERS:
-        screen.print(f"and {len(others) - MAX_OTHERS} more libraries (--format json lists them)", style="dim")
-    for library in required:
-        unlike = [cell for cell in library.cells if cell.status is Status.FAIL or level(cell) == "part"]
-        if verdict.promised and unlike and not library.code.damage:
+        screen.print(
+            f"and {len(others) - MAX_OTHERS} more libraries (--format json lists them)", style="dim", markup=False
+        )
+    unlike = [
+        library
+        for library in required
+        if not library.code.damage
+        and any(cell.status is Status.FAIL or level(cell) == "part" for cell in library.cells)
+    ]
+    if verdict.promised:
+        for library in unlike[:MAX_LIBRARIES]:
             _profiles(library, screen)
+        if len(unlike) > MAX_LIBRARIES:
+            more = len(unlike) - MAX_LIBRARIES
+            screen.print(
+                f"\n{more} more libraries with several sets (--format json lists them)", style="dim", markup=False
+            )
     _rest(verdict, screen)
 
 

@@ -54,3 +54,13 @@ def test_the_last_line_says_how_many_more(tmp_path: Path) -> None:
     assert "7 problems in lib0.so, lib1.so, lib2.so, lib3.so and 3 more" in text
     assert text.count("lib6.so: ") == 1, "one block for each library, not one for each GPU"
     assert text.count("-gencode arch=compute_120,code=sm_120") == 7
+
+
+def test_many_libraries_do_not_flood_the_terminal(tmp_path: Path) -> None:
+    source = tree(tmp_path / "app", **{f"lib{number:02}.so": "80" for number in range(30)})
+    done = verify(source, "--archs", "9.0")
+    text = " ".join(done.stderr.split())
+    assert text.count("is not served") == 20
+    assert "10 more problems like these (--format json lists them)" in text
+    assert done.stdout.count("what its 1 translation units hold") == 10
+    assert "20 more libraries with several sets" in " ".join(done.stdout.split())

@@ -1,7 +1,7 @@
 """Inside an image: whether it holds kernels at all, which, and for which architecture a bare cubin was made.
 
 A kernel is a function symbol with the mark STO_CUDA_ENTRY in a section that holds instructions; PTX has `.entry`.
-Tables, `__device__` functions and data, and what guards in the source leave, are no kernels and serve no device,
+Tables, `__device__` functions and data, and what guards in the source leave, are not kernels and serve no device,
 however large they are (nvidia-curand 10.4.5.25: 6 of 8 units). Unpacking is bounded by the size that the caller allows.
 """
 
@@ -245,7 +245,7 @@ def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
     """Offset of the name, and of the section with the names, for each kernel."""
     header = read_header(cubin.read_at(0, 64))
     if header is None or header.machine != MACHINE_CUDA:
-        raise DamagedFileError("a cubin is no ELF file for CUDA")
+        raise DamagedFileError("a cubin is not an ELF file for CUDA")
     rows = _rows(header, cubin)
     for _, kind, _, _, at, size, link, _, _, _ in rows:
         if kind != _SHT_SYMTAB:
@@ -297,11 +297,11 @@ def bare_architecture(source: Source) -> tuple[int, str]:
         source: The file.
 
     Raises:
-        DamagedFileError: It is no cubin, or its section table contradicts itself.
+        DamagedFileError: It is not a cubin, or its section table contradicts itself.
     """
     header = read_header(source.read_at(0, 64))
     if header is None or header.machine != MACHINE_CUDA:
-        raise DamagedFileError("a cubin is no ELF file for CUDA")
+        raise DamagedFileError("a cubin is not an ELF file for CUDA")
     sections = {section.name: section for section in read_sections(source)}
     note = sections.get(".note.nv.tkinfo")
     if note is not None and note.type == _SHT_NOTE:

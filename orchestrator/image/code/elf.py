@@ -145,7 +145,7 @@ def read_header(head: bytes) -> Header | None:
 
 
 def read_sections(source: Source) -> tuple[Section, ...]:
-    """The sections of a file; empty for what is no 64-bit little-endian ELF file, or has no section table.
+    """The sections of a file; empty for any file but 64-bit little-endian ELF, and without a section table.
 
     Raises:
         DamagedFileError: The table or the names do not lie inside the file.

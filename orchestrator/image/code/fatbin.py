@@ -125,7 +125,7 @@ def container_size(header: bytes) -> int:
         header: The 16 bytes of the header.
 
     Raises:
-        DamagedFileError: It is no header of a container.
+        DamagedFileError: It is not the header of a container.
     """
     if len(header) < CONTAINER_BYTES or header[:8] != KEY:
         raise DamagedFileError(f"no fatbin container where one must be: {header[:8].hex() or 'end of file'}")

@@ -328,7 +328,7 @@ def archive_member(header: bytes) -> int:
     """The size in bytes of the `ar` member behind a header of 60 bytes.
 
     Raises:
-        DamagedFileError: It is no such header.
+        DamagedFileError: It is not such a header.
     """
     digits = header[48:58].rstrip(b" ")
     if len(header) < 60 or header[58:60] != b"`\n" or not digits.isdigit():

@@ -1,7 +1,7 @@
 """Where a few bytes stand in a chunk: the search that every byte of a compressed layer's libraries passes through.
 
 It costs as much as a third of unpacking, so the C library's own search does it where that is known to be the fast one.
-Must not know what is searched for.
+Does not depend on what is searched for.
 """
 
 from __future__ import annotations

@@ -309,7 +309,7 @@ class _Links:
         self._steps = steps
 
     def resolve(self, path: str) -> str:
-        """A path that is no symlink; "" for a loop, or when all steps are used up."""
+        """A path that is not a symlink; "" for a loop, or when all steps are used up."""
         for _ in range(40):  # what Linux follows at most
             done: list[str] = []
             rest = path.split("/")[::-1]

@@ -35,7 +35,7 @@ _PACKED = (
     b"PK", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"!<arch>\n", b"\xed\xab\xee\xdb", b"7z\xbc\xaf",
     b"hsqs", b"#!/usr/bin/env run-singularity",
 )  # fmt: skip
-"""How archives begin: both count, because a compressed text is no archive, and a name says nothing."""
+"""How archives begin: both count, because a compressed text is not an archive, and a name says nothing."""
 MAX_HOLES = 4 << 30
 """Bytes of holes that a layer may have: they cost nothing in it, and reading them costs what bytes cost."""
 
@@ -69,7 +69,7 @@ def scan_layer(
 
     Raises:
         DamagedLayerError: It does not unpack, or ends early.
-        DamagedArchiveError: It is no tar archive.
+        DamagedArchiveError: It is not a tar archive.
     """
     chunks = ahead(_shown(unpacked(raw, declared, limit=limit), passing))
     try:

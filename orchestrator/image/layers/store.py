@@ -54,7 +54,7 @@ class LayerStore:
         return self.get(digest, deep=deep) is not None
 
     def put(self, digest: str, scan: LayerScan, *, deep: bool = False) -> None:
-        """Keep a scan; a directory that cannot be written to keeps nothing, which is no error."""
+        """Keep a scan; a directory that cannot be written to keeps nothing, which is not an error."""
         path = self._path(digest, deep=deep)
         if path is not None:
             _write(path, scan.to_json())

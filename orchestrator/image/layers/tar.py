@@ -154,7 +154,7 @@ def members(reader: Reader) -> Iterator[Member]:
 
 
 def _access(block: bytes, values: dict[str, str]) -> tuple[int, int, int]:
-    """Permission bits, owner and group; what is no number belongs to nobody, and no archive is refused for it."""
+    """Permission bits, owner and group; an invalid number belongs to nobody, and no archive is refused for it."""
     uid, gid = values.get("uid"), values.get("gid")
     return (
         _perhaps(_number, block[100:108]) & 0o7777,
@@ -233,13 +233,13 @@ def _number(field: bytes) -> int:
         return value
     digits = field.split(b"\0", 1)[0].strip()
     if digits.strip(b"01234567"):  # int() would take a sign, and underscores
-        raise DamagedArchiveError(f"tar: {digits!r} is no number")
+        raise DamagedArchiveError(f"tar: a number is invalid: found {digits!r}")
     return int(digits, 8) if digits else 0
 
 
 def _decimal(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise DamagedArchiveError(f"tar: {text[:40]!r} is no size")
+        raise DamagedArchiveError(f"tar: a size is invalid: found {text[:40]!r}")
     return int(text)
 
 

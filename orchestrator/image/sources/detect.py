@@ -139,7 +139,7 @@ class _Local:
 
         path = self._path
         if self._which:
-            raise UsageError(f"{path}: {self._which} names one image of several, and this is no archive of images")
+            raise UsageError(f"{path}: {self._which} names one image of several, and this is not an archive of images")
         if path.is_dir():
             return local.open_directory(path, deep=deep)
         if head.startswith(b"PK"):

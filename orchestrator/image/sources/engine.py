@@ -58,7 +58,7 @@ def open_image(
 
     Raises:
         EnvironmentLacksError: No engine, no such image, or no space.
-        BrokenImageError: What came is no whole image.
+        BrokenImageError: What came is not a whole image.
         InterruptedRunError: A stop was asked for.
     """
 

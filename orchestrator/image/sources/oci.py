@@ -71,7 +71,7 @@ def archive_files(path: Path) -> dict[str, Range]:
     """The files of an uncompressed tar archive: name -> place. Links of `docker save` (one layer twice) are followed.
 
     Raises:
-        DamagedArchiveError: It is no tar archive.
+        DamagedArchiveError: It is not a tar archive.
         BrokenImageError: It ends early.
     """
     size = path.stat().st_size
@@ -157,7 +157,7 @@ def blob_name(digest: str) -> str:
     """The name of a blob in a layout: `blobs/sha256/…`."""
     algorithm, _, value = digest.partition(":")
     if not value.isalnum() or not algorithm.isalnum():
-        raise BrokenImageError(f"{digest[:80]!r} is no digest")
+        raise BrokenImageError(f"a digest is invalid: found {digest[:80]!r}")
     return f"blobs/{algorithm}/{value}"
 
 

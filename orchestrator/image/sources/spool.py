@@ -40,7 +40,7 @@ def spool(
 
     Raises:
         BrokenImageError: The archive ends early.
-        DamagedArchiveError: It is no tar archive.
+        DamagedArchiveError: It is not a tar archive.
         EnvironmentLacksError: The disk is full.
     """
     reader = Forward(chunks)

@@ -116,7 +116,7 @@ def environment_problem(environment: Mapping[str, str], files: Files) -> str:
     try:
         archs = parse_torch(text, allow_family=True)
     except (ArchSyntaxError, DialectError) as error:
-        return f"TORCH_CUDA_ARCH_LIST={text!r} in the image's environment is no list of architectures: {error}"
+        return f"TORCH_CUDA_ARCH_LIST={text!r} in the image's environment is invalid: {error}"
     release = next((value for path, value in files.releases.items() if path.rpartition("/")[2] == "nvcc"), "")
     source = "nvcc" if release else "CUDA_VERSION"
     toolkit = _toolkit(release or environment.get("CUDA_VERSION", ""))

@@ -60,7 +60,7 @@ class Scanned:
         try:
             return parse_list(text)
         except ArchSyntaxError as error:
-            raise UsageError(f"{self.source}: its label {ARCHS} is no list of architectures: {error}") from error
+            raise UsageError(f"{self.source}: the label {ARCHS} is invalid: {error}") from error
 
 
 def scan_source(

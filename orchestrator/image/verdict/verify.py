@@ -184,7 +184,7 @@ def verify_image(
         bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
 
     Raises:
-        OrchestrateError: It cannot be read. A verdict that does not pass is no error: see `Verdict.ok`.
+        OrchestrateError: It cannot be read. A verdict that does not pass is not an error: see `Verdict.ok`.
     """
     scanned = scan_source(source, platform=platform)
     given = tuple(promised) or scanned.promised

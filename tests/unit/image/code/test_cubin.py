@@ -143,5 +143,5 @@ def test_a_bare_cubin_says_its_architecture(
 
 
 def test_a_host_library_is_no_bare_cubin() -> None:
-    with pytest.raises(DamagedFileError, match="no ELF file for CUDA"):
+    with pytest.raises(DamagedFileError, match="not an ELF file for CUDA"):
         cubin.bare_architecture(Window(fatbins.library([["80"]])))
