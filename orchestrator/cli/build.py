@@ -87,11 +87,7 @@ if TYPE_CHECKING:
     help="Let --air-gapped reach this registry.", default_text="none",
 )  # fmt: skip
 @options.alone(options.CACHE)
-@kit.option(
-    "--allow", heading=Heading.BEHAVIOUR, multiple=True, metavar="PRIVILEGE",
-    help="Allow what a target asks for, as in network.host, ssh or fs.read=/etc/ssl.",
-    default_text="bake.allow of the matrix",
-)  # fmt: skip
+@options.alone(options.ALLOW)
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Use this buildx builder.", default_text="the current builder",

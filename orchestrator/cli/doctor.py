@@ -55,7 +55,7 @@ def command(*, given: Selection, jobs: int, builder: str, format_: Format) -> No
     from orchestrator.registry.reach import check_registry
     from orchestrator.ui import streams
 
-    need, image, checks = _need(given, jobs)
+    need, image, checks = _need(given, jobs, builder)
     need = replace(need, builder=builder)
     with ThreadPoolExecutor(max_workers=1) as pool:
         registry_job = pool.submit(check_registry, image) if image else None
@@ -75,7 +75,7 @@ def _row(check: Check) -> dict[str, str]:
     return {"name": check.name, "status": check.status, "detail": check.detail, "cure": check.hint}
 
 
-def _need(given: Selection, jobs: int) -> tuple[Need, str, list[Check]]:
+def _need(given: Selection, jobs: int, builder: str) -> tuple[Need, str, list[Check]]:
     """Return what the variants of the matrix need, the image whose registry they use, and a check of the matrix.
 
     An invalid matrix is a finding: the machine is checked without it.
@@ -97,12 +97,43 @@ def _need(given: Selection, jobs: int) -> tuple[Need, str, list[Check]]:
             raise
         hint = "`orchestrate plan` shows every problem with its place"
         return Need(), given.image, [Check(name="matrix", status="warn", detail=error.message, hint=hint)]
+    platforms, unread = _platforms(plan, builder)
     need = Need(
-        platforms=tuple(dict.fromkeys(variant.platform for variant in plan.variants)),
+        platforms=platforms,
         jobs=_compile_jobs(plan, jobs),
         cache=plan.matrix.spec.cache.backend,
     )
-    return need, plan.image, [Check(name="matrix", status="ok", detail=f"{len(plan.variants)} variants")]
+    return need, plan.image, [Check(name="matrix", status="ok", detail=f"{len(plan.variants)} variants"), *unread]
+
+
+def _platforms(plan: Plan, builder: str) -> tuple[tuple[str, ...], list[Check]]:
+    """Return the platforms that the steps of the variants run on, judged as a build judges them, and what hinders that.
+
+    An image without RUN steps of its own platform needs no builder of that platform. Where buildx does not resolve the
+    targets, every platform of the plan counts.
+    """
+    from orchestrator.engine.client import docker_command
+    from orchestrator.engine.machine import Check
+    from orchestrator.runs import jobs, targets
+    from orchestrator.runs.preflight import needed_platforms
+
+    if not plan.variants:
+        return (), []
+    try:
+        call = targets.bake_call(plan, docker_command(), builder)
+        files = jobs.bake_files(plan, call)
+    except MatrixError as error:
+        what = "; ".join([error.message, *map(str, error.problems)])
+        hint = error.hint or "`orchestrate plan --preflight` shows every problem with its place"
+        return _all(plan), [Check(name="bake files", status="warn", detail=what, hint=hint)]
+    except EnvironmentLacksError:  # the checks of docker say so
+        return _all(plan), []
+    found = (needed_platforms(call.root, files[one.id], one.platform) for one in plan.variants)
+    return tuple(sorted({platform for platforms in found for platform in platforms})), []
+
+
+def _all(plan: Plan) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(variant.platform for variant in plan.variants))
 
 
 def _compile_jobs(plan: Plan, at_once: int) -> int | None:

@@ -87,6 +87,12 @@ CACHE = declared(
     help="Use the layer cache as far as the event allows (pull request, fork), never more than this.",
 )  # fmt: skip
 
+ALLOW = declared(
+    "--allow", heading=Heading.BEHAVIOUR, multiple=True, metavar="PRIVILEGE",
+    help="Allow what a target asks for, as in network.host, ssh or fs.read=/etc/ssl.",
+    default_text="bake.allow of the matrix",
+)  # fmt: skip
+
 PLACE = (FILE, DIRECTORY)
 VARIANTS = (CUDA, PLATFORM, TARGET, AXIS, VARIANT)
 OVERRIDES = (ARG, ARCHS, IMAGE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli import common, kit, options
@@ -41,7 +43,7 @@ class PlanFormat(StrEnum):
         "--network-report": ("--preflight", "--status"),
         "--status": ("--preflight",),
     },
-    needs={"--builder": ("--preflight", "--status")},
+    needs={"--builder": ("--preflight", "--status"), "--allow": ("--preflight",)},
 )
 @options.selection(*options.OVERRIDES)
 @options.formats(PlanFormat, explanation="Print the plan in this format.")
@@ -66,6 +68,7 @@ class PlanFormat(StrEnum):
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Check against this buildx builder.", default_text="the current builder",
 )  # fmt: skip
+@options.alone(options.ALLOW)
 @kit.option(
     "--network-report", heading=Heading.OUTPUT, is_flag=True,
     help="Show everything that the builds fetch and what satisfies it offline instead.",
@@ -80,6 +83,7 @@ def command(
     preflight: bool,
     status: bool,
     builder: str,
+    allow: tuple[str, ...],
     network_report: bool,
     cache: str,
 ) -> int:
@@ -91,7 +95,7 @@ def command(
     if status:
         return _status(found, format_, builder)
     if preflight:
-        return _preflight(found, format_, builder)
+        return _preflight(found, _Asked(builder=builder, allow=allow, cache=cache), format_)
     if network_report:
         _network(found, format_)
     elif explain:
@@ -103,28 +107,50 @@ def command(
     return 0
 
 
-def _preflight(plan: Plan, format_: PlanFormat, builder: str) -> int:
-    """Arguments, contexts, secrets, platforms and push access of all variants; the code of what is refused."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """The options of --preflight."""
+
+    builder: str
+    allow: tuple[str, ...]
+    cache: str
+
+
+def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
+    """All that a build looks at before its first variant; the exit code of what is refused."""
+    from orchestrator import process
+    from orchestrator.bake import privileges
     from orchestrator.bake.arrived import Outlines
     from orchestrator.bake.file import Output
     from orchestrator.cache.contents import STATE
+    from orchestrator.cache.rights import CacheUse
     from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import jobs, targets
+    from orchestrator.runs import caching, features, jobs, targets
     from orchestrator.runs import preflight as checks
     from orchestrator.ui import preflight_view, streams
 
     if not plan.variants:
         raise UsageError("--preflight: the plan has no variants to check")
-    engine = doctor.require_engine(builder=builder)
-    call = targets.bake_call(plan, docker_command(), builder)
-    files = jobs.bake_files(plan, call, output=Output(push=True))
+    allowed = checks.allowed_by(plan, privileges.parse(given.allow, Path.cwd()))
+    with targets.begun(plan, given.builder) as early, process.stoppable(early.stop):
+        engine = doctor.require_engine(builder=given.builder, asked=early.asked)
+        resolved = early.targets.result()
+
+    def warn(text: str) -> None:
+        streams.tell(f"warning: {text}")
+
+    extras = features.extras(plan, fetch=True, tell=streams.tell, warn=warn)
+    extras = caching.fitting(plan, caching.with_caches(plan, extras, CacheUse(given.cache)), engine.builder, warn=warn)
+    call = targets.bake_call(plan, docker_command(), given.builder)
+    files = jobs.bake_files(plan, call, output=Output(push=True), extras=extras, targets=resolved)
     memory = plan.matrix.root / STATE / "outlines.json"
     checked = checks.check_all(
         call,
-        checks.questions(plan, files, push=True),
+        checks.questions(plan, files, extras, push=True),
         builder=engine.builder,
         outlines=Outlines(memory if memory.exists() else None),
+        allowed=allowed,
     )
     if format_ is PlanFormat.JSON:
         streams.write_json(preflight_view.as_json(checked))

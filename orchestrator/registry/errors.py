@@ -17,6 +17,10 @@ class UnavailableError(NetworkError):
     """The registry did not answer, or asked to come again later, in every attempt; a later run may succeed."""
 
 
+class ReadOnlyError(NetworkError):
+    """The registry takes no writes; another attempt changes nothing."""
+
+
 class DamagedAnswerError(VerificationError):
     """The registry's answer does not match its digest or size, or cannot be read."""
 

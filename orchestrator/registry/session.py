@@ -13,7 +13,13 @@ from orchestrator import process
 from orchestrator.errors import NetworkError
 from orchestrator.registry import trust
 from orchestrator.registry.auth import Login
-from orchestrator.registry.errors import DamagedAnswerError, NotFoundError, TransientError, UnavailableError
+from orchestrator.registry.errors import (
+    DamagedAnswerError,
+    NotFoundError,
+    ReadOnlyError,
+    TransientError,
+    UnavailableError,
+)
 from orchestrator.registry.transport import Answer, Request, Transport, origin
 
 if TYPE_CHECKING:
@@ -206,6 +212,11 @@ class Session:
             raise NotFoundError(f"{self._repository}: {call.what} was not found")
         if status in (401, 403):
             raise self._login.denied(f"{call.what}: status {status}{detail}")
+        if status == 405 and call.method in ("POST", "PUT", "PATCH"):
+            raise ReadOnlyError(
+                f"{self._repository}: {call.what}: the registry is read-only: status 405{detail}",
+                hint="push to another registry with --image, or take it out of its read-only mode",
+            )
         failed = _BadRequestError if status == 400 else NetworkError
         raise failed(f"{self._repository}: {call.what}: the request failed: status {status}{detail}")
 

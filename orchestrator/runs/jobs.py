@@ -24,7 +24,6 @@ from orchestrator.cache.contents import STATE, Contents
 from orchestrator.cache.exported import NAME, Exported
 from orchestrator.cache.keys import Inputs, inputs
 from orchestrator.cache.records import Records
-from orchestrator.engine import buildx
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.matrix import git
 from orchestrator.runs import preflight
@@ -39,13 +38,11 @@ from orchestrator.runs.wanted import contents as listing
 from orchestrator.runs.wanted import wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Protocol
 
-    from orchestrator.bake.preflight import Injected
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.buildx import BakeCall
-    from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
     from orchestrator.runs.journal import Journal
@@ -146,11 +143,11 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
         ) from error
     rendered = bake_files(plan, context.call, output=context.output, extras=context.extras, targets=targets)
     outlines = Outlines(state / "outlines.json")
-    allowed = context.allowed | privileges.parse(plan.matrix.spec.bake.allow, root, option="bake.allow")
+    allowed = preflight.allowed_by(plan, context.allowed)
     contents = listing(plan, (context.report, context.output.directory))
     records = Records(state / "inputs")
     questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
-    checked = preflight.check_all(context.call, questions, builder=context.builder, outlines=outlines)
+    checked = preflight.check_all(context.call, questions, builder=context.builder, outlines=outlines, allowed=allowed)
     steps = [
         _Step(
             context=context,
@@ -160,8 +157,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             image=plan.image,
             records=records,
             directory=run,
-            allowed=allowed,
-            cache_place=plan.matrix.positions.place(("cache", "dir")),
+            asked=question.asked,
         )
         for question in questions
     ]
@@ -206,21 +202,9 @@ class _Step:
     image: str
     records: Records
     directory: Path
-    allowed: privileges.Allowed
-    cache_place: Place
-    asked: tuple[privileges.Ask, ...] = ()
+    asked: tuple[privileges.Ask, ...]
     wanted: Wanted | None = None
     found: Inputs | None = None
-
-    def __post_init__(self) -> None:
-        """Judge what the variant asks for; a refusal comes before what preflight found."""
-        extras = self.context.extras.get(self.variant.id) or Extras()
-        self.asked = privileges.asks(self.context.call.root, self.file, own=tuple(extras.contexts.values()))
-        place = self._asked_at(preflight.injected(self.variant, extras))
-        try:
-            privileges.check(self.asked, self.allowed, variant=self.variant.id, place=place)
-        except OrchestrateError as error:
-            self.checked = replace(self.checked, error=error)
 
     @property
     def log(self) -> Path:
@@ -284,19 +268,6 @@ class _Step:
             with contextlib.suppress(OSError), LogFile(self.log) as log:
                 log.note(f"=== {self.variant.id}: preflight failed", str(error))
             raise
-
-    def _asked_at(self, given: Injected) -> Callable[[privileges.Ask], Place | None]:
-        """Where a privilege is asked for: in the matrix, else in a bake file."""
-
-        def place(ask: privileges.Ask) -> Place | None:
-            _, _, name = ask.attribute.partition(".")
-            if name in {*given.contexts, *given.secrets}:
-                return given.places.get(name)
-            if ask.attribute in {"cache-from", "cache-to"}:
-                return self.cache_place
-            return buildx.place_of(self.context.call, ask.attribute.partition(".")[0], ask.text)
-
-        return place
 
     def _command(self) -> SafeBake:
         call = self.context.call

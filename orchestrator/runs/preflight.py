@@ -9,24 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.bake import preflight
+from orchestrator.bake import preflight, privileges
 from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import Extras, repositories
 from orchestrator.cache.keys import MAX_JOBS
 from orchestrator.dockerfile.platforms import run_platforms
 from orchestrator.engine import buildx, doctor
 from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
-from orchestrator.registry.errors import DeniedError, NotFoundError
+from orchestrator.registry.errors import DeniedError, NotFoundError, ReadOnlyError
 from orchestrator.runs import access
 from orchestrator.runs.inputs import missing_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from orchestrator.bake.arrived import Outlines
     from orchestrator.bake.file import BakeFile
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.buildx import BakeCall
+    from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
 
 
@@ -39,12 +41,16 @@ class Question:
         file: Its bake file.
         extras: What other features add to it.
         pushed: The repositories that it will be pushed to.
+        asked: The privileges that it asks for.
+        cache_place: Where the matrix says where local caches are.
     """
 
     variant: Variant
     file: BakeFile
     extras: Extras
     pushed: Collection[str] = ()
+    asked: tuple[privileges.Ask, ...] = ()
+    cache_place: Place | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,19 +79,40 @@ def questions(
         extras: What other features add, by variant id.
         push: Whether the variants are pushed.
     """
-    return [
-        Question(
-            variant=variant,
-            file=rendered[variant.id],
-            extras=(extras or {}).get(variant.id) or Extras(),
-            pushed=tuple(repositories(plan.image, variant)) if push else (),
+    root = plan.matrix.root.absolute()
+    found = []
+    for variant in plan.variants:
+        more = (extras or {}).get(variant.id) or Extras()
+        file = rendered[variant.id]
+        found.append(
+            Question(
+                variant=variant,
+                file=file,
+                extras=more,
+                pushed=tuple(repositories(plan.image, variant)) if push else (),
+                asked=privileges.asks(root, file, own=tuple(more.contexts.values())),
+                cache_place=plan.matrix.positions.place(("cache", "dir")),
+            )
         )
-        for variant in plan.variants
-    ]
+    return found
+
+
+def allowed_by(plan: Plan, given: privileges.Allowed) -> privileges.Allowed:
+    """Return what the command line and the matrix allow together.
+
+    Raises:
+        UsageError: A word of `bake.allow` is not a privilege.
+    """
+    return given | privileges.parse(plan.matrix.spec.bake.allow, plan.matrix.root.absolute(), option="bake.allow")
 
 
 def check_all(
-    call: BakeCall, questions: Sequence[Question], *, builder: Builder | None = None, outlines: Outlines | None = None
+    call: BakeCall,
+    questions: Sequence[Question],
+    *,
+    builder: Builder | None = None,
+    outlines: Outlines | None = None,
+    allowed: privileges.Allowed | None = None,
 ) -> dict[str, Checked]:
     """Check variants.
 
@@ -94,6 +121,7 @@ def check_all(
         questions: The variants.
         builder: The builder that builds them; None where it was not asked.
         outlines: What earlier runs learned.
+        allowed: The privileges that builds may use; None for none.
 
     Returns:
         Variant id -> what was found.
@@ -120,6 +148,8 @@ def check_all(
         for one in questions:
             if checked[one.variant.id].error is None:  # what is wrong in the matrix comes first
                 checked[one.variant.id] = _on_platform(call, one, builder, checked[one.variant.id])
+    for one in questions:  # what is not allowed comes before all else
+        checked[one.variant.id] = _allowed(call, one, allowed or privileges.Allowed(), checked[one.variant.id])
     return checked
 
 
@@ -181,33 +211,60 @@ def _with_inputs(call: BakeCall, one: Question, checked: Checked) -> Checked:
 def _with_access(one: Question, denied: Mapping[str, OrchestrateError], checked: Checked) -> Checked:
     """Refuse what the registry surely refuses; one that does not answer now may answer after the build."""
     errors = [(name, denied[name]) for name in one.pushed if name in denied]
-    sure = [error for _, error in errors if isinstance(error, (DeniedError, NotFoundError))]
+    sure = [error for _, error in errors if isinstance(error, (DeniedError, NotFoundError, ReadOnlyError))]
     if sure:
         return Checked(error=sure[0], arrival=checked.arrival)
     notes = tuple(f"not checked whether images can be pushed: {error.message}" for _, error in errors)
     return replace(checked, notes=(*checked.notes, *notes))
 
 
+def _allowed(call: BakeCall, one: Question, allowed: privileges.Allowed, checked: Checked) -> Checked:
+    given = injected(one.variant, one.extras)
+
+    def place(ask: privileges.Ask) -> Place | None:
+        """Where a privilege is asked for: in the matrix, else in a bake file."""
+        attribute, _, name = ask.attribute.partition(".")
+        if name in {*given.contexts, *given.secrets}:
+            return given.places.get(name)
+        if attribute in {"cache-from", "cache-to"}:
+            return one.cache_place
+        return buildx.place_of(call, attribute, ask.text)
+
+    try:
+        privileges.check(one.asked, allowed, variant=one.variant.id, place=place)
+    except privileges.NotAllowedError as error:
+        return replace(checked, error=error)
+    return checked
+
+
 def _on_platform(call: BakeCall, one: Question, builder: Builder, checked: Checked) -> Checked:
-    for check in doctor.check_platforms(builder, sorted(needed_platforms(call, one)), here=True):
+    for check in doctor.check_platforms(
+        builder, sorted(needed_platforms(call.root, one.file, one.variant.platform)), here=True
+    ):
         if check.status == "fail":
             return Checked(error=EnvironmentLacksError(check.detail, hint=check.hint), arrival=checked.arrival)
     return checked
 
 
-def needed_platforms(call: BakeCall, one: Question) -> frozenset[str]:
-    """Return the platforms that a builder must be able to run for a variant; its own where that cannot be told."""
+def needed_platforms(root: Path, file: BakeFile, platform: str) -> frozenset[str]:
+    """Return the platforms that a builder must be able to run for a variant, as `doctor` and builds judge it.
+
+    Args:
+        root: The directory that paths of the targets start from.
+        file: Its bake file.
+        platform: Its own platform, which counts where a Dockerfile cannot be read here.
+    """
     found: set[str] = set()
-    for member in one.file.members.values():
-        platform = "".join(member.get("platforms") or []) or one.variant.platform
+    for member in file.members.values():
+        built = "".join(member.get("platforms") or []) or platform
         try:
-            text, _ = buildx.dockerfile(call.root, member)
+            text, _ = buildx.dockerfile(root, member)
         except MatrixError:
             text = None
         if text is None:
-            found.add(platform)
+            found.add(built)
             continue
         args = {name: str(value) for name, value in (member.get("args") or {}).items() if value is not None}
         contexts = member.get("contexts") or {}
-        found |= run_platforms(text, platform, target=str(member.get("target") or ""), contexts=contexts, args=args)
+        found |= run_platforms(text, built, target=str(member.get("target") or ""), contexts=contexts, args=args)
     return frozenset(found)

@@ -121,13 +121,20 @@ class RegistryProcess:
     Args:
         folder: Of its data, created.
         htpasswd: A line `user:hash` (bcrypt); the registry then asks for Basic authentication.
+        readonly: Whether it takes no pushes.
         tls: The registry's settings `http.tls`: certificate, key and clientcas; None for plain HTTP.
         host: The address that it listens on. With another one than this machine's loopback it speaks TLS, with a
             certificate that `folder/ca.pem` signs itself.
     """
 
     def __init__(
-        self, folder: Path, *, htpasswd: str = "", tls: Mapping[str, object] | None = None, host: str = "127.0.0.1"
+        self,
+        folder: Path,
+        *,
+        htpasswd: str = "",
+        readonly: bool = False,
+        tls: Mapping[str, object] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.host = host
         self.folder = folder
@@ -136,7 +143,11 @@ class RegistryProcess:
         config: dict[str, object] = {
             "version": "0.1",
             "log": {"level": "info"},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(folder / "data")},
+                "delete": {"enabled": True},
+                "maintenance": {"readonly": {"enabled": readonly}},
+            },
             "http": {"addr": f"{host}:0", **({"tls": dict(tls)} if tls else {})},
         }
         if htpasswd:
@@ -197,7 +208,7 @@ class RegistryProcess:
 class MakeRegistry(Protocol):
     """The factory behind `throwaway_registry`."""
 
-    def __call__(self, *, htpasswd: str = "") -> Registry: ...
+    def __call__(self, *, htpasswd: str = "", readonly: bool = False) -> Registry: ...
 
 
 class MakeFaulty(Protocol):
@@ -247,8 +258,8 @@ def throwaway_registry(engine: str, tmp_path: Path) -> Iterator[MakeRegistry]:
     """Make registries with a port and a directory of their own."""
     running: list[RegistryProcess] = []
 
-    def make(*, htpasswd: str = "") -> Registry:
-        made = RegistryProcess(tmp_path / f"registry-{len(running)}", htpasswd=htpasswd)
+    def make(*, htpasswd: str = "", readonly: bool = False) -> Registry:
+        made = RegistryProcess(tmp_path / f"registry-{len(running)}", htpasswd=htpasswd, readonly=readonly)
         running.append(made)
         return made.registry
 

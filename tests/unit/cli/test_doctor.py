@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -11,7 +11,9 @@ from orchestrator.cli import app
 from orchestrator.engine import doctor
 from orchestrator.engine.doctor import Need
 from orchestrator.engine.machine import Check
+from orchestrator.errors import EnvironmentLacksError
 from orchestrator.registry import reach
+from orchestrator.runs import jobs
 from tests.unit.matrix.support import SMALL
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     fake = Machine()
     monkeypatch.setattr(doctor, "diagnose", fake.diagnose)
     monkeypatch.setattr(reach, "check_registry", fake.check_registry)
+
+    def no_buildx(*_: object) -> NoReturn:
+        raise EnvironmentLacksError("there is no docker client")
+
+    monkeypatch.setattr(jobs, "bake_files", no_buildx)  # tests/e2e has the platforms that Dockerfiles need
     return fake
 
 
@@ -112,8 +119,8 @@ def test_compile_jobs_of_the_largest_variants_add_up(machine: Machine, tmp_path:
   - {when: {platform: linux/ppc64le}, args: {max_jobs: many, other: 99}}
 """
     (tmp_path / "matrix.yaml").write_text(text)
-    for jobs in ("1", "2", "3"):
-        assert app.run(["doctor", "--jobs", jobs]) == 0
+    for number in ("1", "2", "3"):
+        assert app.run(["doctor", "--jobs", number]) == 0
     assert app.run(["doctor", "--platform", "linux/arm64"]) == 0
     assert app.run(["doctor", "--platform", "linux/ppc64le"]) == 0
     assert [need.jobs for need in machine.needs] == [8, 11, 11, 3, None]
