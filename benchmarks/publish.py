@@ -2,10 +2,11 @@
 
     python -m benchmarks.publish [--runs 3]
 
-Two registries of this machine (Debian's docker-registry), 20 tags in each, all of which name one index of two platforms.
-Ours is the whole transaction over tags that exist: look, stage, record, move in three ranks, read back, record. The window
-is what users can see: the time between the first and the last tag of a rank. `imagetools create` moves the same 40 tags
-from one digest, one call for each tag, and one call for each registry. They take turns; the best run of each counts.
+Two registries of this machine (Debian's docker-registry), 20 tags in each, all of which name one index of two
+platforms that is in both. Ours is the whole transaction over tags that exist: look, stage, record, move in three ranks,
+read back, record. The window is what users can see: the time between the first and the last tag of a rank.
+`imagetools create` moves the same 40 tags, with one call for each tag, and with one call for each registry. They take
+turns, best runs count.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.timing import best, row
 from orchestrator.publish.clients import Clients
 from orchestrator.publish.moves import Ending, Patience
 from orchestrator.publish.record import Rank, State
+from orchestrator.publish.stage import stage
 from orchestrator.reference import Repository
 from tests.support.engine import RegistryProcess
 from tests.support.publishing import Wanted, images, publish
@@ -47,10 +49,11 @@ class Release:
     def wanted(self) -> Wanted:
         """An index that no tag names yet."""
         with Clients() as clients:
-            found = images(
-                clients.of(self.repositories[0]), "linux/amd64", "linux/arm64", salt=str(next(self._numbers))
-            )
-        return Wanted(images=found, repositories=self.repositories, tags=TAGS)
+            client = clients.of(self.repositories[0])
+            found = images(client, "linux/amd64", "linux/arm64", salt=str(next(self._numbers)))
+            wanted = Wanted(images=found, repositories=self.repositories, tags=TAGS)
+            stage(clients, wanted.index, wanted.sources, self.repositories)
+        return wanted
 
     def ours(self, wanted: Wanted) -> None:
         """The whole transaction."""
@@ -63,13 +66,12 @@ class Release:
     def theirs(self, wanted: Wanted, *, at_once: bool) -> None:
         """The same tags with docker: a call for each, or one for each registry."""
         for repository in self.repositories:
-            source = f"{self.repositories[0]}@{wanted.images[0].digest}"
-            other = f"{self.repositories[0]}@{wanted.images[1].digest}"
             groups = [list(TAGS)] if at_once else [[tag] for tag in TAGS]
             for group in groups:
                 words = [word for tag in group for word in ("--tag", f"{repository}:{tag}")]
+                source = f"{repository}@{wanted.index.digest}"
                 subprocess.run(
-                    ["docker", "buildx", "imagetools", "create", *words, source, other], check=True, capture_output=True
+                    ["docker", "buildx", "imagetools", "create", *words, source], check=True, capture_output=True
                 )
 
 

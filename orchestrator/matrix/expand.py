@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 _CHANGED = "files that git tracks differ from the commit that the values name: commit them, or add {git.dirty}"
 
+_NAMED = (
+    "argument {name} is named like a credential, and arguments stay in the image's history and provenance: "
+    "use variants.secrets, or name it in variants.not_secret"
+)
+
 
 def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[str], str] | None = None) -> Plan:
     """Expand the matrix.
@@ -48,8 +53,10 @@ def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[st
     if found.problems:
         raise invalid(matrix.positions.file, found.problems)
     image = given.image or matrix.spec.image
-    notes = (_CHANGED,) if expansion.renderer.named_commit and expansion.renderer.fact("git.dirty") else ()
-    return Plan(matrix=matrix, image=image, variants=tuple(variants), dropped=tuple(dropped), notes=notes)
+    changed = expansion.renderer.named_commit and expansion.renderer.fact("git.dirty")
+    notes = [_CHANGED] if changed else []
+    notes += [_NAMED.format(name=name) for name in expansion.renderer.secrets]
+    return Plan(matrix=matrix, image=image, variants=tuple(variants), dropped=tuple(dropped), notes=tuple(notes))
 
 
 def further_problems(matrix: Matrix, *, whole: bool) -> list[Problem]:

@@ -14,6 +14,7 @@ from orchestrator.matrix import names, template
 from orchestrator.matrix.layers import Chosen, Value, origin
 from orchestrator.matrix.values import Shared, VariantValues, blank_fields
 from orchestrator.matrix.variants import Variant, WheelsWanted
+from orchestrator.redact import named_like_secret, secret_in
 from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Renderer:
     def __init__(self, matrix: Matrix, image: str, fact: Callable[[str], str], findings: Findings) -> None:
         self.spec = matrix.spec
         self.findings = findings
+        self.secrets: dict[str, None] = {}  # arguments that are named like credentials
         self._matrix = matrix
         self._fact = fact
         self._facts: dict[str, str] = {}
@@ -163,7 +165,18 @@ class Renderer:
                 if value is None:
                     self.findings.removal(layer.override, name, known)
             known |= {name for name, value in layer.args.items() if value is not None}
-        return self._merged((layer.args for layer in found), values)
+        merged = self._merged((layer.args for layer in found), values)
+        for name, value in merged.items():
+            if kind := secret_in(value.text):
+                self.findings.of_value(
+                    value,
+                    f"argument {name}: the value holds {kind}, and arguments stay in an image's history and provenance",
+                    f'hand it in as a BuildKit secret: secrets: ["id={name},env={name}"], and RUN --mount=type=secret',
+                    kind="secret",
+                )
+            elif name not in self.spec.variants.not_secret and named_like_secret(name, value.text):
+                self.secrets[name] = None
+        return merged
 
     def _merged(self, found: Iterable[Mapping[str, Value | None]], values: VariantValues) -> dict[str, Value]:
         merged: dict[str, Value | None] = {}

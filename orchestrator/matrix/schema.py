@@ -126,6 +126,7 @@ class Variants(Section):
     contexts: dict[str, Text] = key("Named contexts: a directory, an image, a git URL.", default={})
     secrets: list[Text] = key("BuildKit secrets, as in id=ca,src=/etc/ssl/ca.crt.", default=[])
     attest: Attest = key("Attestations.", default=Attest())
+    not_secret: TextList = key("Arguments that are named like credentials and are none.", default=[])
 
 
 When = dict[str, TextList]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from orchestrator.bake.file import Output, repositories
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info
+from orchestrator.runs.proof import promise
 from orchestrator.runs.verification import verified
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.process import Stop
@@ -28,6 +29,8 @@ class AfterBuild:
         output: Where the result is.
         tagging: How held tags are set.
         bundles: Variant id -> digest of the FlashInfer bundle that its image must hold.
+        attest: Says in the registry that an image (repository, digest) was verified for a promise; returns what went
+            wrong. None says nothing.
         verify: Whether images are verified; else the hook only removes tags that hold variants without tags.
     """
 
@@ -35,6 +38,7 @@ class AfterBuild:
     output: Output
     tagging: Tagging
     bundles: Mapping[str, str] = field(default_factory=dict)
+    attest: Callable[[str, str, str], str] | None = None
     verify: bool = True
 
     def __call__(self, variant: Variant, outcome: Outcome, *, stop: Stop, reporter: Reporter) -> Outcome:
@@ -65,12 +69,21 @@ class AfterBuild:
             return self._untagged(variant, outcome, error_info(error))
         if not held or outcome.digest is None:
             return checked
+        checked = self._attested(variant, checked, outcome.digest)
         if variant.tags:
             tags = repositories(self.plan.image, variant)
             failure = self.tagging.set(variant.id, tags, outcome.digest, stop=stop, reporter=reporter)
             if failure is not None:
                 return self._untagged(variant, checked, failure)
         return self._released(variant, checked)
+
+    def _attested(self, variant: Variant, outcome: Outcome, digest: str) -> Outcome:
+        """The outcome, once every registry says that the image was verified; one that does not is no failure."""
+        if self.attest is None:
+            return outcome
+        promised = promise(variant, self.plan.matrix.spec.verify, self.bundles.get(variant.id, ""))
+        notes = [self.attest(name, digest, promised) for name in repositories(self.plan.image, variant)]
+        return replace(outcome, notes=(*outcome.notes, *filter(None, notes)))
 
     def _released(self, variant: Variant, outcome: Outcome) -> Outcome:
         """The outcome, once the tags that held the image are gone; a registry that keeps one is no failure."""

@@ -72,6 +72,7 @@ class Outcome:
         size, mtime_ns, sha256: Of the archive that was written; 0, 0 and "" where none was.
         first_ran: The first step that did not come from the cache, "" where all did.
         cache: One sentence on why that step ran; changes are what it is taken from, inputs names the record of them.
+        verified: Whether its image was read and holds what was promised.
         key: The content key that it was built from, "" where that is not known.
         output: Where the result went and how it was written, as bake's `output` says it; "" where nothing was built.
         compile_cache: What the compile cache did, None where no step printed it.
@@ -94,6 +95,7 @@ class Outcome:
     size: int = 0
     mtime_ns: int = 0
     sha256: str = ""
+    verified: bool = False
     key: str = ""
     first_ran: str = ""
     cache: str = ""

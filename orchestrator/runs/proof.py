@@ -11,8 +11,11 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.image.verdict.policy import from_spec
 from orchestrator.labels import PROMISE
+from orchestrator.reference import Digest, parse
+from orchestrator.registry.manifests import described
 from orchestrator.registry.referrers import artifact, attach, upload_parts
 
 if TYPE_CHECKING:
@@ -59,6 +62,34 @@ def proven(client: Registry, image: Descriptor, promised: str) -> bool:
         if subject.get("digest") == str(image.digest) and notes.get(PROMISE) == promised:
             return True
     return False
+
+
+def prove_pushed(repository: str, digest: str, promised: str) -> str:
+    """Attach the statement to the image of a variant that was just verified.
+
+    Args:
+        repository: Where it was pushed.
+        digest: Of what was pushed: a manifest, or an index with attestations.
+        promised: What it was verified for.
+
+    Returns:
+        Why it could not be attached, "" if it is: publish then verifies the image once more.
+
+    Raises:
+        InterruptedRunError: A stop was asked for.
+    """
+    from orchestrator.registry.client import Registry
+
+    try:
+        with Registry(parse(repository).repository) as client:
+            top = client.manifest(Digest(digest))
+            image = top.descriptor if not top.index else next(described(top))  # buildx names the image first
+            prove(client, image, promised)
+    except InterruptedRunError:
+        raise
+    except (OrchestrateError, StopIteration) as error:
+        return f"{repository}: that it was verified could not be said in the registry: {error}"
+    return ""
 
 
 def prove(client: Registry, image: Descriptor, promised: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
 from orchestrator.cache import compile_statistics
+from orchestrator.runs.outcome import Status
 from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
@@ -19,23 +20,34 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def report(variants: Sequence[Variant], outcomes: Sequence[Outcome], *, started: datetime) -> dict[str, Any]:
+def report(
+    variants: Sequence[Variant],
+    outcomes: Sequence[Outcome],
+    *,
+    started: datetime,
+    matrix: str = "",
+    revision: str = "",
+) -> dict[str, Any]:
     """Return the report of a run.
 
     Args:
         variants: In the order of the plan.
         outcomes: Of these variants, in any order. A variant without one is left out.
         started: When the run began, with its time zone.
+        matrix: Digest of the matrix file.
+        revision: The commit that was built, "" where there is none.
 
     Returns:
-        `{"schema": 1, "started": …, "variants": [{"id", "target", "cuda", "platform", "archs", "status", "digest",
-        "tags", "output", "attempts", "seconds", "steps", "log", "compile_cache", "notes", "error"}]}`.
+        `{"schema": 1, "started": …, "matrix": …, "variants": [{"id", "target", "cuda", "platform", "archs", "status",
+        "digest", "revision", "verified", "tags", "output", "attempts", "seconds", "steps", "log", "compile_cache",
+        "notes", "error"}]}`.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     return {
         "schema": SCHEMA,
         "started": started.isoformat(timespec="seconds"),
-        "variants": [_row(variant, by_id[variant.id]) for variant in variants if variant.id in by_id],
+        "matrix": matrix or None,
+        "variants": [_row(variant, by_id[variant.id], revision) for variant in variants if variant.id in by_id],
     }
 
 
@@ -50,7 +62,7 @@ def write_report(path: Path, content: dict[str, Any]) -> None:
     files.write_whole(path, text)
 
 
-def _row(variant: Variant, outcome: Outcome) -> dict[str, Any]:
+def _row(variant: Variant, outcome: Outcome, revision: str) -> dict[str, Any]:
     error = outcome.error
     return {
         "id": variant.id,
@@ -64,6 +76,9 @@ def _row(variant: Variant, outcome: Outcome) -> dict[str, Any]:
         },
         "status": outcome.status.value,
         "digest": outcome.digest,
+        # an image that was not built again may be of an earlier commit: its own label says so
+        "revision": (outcome.status is Status.BUILT and revision) or None,
+        "verified": outcome.verified,
         "tags": list(outcome.tags),
         "output": outcome.output or None,
         "attempts": outcome.attempts,

@@ -27,6 +27,7 @@ from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, error_info, exit_code
+from orchestrator.runs.proof import prove_pushed
 from orchestrator.runs.report import report, write_report
 from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
@@ -124,7 +125,7 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
         except OrchestrateError as error:
             if wishes.report is not None:
                 with contextlib.suppress(OSError):
-                    write_report(wishes.report, report(plan.variants, _all_failed(plan, error), started=started))
+                    write_report(wishes.report, _report(plan, _all_failed(plan, error), started))
             raise
         else:
             outcomes = [without_missing_log(outcome) for outcome in _run(ready, wishes, screen, stop)]
@@ -196,6 +197,7 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         output=output,
         tagging=Tagging(retry=wishes.retry),
         bundles=header_bundle.bundles(plan, extras),
+        attest=prove_pushed,
         verify=wishes.verify,
     )
     held = any(output.holding_tag(variant) for variant in plan.variants)
@@ -267,7 +269,7 @@ def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:
 def _result(
     plan: Plan, wishes: Wishes, screen: Screen, started: datetime, outcomes: list[Outcome], *, interrupted: bool
 ) -> Result:
-    content = report(plan.variants, outcomes, started=started)
+    content = _report(plan, outcomes, started)
     code = exit_code(outcomes, interrupted=interrupted)
     if wishes.report is not None:
         try:
@@ -276,6 +278,12 @@ def _result(
             screen.warn(f"{wishes.report}: the report could not be written: {error.strerror}")
             code = code or EnvironmentLacksError.exit_code
     return Result(outcomes=tuple(outcomes), code=code, report=content)
+
+
+def _report(plan: Plan, outcomes: list[Outcome], started: datetime) -> dict[str, Any]:
+    built = any(outcome.status is Status.BUILT for outcome in outcomes)
+    revision = jobs.revision_of(plan) if built else ""
+    return report(plan.variants, outcomes, started=started, matrix=plan.matrix.digest, revision=revision)
 
 
 def _none_started(plan: Plan) -> list[Outcome]:

@@ -48,4 +48,4 @@ def verified(variant: Variant, outcome: Outcome, source: str, *, spec: VerifySpe
             f"the image does not hold {what}", problems=verdict.problems, hint=f"orchestrate verify {source}"
         )
     notes = (f"verification: {text}" for text in verdict.warnings)
-    return replace(outcome, notes=(*outcome.notes, *notes))
+    return replace(outcome, verified=True, notes=(*outcome.notes, *notes))

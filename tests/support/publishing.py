@@ -133,6 +133,11 @@ class Wanted:
         """The index that the tags are to name."""
         return compose(self.images)
 
+    @property
+    def sources(self) -> dict[Digest, Repository]:
+        """Digest of each child -> where it is."""
+        return {Digest(str(entry["digest"])): self.repositories[0] for one in self.images for entry in one.entries}
+
     def moves(self, clients: Clients) -> tuple[list[Move], dict[Repository, list[Descriptor]]]:
         """The moves from what the tags name now, and what the record keeps."""
         moves: list[Move] = []
@@ -170,8 +175,7 @@ def publish(clients: Clients, wanted: Wanted, root: Path, *, patience: Patience)
     moves, held = wanted.moves(clients)
     if not moves:
         return None
-    children = {Digest(str(entry["digest"])): wanted.repositories[0] for one in wanted.images for entry in one.entries}
-    transaction.stage([Staged(index=wanted.index, sources=children, targets=wanted.repositories)])
+    transaction.stage([Staged(index=wanted.index, sources=wanted.sources, targets=wanted.repositories)])
     return transaction.move(moves, {wanted.index.digest: wanted.index}, held)
 
 

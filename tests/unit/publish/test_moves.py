@@ -13,7 +13,7 @@ from orchestrator.publish import stage as staging
 from orchestrator.publish.kept import Keeper
 from orchestrator.publish.moves import MovedMeanwhileError, Mover, Patience
 from orchestrator.publish.record import Rank, State, begin
-from orchestrator.reference import Digest, Tag
+from orchestrator.reference import Tag
 from tests.support.publishing import Wanted, images, publish
 from tests.unit.publish.support import World
 
@@ -38,8 +38,7 @@ def wanted(world: World, salt: str, *, immutable: bool = False) -> Wanted:
 
 def stage(clients: Clients, one: Wanted) -> None:
     """What a publish does before its record."""
-    children = {Digest(str(entry["digest"])): one.repositories[0] for image in one.images for entry in image.entries}
-    staging.stage(clients, one.index, children, one.repositories)
+    staging.stage(clients, one.index, one.sources, one.repositories)
 
 
 def published(world: World, one: Wanted, root: Path) -> State | None:

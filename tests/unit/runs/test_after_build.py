@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILT = Outcome(id="app-cu130-amd64", status=Status.BUILT, digest=DIGEST, tags=("registry.lan/app:x",), attempts=1)
+VERIFIED = replace(BUILT, verified=True)
 
 
 class Answers:
@@ -76,7 +77,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Answers:
 
 
 def test_tags_follow_the_verification(tmp_path: Path, tools: Answers) -> None:
-    assert hook(tmp_path) == BUILT
+    assert hook(tmp_path) == VERIFIED
     assert tools.asked == [(f"registry.lan/app@{DIGEST}", "registry.lan/app:x")]
 
 
@@ -112,7 +113,7 @@ def test_without_a_digest_nothing_is_tagged(tmp_path: Path, tools: Answers) -> N
 
 
 def test_an_image_that_was_not_held_keeps_its_tags(tmp_path: Path, tools: Answers) -> None:
-    assert hook(tmp_path, held=False) == BUILT
+    assert hook(tmp_path, held=False) == VERIFIED
     outcome = hook(tmp_path, held=False, verify=VerificationError("no 11.0"))
     assert (outcome.status, outcome.notes) == (Status.FAILED, ())
     assert tools.asked == []
@@ -139,7 +140,7 @@ def test_a_tag_that_cannot_be_set(
     outcome = hook(tmp_path)
     assert len(tools.asked) == asked
     if class_ is None:
-        assert outcome == BUILT
+        assert outcome == VERIFIED
         return
     assert outcome.error is not None
     assert (outcome.status, outcome.error.failure) == (Status.FAILED, class_)
@@ -156,7 +157,7 @@ def test_warnings_of_the_verification_are_notes(tmp_path: Path, tools: Answers) 
 def test_a_wait_for_a_tag_is_told_before_it_begins(tmp_path: Path, tools: Answers) -> None:
     tools.said = [BUSY, ""]
     heard = Heard()
-    assert hook(tmp_path, reporter=heard) == BUILT
+    assert hook(tmp_path, reporter=heard) == VERIFIED
     (waiting,) = heard.said
     assert waiting[:5] == ("waiting", "app-cu130-amd64", 1, 3, True)
     assert "503 Service Unavailable" in waiting[5]
@@ -215,7 +216,7 @@ def test_the_tag_that_held_an_image_goes(
     after = AfterBuild(plan=plan, output=output, tagging=Tagging(retry=RetryPolicy()), verify=verify)
     outcome = after(plan.variants[0], BUILT, stop=Stop(), reporter=Heard())
     assert gone == released
-    assert outcome == replace(BUILT, notes=("kept",) * len(released))
+    assert outcome == replace(BUILT, notes=("kept",) * len(released), verified=verify)
     assert len(tools.asked) == int(verify)
 
 

@@ -124,16 +124,20 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
             output="type=image,push=true",
             attempts=2,
             seconds=1.23456,
+            verified=True,
             steps=Steps(total=5, cached=2, done=5),
             notes=("clipped",),
         ),
     ]
-    content = report([first, other], outcomes, started=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
+    content = report(
+        [first, other], outcomes, started=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), matrix=DIGEST, revision="c0ffee"
+    )
     path = tmp_path / "out" / "report.json"
     write_report(path, content)
     assert json.loads(path.read_text()) == {
         "schema": 1,
         "started": "2026-01-02T03:04:05+00:00",
+        "matrix": DIGEST,
         "variants": [
             {
                 "id": "a",
@@ -152,6 +156,8 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
                 },
                 "status": "built",
                 "digest": DIGEST,
+                "revision": "c0ffee",
+                "verified": True,
                 "tags": ["r:a"],
                 "output": "type=image,push=true",
                 "attempts": 2,
@@ -172,6 +178,8 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
                 "archs": {"requested": ["9.0", "11.0"], "effective": ["9.0", "11.0"], "dropped": []},
                 "status": "failed",
                 "digest": None,
+                "revision": None,
+                "verified": False,
                 "tags": [],
                 "output": None,
                 "attempts": 1,
