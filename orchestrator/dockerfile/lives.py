@@ -134,7 +134,8 @@ class _Read:
     @classmethod
     def of(cls, step: Step, names: frozenset[str]) -> _Read:
         """Read a step once for all arguments."""
-        texts = [step.text, *step.documents, *(option.value for option in step.options)]
+        documents = step.expanded if step.keyword in _EXPANDED else step.documents
+        texts = [step.text, *documents, *(option.value for option in step.options)]
         declares: frozenset[str] = frozenset()
         if step.keyword == "ARG":
             found = list(assignments(step.text))

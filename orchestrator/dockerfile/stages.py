@@ -27,6 +27,7 @@ class Step:
         text: Its words, without keyword and flags.
         options: Its flags.
         documents: The content of its here-documents.
+        expanded: Of COPY and ADD: those of them that BuildKit puts values into (the name is not quoted).
         line: 1-based line that it begins on.
     """
 
@@ -34,6 +35,7 @@ class Step:
     text: str
     options: tuple[Option, ...]
     documents: tuple[str, ...]
+    expanded: tuple[str, ...]
     line: int
 
     @property
@@ -209,6 +211,7 @@ def _step(one: Instruction) -> Step:
         text=one.text[at:].strip(),
         options=tuple(options),
         documents=tuple(document.content for document in one.documents),
+        expanded=tuple(document.content for document in one.documents if document.expand and one.keyword != "RUN"),
         line=one.line,
     )
 

@@ -30,6 +30,7 @@ def found(text: str, **more: object) -> list[tuple[Loss, int, bool]]:
         "FROM a\nARG X\nCOPY --from=0 --chown=$X a b\n",
         "FROM a\nARG X\nCOPY <<E /x\nv=$X\nE\n",
         "FROM a\nARG X\nRUN <<E\nprintenv X\nE\n",
+        'FROM a AS h\nCOPY <<"E" /x\nv=$X\nE\nFROM a\nARG X\nCOPY --from=h /x /x\nRUN sh /x\n',  # goes in as it stands
         "ARG X\nFROM a:$X\n",
         "ARG X\nARG B=a:${X}\nFROM $B\n",
         "ARG X\nFROM a\nARG X\nRUN build $X\n",
@@ -48,6 +49,9 @@ def test_a_value_that_arrives(text: str) -> None:
     ("text", "expected"),
     [
         ("FROM a\nARG X\nENV X=7\nRUN build $X\n", [(Loss.ENV, 3, True)]),
+        ('FROM a\nARG X\nCOPY <<"E" /x\nv=$X\nE\n', [(Loss.UNREAD, 2, False)]),
+        ("FROM a\nARG X\nADD <<'E' /x\nv=$X\nE\n", [(Loss.UNREAD, 2, False)]),
+        ("FROM a\nCOPY <<E /x\nv=$X\nE\n", [(Loss.UNDECLARED, 2, True)]),
         ("FROM a\nARG X\nENV X 7 8\nRUN build\n", [(Loss.ENV, 3, True)]),
         ("FROM a\nARG X\nENV X=$Y\nRUN build\n", [(Loss.ENV, 3, True)]),
         ('FROM a\nARG X\nENV A=1 X="7"\nLABEL v=$X\n', [(Loss.ENV, 3, True)]),

@@ -24,7 +24,9 @@ def test_the_committed_schema_is_the_one_printed() -> None:
 
 
 def test_there_are_matrices_to_check() -> None:
-    assert [str(path) for path in SHIPPED] == ["examples/axpy/matrix.yaml", "examples/vllm/matrix.yaml", "matrix.yaml"]
+    assert [str(path) for path in SHIPPED] == [
+        "examples/axpy/matrix.yaml", "examples/vllm/matrix.yaml", "examples/vllm-kernels/matrix.yaml", "matrix.yaml",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=str)
