@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import orchestrator
+from tests.support.source import nodes
 
 ROOT = Path(orchestrator.__file__).parent
 
@@ -41,7 +42,7 @@ MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path f
 def imported(path: Path) -> set[str]:
     """The modules of ours that a file imports, at any depth of it (`orchestrator.matrix.load`), for types as well."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "orchestrator":
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else node.module for name in names}
@@ -92,7 +93,7 @@ def test_private_names_stay_in_their_file() -> None:
     wrong = [
         f"{module} imports {alias.name} of {node.module}"
         for module, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("orchestrator")
         for alias in node.names
         if alias.name.startswith("_") and not alias.name.startswith("__")
@@ -127,7 +128,7 @@ def test_functions_take_at_most_six_parameters() -> None:
     found = {
         f"{path.relative_to(ROOT)}:{node.name}": number
         for path in sorted(ROOT.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if (number := parameters(node)) > 6 and not is_command(path, node)
     }

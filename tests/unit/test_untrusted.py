@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import orchestrator
 from orchestrator.untrusted import clean, clean_lines, disarmed_lines, json_text, without_controls
+from tests.support.source import nodes
 
 # As GitHub's runner reads a line (src/Runner.Common/ActionCommand.cs): TryParseV2, then TryParse.
 RUNNER = re.compile(r"^\s*::|##\[|##vso\[|##teamcity\[")
@@ -95,7 +96,7 @@ def test_every_text_that_is_written_goes_through_the_cleaner() -> None:
         name = str(path.relative_to(ROOT))
         if name in DIRECT:
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
@@ -107,7 +108,7 @@ def test_every_text_that_is_written_goes_through_the_cleaner() -> None:
 def test_tables_take_no_markup_of_what_they_show() -> None:
     wrong = []
     for path in (*ROOT.glob("ui/*.py"), *ROOT.rglob("cli/**/*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("screen.print") or not node.args:
                 continue
             plain = any(word.arg == "markup" for word in node.keywords)

@@ -14,6 +14,7 @@ import orchestrator
 from orchestrator import process
 from orchestrator.engine import client, images
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
+from tests.support.source import nodes
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +151,7 @@ def test_no_other_module_writes_the_clients_name_into_a_command() -> None:
         f"{path.relative_to(root)}:{node.lineno}"
         for path in root.rglob("*.py")
         if str(path.relative_to(root)) not in shown
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.List | ast.Tuple)
         and any(isinstance(one, ast.Constant) and one.value == "docker" for one in node.elts)
     }
