@@ -127,3 +127,22 @@ def test_a_list_that_fails_says_why_without_credentials(monkeypatch: pytest.Monk
 def test_the_engine_says_what_its_builder_stores(monkeypatch: pytest.MonkeyPatch, store: bool) -> None:
     monkeypatch.delenv(builders.BUILDER_VARIABLE, raising=False)
     assert builders.selected(choose(recorded()), containerd_store=store).containerd_store is store
+
+
+@pytest.mark.parametrize(
+    ("driver", "endpoint", "elsewhere"),
+    [
+        ("docker", "default", False),
+        ("docker-container", "unix:///var/run/docker.sock", False),
+        ("docker-container", "tcp://10.0.0.1:2376", True),
+        ("docker-container", "ssh://me@host", True),
+        ("docker", "http://host", True),
+        ("docker", "https://host", True),
+        ("remote", "unix:///run/buildkit.sock", True),
+        ("kubernetes", "", True),
+    ],
+)
+def test_which_builders_are_not_on_this_engines_machine(driver: str, endpoint: str, elsewhere: bool) -> None:
+    nodes = (builders.Node(name="n", endpoint=endpoint, running=True),)
+    builder = Builder(name="b", driver=driver, platforms=(), running=True, nodes=nodes)
+    assert builder.elsewhere is elsewhere

@@ -263,3 +263,11 @@ def test_every_access_has_a_cure(tmp_path: Path, run: str, cure: str) -> None:
 
 def test_the_short_form_of_a_cache_is_an_image_of_a_registry(tmp_path: Path) -> None:
     assert uncovered(tmp_path, target={"cache-from": ["r.lan/app:cache"]}) == ["cache: r.lan/app:cache"]
+
+
+def test_the_bundle_is_a_need_like_any_other(tmp_path: Path) -> None:
+    there = found(tmp_path, bundle="sha256:1")[-1]
+    assert (there.kind, there.name, there.place, there.covered) == ("bundle", "sha256:1", "headers", True)
+    gone = found(tmp_path, bundle="")[-1]
+    assert (gone.kind, gone.name, gone.covered, gone.why) == ("bundle", "FlashInfer headers", False, "no bundle")
+    assert gone.cure == "orchestrate headers import BUNDLE.tar.zst"

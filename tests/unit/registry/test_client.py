@@ -282,6 +282,7 @@ def test_what_is_written_is_what_was_sent(server: Server, app: Registry) -> None
     server.say(mount, 201)
     server.say(mount, 202)
     assert [app.mount(OTHER, source), app.mount(OTHER, source)] == [True, False]
+    assert server.headers[-1]["content-length"] == "0"
 
 
 def test_whether_something_is_there(server: Server, app: Registry) -> None:

@@ -46,8 +46,14 @@ def test_json(tmp_path: Path) -> None:
     content = drift_view.as_json(report(tmp_path), diff="d")
     assert json.loads(json.dumps(content)) == content
     assert (content["schema"], content["claims"], content["files"], content["diff"]) == (1, 3, ["b.sh"], "d")
-    first = content["disagreements"][0]
-    assert (first["line"], first["says"], first["expected"], first["fixable"]) == (1, "1", "2", True)
+    first, second = content["disagreements"]
+    assert first == {
+        "file": "b.sh", "line": 1, "column": 3, "end_column": 4, "claim": 0, "place": "A=", "says": "1",
+        "expected": "2", "words": ["another value"], "why": "100% needed, always", "fixable": True,
+        "unfixable": "", "hint": "",
+    }  # fmt: skip
+    assert (second["fixable"], second["unfixable"]) == (False, "the claim says fix: false")
+    assert "diff" not in drift_view.as_json(report(tmp_path))
 
 
 def test_every_format_shows_the_same_places(tmp_path: Path) -> None:
