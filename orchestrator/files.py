@@ -23,7 +23,8 @@ LEFTOVER = ".*.tmp"
 def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     """A stream whose bytes appear under `path` when the block ends, all at once; an exception leaves `path` as it was.
 
-    A symbolic link is kept and its target replaced; what is no regular file (`/dev/stdout`) is written in place.
+    A symbolic link is kept and its target replaced, but with `mode=PRIVATE` the link itself: what is private does not
+    leave its directory. What is no regular file (`/dev/stdout`) is written in place.
 
     Args:
         path: The file; its directory must exist.
@@ -32,11 +33,14 @@ def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
     Raises:
         OSError: It cannot be written.
     """
-    if path.exists() and not path.is_file():  # asked of the path itself: a pipe's /dev/fd entry leads to no name
+    if mode == PRIVATE and path.is_symlink():
+        final = path
+    elif path.exists() and not path.is_file():  # asked of the path itself: a pipe's /dev/fd entry leads to no name
         with path.open("wb") as direct:
             yield direct
         return
-    final = Path(os.path.realpath(path)) if path.is_symlink() else path
+    else:
+        final = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         descriptor, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:100]}.")
     except OSError as error:
@@ -44,7 +48,7 @@ def writing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
         raise
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with named(path), os.fdopen(descriptor, "wb") as stream:
             yield cast("BinaryIO", stream)
             stream.flush()
             os.fchmod(stream.fileno(), _mode(final) if mode is None else mode)
@@ -143,14 +147,34 @@ def append(path: Path, data: str, *, mode: int = PRIVATE) -> None:
     """Append text with one write and an fsync: a process that is killed costs at most its own last line.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: It cannot be written, or it is a symbolic link.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    descriptor = open_append(path, mode=mode)
     try:
-        os.write(descriptor, data.encode(errors="replace"))
-        os.fsync(descriptor)
+        with named(path):
+            os.write(descriptor, data.encode(errors="replace"))
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_append(path: Path, *, mode: int = PRIVATE) -> int:
+    """Open a file to append to it, made if it is missing; return its descriptor.
+
+    Raises:
+        OSError: It cannot be opened, or it is a symbolic link.
+    """
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the path into an OSError that does not say where it happened, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_whole(path: Path, data: bytes | str, *, mode: int | None = None) -> None:

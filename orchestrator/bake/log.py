@@ -20,7 +20,7 @@ from orchestrator.bake.events import (
     StepStatus,
     StepWarning,
 )
-from orchestrator.files import PRIVATE, make_private
+from orchestrator.files import make_private, named, open_append
 from orchestrator.process import command_line
 from orchestrator.redact import redact
 from orchestrator.untrusted import clean
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 class LogFile:
     """A log that several attempts append to; every write is whole lines, so a reader never sees half a one.
 
+    One that is removed while it is written (by somebody who cleans up) comes back with what follows.
+
     Args:
         path: The file; its directory is made if it is missing.
 
@@ -43,8 +45,8 @@ class LogFile:
     """
 
     def __init__(self, path: Path) -> None:
-        make_private(path.parent)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        self._path = path
+        self._fd = self._opened()
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +75,16 @@ class LogFile:
     def _lines(self, *lines: str) -> None:
         text = "".join(f"{clean(one)}\n" for line in lines for one in line.split("\n"))
         data = redact(text).encode(errors="replace")
-        while data:
-            data = data[os.write(self._fd, data) :]
+        with named(self._path):
+            if not os.fstat(self._fd).st_nlink:
+                os.close(self._fd)
+                self._fd = self._opened()
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+    def _opened(self) -> int:
+        make_private(self._path.parent)
+        return open_append(self._path)
 
 
 def render(event: Event) -> tuple[str, ...]:

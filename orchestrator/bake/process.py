@@ -71,6 +71,7 @@ class BakeCommand:
         mark: Lines of a step's output that begin with it are kept in the result; "" for none.
         bounds: How long a step may take, and how long the builder may say nothing.
         call: How the builder is asked for a build that says nothing; None asks never.
+        file: Where `bake_json` is written before each attempt; None where it lies already.
     """
 
     id: str
@@ -84,6 +85,18 @@ class BakeCommand:
     mark: str = ""
     bounds: Bounds = field(default_factory=Bounds)
     call: BakeCall | None = None
+    file: Path | None = None
+
+    def restore(self) -> None:
+        """Write the bake file, and make the directory of the metadata, where somebody has removed them.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        files.make_private(self.metadata.parent)
+        if self.file is not None and not self.file.exists():
+            files.make_private(self.file.parent)
+            files.write_whole(self.file, self.bake_json, mode=files.PRIVATE)
 
     def silent(self) -> str:
         """Why its builder does not answer, "" if it does."""
@@ -109,6 +122,7 @@ class BakeResult:
         stopped: The process was ended by us because `stop` was set.
         first_ran: The first step that did not come from the cache, "" where all did.
         marked: Lines of output that begin with the command's mark: the last 64, untrusted.
+        pushed: `REFERENCE@DIGEST` of each tag that moved, also if the bake failed or was stopped afterwards.
         overrun: Why the process was ended by us though `stop` was not set; None if it was not.
     """
 
@@ -122,6 +136,7 @@ class BakeResult:
     stopped: bool = False
     first_ran: str = ""
     marked: tuple[str, ...] = ()
+    pushed: tuple[str, ...] = ()
     overrun: Overrun | None = None
 
 
@@ -146,7 +161,7 @@ def run_bake(
         OSError: The log file cannot be written.
     """
     argv = bake_argv(command)
-    command.metadata.parent.mkdir(parents=True, exist_ok=True)
+    command.restore()
     command.metadata.unlink(missing_ok=True)  # one of an earlier attempt must not pass for this one's
     progress = Progress()
     marked: deque[str] = deque(maxlen=_MARKED)
@@ -162,7 +177,7 @@ def run_bake(
         watch = _watch(command, progress, hear)
         log.begin(command.id, argv)
         child = spawn(argv, cwd=command.cwd, env=_environment(command.env), stdout=subprocess.DEVNULL)
-        ending = _Ending(child=child, stop=stop, watch=watch, terminate_after=terminate_after)
+        ending = _Ending(child=child, command=command, stop=stop, watch=watch, terminate_after=terminate_after)
         # Whatever goes wrong (an error in on_event, a full disk under the log): no child is left behind.
         with contextlib.closing(ending), ended_with_us(child.pid):
             for line in _stderr_lines(child, ending):
@@ -185,6 +200,7 @@ def run_bake(
         stopped=ending.stopped,
         first_ran=progress.first_ran,
         marked=tuple(marked),
+        pushed=progress.pushed,
         overrun=ending.overrun if failure else None,
     )
 
@@ -236,8 +252,17 @@ def _watch(command: BakeCommand, progress: Progress, tell: Callable[[Event], Non
 class _Ending:
     """Watches the stop and the watch, and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
 
-    def __init__(self, *, child: subprocess.Popen[bytes], stop: Stop, watch: Watch, terminate_after: float) -> None:
+    def __init__(
+        self,
+        *,
+        child: subprocess.Popen[bytes],
+        command: BakeCommand,
+        stop: Stop,
+        watch: Watch,
+        terminate_after: float,
+    ) -> None:
         self._child = child
+        self._metadata = command.metadata.parent
         self._stop = stop
         self._watch = watch
         self._after = terminate_after
@@ -248,6 +273,8 @@ class _Ending:
 
     def check(self) -> bool:
         """Act on the stop, if it is set, and on the watch; return whether the group was sent SIGKILL."""
+        with contextlib.suppress(OSError):  # buildx fails a build whose metadata has no directory, at its very end
+            files.make_private(self._metadata)
         if self._deadline is None and self._child.poll() is None:
             self.stopped = self._stop.is_set()
             if not self.stopped:

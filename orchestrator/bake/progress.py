@@ -45,6 +45,7 @@ MESSAGE_WIDTH = 500
 _CLIPPED = "[output clipped, log limit"
 _CANCELLED = re.compile(r"\bcontext canceled\b|\bcode = Canceled\b|^canceled", re.IGNORECASE)
 _RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ', re.DOTALL)
+_PUSHED = re.compile(r"pushing manifest for (\S+@\S+)$")
 _WRAPPING = re.compile(r"^(?:ERROR: )?(?:target [\w-]+: )?(?:failed to solve: )?", re.DOTALL)
 
 
@@ -95,6 +96,7 @@ class Progress:
         self._numbered = 0
         self.clipped = False
         self.cache_problems: tuple[str, ...] = ()
+        self.pushed: tuple[str, ...] = ()
 
     @property
     def steps(self) -> Steps:
@@ -258,6 +260,8 @@ class Progress:
 
     def _status(self, status: RawStatus) -> Iterator[Event]:
         step = self._steps.get(status.vertex)
+        if status.done and step is not None and step.kind is StepKind.EXPORT and (found := _PUSHED.match(status.what)):
+            self.pushed = tuple(dict.fromkeys((*self.pushed, _shown(found[1]))))
         if step is not None and step.number:
             yield StepStatus(
                 number=step.number,

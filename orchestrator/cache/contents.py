@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cache import ignore
 from orchestrator.cache.ignore import Ignore, UnknownPatternError
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from orchestrator.cache.ignore import Matched
     from orchestrator.cache.statcache import StatCache
-
-STATE = ".orchestrate"
-"""Directory beside matrix.yaml for logs, bake files, the journal and what preflight learned."""
 
 _GIT = ".git"
 _MOST_ENTRIES = 2_000_000

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from orchestrator.bake.cache import local_directory
 from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.cache.budget import Directory
-from orchestrator.cache.contents import STATE
 from orchestrator.engine.build_cache import RecordType
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake.ladder import Kind, Names, Scope
 from orchestrator.cache import exported
-from orchestrator.cache.contents import STATE
 from orchestrator.errors import UsageError
 from orchestrator.reference import parse
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

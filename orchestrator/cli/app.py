@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, Orch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 NAME = "orchestrate"
 
@@ -91,12 +93,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # Looking for pydantic plugins reads the metadata of every installed package; this program has none to offer them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    _interrupt_on_signals()
     try:
         code = run(list(sys.argv[1:] if argv is None else argv))
     except Exception as error:  # noqa: BLE001  # a fault of this program: the one case that ends with a traceback
         code = _show_fault(error)
     _forget_broken_streams()
     sys.exit(code)
+
+
+def _interrupt_on_signals() -> None:
+    """SIGTERM and SIGHUP do what Ctrl-C does, from the first moment on; a build takes them over once it has a plan."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # SIGHUP is ignored under nohup
+            signal.signal(number, interrupt)
 
 
 def run(argv: list[str]) -> int:
@@ -115,10 +129,10 @@ def run(argv: list[str]) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except OrchestrateError as error:
-        show(error, causes=verbosity.causes)
+        _say(error, causes=verbosity.causes)
         return error.exit_code
     except KeyboardInterrupt:
-        show(InterruptedRunError("interrupted"))
+        _say(InterruptedRunError("interrupted"))
         return InterruptedRunError.exit_code
     except BrokenPipeError:
         # the reader (head, less) went away: nothing more can be said, and the interpreter must not try at exit
@@ -127,7 +141,7 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         # no space on a disk, a directory of another user: never foreseen everywhere, never worth a traceback
         where = f"{error.filename}: " if error.filename else ""
-        show(EnvironmentLacksError(f"{where}{error.strerror or error}"))
+        _say(EnvironmentLacksError(f"{where}{error.strerror or error}"))
         _silence_stdout()
         return EnvironmentLacksError.exit_code
     return result if isinstance(result, int) else 0
@@ -183,6 +197,12 @@ def _silence_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _say(error: OrchestrateError, *, causes: bool = False) -> None:
+    """Print an error where that is possible: with both streams on a full disk the exit code still tells."""
+    with contextlib.suppress(OSError):
+        show(error, causes=causes)
+
+
 def show(error: OrchestrateError, *, causes: bool = False) -> None:
     """Print an error on standard error: what happened, each problem on its line, then the hint.
 
@@ -229,8 +249,11 @@ def _show_fault(error: Exception) -> int:
     from orchestrator.redact import redact
     from orchestrator.untrusted import clean_lines
 
-    sys.stderr.write(redact(clean_lines("".join(traceback.format_exception(error)))))
-    sys.stderr.write("error: internal error: this is a fault of orchestrate, please report it with the lines above\n")
+    with contextlib.suppress(OSError):  # a full disk
+        sys.stderr.write(redact(clean_lines("".join(traceback.format_exception(error)))))
+        sys.stderr.write(
+            "error: internal error: this is a fault of orchestrate, please report it with the lines above\n"
+        )
     return OrchestrateError.exit_code
 
 

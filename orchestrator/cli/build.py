@@ -124,7 +124,11 @@ def command(
     if report is not None:
         require_replaceable(report, "--report", REPORT)
         require_writable(report, "--report")
-    plan = common.open_plan(given)
+    try:
+        plan = common.open_plan(given)
+    except KeyboardInterrupt:
+        _report_nothing(report)
+        raise
     with begun(plan, builder) as early:  # docker answers while the modules of a build are loaded
         from dataclasses import replace
 
@@ -175,6 +179,17 @@ def _tell(text: str) -> None:
 
 def _warn(text: str) -> None:
     _tell(f"warning: {text}")
+
+
+def _report_nothing(path: Path | None) -> None:
+    """Write the report of a run that a signal ended before its variants were known."""
+    from datetime import UTC, datetime
+
+    from orchestrator.runs.report import report, write_report
+
+    if path is not None:
+        with contextlib.suppress(OSError):
+            write_report(path, report((), (), started=datetime.now(UTC)))
 
 
 def _show(result: Result, format_: common.Format) -> None:

@@ -122,12 +122,12 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     from orchestrator.bake import privileges
     from orchestrator.bake.arrived import Outlines
     from orchestrator.bake.file import Output
-    from orchestrator.cache.contents import STATE
     from orchestrator.cache.rights import CacheUse
     from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
     from orchestrator.runs import caching, features, jobs, targets
     from orchestrator.runs import preflight as checks
+    from orchestrator.state import require_own
     from orchestrator.ui import preflight_view, streams
 
     if not plan.variants:
@@ -144,7 +144,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     extras = caching.fitting(plan, caching.with_caches(plan, extras, CacheUse(given.cache)), engine.builder, warn=warn)
     call = targets.bake_call(plan, docker_command(), given.builder)
     files = jobs.bake_files(plan, call, output=Output(push=True), extras=extras, targets=resolved)
-    memory = plan.matrix.root / STATE / "outlines.json"
+    memory = require_own(plan.matrix.root) / "outlines.json"
     checked = checks.check_all(
         call,
         checks.questions(plan, files, extras, push=True),

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cache.contents import STATE
 from orchestrator.errors import EnvironmentLacksError, UsageError
 from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.family import source
@@ -14,6 +13,7 @@ from orchestrator.reference import Digest, InvalidReferenceError, parse
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.report import SCHEMA
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,7 +10,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
-from orchestrator.cache.contents import STATE
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.publish import record as records
 from orchestrator.publish.clients import Clients, every
@@ -19,6 +18,7 @@ from orchestrator.reference import Tag
 from orchestrator.registry.errors import NotFoundError
 from orchestrator.registry.manifests import OCI_INDEX, descriptor_of, read
 from orchestrator.registry.referrers import artifact, upload_parts
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -20,7 +20,6 @@ from orchestrator.bake.log import LogFile
 from orchestrator.bake.process import BakeCommand
 from orchestrator.bake.watch import Bounds
 from orchestrator.cache.compile_statistics import MARK
-from orchestrator.cache.contents import STATE, Contents
 from orchestrator.cache.exported import NAME, Exported
 from orchestrator.cache.keys import Inputs, inputs
 from orchestrator.cache.records import Records
@@ -36,11 +35,13 @@ from orchestrator.runs.targets import resolved
 from orchestrator.runs.variant import Job
 from orchestrator.runs.wanted import contents as listing
 from orchestrator.runs.wanted import wanted
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
+    from orchestrator.cache.contents import Contents
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.buildx import BakeCall
     from orchestrator.matrix.variants import Plan, Variant
@@ -272,7 +273,6 @@ class _Step:
     def _command(self) -> SafeBake:
         call = self.context.call
         path = self.directory / f"{self.variant.id}.json"
-        files.write_whole(path, self.file.text, mode=files.PRIVATE)
         if self.file.cache.swap is not None:
             # A local cache that cannot be written fails no build: bake says so, and is repeated without it.
             with contextlib.suppress(OSError):
@@ -292,7 +292,9 @@ class _Step:
             mark=MARK if self.variant.compile_cache else "",
             bounds=self.context.bounds,
             call=call,
+            file=path,
         )
+        command.restore()
         return SafeBake(command=command, writes=bool(self.file.cache.write))
 
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:

@@ -5,6 +5,7 @@ Does not depend on how a variant is built.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,9 @@ def error_info(error: OrchestrateError | OSError) -> ErrorInfo:
     """Return the report's form of an error that was raised; an OSError is the machine's."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return ErrorInfo(failure=FailureClass.ENVIRONMENT, message=f"{where}{error.strerror or error}")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        failure = FailureClass.DISK if full else FailureClass.ENVIRONMENT
+        return ErrorInfo(failure=failure, message=f"{where}{error.strerror or error}")
     return ErrorInfo(failure=error.failure, message=str(error) if error.problems else _one_line(error))
 
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
-from orchestrator.cache.contents import STATE
 from orchestrator.cache.records import Records
 from orchestrator.engine import client, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
@@ -34,6 +33,7 @@ from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting
 from orchestrator.runs.tagging import Tagging
 from orchestrator.sizes import parse_size
+from orchestrator.state import STATE, require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,7 +112,7 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
     with Resume(wishes.output, changed=wishes.changed) as resume, ExitStack() as held:
         try:
             with process.stoppable(stop):
-                held.enter_context(alone(plan.matrix.root.absolute() / STATE, tell=screen.tell))
+                held.enter_context(alone(require_own(plan.matrix.root.absolute()), tell=screen.tell))
                 begun = _Begun(
                     name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}",
                     extras=extras,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from orchestrator import process
 from orchestrator.bake.file import Output
-from orchestrator.cache.contents import STATE
 from orchestrator.cache.keys import inputs
 from orchestrator.cache.records import Records
 from orchestrator.engine.builders import DOCKER_DRIVER
@@ -22,6 +21,7 @@ from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.resume import Result, Resume
 from orchestrator.runs.wanted import contents, wanted
+from orchestrator.state import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ def statuses(
         InterruptedRunError: A stop was asked for.
     """
     output = Output(push=True, digests=driver != DOCKER_DRIVER)
-    state = call.root / STATE
+    state = require_own(call.root)
     journal, records = Journal(state / "journal.jsonl"), Records(state / "inputs")
     freshness = Freshness(local=driver == DOCKER_DRIVER)
     listing = contents(plan)

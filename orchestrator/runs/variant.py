@@ -365,6 +365,8 @@ def _notes(result: BakeResult) -> tuple[str, ...]:
     if result.clipped:
         notes.append(CLIPPED)
     failure = result.failure
+    if failure is not None:
+        notes.extend(f"tag moved: {reference} was pushed before the build ended" for reference in result.pushed)
     full = any("no space left on device" in line.lower() for line in result.last_lines)
     if full and failure is not None and failure.kind is StepKind.RUN:
         notes.append(STEP_DISK)

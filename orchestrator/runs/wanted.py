@@ -6,11 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.file import repositories
-from orchestrator.cache.contents import STATE, Contents
+from orchestrator.cache.contents import Contents
 from orchestrator.cache.keys import unseen_note
 from orchestrator.cache.statcache import StatCache
 from orchestrator.runs.explained import since
 from orchestrator.runs.resume import Wanted
+from orchestrator.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from orchestrator import files
 from orchestrator.files import (
     LEFTOVER,
     PRIVATE,
@@ -188,3 +190,21 @@ def test_a_swap_that_fails_keeps_the_old_cache(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "rename", failing)
     swap(new, final)
     assert (final / "index.json").read_text() == "1"
+
+
+def test_what_is_private_does_not_go_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to(outside)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.append(link, "new\n")
+    files.write_whole(link, "new", mode=files.PRIVATE)
+    assert (outside.read_text(), link.read_text(), link.is_symlink()) == ("old", "new", False)
+    assert stat.S_IMODE(link.stat().st_mode) == 0o600
+
+
+def test_an_error_without_a_place_gets_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as caught, files.named(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "x")

@@ -21,15 +21,15 @@ def command(*, given: Location, variant: str) -> None:
     Names the first step that ran and every input that changed since the success before: arguments, files of the
     contexts, lines of the Dockerfile, base images. What steps fetch by themselves is in none of them.
     """
-    from orchestrator.cache.contents import STATE
     from orchestrator.matrix.expand import plan
     from orchestrator.runs.journal import Journal
+    from orchestrator.state import require_own
 
     matrix = common.open_matrix(given)
     names = [one.id for one in plan(matrix).variants]
     if variant not in names:
         raise UsageError(f"{variant}: the variant was not found", hint=did_you_mean(variant, names))
-    entry = Journal(matrix.root / STATE / "journal.jsonl").last(variant)
+    entry = Journal(require_own(matrix.root) / "journal.jsonl").last(variant)
     if entry is None:
         streams.say(f"{variant}: never built here, or its journal is gone")
         return

@@ -84,17 +84,17 @@ def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holdin
 
 def _registry(plan: Plan) -> Iterator[Holding]:
     from orchestrator.cache import holdings, prune, usage
-    from orchestrator.cache.contents import STATE
     from orchestrator.cache.exported import NAME, Exported
     from orchestrator.cache.repository import held
     from orchestrator.errors import OrchestrateError
     from orchestrator.matrix import git
     from orchestrator.reference import parse
     from orchestrator.registry.client import Registry
+    from orchestrator.state import require_own
 
     owners = {str(parse(variant.cache_ref).tag or ""): variant.id for variant in plan.variants}
     branches = git.branches(plan.matrix.root)
-    exports = Exported(plan.matrix.root / STATE / NAME)
+    exports = Exported(require_own(plan.matrix.root) / NAME)
     for repository, bases in usage.cache_repositories(plan).items():
         known = prune.Known(
             bases=bases,

@@ -147,13 +147,13 @@ def _show_choice(choice: Choice, found: MachineCaches, *, yes: bool) -> None:
 
 def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | None, *, yes: bool) -> int:
     from orchestrator.cache import prune, usage
-    from orchestrator.cache.contents import STATE
     from orchestrator.cache.exported import NAME, Exported
     from orchestrator.cache.repository import held
     from orchestrator.errors import EnvironmentLacksError
     from orchestrator.matrix import git
     from orchestrator.registry.client import Registry
     from orchestrator.registry.github import HOST, Packages, project
+    from orchestrator.state import require_own
 
     plan = common.open_plan(given)
     root = plan.matrix.root
@@ -167,7 +167,7 @@ def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | 
         raise EnvironmentLacksError(
             f"{error.filename}: the record cannot be read, so the digests that it keeps are unknown: {error.strerror}"
         ) from error
-    exported = Exported(root / STATE / NAME)
+    exported = Exported(require_own(root) / NAME)
     failed: list[str] = []
     with contextlib.ExitStack() as open_:
         github = _github(open_, os.environ)

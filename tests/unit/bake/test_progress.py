@@ -345,3 +345,31 @@ def test_the_status_of_a_step_that_has_begun_is_shown() -> None:
     (told,) = [event for event in events if isinstance(event, StepStatus)]
     assert (told.number, told.current, told.total, told.done) == (1, 5, 10, False)
     assert "\x1b" not in told.what
+
+
+def test_tags_that_moved_are_known_once_their_manifest_is_there() -> None:
+    digest = f"sha256:{'d' * 64}"
+    what = f"pushing manifest for r.lan:5000/a/b:x@{digest}"
+
+    def status(**more: str) -> bytes:
+        return json.dumps({"statuses": [{"id": what, "vertex": "v", "current": 0, **more}]}).encode()
+
+    progress = Progress()
+    vertex = {"digest": "v", "name": "exporting to image", "started": "2026-11-26T08:00:00Z"}
+    for line in (json.dumps({"vertexes": [vertex]}).encode(), status(started="2026-11-26T08:00:01Z")):
+        list(progress.feed(line))
+    assert len(progress.pushed) == 0
+    done = status(started="2026-11-26T08:00:01Z", completed="2026-11-26T08:00:02Z")
+    list(progress.feed(done))
+    list(progress.feed(done))
+    assert list(progress.pushed) == [f"r.lan:5000/a/b:x@{digest}"]
+
+
+def test_what_another_step_says_cannot_pass_for_a_push() -> None:
+    progress = Progress()
+    vertex = {"digest": "v", "name": "[a 1/1] RUN x", "started": "2026-11-26T08:00:00Z"}
+    list(progress.feed(json.dumps({"vertexes": [vertex]}).encode()))
+    what = f"pushing manifest for r/a:x@sha256:{'d' * 64}"
+    status = {"id": what, "vertex": "v", "current": 0, "completed": "2026-11-26T08:00:02Z"}
+    list(progress.feed(json.dumps({"statuses": [status]}).encode()))
+    assert progress.pushed == ()

@@ -122,11 +122,23 @@ def test_a_preflight_that_fails_is_in_the_log(tmp_path: Path, resolved: dict[str
     assert job.log.read_text() == f"=== app-cu130-amd64: preflight failed\n{error.value}\n"
 
 
-def test_a_run_directory_that_vanished(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
+def test_a_run_directory_that_vanished_comes_back(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
     assert resolved
     job = only_job(tmp_path)
-    (tmp_path / ".orchestrate" / "runs" / "r").rmdir()
-    with pytest.raises(EnvironmentLacksError, match=r"app-cu130-amd64\.json: cannot be written: No such file"):
+    run = tmp_path / ".orchestrate" / "runs" / "r"
+    run.rmdir()
+    job.prepare()
+    assert [path.name for path in run.iterdir()] == ["app-cu130-amd64.json"]
+    assert (run.stat().st_mode & 0o777, (run / "app-cu130-amd64.json").stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_a_run_directory_that_cannot_come_back(tmp_path: Path, resolved: dict[str, Mapping[str, Any]]) -> None:
+    assert resolved
+    job = only_job(tmp_path)
+    run = tmp_path / ".orchestrate" / "runs" / "r"
+    run.rmdir()
+    run.write_text("a file")
+    with pytest.raises(EnvironmentLacksError, match="cannot be written: File exists"):
         job.prepare()
 
 

@@ -494,3 +494,13 @@ def test_a_registry_that_comes_back_costs_no_variant() -> None:
     outcomes = run(*map(job, names), bakes=bakes, parallel=6)
     assert {outcome.status for outcome in outcomes} == {Status.BUILT}
     assert len(bakes.asked) == 12
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_tag_that_moved_is_told_where_the_build_did_not_end_well(stopped: bool) -> None:
+    pushed = f"r.lan/a:x@{DIGEST}"
+    result = replace(failed("invalid output path", kind=StepKind.CLIENT), pushed=(pushed,), stopped=stopped)
+    (outcome,) = run(job("a"), bakes=Bakes({"a": [result]}))
+    assert f"tag moved: {pushed} was pushed before the build ended" in outcome.notes
+    (outcome,) = run(job("a"), bakes=Bakes({"a": [replace(built("a"), pushed=(pushed,))]}))
+    assert outcome.notes == ()
