@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 PRIVATE = 0o600
 """Mode of files that may hold what others must not read."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says of a full disk, or of a quota."""
 
 LEFTOVER = ".*.tmp"
 """The names of directories that a killed process may leave (`scratch`, `making`), as a glob."""
@@ -169,11 +173,12 @@ def open_append(path: Path, *, mode: int = PRIVATE) -> int:
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Put the path into an OSError that does not say where it happened, as that of a full disk."""
+    """Put the path into the OSError of a full disk, which does not say where it happened."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno in FULL and not error.filename:
+            error.filename = str(path)
         raise
 
 

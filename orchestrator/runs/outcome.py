@@ -5,13 +5,13 @@ Does not depend on how a variant is built.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.bake.events import Steps
 from orchestrator.errors import FailureClass, OrchestrateError
+from orchestrator.files import FULL
 from orchestrator.redact import redact
 from orchestrator.untrusted import clean, clean_lines
 
@@ -115,8 +115,7 @@ def error_info(error: OrchestrateError | OSError) -> ErrorInfo:
     """Return the report's form of an error that was raised; an OSError is the machine's."""
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        failure = FailureClass.DISK if full else FailureClass.ENVIRONMENT
+        failure = FailureClass.DISK if error.errno in FULL else FailureClass.ENVIRONMENT
         return ErrorInfo(failure=failure, message=f"{where}{error.strerror or error}")
     return ErrorInfo(failure=error.failure, message=str(error) if error.problems else _one_line(error))
 
