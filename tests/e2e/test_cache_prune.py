@@ -7,6 +7,8 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from orchestrator.reference import Digest, Tag, repository
 from orchestrator.registry.client import Registry as Client
 from orchestrator.registry.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, read
@@ -14,6 +16,7 @@ from orchestrator.sizes import size_text
 from tests.support.engine import call, remove_images
 from tests.support.github import Hub, github
 from tests.support.project import write_project
+from tests.support.toolchain import installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +88,7 @@ def stored(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("data/docker/registry/v2/blobs/**/data"))
 
 
+@pytest.mark.download
 def test_thirty_references_indexes_signatures_and_a_journal(throwaway_registry: MakeRegistry, tmp_path: Path) -> None:
     registry, folder = throwaway_registry(), tmp_path / "registry-0"
     image = registry.repository("app")
@@ -143,6 +147,7 @@ def prune_thirty(project: Project, image: str, registry: Registry, folder: Path)
     call(str(program), "garbage-collect", folder / "config.yml")
     assert f"{size_text(before - stored(folder))} for the registry's garbage collection" in done.stdout
 
+    installed("skopeo", "skopeo")
     for number, (tag, digest) in enumerate(kept.items()):  # with a client that is not ours
         source = f"docker://{image}@{digest}"
         assert registry.digest("app", tag) == digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 from orchestrator.cache import compile_tool
 from orchestrator.cache.compile_statistics import MARK, CompileStatistics, Counts, read
 from tests.support.artifacts import cache_dir
+from tests.support.compile_servers import PASSWORD, redis, s3, webdav
 from tests.support.toolchain import newest_toolkit, toolkit
 
 if TYPE_CHECKING:
@@ -160,3 +162,31 @@ def test_sources_that_include_cccl_are_named(place: Place) -> None:
     (place.root / "source" / "b.cu").write_text("#include <thrust/sort.h>\n")
     _, found = place.run("true")
     assert (found.cccl, found.cccl_named, found.requests) == (1, "b.cu", 0)
+
+
+SERVERS = {"redis": redis, "webdav": webdav, "s3": s3}
+
+
+@pytest.mark.parametrize("backend", SERVERS)
+def test_a_server_gives_an_added_architecture_what_another_machine_compiled(place: Place, backend: str) -> None:
+    with SERVERS[backend](place.root / "held") as server:
+        settings = f"COMPILE_CACHE_TOOL=sccache\n{server.settings}"
+        _, cold = place.compile(NINE, settings=settings)
+        assert (cold.on, cold.why, cold.cubin, cold.write_errors) == (True, "", Counts(misses=1), 0)
+        shutil.rmtree(place.mount)  # nothing is taken from this machine
+        place.mount.mkdir()
+        _, added = place.compile(NINE, ELEVEN, settings=settings)
+        assert (added.cubin, added.ptx) == (Counts(hits=1, misses=1), Counts(hits=1, misses=1))
+        read_only = f"{settings}SCCACHE_{backend.upper()}_RW_MODE=READ_ONLY\n"
+        _, reading = place.compile(NINE, "-gencode arch=compute_80,code=sm_80", settings=read_only)
+        assert reading.cubin.hits == 1
+        _, again = place.compile(NINE, "-gencode arch=compute_80,code=sm_80", settings=read_only)
+        assert again.cubin == Counts(hits=1, misses=1), "a cache that is read is not written"
+        told, wrong = place.compile(NINE, settings=settings.replace(PASSWORD, "wrong"))
+        if backend != "s3":  # moto lets everybody in
+            assert not wrong.on
+            assert "compiling without a cache" in told
+            assert PASSWORD not in told
+    told, gone = place.compile(NINE, settings=settings)
+    assert not gone.on
+    assert f"the server of sccache does not start ({backend})" in told
