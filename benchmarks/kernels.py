@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from benchmarks.timing import best, row
-from orchestrator.image.code.reader import read_file
+from orchestrator.image.sources.local import open_file
 from tests.support.artifacts import download
 from tests.support.toolchain import cuobjdump
 
@@ -157,9 +157,7 @@ def resident(pid: int) -> int:
 
 def read(path: Path) -> None:
     """The product's reader on one file."""
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-        pages.madvise(mmap.MADV_RANDOM)
-        read_file(pages)
+    open_file(path)
 
 
 def libraries(wheels: Sequence[Path], folder: Path, runs: int) -> None:

@@ -21,7 +21,7 @@ from orchestrator.image.code.elf import (
     read_header,
     read_sections,
 )
-from orchestrator.image.code.glance import ENTRY, FUNCTION, SYMBOL
+from orchestrator.image.code.glance import ENTRY_MARK, FUNCTION, SYMBOL
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SHT_SYMTAB = 2
 _SHT_NOTE = 7
 _PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*"', re.DOTALL)
-_PTX_ENTRY = Needle(b".entry")
+ENTRY_WORD = b".entry"
+_PTX_ENTRY = Needle(ENTRY_WORD)
 
 
 class Pieces:
@@ -246,26 +247,32 @@ def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
     header = read_header(cubin.read_at(0, 64))
     if header is None or header.machine != MACHINE_CUDA:
         raise DamagedFileError("a cubin is not an ELF file for CUDA")
-    rows = _rows(header, cubin)
-    for _, kind, _, _, at, size, link, _, _, _ in rows:
+    sections = _section_table(header, cubin)
+    count = len(sections) // SECTION_BYTES
+    for row in range(count):
+        if sections[row * SECTION_BYTES + 4] != _SHT_SYMTAB:  # the low byte of sh_type: nearly all are told apart by it
+            continue
+        _, kind, _, _, at, size, link, _, _, _ = _SECTION.unpack_from(sections, row * SECTION_BYTES)
         if kind != _SHT_SYMTAB:
             continue
-        if at + size > cubin.size or link >= len(rows):
+        if at + size > cubin.size or link >= count:
             raise DamagedFileError("the symbol table of a cubin lies outside it")
-        table = cubin.read_at(at, size // SYMBOL.size * SYMBOL.size)
-        for name, info, other, index, _, _ in SYMBOL.iter_unpack(table):
-            if other & ENTRY and info & 15 == FUNCTION and index < len(rows) and _instructions(rows[index]):
-                yield name, rows[link][4]
+        symbols = cubin.read_at(at, size // SYMBOL.size * SYMBOL.size)
+        for mark in ENTRY_MARK.finditer(symbols[5 :: SYMBOL.size]):
+            name, info, _, index, _, _ = SYMBOL.unpack_from(symbols, mark.start() * SYMBOL.size)
+            if info & 15 == FUNCTION and index < count and _instructions(sections, index):
+                yield name, _SECTION.unpack_from(sections, link * SECTION_BYTES)[4]
 
 
-def _instructions(row: tuple[int, ...]) -> bool:
-    return bool(row[2] & _EXECUTABLE and row[5] and row[1] != NOBITS)
+def _instructions(sections: bytes, index: int) -> bool:
+    _, kind, flags, _, _, size, _, _, _, _ = _SECTION.unpack_from(sections, index * SECTION_BYTES)
+    return bool(flags & _EXECUTABLE and size and kind != NOBITS)
 
 
-def _rows(header: Header, cubin: Source) -> list[tuple[int, ...]]:
-    """The section table, without the names."""
+def _section_table(header: Header, cubin: Source) -> bytes:
+    """The entries of the section table, as they stand in the file."""
     if not header.table:
-        return []
+        return b""
     first = cubin.read_at(header.table, SECTION_BYTES)
     if len(first) < SECTION_BYTES:
         raise DamagedFileError("ELF section table lies outside the file")
@@ -273,7 +280,7 @@ def _rows(header: Header, cubin: Source) -> list[tuple[int, ...]]:
     table = cubin.read_at(header.table, count * SECTION_BYTES)
     if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")
-    return list(_SECTION.iter_unpack(table))
+    return table
 
 
 def holds_entry(ptx: bytes) -> bool:

@@ -7,6 +7,7 @@ read or allocated because of it.
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -75,6 +76,24 @@ class Window:
     def part(self, offset: int, size: int) -> Window:
         """A window inside this one; the caller has checked that it fits."""
         return Window(self._buffer, self._start + offset, size)
+
+
+class FileSource:
+    """An open file as a `Source`; of a mapped one, every page that is looked at would stay in memory.
+
+    Args:
+        number: Its file descriptor.
+    """
+
+    __slots__ = ("_number", "size")
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.size = os.fstat(number).st_size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes at `offset`, fewer only at the end."""
+        return os.pread(self._number, max(0, min(count, self.size - offset)), offset)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

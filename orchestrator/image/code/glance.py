@@ -25,7 +25,9 @@ _NULL = Needle(bytes(_BYTES))
 _NOT_ZERO = re.compile(rb"[^\0]")
 _OF_A_SECTION = b"\x03\0"  # st_info and st_other of what ptxas and nvlink begin with
 _NO_KIND = re.compile(b"[^%b]" % re.escape(bytes(bind << 4 | kind for bind in range(3) for kind in range(14))))
-_MARK = re.compile(b"[%b]" % re.escape(bytes(other for other in range(256) if other & ENTRY)))
+ENTRY_MARK = re.compile(b"[%b]" % re.escape(bytes(other for other in range(256) if other & ENTRY)))
+"""Every st_other that marks an entry."""
+
 _ALIGNED = 8
 
 
@@ -100,7 +102,7 @@ class Glance:
         kinds, others = data[at + 4 : end : _BYTES], data[at + 5 : end : _BYTES]
         odd = _NO_KIND.search(kinds)
         self._over = odd is not None
-        for mark in _MARK.finditer(others, 0, odd.start() if odd else len(others)):
+        for mark in ENTRY_MARK.finditer(others, 0, odd.start() if odd else len(others)):
             name, info, _, index, value, size = SYMBOL.unpack_from(data, at + mark.start() * _BYTES)
             named = 0 < name < self._table
             if info & 15 == FUNCTION and named and size and not value and 0 < index < self._sections:

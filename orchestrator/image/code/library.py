@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.image.code import cubin
-from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section
+from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section, Window
 from orchestrator.image.code.fatbin import (
     MAX_IMAGES,
     RELOCATABLE,
@@ -31,6 +31,7 @@ Profile = tuple[str, ...]
 """The tags of one container's images that hold kernels, sorted: ("100f", "90a", "p80")."""
 
 AR_MAGIC = b"!<arch>\n"
+_PTX_TRIES = 4  # pieces with an `.entry` that is none, in a comment or cut off, before only the whole is looked at
 NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
 MAX_BARE = 64 * 1024 * 1024
@@ -271,19 +272,28 @@ def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
     if folder.deep:
         names = cubin.kernel_names(folder.unpacker.unpack(stored, image.compression, image.size))
         return Opened(bool(names), names)
+    if image.compression != "zstd" or image.size <= cubin.PIECE:
+        return Opened(cubin.holds_kernel(Window(folder.unpacker.unpack(stored, image.compression, image.size))))
     glance = Glance()
     pieces: list[bytes] = []
     for piece in folder.unpacker.pieces(stored, image.compression, image.size):
         pieces.append(piece)
-        if len(piece) < image.size and glance.shows(piece):
+        if glance.shows(piece):
             return Opened(kernel=True)
     return Opened(cubin.holds_kernel(cubin.Pieces(pieces)))
 
 
 def _has_entry(pieces: Iterator[bytes]) -> bool:
-    """Whether PTX holds a kernel; most show it at their start."""
-    start = next(pieces)
-    return cubin.holds_entry(start) or cubin.holds_entry(b"".join([start, *pieces]))
+    """Whether PTX holds a kernel, which the first piece that holds `.entry` nearly always shows."""
+    seen: list[bytes] = []
+    tries = 0
+    for piece in pieces:
+        seen.append(piece)
+        if tries < _PTX_TRIES and cubin.ENTRY_WORD in (seen[-2][-8:] if len(seen) > 1 else b"") + piece:
+            tries += 1
+            if cubin.holds_entry(b"".join(seen)):
+                return True
+    return cubin.holds_entry(b"".join(seen))
 
 
 def bare_code(cubin_file: Source) -> FileCode:

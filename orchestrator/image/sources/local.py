@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import zipfile
 from dataclasses import replace
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import EnvironmentLacksError, VerificationError
 from orchestrator.image.code import library as code
 from orchestrator.image.code.elf import MAGIC as ELF
+from orchestrator.image.code.elf import FileSource
 from orchestrator.image.code.fatbin import KEY
 from orchestrator.image.code.forward import CutOffError, Forward
-from orchestrator.image.code.reader import read_file
+from orchestrator.image.code.reader import read_code
 from orchestrator.image.layers import scan
 from orchestrator.image.layers.installed import distribution, is_record
 from orchestrator.image.layers.merge import LayerScan
@@ -75,10 +75,10 @@ def _read(file: Path, *, deep: bool) -> code.FileCode | None:
             return waiting
         if not head.startswith((ELF, KEY, code.AR_MAGIC)):
             return None
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-            if not deep:  # headers lie far apart: read-ahead would pull in the payloads between
-                pages.madvise(mmap.MADV_RANDOM)
-            return read_file(pages, deep=deep)
+        source = FileSource(stream.fileno())
+        if hasattr(os, "posix_fadvise"):  # headers lie far apart: read-ahead would pull in the payloads between
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        return code.guarded(lambda: read_code(source, deep=deep), source.size)
 
 
 def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:

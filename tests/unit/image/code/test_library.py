@@ -259,3 +259,20 @@ def test_a_cubin_larger_than_any_real_one_is_refused_by_both(monkeypatch: pytest
     found = both(fatbins.cubin({".text.k": bytes(2000)}))
     assert found is not None
     assert "stands alone" in found.damage
+
+
+@pytest.mark.parametrize(
+    ("before", "entry", "holds"),
+    [
+        (b"// .entry in a comment\n", b".visible .entry k()", True),
+        (b"// .entry in a comment\n", b".func f()", False),
+        (b".global .align 8 .u64 table = 1;\n", b".visible .entry k()", True),
+        (b".global .align 8 .u64 table = 1;\n", b"/* .entry k */", False),
+    ],
+)
+def test_long_ptx_is_looked_through_up_to_its_first_entry(before: bytes, entry: bytes, holds: bool) -> None:
+    for lines in (30_000, 30_001, 30_002):  # the border between two pieces lies anywhere in a line
+        text = b".version 9.0\n.target sm_80\n" + before * lines + entry + b"\n" * 500_000
+        code = both(fatbins.elf({".nv_fatbin": fatbins.container(fatbins.entry("p80", text, packing="zstd"))}))
+        assert code is not None
+        assert (code.containers, code.empty, code.damage) == ((1, 0, "") if holds else (0, 1, ""))
