@@ -159,12 +159,7 @@ def _rest(verdict: Verdict, screen: Console) -> None:
     if verdict.later:
         names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
         lines.append(("note", f"compiles on the GPU's host, so nothing here shows what it reaches: {names}"))
-    unread = verdict.unread
-    lines += [("note", f"{path}: not read ({size_text(size)}): {why}") for path, size, why in unread[:MAX_UNREAD]]
-    if len(unread) > MAX_UNREAD:
-        whole = size_text(sum(size for _, size, _ in unread[MAX_UNREAD:]))
-        more = len(unread) - MAX_UNREAD
-        lines.append(("note", f"{more} more files were not read ({whole}; --format json lists them)"))
+    lines += [("note", text) for text in unread_lines(verdict)]
     if verdict.headers and verdict.headers.summary:
         lines.append(("note", verdict.headers.summary))
     lines += [("note", f"{one.path} is of CUDA {one.release}") for one in verdict.compilers if not one.cannot]
@@ -185,6 +180,16 @@ def _rest(verdict: Verdict, screen: Console) -> None:
     if total:
         costs = "  ".join(f"{tag} {size_text(size)}" for tag, size in sorted(total.items(), key=lambda one: -one[1]))
         screen.print(f"\nbytes by architecture: {costs}", style="dim", markup=False, soft_wrap=True)
+
+
+def unread_lines(verdict: Verdict) -> list[str]:
+    """The files that were not read, each with its size and reason, up to a number."""
+    unread = verdict.unread
+    lines = [f"{path}: not read ({size_text(size)}): {why}" for path, size, why in unread[:MAX_UNREAD]]
+    if len(unread) > MAX_UNREAD:
+        whole = size_text(sum(size for _, size, _ in unread[MAX_UNREAD:]))
+        lines.append(f"{len(unread) - MAX_UNREAD} more files were not read ({whole}; --format json lists them)")
+    return lines
 
 
 def show_comparison(comparison: Comparison, screen: Console) -> None:

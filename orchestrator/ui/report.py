@@ -16,7 +16,7 @@ from orchestrator.cuda.devices import device_names
 from orchestrator.image.verdict.kernels import Status
 from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
 from orchestrator.sizes import size_text
-from orchestrator.ui.kernel_table import WORDS, level
+from orchestrator.ui.kernel_table import WORDS, level, unread_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -241,6 +241,7 @@ def _notes(verdict: Verdict) -> str:
     if verdict.later:
         names = ", ".join(f"{name} {version}".strip() for name, version in verdict.later.items())
         lines.append(f"Compiles on the GPU's host, so nothing here shows what it reaches: {names}")
+    lines += unread_lines(verdict)
     if verdict.headers and verdict.headers.summary:
         lines.append(verdict.headers.summary)
     lines += [

@@ -83,3 +83,9 @@ def test_a_damaged_library_is_no_empty_one(tmp_path: Path) -> None:
     text = page(verify_image(str(tmp_path), parse_list("9.0")))
     assert 'aria-hidden="true">?</span><span class="hidden">cannot be read</span>' in text
     assert "cannot be verified" in text
+
+
+def test_what_was_not_read_is_on_the_page_too(tmp_path: Path) -> None:
+    write(tmp_path, b"lib.so", "90")
+    (tmp_path / "inside.whl").write_bytes(b"PK\3\4 packed")
+    assert "inside.whl: not read (11 B): a packed Python package" in page(verify_image(str(tmp_path)))
