@@ -42,6 +42,8 @@ lint: setup ## style of Python and shell, dead code, workflows
 	@.venv/bin/zizmor --offline --no-progress --quiet --min-severity medium .github action.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/fault.yml .github/ISSUE_TEMPLATE/wish.yml
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not on PATH: it did not run here, ci.yml runs it"; fi
 
 types: setup ## mypy --strict on everything

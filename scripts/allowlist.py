@@ -39,15 +39,9 @@ _.compression_level
 _.force_compression
 _.oci_mediatypes
 _.rewrite_timestamp
+_.silence
 
 # a table of what buildx does with each attribute; tests/engine/test_bake_graph.py compares it with buildx
 _.LISTS
 
 # written for the next part of the package; delete the line with the first caller
-_.copy_to_tags  # moving tags: publish
-_.redact_url  # addresses in messages of the registry
-_.has_blob  # layers pushed without a build: publish
-_.upload
-_.put_manifest
-_.delete
-_.referrers

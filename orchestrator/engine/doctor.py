@@ -91,7 +91,7 @@ class Asked:
         """Return what the engine says of itself.
 
         Raises:
-            EnvironmentLacksError, InterruptedRunError: As for `info.engine_info`.
+            EnvironmentLacksError, InterruptedRunError: As for `info.answered`.
         """
         answer = answered(self._info.result)
         return parse_info(answer.stdout, answer.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.engine import beyond, client
+from orchestrator.engine import client
 from orchestrator.errors import EnvironmentLacksError
 
 if TYPE_CHECKING:
@@ -41,16 +41,6 @@ class EngineInfo:
     memory: int
     root: str
     host_name: str
-
-
-def engine_info() -> EngineInfo:
-    """Ask the engine for its description.
-
-    Raises:
-        EnvironmentLacksError: No client, no engine, or one that denies access; with the reason and a hint.
-    """
-    answer = answered(beyond.system_info)
-    return parse_info(answer.stdout, answer.stderr)
 
 
 def answered(ask: Callable[[], Completed]) -> Completed:

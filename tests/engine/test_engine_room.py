@@ -13,7 +13,7 @@ import pytest
 
 from orchestrator.engine import beyond, builders, client, doctor
 from orchestrator.engine.doctor import Need
-from orchestrator.engine.info import engine_info
+from orchestrator.engine.info import EngineInfo, answered, parse_info
 from orchestrator.engine.version import FLOOR, buildx_version
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.registry.reach import check_registry
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 NOBODY = "tcp://127.0.0.1:1"
 """A port that nobody listens on."""
+
+
+def engine_info() -> EngineInfo:
+    """What the engine says of itself, asked as doctor and builds ask."""
+    answer = answered(beyond.system_info)
+    return parse_info(answer.stdout, answer.stderr)
 
 
 def client_that(folder: Path, script: str) -> str:
