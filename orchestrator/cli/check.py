@@ -145,7 +145,7 @@ def _find(root: Path, format_: CheckFormat) -> None:
     if format_ is CheckFormat.JSON:
         streams.write_json(drift_view.findings_as_json(findings))
     else:
-        streams.say(propose(findings.groups).rstrip("\n"))
+        streams.say(propose(findings).rstrip("\n"))
     for line in drift_view.skipped_lines(findings.skipped):
         streams.tell(line)
 

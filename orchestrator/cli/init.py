@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 def command(*, given: Location, force: bool, print_: bool) -> None:
     """Write a first matrix.yaml for a repository that has none.
 
-    It is made of the bake file, Dockerfile arguments and arch lists that are found. It loads and plans as it is; its
-    claims show at once where the repository contradicts itself.
+    It holds what the files say: the bake file of the CUDA image and its targets, CUDA releases, arch lists, and a claim
+    for each place. `check` shows at once where the repository contradicts itself. UNKNOWN stands for what no file says;
+    `plan` refuses it.
     """
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.find import find
-    from orchestrator.drift.first import first_matrix
+    from orchestrator.drift.first import UNKNOWN, first_matrix
     from orchestrator.files import write_whole
     from orchestrator.matrix import load
     from orchestrator.matrix.expand import plan
@@ -42,16 +44,20 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     findings = find(root)
     for line in skipped_lines(findings.skipped):
         streams.tell(line)
-    text = first_matrix(root, findings.groups)
-    matrix = load.parse(text.encode(), path=path, shown=str(path))
-    variants = plan(matrix, fact=lambda _: "0" * 12).variants
+    first = first_matrix(root, findings.groups, Buildx(root))
+    for one in first.unknown:
+        streams.tell(f"{path}: write {one}: {UNKNOWN} stands there")
     if print_:
-        streams.say(text.rstrip("\n"))
+        streams.say(first.text.rstrip("\n"))
         return
+    counts = "written, to be completed"
+    if not first.unknown:
+        matrix = load.parse(first.text.encode(), path=path, shown=str(path))
+        variants = plan(matrix, fact=lambda _: "0" * 12).variants
+        counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
     try:
-        write_whole(path, text)
+        write_whole(path, first.text)
     except OSError as error:
         raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
-    counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
     streams.say(f"{path}: {counts}")
     streams.tell("hint: `orchestrate plan` shows them, `orchestrate check` where the files disagree")

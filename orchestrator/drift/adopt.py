@@ -11,17 +11,19 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.spans import Style, write
-from orchestrator.drift.scan import ARCH_ARGS, Kind
+from orchestrator.drift.contradict import main_dockerfile_list
+from orchestrator.drift.scan import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from orchestrator.drift.find import Group
+    from orchestrator.drift.find import Findings, Group
     from orchestrator.drift.locator import Locator
     from orchestrator.drift.scan import Sight
 
 _FILLER = frozenset({"torch", "cuda", "arch", "archs", "arches", "list", "fi", "flashinfer", "architectures"})
 _SHOWN = 6
+_WORD = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,14 +65,11 @@ def name_lists(groups: Iterable[Group]) -> dict[str, str]:
 
 
 def main_list(group: Group) -> str:
-    """The list that the others are measured by: the one of the Dockerfile with the shortest name, else the first."""
-    dockerfiles = sorted(
-        (len(sight.file), sight.file, value)
-        for value, sights in group.values.items()
-        for sight in sights
-        if sight.locator.is_dockerfile_arg and sight.name.lower() in ARCH_ARGS
-    )
-    return dockerfiles[0][2] if dockerfiles else next(iter(group.values))
+    """The list that the others are measured by: the default of the main Dockerfile, else the most frequent."""
+    main = main_dockerfile_list(group.sights)
+    if main is not None:
+        return next(value for value, sights in group.values.items() if main in sights)
+    return next(iter(group.values))
 
 
 def _list_name(sight: Sight) -> str:
@@ -83,31 +82,80 @@ def _list_name(sight: Sight) -> str:
     return "-".join([*words, *re.findall(r"\d+", first)])
 
 
-def propose(groups: Sequence[Group]) -> str:
-    """The `arch_lists:` and `claims:` sections for what was found, as YAML, contradictions first.
+def propose(findings: Findings) -> str:
+    """The `arch_lists:` and `claims:` sections for what was found, as YAML; what contradicts what comes first.
+
+    They load under a header with the releases that the claims name.
 
     Args:
-        groups: What `find` gave.
+        findings: What `find` gave.
     """
+    groups = [group for group in findings.groups if group.subject.kind is not Kind.ARGUMENT]
     names = name_lists(groups)
-    lines = ["arch_lists:"] if names else []
-    lines += [f"  {name}: {value}" for value, name in names.items()]
-    lines.append("claims:" if groups else "claims: []")
+    lines = list(_contradictions(findings))
+    releases = sorted({group.subject.name for group in groups if group.subject.kind is Kind.CUDA}, key=_number)
+    lines += (
+        [f"# The claims name the CUDA releases {', '.join(releases)}: `cuda:` of the matrix has to list them."]
+        if releases
+        else []
+    )
+    lines += ["arch_lists:"] if names else []
+    lines += [f"  {scalar(name)}: {value}" for value, name in names.items()]
     entries = [
         Entry(sight=sight, says=says(group, value, sight, names))
         for group in groups
         for value, sights in group.values.items()
         for sight in sights
     ]
-    ambiguous = ambiguities(entries)
+    lines.append("claims:" if entries else "claims: []")
+    ambiguous, words = ambiguities(entries), distinct_words(entries)
     for group in groups:
         count = len(group.sights)
-        values = "values contradict each other" if group.contradicts else "value"
+        values = "value" if len(group.values) == 1 else "values"
         lines.append(f"  # {group.subject}: {len(group.values)} {values}, in {count} place{'s' if count > 1 else ''}")
         for value, sights in group.values.items():
             lines.append(f"  # {value}")
-            lines += claim_lines([entry for entry in entries if entry.sight in sights], ambiguous, numbers=True)
+            lines += claim_lines([entry for entry in entries if entry.sight in sights], ambiguous, words, numbers=True)
+    lines += [*_arguments(findings), *_mentions(findings)]
     return "\n".join(lines) + "\n"
+
+
+def _number(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split("."))
+
+
+def _contradictions(findings: Findings) -> Iterator[str]:
+    """What contradicts what, as comments."""
+    for group in findings.groups:
+        for one in group.contradictions if group.subject.kind is not Kind.ARGUMENT else ():
+            yield comment(
+                f"{one.sight.file}:{one.sight.line}: {one.sight.name} says {one.sight.value}, "
+                f"{one.file}:{one.line} says {one.value}: {'; '.join(one.words)}"
+            )
+
+
+def _arguments(findings: Findings) -> Iterator[str]:
+    """The arguments that several files know, as comments: settings of one step may differ."""
+    for group in findings.groups:
+        if group.subject.kind is Kind.ARGUMENT:
+            said = ", ".join(f"{value} ({sights[0].file}:{sights[0].line})" for value, sights in group.values.items())
+            yield comment(f"{group.subject}: {said}")
+
+
+def _mentions(findings: Findings) -> Iterator[str]:
+    """The values in lines that no reader understands, as comments; a regex can claim one."""
+    if findings.mentions:
+        yield "# In lines that no reader understands (prose, comments, other languages); a regex can claim one:"
+    told: dict[tuple[str, str], list[int]] = {}
+    for one in findings.mentions:
+        told.setdefault((one.file, f"CUDA {one.value}" if one.cuda else one.value), []).append(one.line)
+    for (file, value), at in told.items():
+        yield comment(f"  {file}: {value} in line{'s' if len(at) > 1 else ''} {', '.join(map(str, at))}")
+
+
+def comment(text: str) -> str:
+    """A line as a comment of YAML, without what ends a line."""
+    return "# " + "".join(char if char.isprintable() else "?" for char in text)
 
 
 def ambiguities(entries: Iterable[Entry]) -> dict[Locator, bool]:
@@ -145,21 +193,53 @@ def says(group: Group, value: str, sight: Sight, names: Mapping[str, str], relea
             placeholder = f"{{cuda[{key}].version}}" if value != name else f"{{cuda[{key}]}}"
             return sight.whole.replace(value, placeholder, 1) if value in sight.whole else placeholder
         case Kind.ARGUMENT:
-            declared = [other.name for other in group.sights if other.locator.is_dockerfile_arg]
-            return f"{{args.{declared[0] if declared else name}}}"
+            return sight.value
 
 
-def claim_lines(entries: Sequence[Entry], ambiguous: Mapping[Locator, bool], *, numbers: bool) -> Iterator[str]:
+def distinct_words(entries: Sequence[Entry]) -> dict[tuple[Locator, str], str]:
+    """A word that the commands with one value have, and those with another value of the same argument do not.
+
+    Args:
+        entries: All places; those of commands count.
+
+    Returns:
+        Locator and what its claim says -> the word, where there is one; it holds no value of an argument.
+    """
+    commands: dict[Locator, dict[str, list[set[str]]]] = {}
+    for entry in entries:
+        if entry.sight.command and entry.locator.build_arg:
+            found = {word.strip("\"'") for word in entry.sight.command.split() if "=" not in word and len(word) > _WORD}
+            commands.setdefault(entry.locator, {}).setdefault(entry.says, []).append(found)
+    chosen: dict[tuple[Locator, str], str] = {}
+    for locator, said in commands.items():
+        for says_, ours in said.items():
+            others = set().union(*(words for other, lists in said.items() if other != says_ for words in lists))
+            alone = sorted(set.intersection(*ours) - others, key=lambda word: (-len(word), word))
+            if len(said) > 1 and alone:
+                chosen[locator, says_] = alone[0]
+    return chosen
+
+
+def claim_lines(
+    entries: Sequence[Entry],
+    ambiguous: Mapping[Locator, bool],
+    words: Mapping[tuple[Locator, str], str],
+    *,
+    numbers: bool,
+) -> Iterator[str]:
     """The claims for places, one for each locator, as lines of a YAML list.
 
     Args:
         entries: The places, and what each claim says.
         ambiguous: What `ambiguities` gave.
+        words: What `distinct_words` gave.
         numbers: Whether the numbers of their lines stand behind them.
     """
     lines: dict[tuple[Locator, str], list[int]] = {}
     for entry in entries:
         locator = entry.narrow if ambiguous.get(entry.locator) else entry.locator
+        if ambiguous.get(entry.locator) is False and (word := words.get((entry.locator, entry.says))):
+            locator = replace(entry.locator, where=re.escape(word))
         lines.setdefault((locator, entry.says), []).append(entry.sight.line)
     for (locator, text), at in lines.items():
         shown = ", ".join(map(str, at[:_SHOWN])) + (", …" if len(at) > _SHOWN else "")

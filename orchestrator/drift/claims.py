@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile import declared as dockerfile
+from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import data, regex, tree
 
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from orchestrator.drift.readers import bake, shell
     from orchestrator.matrix.schema import ClaimSpec
 
-FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
-"""A code block of a Markdown page."""
-
+_FENCE = re.compile(r"^[ \t]*(?P<fence>```+|~~~+)[^\n]*\n(?P<body>.*?)^[ \t]*(?P=fence)", re.MULTILINE | re.DOTALL)
+_DIRECTIVE = re.compile(
+    r"^(?P<indent>[ \t]*)\.\. (?:code-block|code|sourcecode|prompt)::[^\n]*\n"
+    r"(?P<body>(?:(?P=indent)[ \t]+\S[^\n]*\n?|[ \t\r]*\n)*)",
+    re.MULTILINE,
+)
+_DOCKERFILE_NAME = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", re.IGNORECASE)
+_NO_DOCKERFILE = frozenset({".sh", ".py", ".md", ".hcl", ".json", ".yaml", ".yml", ".rst", ".dockerignore"})
 _DATA = frozenset({"json", "yaml", "toml"})
 _MAKEFILE = re.compile(r"(?:GNU)?[Mm]akefile(?:\..+)?")
 _SUFFIXES = {
@@ -54,7 +60,26 @@ def reader_by_name(name: str) -> str:
         return "make"
     if base == "CMakeLists.txt":
         return "cmake"
+    if is_dockerfile(base):
+        return "dockerfile"
     return _SUFFIXES.get(PurePosixPath(base).suffix.lower(), "shell")
+
+
+def is_dockerfile(name: str) -> bool:
+    """Whether a file is a Dockerfile by its name."""
+    path = PurePosixPath(name)
+    return _DOCKERFILE_NAME.search(path.name) is not None and path.suffix.lower() not in _NO_DOCKERFILE
+
+
+def code_blocks(text: str) -> Iterator[tuple[int, int]]:
+    """The code blocks of a page, Markdown's fences and the directives of reStructuredText, as spans."""
+    yield from (fence.span("body") for fence in _FENCE.finditer(text))
+    yield from (block.span("body") for block in _DIRECTIVE.finditer(text))
+
+
+def run_steps(text: str) -> Iterator[Source]:
+    """The commands of the RUN instructions of a Dockerfile."""
+    return (one.source.part(one.at, len(one.text)) for one in instructions(text) if one.keyword == "RUN")
 
 
 def describe(claim: ClaimSpec) -> str:
@@ -220,8 +245,10 @@ def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[data.Part]:
         yield from data.scripts(file.parsed(data_format(reader)), steps, needle)
     elif reader == "text":
         whole = Source(text=file.text)
-        for fence in FENCE.finditer(file.text):
-            yield data.Part(source=whole.part(*fence.span("body")))
+        for span in code_blocks(file.text):
+            yield data.Part(source=whole.part(*span))
+    elif reader == "dockerfile":
+        yield from (data.Part(source=source) for source in run_steps(file.text))
     else:
         yield data.Part(source=Source(text=file.text))
 

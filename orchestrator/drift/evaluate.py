@@ -67,6 +67,30 @@ class Buildx:
             self._targets[key] = buildx.resolve(call, dict.fromkeys(names))
         return self._targets[key]
 
+    def shipped(self, name: str) -> Mapping[str, Mapping[str, Any]] | None:
+        """The targets of group `all`, else of `default`, as buildx resolves them; None if it cannot be asked.
+
+        Args:
+            name: A bake file below the root.
+        """
+        from orchestrator import process
+        from orchestrator.engine.client import docker_command
+
+        for group in ("all", "default"):
+            try:
+                argv = [*docker_command(), "buildx", "bake", "-f", name, "--print", group]
+                done = process.run(argv, cwd=self._root, timeout=_TIMEOUT_S)
+                printed = json.loads(done.stdout) if done.ok else {}
+            except (EnvironmentLacksError, ValueError, RecursionError):
+                return None
+            bodies: dict[str, dict[str, Any]] = printed.get("target", {})
+            groups = printed.get("group", {})
+            wanted = list(groups.get(group, {}).get("targets", [group]))
+            names = [one for target in wanted for one in groups.get(target, {}).get("targets", [target])]
+            if chosen := {target: bodies[target] for target in names if target in bodies}:
+                return chosen
+        return None
+
     def _asked(self, file: BakeFile, *words: str) -> Any:
         key = (file.text, *words)
         if key not in self._answers:

@@ -1,6 +1,6 @@
 """`orchestrate check --find`: finds every place of a repository that holds an arch list, a CUDA version or an argument.
 
-Needs no matrix. Groups the places by value, contradictions first; adopt.py proposes claims for them.
+Needs no matrix. Groups the places by value, contradictions (contradict.py) first; adopt.py proposes claims for them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,21 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.drift.claims import is_dockerfile
+from orchestrator.drift.contradict import contradictions
 from orchestrator.drift.files import walk
-from orchestrator.drift.scan import Kind, Seen, Sight, Subject, is_dockerfile, reader_by_name, scan
+from orchestrator.drift.scan import Kind, Seen, Sight, Subject, reader_by_name, scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from orchestrator.drift.contradict import Contradiction
+    from orchestrator.drift.loose import Mention
     from orchestrator.errors import Problem
+
+_VENDORED = frozenset({"_deps", "3rdparty", "third_party", "vendor"})
+"""Folders of copies of other repositories."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,10 +33,12 @@ class Group:
     Attributes:
         subject: What it is about.
         values: Value -> the places that say it, the most frequent value first.
+        contradictions: The places that contradict another one, each with that one and the difference in words.
     """
 
     subject: Subject
     values: Mapping[str, tuple[Sight, ...]]
+    contradictions: tuple[Contradiction, ...] = ()
 
     @property
     def sights(self) -> tuple[Sight, ...]:
@@ -38,8 +47,8 @@ class Group:
 
     @property
     def contradicts(self) -> bool:
-        """Whether the places say different things."""
-        return len(self.values) > 1
+        """Whether places contradict each other."""
+        return bool(self.contradictions)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,10 +57,12 @@ class Findings:
 
     Attributes:
         groups: The subjects, contradictions first; of these arch lists, then CUDA releases, then arguments.
+        mentions: Lists and versions in lines that no reader understands.
         skipped: Files that could not be read as what their name says, each with its place.
     """
 
     groups: Sequence[Group]
+    mentions: Sequence[Mention] = ()
     skipped: Sequence[Problem] = ()
 
 
@@ -63,21 +74,26 @@ def find(root: Path) -> Findings:
     """
     seen = Seen()
     for path in walk(root):
-        if reader_by_name(path.name):
+        vendored = _VENDORED.intersection(path.relative_to(root).parts)
+        if not vendored and reader_by_name(path.name):
             scan(path, path.relative_to(root).as_posix(), seen)
     sights = [sight for sight in seen.sights if sight.subject.kind is not Kind.ARGUMENT]
     sights += _arguments(seen)
     grouped: dict[Subject, dict[str, list[Sight]]] = defaultdict(lambda: defaultdict(list))
     for sight in sights:
         grouped[sight.subject][_normal(sight.value)].append(sight)
+    against = defaultdict(list)
+    for one in contradictions(sights, seen.mentions):
+        against[one.sight.subject].append(one)
     groups = [
         Group(
             subject=subject,
             values={value: tuple(places) for value, places in sorted(values.items(), key=lambda one: -len(one[1]))},
+            contradictions=tuple(against[subject]),
         )
         for subject, values in grouped.items()
     ]
-    return Findings(groups=sorted(groups, key=_order), skipped=tuple(seen.skipped))
+    return Findings(groups=sorted(groups, key=_order), mentions=tuple(seen.mentions), skipped=tuple(seen.skipped))
 
 
 def _order(group: Group) -> tuple[bool, int, str]:

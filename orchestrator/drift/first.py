@@ -4,66 +4,97 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.dockerfile.declared import declarations
-from orchestrator.drift.adopt import Entry, ambiguities, claim_lines, main_list, name_lists, says, scalar
+from orchestrator.drift.adopt import (
+    Entry,
+    ambiguities,
+    claim_lines,
+    distinct_words,
+    main_list,
+    name_lists,
+    says,
+    scalar,
+)
+from orchestrator.drift.bakery import bakery
 from orchestrator.drift.files import UnreadableError, read_text
-from orchestrator.drift.readers import bake
-from orchestrator.drift.scan import ARCH_ARGS, Kind
+from orchestrator.drift.recognize import ARCH_ARGS
+from orchestrator.drift.scan import Kind
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.find import Group
     from orchestrator.drift.scan import Sight
 
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]*")
-_TAGS = re.compile(r'tags\s*=\s*\[\s*"([^"$]+)"')
-_GROUP = re.compile(r'group\s+"(\w+)"\s*\{[^}]*targets\s*=\s*\[([^\]]*)\]', re.DOTALL)
 _ARM = re.compile(r"(?<![a-z])(?:arm|arm64|aarch64)(?![a-z])", re.IGNORECASE)
+_PAGES = (".md", ".rst", ".txt")
+UNKNOWN = "UNKNOWN"
+"""Stands where a matrix needs a value that no file says; `plan` refuses the line."""
 
 
-def first_matrix(root: Path, groups: Sequence[Group]) -> str:
-    """Return the text of a first matrix.yaml for a repository.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class First:
+    """A first matrix.
+
+    Attributes:
+        text: Its text.
+        unknown: What no file says, one sentence each; the matrix loads once they are written.
+    """
+
+    text: str
+    unknown: tuple[str, ...] = ()
+
+
+def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = None) -> First:
+    """Return a first matrix.yaml for a repository.
 
     Args:
         root: The repository.
         groups: What `find` gave for it.
+        buildx: Resolves the targets of bake files, None to read the files alone.
 
     Raises:
         UsageError: No bake file with a target was found.
     """
-    files = _bake_files(root)
-    if not files:
+    sights = [sight for group in groups for sight in group.sights]
+    main = main_dockerfile(sights)
+    found = bakery(root, main, buildx)
+    if found is None:
         raise UsageError(
             f"{root}: a bake file with a target was not found",
             hint="write a docker-bake.hcl first: orchestrate runs docker buildx bake "
             "(https://docs.docker.com/build/bake/)",
         )
     names = name_lists(groups)
-    releases = _releases(groups)
-    lists = {name: value for value, name in names.items()} or {"release": "8.0 9.0"}
-    release = "release" if "release" in lists else next(iter(lists))
-    targets = _targets(root, files)
-    image = _image(root, files)
-    platforms = ["linux/amd64", *(["linux/arm64"] if _mentions_arm(groups) else [])]
+    releases = _releases(sights, main)
+    lists = {name: value for value, name in names.items()}
+    release = "release" if "release" in lists or not lists else next(iter(lists))
+    platforms = found.platforms or ("linux/amd64", *(("linux/arm64",) if _mentions_arm(groups) else ()))
+    unknown = [*_unknown(lists, releases)]
     lines = [
         "# The first matrix of this repository, written by `orchestrate init` from what its files say today.",
         "# Read it once: from now on change CUDA versions, platforms and architecture lists only here.",
+        *(f"# Not known, write it where {UNKNOWN} stands: {one}." for one in unknown),
         "version: 1",
-        f"image: {image}",
+        f"image: {found.image or _name(root)}",
         "bake:",
-        f"  files: [{', '.join(scalar(name) for name in files)}]",
-        f"  targets: [{', '.join(scalar(name) for name in targets)}]",
+        f"  files: [{scalar(found.file)}]",
+        f"  targets: [{', '.join(scalar(name) for name in found.targets)}]"
+        + (f"  # without {', '.join(found.others)}: not built for CUDA" if found.others else ""),
         "arch_lists:",
         *(_list_line(name, value, releases) for name, value in lists.items()),
+        *([] if lists else [f"  release: {UNKNOWN}  # for example 8.0 9.0 12.0+PTX"]),
         "cuda:",
         *(f'  "{key}": {{version: {version}, tag_suffix: -cu{key.replace(".", "")}}}' for key, version in releases),
+        *([] if releases else [f'  {UNKNOWN}: {{version: {UNKNOWN}}}  # for example "13.0": {{version: 13.0.2}}']),
         "platforms:",
         *(f"  {platform}: {{}}" for platform in platforms),
         "variants:",
@@ -74,7 +105,22 @@ def first_matrix(root: Path, groups: Sequence[Group]) -> str:
         "# What the other files of the repository must say: `orchestrate check` compares, `check --fix` repairs.",
         *_agreed(groups, names, dict(releases)),
     ]
-    return "\n".join(lines) + "\n"
+    return First(text="\n".join(lines) + "\n", unknown=tuple(unknown))
+
+
+def _unknown(lists: Mapping[str, str], releases: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if not releases:
+        yield "the CUDA release, which no file names"
+    for key, version in releases:
+        if version == UNKNOWN:
+            yield f"the version of CUDA {key}, of which no file names the patch"
+    if not lists:
+        yield "the architectures, which no file lists"
+
+
+def _name(root: Path) -> str:
+    """An image name made of the directory's."""
+    return re.sub(r"[^a-z0-9]+", "-", root.resolve().name.lower()).strip("-") or "image"
 
 
 def _headers(root: Path) -> list[str]:
@@ -115,81 +161,77 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
     for group in groups:
         if group.subject.kind is Kind.ARCH_LIST:
             main = main_list(group)
-            alike = _alike(group, main)
+            against = {id(one.sight) for one in group.contradictions}
             entries += [
-                Entry(sight=sight, says=says(group, main if sight in alike else value, sight, names))
+                Entry(sight=sight, says=says(group, main if id(sight) in against else value, sight, names))
                 for value, sights in group.values.items()
                 for sight in sights
             ]
-        elif group.subject.kind is Kind.CUDA and group.subject.name not in releases:
-            others += [Entry(sight=sight, says=value) for value, at in group.values.items() for sight in at]
         elif group.subject.kind is Kind.CUDA:
-            entries += [
-                Entry(sight=sight, says=says(group, value, sight, names, "*"))
+            known = releases.get(group.subject.name, UNKNOWN) != UNKNOWN
+            wanted = entries if known else others
+            wanted += [
+                Entry(sight=sight, says=says(group, value, sight, names) if known else value)
                 for value, sights in group.values.items()
                 for sight in sights
-                if value.count(".") == 2
             ]
-    lines = list(claim_lines(entries, ambiguities([*entries, *others]), numbers=False))
+    every = [*entries, *others]
+    lines = list(claim_lines(entries, ambiguities(every), distinct_words(every), numbers=False))
     return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []
 
 
-def _alike(group: Group, main: str) -> list[Sight]:
-    """The places that should say what the main Dockerfile says: its own, and bake variables of the same name."""
-    files = {sight.file for sight in group.values[main] if sight.locator.is_dockerfile_arg}
-    return [
-        sight
-        for sight in group.sights
-        if sight.name.lower() in ARCH_ARGS and (sight.file in files or sight.locator.in_bake_file)
-    ]
-
-
-def _releases(groups: Sequence[Group]) -> list[tuple[str, str]]:
+def _releases(sights: Sequence[Sight], main: str) -> list[tuple[str, str]]:
     """The CUDA releases that the repository builds, each with its most frequent full version."""
-    main = _main_dockerfile(groups)
-    versions: dict[str, Counter[str]] = {}
-    for group in groups:
-        if group.subject.kind is Kind.CUDA:
-            for value, sights in group.values.items():
-                named = [sight for sight in sights if sight.name == "CUDA_VERSION" and _ours(sight, main)]
-                if named and value.count(".") == 2:
-                    versions.setdefault(group.subject.name, Counter())[value] += len(named)
+    cuda = [sight for sight in sights if sight.subject.kind is Kind.CUDA]
+    chosen = [sight for sight in cuda if _builds(sight, main)]
+    if not chosen:
+        chosen = [sight for sight in cuda if not sight.file.endswith(_PAGES)] or cuda
+    names = {sight.subject.name for sight in chosen}
+    versions: dict[str, Counter[str]] = {name: Counter() for name in names}
+    defaults = [sight for sight in chosen if sight.file == main and sight.locator.is_dockerfile_arg]
+    # The image's own default decides; a place that builds it counts more than one that does not.
+    for sight in (*(one for one in defaults for _ in cuda), *chosen, *cuda):
+        if sight.subject.name in names and sight.value.count(".") > 1:
+            versions[sight.subject.name][sight.value] += 1
     found = []
     for key, counted in versions.items():
         try:
             toolkit_for(key)
         except UnknownToolkitError:
             continue
-        found.append((key, counted.most_common(1)[0][0]))
-    return sorted(found, reverse=True) or [("13.0", "13.0.2")]
+        found.append((key, counted.most_common(1)[0][0] if counted else UNKNOWN))
+    return sorted(found, key=lambda one: toolkit_for(one[0]), reverse=True)
 
 
-def _main_dockerfile(groups: Sequence[Group]) -> str:
-    """The Dockerfile that gives CUDA_VERSION a default; of several, the one with the shortest name."""
-    names = {
+def main_dockerfile(sights: Sequence[Sight]) -> str:
+    """The Dockerfile with a CUDA version or an arch list; of several, the one with the shortest name; "" for none."""
+    kinds = {Kind.CUDA, Kind.ARCH_LIST}
+    files = {
         sight.file
-        for group in groups
-        for sight in group.sights
-        if sight.name == "CUDA_VERSION" and sight.locator.is_dockerfile_arg
+        for sight in sights
+        if sight.subject.kind in kinds and (sight.locator.is_dockerfile_arg or sight.locator.image)
     }
-    return min(names, key=lambda name: (len(name), name), default="")
+    return min(files, key=lambda name: (len(name), name), default="")
 
 
-def _ours(sight: Sight, main: str) -> bool:
-    """Whether a CUDA_VERSION is one that the main Dockerfile is built with: its default, or a --build-arg to it."""
+def _builds(sight: Sight, main: str) -> bool:
+    """Whether a place says which CUDA release the main image is built with."""
+    name = sight.name.lower().replace("-", "_")
     if sight.locator.build_arg:
-        return sight.dockerfile in {"", main}
-    return sight.file == main or sight.locator.in_bake_file
+        return name == "cuda_version" and sight.dockerfile in {"", main} and not sight.file.endswith(_PAGES)
+    if sight.file == main or sight.locator.in_bake_file:
+        return name == "cuda_version" or sight.whole != sight.value  # an image, or its tag
+    return "matrix" in sight.locator.pointer or name in {"cuda_ver", "cuda_versions"}
 
 
 def _compiled(value: str, releases: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """A list without the architectures that no release compiles, and those; a list that would be empty stays whole."""
-    toolkits = [toolkit_for(version) for _, version in releases]
+    toolkits = [toolkit_for(key) for key, _ in releases]
     try:
         archs = parse_list(value)
     except ValueError:  # a list in CMake's dialect
         return value, ""
-    kept = [str(arch) for arch in archs if any(toolkit.supports(arch.without_ptx()) for toolkit in toolkits)]
+    kept = [str(arch) for arch in archs if any(one.supports(arch.without_ptx()) for one in toolkits) or not toolkits]
     left = [str(arch) for arch in archs if str(arch) not in kept]
     return (" ".join(kept), " ".join(left)) if kept and left else (value, "")
 
@@ -206,38 +248,3 @@ def _mentions_arm(groups: Sequence[Group]) -> bool:
         for group in groups
         for sight in group.sights
     )
-
-
-def _bake_files(root: Path) -> list[str]:
-    """The bake file with targets: where docker buildx bake looks by itself first, then elsewhere."""
-    found = []
-    for pattern in ("docker-bake.hcl", "docker-bake.json", "docker/*.hcl", "docker/docker-bake*.json", "*.hcl"):
-        for path in sorted(root.glob(pattern)):
-            try:
-                if bake.parse(read_text(path), json=path.suffix == ".json").targets:
-                    found.append(path.relative_to(root).as_posix())
-            except (ValueError, UnreadableError):
-                continue
-    return list(dict.fromkeys(found))[:1]
-
-
-def _targets(root: Path, files: Sequence[str]) -> list[str]:
-    """The targets that are shipped: of group `all`, else of `default`, else all whose name does not begin with _."""
-    text = read_text(root / files[0])
-    defined = bake.parse(text, json=files[0].endswith(".json")).targets
-    groups = {match[1]: re.findall(r'"([\w-]+)"', match[2]) for match in _GROUP.finditer(text)}
-    for name in ("all", "default"):
-        chosen = [target for target in groups.get(name, []) if target in defined]
-        if chosen:
-            return chosen
-    return [name for name in defined if not name.startswith("_")] or list(defined)
-
-
-def _image(root: Path, files: Sequence[str]) -> str:
-    """The repository of the first tag of a target, else the name of the directory."""
-    tag = _TAGS.search(read_text(root / files[0]))
-    if tag is not None:
-        name = tag[1].rsplit(":", 1)[0] if ":" in tag[1].rsplit("/", 1)[-1] else tag[1]
-        if _IMAGE.fullmatch(name):
-            return name
-    return re.sub(r"[^a-z0-9]+", "-", root.resolve().name.lower()).strip("-") or "image"

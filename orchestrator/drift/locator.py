@@ -23,10 +23,12 @@ class Locator:
     target: str = ""
     arg: str = ""
     env: str = ""
+    image: str = ""
     stage: str = ""
     name: str = ""
     branch: str = ""
     build_arg: str = ""
+    where: str = ""
     package: str = ""
     pointer: tuple[str, ...] = ()
     dialect: str = ""

@@ -8,15 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake, render_matrix
-from orchestrator.cuda.toolkit import first_toolkit
 from orchestrator.dockerfile.spans import Source
-from orchestrator.drift.claims import FENCE
+from orchestrator.drift import claims
 from orchestrator.drift.files import File, UnreadableError, read_text
 from orchestrator.drift.locator import Locator
+from orchestrator.drift.loose import Mention, mentions
 from orchestrator.drift.readers import bake, data, requirements, shell
 from orchestrator.drift.readers.errors import ReadError
+from orchestrator.drift.recognize import cuda_version, list_dialect, minor, version_of_tag
 from orchestrator.errors import Problem
 
 if TYPE_CHECKING:
@@ -25,24 +25,21 @@ if TYPE_CHECKING:
     from orchestrator.dockerfile.spans import Found
     from orchestrator.drift.readers.tree import Node
 
-ARCH_ARGS = frozenset({"torch_cuda_arch_list", "cuda_arch_list", "cuda_architectures", "cmake_cuda_architectures"})
-"""Names, in small letters, of variables that hold an arch list whatever its length."""
-
 _MAX_BYTES = 1_000_000
-_DOCKERFILE = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", re.IGNORECASE)
 _TELLING = re.compile(
-    rb"arch_?list|cuda_?arch|cuda_?version|build-arg|nvidia/cuda|flashinfer|"
-    rb"\d\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d",
+    rb"arch|cuda|build-arg|flashinfer|\d\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d",
     re.IGNORECASE,
 )
-_LIST_NAME = re.compile(r"arch", re.IGNORECASE)
-_CUDA_NAME = re.compile(r"^(?:[a-z0-9]*_)*cuda[_-]?version$", re.IGNORECASE)
-_CUDA_VALUE = re.compile(r"\d{2}\.\d{1,2}(?:\.\d+)?")
-_CUDA_IMAGE = re.compile(r"nvidia/cuda:(\d{2}\.\d{1,2}(?:\.\d+)?)-")
+_IMAGE_VARIABLE = re.compile(r"nvidia/cuda:\$\{?(\w+)", re.ASCII)
+_ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
 _PLAIN_KEY = re.compile(r"[\w.-]+")
 _LABELS = ("id", "key", "name", "label")
-_SUFFIXES = {".json": "json", ".toml": "toml", ".hcl": "bake", ".sh": "shell", ".bash": "shell", ".md": "text"}
 _PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
+_SOURCE = frozenset(
+    {".c", ".cc", ".cpp", ".cu", ".cuh", ".csv", ".h", ".hpp", ".inl", ".ipynb", ".js", ".lock", ".patch", ".po", ".rs",
+     ".svg", ".ts"}
+)  # fmt: skip
+"""Suffixes of source code and data: a version there is a threshold, a list is numbers."""
 
 
 class Kind(StrEnum):
@@ -82,6 +79,9 @@ class Sight:
         whole: The text around a CUDA version: nvidia/cuda:13.0.2-devel-ubuntu22.04.
         dockerfile: The Dockerfile that a --build-arg is for, "" if the command does not say.
         within: Pointer to the step of a pipeline that it is in, empty outside of one.
+        written: The value as the file spells it, where `value` spells it otherwise.
+        command: The command that it is an argument of, "" where it is none.
+        mapping: Pointer to the mapping of a data file that it stands in.
     """
 
     subject: Subject
@@ -92,6 +92,9 @@ class Sight:
     whole: str = ""
     dockerfile: str = ""
     within: tuple[str, ...] = ()
+    written: str = ""
+    command: str = ""
+    mapping: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -99,21 +102,19 @@ class Sight:
         return self.locator.file
 
 
-def is_dockerfile(name: str) -> bool:
-    """Whether a file is a Dockerfile by its name."""
-    return _DOCKERFILE.search(Path(name).name) is not None
-
-
 def reader_by_name(name: str) -> str:
-    """The reader of a file by its name, "" if none reads it."""
-    suffix = Path(name).suffix.lower()
-    if suffix in {".yaml", ".yml"}:
-        return "yaml"
-    if is_dockerfile(name) and suffix not in {".sh", ".py", ".md", ".hcl", ".json"}:
-        return "dockerfile"
-    if suffix == ".txt":
-        return "requirements" if "require" in name.lower() or "cuda" in name.lower() else ""
-    return _SUFFIXES.get(suffix, "")
+    """The reader of a file by its name; `lines` where a line at a time is all that can be read, "" for none."""
+    path = Path(name)
+    suffix = path.suffix.lower()
+    reader = claims.reader_by_name(name)
+    if suffix in _SOURCE or path.name.upper().startswith("CHANGELOG") or path.name == "PKG-INFO":
+        return ""
+    if suffix == ".py":
+        return "lines" if path.name == "setup.py" else ""
+    if reader == "requirements":
+        named = "require" in path.name.lower() or "cuda" in path.name.lower()
+        return "requirements" if named else "lines"
+    return "lines" if reader == "shell" and suffix not in {".sh", ".bash"} else reader
 
 
 @dataclass(kw_only=True, slots=True)
@@ -123,10 +124,12 @@ class Seen:
     Attributes:
         sights: Every place.
         cuda_dockerfiles: The Dockerfiles that hold an arch list or a CUDA version.
+        mentions: Lists and versions in lines that no reader understands: prose, comments, other languages.
         skipped: Files that could not be read, each with its place.
     """
 
     sights: list[Sight] = field(default_factory=list)
+    mentions: list[Mention] = field(default_factory=list)
     cuda_dockerfiles: set[str] = field(default_factory=set)
     skipped: list[Problem] = field(default_factory=list)
 
@@ -140,7 +143,7 @@ def scan(path: Path, name: str, seen: Seen) -> None:
         seen: Where it is noted.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES or not _TELLING.search(path.read_bytes()):
+        if path.stat().st_size > _MAX_BYTES or not _TELLING.search(content := path.read_bytes()) or b"\0" in content:
             return
         file = File(name, read_text(path))
     except UnreadableError as error:
@@ -149,13 +152,17 @@ def scan(path: Path, name: str, seen: Seen) -> None:
     except OSError as error:
         seen.skipped.append(Problem(file=name, what=f"the file cannot be read: {error.strerror}"))
         return
+    before = len(seen.sights)
+    reader = reader_by_name(path.name)
     try:
-        _Scan(file=file, seen=seen).run(reader_by_name(path.name))
+        _Scan(file=file, seen=seen).run(reader)
     except ReadError as error:
         line, column = error.place(file.lines)
         seen.skipped.append(Problem(file=name, line=line, column=column, what=error.what))
     except ValueError as error:
         seen.skipped.append(Problem(file=name, what=str(error)))
+    known = {(sight.line, part) for sight in seen.sights[before:] for part in (sight.value, sight.written)}
+    seen.mentions += [one for one in mentions(file, reader) if (one.line, one.value) not in known]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,12 +174,16 @@ class _Scan:
         seen: Where places are noted.
         dockerfile: As in `Sight`, for what is noted from here on.
         within: As in `Sight`.
+        command: As in `Sight`.
+        mapping: As in `Sight`.
     """
 
     file: File
     seen: Seen
     dockerfile: str = ""
     within: tuple[str, ...] = ()
+    command: str = ""
+    mapping: tuple[str, ...] = ()
 
     def run(self, reader: str) -> None:
         """Look through the whole file.
@@ -190,30 +201,51 @@ class _Scan:
                 if '"variable"' in text or '"target"' in text:
                     self.look_bake(bake.parse(text, json=True))
                 self.look_data("json")
-            case "yaml":
-                self.look_data("yaml")
-            case "toml":
-                self.look_data("toml")
+            case "yaml" | "toml":
+                self.look_data("yaml" if reader == "yaml" else "toml")
             case "requirements":
                 self.look_requirements()
             case "text":
-                for fence in FENCE.finditer(text):
-                    self.look_shell(Source(text=text).part(*fence.span("body")), {})
+                for span in claims.code_blocks(text):
+                    self.look_shell(Source(text=text).part(*span), {})
+            case "env" | "make" | "cmake" | "lines":
+                for name, found in claims.variables(text, reader) if reader != "lines" else ():
+                    self.note(name, found, Locator(file=self.file.name, name=name))
             case _:
                 self.look_shell(Source(text=text), {})
 
     def look_dockerfile(self) -> None:
         """Note what ARG and ENV instructions hold."""
         declared = [(one, one.found) for one in self.file.declared if one.found is not None]
+        tags = [one for one in self.file.images if one.tag is not None]
+        named_by_from = {name for one in tags for name in _IMAGE_VARIABLE.findall(one.written)}
         for one, found in declared:
             several = {other.value for same, other in declared if same.name == one.name} - {""}
             stage = one.stage if len(several) > 1 else ""
             arg, env = (one.name, "") if one.kind == "ARG" else ("", one.name)
             locator = Locator(file=self.file.name, arg=arg, env=env, stage=stage)
-            if self.note(one.name, found, locator):
+            if self.note(one.name, found, locator) or (
+                one.name in named_by_from and self.tag(one.name, found, locator)
+            ):
                 self.seen.cuda_dockerfiles.add(self.file.name)
             elif arg:
                 self.argument(one.name, found, locator)
+        cuda = [(one.stage, one.tag) for one in tags if one.repository.endswith("nvidia/cuda") and one.tag is not None]
+        differ = len({tag.value for _, tag in cuda if not tag.via}) > 1
+        for stage, tag in cuda:
+            locator = Locator(file=self.file.name, image="nvidia/cuda", stage=stage if differ else "")
+            if self.tag("FROM", tag, locator):
+                self.seen.cuda_dockerfiles.add(self.file.name)
+        for part in claims.run_steps(self.file.text):
+            self.look_shell(part, {})
+
+    def tag(self, name: str, found: Found, locator: Locator) -> bool:
+        """Note the tag of an image that begins with a CUDA version; returns whether it does."""
+        version = version_of_tag(found.value)
+        if not version or found.via:
+            return False
+        self.add(Subject(kind=Kind.CUDA, name=minor(version)), name, version, found, locator)
+        return True
 
     def look_bake(self, defined: bake.BakeFile) -> None:
         """Note what variables and arguments of targets hold."""
@@ -233,22 +265,33 @@ class _Scan:
             return  # a matrix: it owns what it says
         for root in roots:
             for steps, key, node in _scalars(root, (), ""):
-                if "--build-arg" in node.value or "\n" in node.value:
+                part = data.part_of(key, node)
+                step = replace(self, within=_named_part(steps), mapping=_pointer(steps[:-1]))
+                if part.listed:
+                    for one in data.assigned(part):
+                        locator = Locator(file=self.file.name, name=one.name)
+                        step.note_or_argument(one.name, one.found, locator)
+                elif "--build-arg" in node.value or "\n" in node.value or _ASSIGNS.search(node.value):
                     if node.source is not None:
-                        replace(self, within=_named_part(steps)).look_shell(node.source, environment)
+                        step.look_shell(node.source, environment)
                 elif not bake_like:
-                    self.note(key, data.place(node), Locator(file=self.file.name, pointer=_pointer(steps)))
+                    step.note(key, data.place(node), Locator(file=self.file.name, pointer=_pointer(steps)))
 
     def look_shell(self, source: Source, environment: Mapping[str, str]) -> None:
         """Note what a script assigns, and the build arguments of its commands."""
+        if not _TELLING.search(source.text.encode("utf-8", "surrogateescape")):
+            return
         for one in shell.assignments(source):
             branch = one.branches[-1][0] if one.branches else ""
-            self.note(one.name, one.found, Locator(file=self.file.name, name=one.name, branch=branch))
-        for given in shell.build_args(source, environment):
+            found = replace(one.found, via="") if one.own else one.found
+            self.note(one.name, found, Locator(file=self.file.name, name=one.name, branch=branch))
+        for given in shell.build_args(source, environment) if "--build-arg" in source.text else ():
             if given.found is not None and "$" not in given.found.value:
                 locator = Locator(file=self.file.name, build_arg=given.name)
                 dockerfile = given.command.option("-f", "--file")
-                replace(self, dockerfile=dockerfile).note_or_argument(given.name, given.found, locator)
+                replace(self, dockerfile=dockerfile, command=given.command.text).note_or_argument(
+                    given.name, given.found, locator
+                )
 
     def look_requirements(self) -> None:
         """Note FlashInfer's pins."""
@@ -265,17 +308,15 @@ class _Scan:
         """Note an arch list or a CUDA version; returns whether it is one."""
         if found.via:
             return False
-        dialect = _list_dialect(name, found.value, self.file.name)
+        dialect = list_dialect(name, found.value, self.file.name)
         if dialect:
             value = render_matrix(parse_cmake(found.value)) if dialect == "cmake" else found.value
             written = replace(locator, dialect="" if dialect == "torch" else dialect)
             self.add(Subject(kind=Kind.ARCH_LIST), name, value, found, written)
             return True
-        image = _CUDA_IMAGE.search(found.value)
-        named = _CUDA_NAME.match(name) and _CUDA_VALUE.fullmatch(found.value)
-        version = image[1] if image is not None else found.value if named else ""
-        if version:
-            self.add(Subject(kind=Kind.CUDA, name=_minor(version)), name, version, found, locator)
+        version = cuda_version(name, found.value)
+        if version and not found.via:
+            self.add(Subject(kind=Kind.CUDA, name=minor(version)), name, version, found, locator)
         return bool(version)
 
     def argument(self, name: str, found: Found, locator: Locator) -> None:
@@ -296,6 +337,9 @@ class _Scan:
                 whole=found.value,
                 dockerfile=self.dockerfile,
                 within=self.within,
+                written=found.value,
+                command=self.command,
+                mapping=self.mapping,
             )
         )
 
@@ -332,28 +376,3 @@ def _scalars(node: Node, steps: tuple[_Step, ...], key: str) -> Iterator[tuple[t
                 step = _Step(text=f"{label}={named.value}", named=True)
                 break
         yield from _scalars(item, (*steps, step), key)
-
-
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
-
-
-def _list_dialect(name: str, value: str, file: str) -> str:
-    """The dialect of a value that is an arch list, "" if it is not one."""
-    if name.lower() in {"cmake_cuda_architectures", "cuda_architectures"}:
-        try:
-            parse_cmake(value)
-        except ValueError:
-            return ""
-        return "cmake"
-    try:
-        archs = parse_list(value)
-    except ValueError:
-        return ""
-    if any(first_toolkit(arch.plain()) is None for arch in archs):
-        return ""  # versions of something else
-    if len(archs) < (1 if name.lower() in ARCH_ARGS else 2 if _LIST_NAME.search(name) else 3):
-        return ""
-    family = any(arch.suffix == "f" for arch in archs)
-    named = re.match(r"(?:fi|flashinfer)_", name, re.IGNORECASE) or "flashinfer" in Path(file).name.lower()
-    return "flashinfer" if family or (named and not any(arch.ptx for arch in archs)) else "torch"

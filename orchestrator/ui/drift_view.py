@@ -132,11 +132,27 @@ def findings_as_json(findings: Findings) -> dict[str, Any]:
             {
                 "subject": str(group.subject),
                 "contradicts": group.contradicts,
+                "contradictions": [
+                    {
+                        "file": one.sight.file,
+                        "line": one.sight.line,
+                        "value": one.sight.value,
+                        "against": {"file": one.file, "line": one.line, "value": one.value},
+                        "words": list(one.words),
+                    }
+                    for one in group.contradictions
+                ],
                 "values": [
                     {
                         "value": value,
                         "places": [
-                            {"file": sight.file, "line": sight.line, "name": sight.name, "claim": sight.locator.keys()}
+                            {
+                                "file": sight.file,
+                                "line": sight.line,
+                                "name": sight.name,
+                                "written": sight.written,
+                                "claim": sight.locator.keys(),
+                            }
                             for sight in sights
                         ],
                     }
@@ -144,6 +160,10 @@ def findings_as_json(findings: Findings) -> dict[str, Any]:
                 ],
             }
             for group in findings.groups
+        ],
+        "mentions": [
+            {"file": one.file, "line": one.line, "value": one.value, "cuda": one.cuda, "prose": one.prose}
+            for one in findings.mentions
         ],
         "skipped": [
             {"file": problem.file, "line": problem.line, "column": problem.column, "what": problem.what}

@@ -113,12 +113,14 @@ class Assigned:
         found: The place of its value.
         branches: As in `Command`.
         known: Whether the value can be told without running the script.
+        own: Whether the value is written at its place, though in several words or lines.
     """
 
     name: str
     found: Found
     branches: tuple[tuple[str, ...], ...]
     known: bool = True
+    own: bool = False
 
 
 def pick(assigned: Iterable[Assigned], wanted: str, branch: str | None = None) -> list[Found]:
@@ -155,7 +157,8 @@ def assignments(source: Source) -> list[Assigned]:
                 dropped.add(latest[key])
             latest[key] = len(places)
             known = not found.via or values.followed(token) is not None
-            places.append(Assigned(name=token.name, found=found, branches=command.branches, known=known))
+            own = known and (token.adds or token.array) and not token.word.variables
+            places.append(Assigned(name=token.name, found=found, branches=command.branches, known=known, own=own))
             if not token.flag:
                 values.learn(token, command)
     return [one for index, one in enumerate(places) if index not in dropped]

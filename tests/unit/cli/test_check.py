@@ -91,11 +91,24 @@ def test_bytes_that_are_not_utf8_are_shown_as_escapes(tree: Path, capsys: pytest
 
 
 def test_init_writes_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "docker-bake.hcl").write_text('target "app" { args = { CUDA_ARCH_LIST = "8.0 9.0" } }\n')
-    assert run(capsys, "init", "-C", tmp_path)[:2] == (0, f"{tmp_path}/matrix.yaml: 1 variant, 1 claim\n")
+    bake = 'target "app" { args = { CUDA_ARCH_LIST = "8.0 9.0", CUDA_VERSION = "13.0.2" } }\n'
+    (tmp_path / "docker-bake.hcl").write_text(bake)
+    assert run(capsys, "init", "-C", tmp_path)[:2] == (0, f"{tmp_path}/matrix.yaml: 1 variant, 2 claims\n")
     assert run(capsys, "check", "-C", tmp_path)[0] == 0
     code, _, err = run(capsys, "init", "-C", tmp_path)
     assert code == 2
     assert "--force replaces it" in err
     assert run(capsys, "init", "-C", tmp_path, "--force")[0] == 0
     assert run(capsys, "init", "-C", tmp_path / "gone")[0] == 2
+
+
+def test_init_says_what_no_file_says_and_plan_refuses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('target "app" { args = { CUDA_ARCH_LIST = "8.0 9.0" } }\n')
+    code, out, err = run(capsys, "init", "-C", tmp_path)
+    assert (code, out) == (0, f"{tmp_path}/matrix.yaml: written, to be completed\n")
+    assert "write the CUDA release, which no file names: UNKNOWN stands there" in err
+    code, _, err = run(capsys, "plan", "-C", tmp_path)
+    placeholder = '  UNKNOWN: {version: UNKNOWN}  # for example "13.0": {version: 13.0.2}'
+    line = (tmp_path / "matrix.yaml").read_text().splitlines().index(placeholder) + 1
+    assert code == 2
+    assert f"matrix.yaml:{line}:" in err

@@ -8,8 +8,9 @@ import yaml
 from orchestrator.drift.adopt import name_lists, propose
 from orchestrator.drift.check import check
 from orchestrator.drift.find import Group, find
-from orchestrator.drift.first import first_matrix
-from orchestrator.errors import UsageError
+from orchestrator.drift.first import UNKNOWN, first_matrix
+from orchestrator.drift.scan import Kind
+from orchestrator.errors import MatrixError, UsageError
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan
 
@@ -85,11 +86,14 @@ def test_contradictions_come_first(repository: Path) -> None:
     assert [(str(group.subject), group.contradicts) for group in groups] == [
         ("arch list", True),
         ("CUDA 12.9", True),
-        ("argument flashinfer_version", True),
-        ("argument max_jobs", True),
         ("CUDA 12.6", False),
         ("CUDA 13.0", False),
+        ("argument flashinfer_version", False),
+        ("argument max_jobs", False),
     ]
+    against = {(one.sight.file, one.sight.line): (one.file, one.line, one.words) for one in groups[0].contradictions}
+    missing = ("missing 7.0 (V100, TITAN V)", "missing 12.0 (RTX 50, RTX PRO 6000 Blackwell)")
+    assert against == {("docker-bake.hcl", 1): ("docker/Dockerfile", 3, missing)}  # the others are for one machine
     jobs = subject(groups, "argument max_jobs")
     assert {value: [sight.file for sight in sights] for value, sights in jobs.values.items()} == {
         "2": ["docker/Dockerfile"], "16": ["docker-bake.hcl"], "66": ["ci/pipeline.yaml"],
@@ -97,8 +101,7 @@ def test_contradictions_come_first(repository: Path) -> None:
 
 
 def test_proposed_claims_are_yaml_that_means_the_found_places(repository: Path) -> None:
-    groups = find(repository).groups
-    proposed = yaml.safe_load(propose(groups))
+    proposed = yaml.safe_load(propose(find(repository)))
     assert proposed["arch_lists"]["release"] == "7.0 8.0 9.0 12.0"
     arm = {
         claim.get("pointer"): claim["says"]
@@ -117,7 +120,7 @@ def test_names_of_lists_are_unique(repository: Path) -> None:
 
 
 def test_a_first_matrix_loads_and_plans_and_shows_the_drift(repository: Path) -> None:
-    text = first_matrix(repository, find(repository).groups)
+    text = first_matrix(repository, find(repository).groups).text
     path = repository / "matrix.yaml"
     path.write_text(text)
     matrix = load.load(path)
@@ -136,9 +139,108 @@ def test_a_first_matrix_loads_and_plans_and_shows_the_drift(repository: Path) ->
 
 def test_architectures_that_nothing_compiles_stay_out_of_a_first_matrix(repository: Path) -> None:
     (repository / "ci/pipeline.yaml").unlink()
-    text = first_matrix(repository, find(repository).groups)
+    text = first_matrix(repository, find(repository).groups).text
     assert "release: 8.0 9.0 12.0  # without 7.0, which no release below compiles" in text
     load.parse(text.encode(), path=repository / "matrix.yaml", shown="matrix.yaml")
+
+
+def test_commands_of_a_page_are_told_apart_by_a_word(tmp_path: Path) -> None:
+    text = (
+        "```\ndocker build --build-arg CUDA_VERSION=13.0.2 --tag image-thirteen .\n```\n"
+        "```\ndocker build --build-arg CUDA_VERSION=12.9.1 --tag image-twelve .\n```\n"
+    )
+    (tmp_path / "b.md").write_text(text)
+    claims = {one["says"]: one.get("where") for one in yaml.safe_load(propose(find(tmp_path)))["claims"]}
+    assert claims == {"{cuda[13.0].version}": r"image\-thirteen", "{cuda[12.9].version}": r"image\-twelve"}
+
+
+def test_what_no_file_says_is_unknown_and_refused(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('target "x" {}\n')
+    first = first_matrix(tmp_path, find(tmp_path).groups)
+    assert first.unknown == ("the CUDA release, which no file names", "the architectures, which no file lists")
+    with pytest.raises(MatrixError) as refused:
+        load.parse(first.text.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml")
+    lines = first.text.splitlines()
+    problems = refused.value.problems
+    assert problems
+    assert all(UNKNOWN in lines[problem.line - 1] for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "version"),
+    [
+        ("Dockerfile", "FROM nvidia/cuda:12.4.1-devel-ubuntu22.04\n", "12.4.1"),
+        ("Dockerfile", "ARG BASE=nvidia/cuda:12.6.3-runtime\nFROM $BASE\n", "12.6.3"),
+        ("Dockerfile", 'ARG TAG="12.5.0-devel"\nFROM nvidia/cuda:${TAG}\n', "12.5.0"),
+        ("ci.yml", "strategy: {matrix: {cuda: ['12.8.1']}}\n", "12.8.1"),
+        ("ci.yml", "strategy:\n  matrix:\n    include:\n      - cuda-version: 12.8.1\n", "12.8.1"),
+        ("build.sh", "CUDA_VER=12.9.1\n", "12.9.1"),
+        ("versions.env", "CUDA_VERSION=12.9.1\n", "12.9.1"),
+        ("Makefile", "CUDA_VERSION ?= 12.9.1\n", "12.9.1"),
+        ("docker-bake.json", '{"variable": {"CUDA_VERSION": {"default": "13.0.2"}}}', "13.0.2"),
+    ],
+)
+def test_a_release_is_found_wherever_it_stands(tmp_path: Path, name: str, text: str, version: str) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('target "x" {}\n')
+    (tmp_path / name).write_text(text)
+    first = first_matrix(tmp_path, find(tmp_path).groups)
+    assert f"version: {version}," in first.text
+    assert first.unknown == ("the architectures, which no file lists",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("CMakeLists.txt", 'set(CMAKE_CUDA_ARCHITECTURES "80-real;90-real;120")\n'),
+        ("Dockerfile", "FROM x\nRUN cmake -DCMAKE_CUDA_ARCHITECTURES='80-real;90-real;120' .\n"),
+        ("Dockerfile", 'FROM x\nRUN A=1 && TORCH_CUDA_ARCH_LIST="8.0 9.0 12.0+PTX" pip install .\n'),
+        ("b.sh", "ARCHS=(8.0 9.0)\nARCHS+=(12.0+PTX)\n"),
+        ("b.sh", ': "${TORCH_CUDA_ARCH_LIST:=8.0;9.0;12.0+PTX}"\n'),
+        ("docs/b.rst", "x\n\n.. code-block:: bash\n\n   export TORCH_CUDA_ARCH_LIST='8.0 9.0 12.0+PTX'\n\ny\n"),
+        ("docs/b.md", "```\nexport TORCH_CUDA_ARCH_LIST='8.0 9.0 12.0+PTX'\n```\n"),
+        ("Makefile", "CUDA_ARCH_LIST = 8.0 9.0 12.0+PTX\n"),
+        ("b.yml", "with:\n  build-args: |\n    TORCH_CUDA_ARCH_LIST=8.0 9.0 12.0+PTX\n"),
+        ("b.yml", "env:\n  CIBW_ENVIRONMENT: 'TORCH_CUDA_ARCH_LIST=\"8.0;9.0;12.0+PTX\" A=1'\n"),
+        ("compose.yaml", "services: {a: {build: {args: ['TORCH_CUDA_ARCH_LIST=8.0 9.0 12.0+PTX']}}}\n"),
+    ],
+)
+def test_a_list_is_found_in_every_dialect_and_place(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('target "x" {}\n')
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    lists = [value for group in find(tmp_path).groups if group.subject.kind is Kind.ARCH_LIST for value in group.values]
+    assert lists in (["8.0 9.0 12.0+PTX"], ["8.0;9.0;12.0+PTX"])
+    first = first_matrix(tmp_path, find(tmp_path).groups)
+    text = first.text.replace(f"{UNKNOWN}: {{version: {UNKNOWN}}}", '"13.0": {version: 13.0.2}')
+    matrix = load.parse(text.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml")
+    assert check(matrix, tmp_path).clean
+    assert check(matrix, tmp_path).places == 1
+
+
+BAKE = {
+    "docker/ci-rocm.hcl": 'group "default" { targets = ["ci"] }\ntarget "ci" { dockerfile = "Dockerfile.rocm" }\n',
+    "docker/Dockerfile": "FROM nvidia/cuda:13.0.2-devel\nARG CUDA_ARCH_LIST='8.0 9.0'\n",
+    "docker/release.hcl": 'target "other" { dockerfile = "docker/Dockerfile.cpu" }\n',
+    "deep/down/docker-bake.hcl": (
+        'group "all" { targets = ["app", "app-cpu"] }\n'
+        'target "app" {\n dockerfile = "docker/Dockerfile"\n tags = ["ghcr.io/a/b:1"]\n}\ntarget "app-cpu" {}\n'
+    ),
+}
+
+
+def test_the_bake_file_of_the_cuda_image_is_chosen(tmp_path: Path) -> None:
+    for name, text in {
+        **BAKE,
+        "docker/Dockerfile": "FROM nvidia/cuda:13.0.2-devel\nARG CUDA_ARCH_LIST='8.0 9.0'\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    matrix = load.parse(
+        first_matrix(tmp_path, find(tmp_path).groups).text.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml"
+    )
+    assert matrix.spec.bake.files == ["deep/down/docker-bake.hcl"]
+    assert list(matrix.spec.bake.targets) == ["app"]  # a CPU target has no CUDA releases
+    assert matrix.spec.image == "ghcr.io/a/b"
 
 
 def test_a_repository_without_a_bake_file(tmp_path: Path) -> None:
@@ -147,7 +249,7 @@ def test_a_repository_without_a_bake_file(tmp_path: Path) -> None:
 
 
 def test_an_empty_repository_proposes_nothing(tmp_path: Path) -> None:
-    assert yaml.safe_load(propose(find(tmp_path).groups)) == {"claims": []}
+    assert yaml.safe_load(propose(find(tmp_path))) == {"claims": []}
 
 
 def test_files_that_are_not_what_their_name_says_are_named(repository: Path) -> None:

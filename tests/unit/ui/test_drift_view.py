@@ -82,7 +82,7 @@ def test_groups_as_json(tmp_path: Path) -> None:
     (value,) = subject["values"]
     assert value["value"] == "8.0 9.0"
     assert value["places"] == [
-        {"file": "b.sh", "line": 1, "name": "TORCH_CUDA_ARCH_LIST",
+        {"file": "b.sh", "line": 1, "name": "TORCH_CUDA_ARCH_LIST", "written": "8.0 9.0",
          "claim": {"file": "b.sh", "name": "TORCH_CUDA_ARCH_LIST"}}
     ]  # fmt: skip
 
