@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator import process
 from orchestrator.registry.auth import choose
 from orchestrator.registry.credentials import Credentials, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 AUTH = base64.b64encode(b"me:se:cret").decode()
@@ -104,3 +105,54 @@ def test_a_secret_is_not_shown() -> None:
 )
 def test_the_challenge_to_answer(challenges: list[str], scheme: str, values: dict[str, str]) -> None:
     assert choose(challenges) == (scheme, values)
+
+
+@pytest.fixture
+def helper(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[tuple[str, ...], str | None]]]:
+    """A credential helper, and what it was asked."""
+
+    def say(stdout: str, code: int = 0, stderr: str = "") -> list[tuple[tuple[str, ...], str | None]]:
+        asked: list[tuple[tuple[str, ...], str | None]] = []
+
+        def run(argv: Sequence[str], *, stdin: str | None, timeout: float) -> process.Completed:
+            assert timeout > 0
+            asked.append((tuple(argv), stdin))
+            return process.Completed(argv=tuple(argv), returncode=code, stdout=stdout, stderr=stderr)
+
+        monkeypatch.setattr(process, "run", run)
+        return asked
+
+    return say
+
+
+def test_a_helper_of_the_host_comes_before_the_store(
+    configured: Callable[[Any], None], helper: Callable[..., list[tuple[tuple[str, ...], str | None]]]
+) -> None:
+    configured({"credHelpers": {"ghcr.io": "gh"}, "credsStore": "all", "auths": {"ghcr.io": {"auth": AUTH}}})
+    asked = helper('{"Username": "you", "Secret": "s"}')
+    assert find("ghcr.io") == Credentials(user="you", password="s")
+    assert find("docker.io") == Credentials(user="you", password="s")
+    assert asked == [
+        (("docker-credential-gh", "get"), "ghcr.io"),
+        (("docker-credential-all", "get"), "https://index.docker.io/v1/"),
+    ]
+    helper('{"Username": "<token>", "Secret": "refresh"}')
+    assert find("ghcr.io") == Credentials(identity_token="refresh")
+    configured({"credHelpers": {"ghcr.io": ""}, "auths": {"ghcr.io": {"auth": AUTH}}})
+    asked = helper("{}")
+    assert find("ghcr.io") == ME
+    assert asked == []
+
+
+def test_a_helper_that_fails_leaves_the_entry_and_says_why(
+    configured: Callable[[Any], None], helper: Callable[..., list[tuple[tuple[str, ...], str | None]]]
+) -> None:
+    configured({"credsStore": "all", "auths": {"ghcr.io": {"auth": AUTH}}})
+    helper("credentials not found\nin store", code=1)
+    assert find("ghcr.io") == ME
+    assert find("a.io").trouble == "docker-credential-all ended with status 1: credentials not found in store"
+    helper("", code=2, stderr="locked")
+    assert find("a.io").trouble == "docker-credential-all ended with status 2: locked"
+    for answer in ("x", "[" * 100_000):
+        helper(answer)
+        assert find("a.io").trouble == "the answer of docker-credential-all is invalid: expected JSON"
