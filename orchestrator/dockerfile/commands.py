@@ -79,14 +79,29 @@ def reached(found: Iterable[Command], called: Iterable[Command] = ()) -> list[Co
     return [command for command in known if not command.function or command.function in names]
 
 
-def _commands(text: str, depth: int) -> Iterator[Command]:
-    if depth > _MAX_DEPTH:
-        return
-    reading = _Reading(depth)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Token:
+    """One operator, or one word with the texts of the command substitutions in it.
+
+    Attributes:
+        operator: "" for a word.
+        word: Quotes undone; "" for an operator.
+        quoted: Whether any of it was quoted, so that it is no reserved word.
+        inner: What stands in `$(…)` and backticks.
+    """
+
+    operator: str = ""
+    word: str = ""
+    quoted: bool = False
+    inner: tuple[str, ...] = ()
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """The words and operators of shell text; redirections and comments are left out."""
     at = 0
     while at < len(text):
         if operator := _OPERATOR.match(text, at):
-            yield from reading.operator(operator[0])
+            yield Token(operator=operator[0])
             at = operator.end()
         elif skipped := _SKIPPED.match(text, at):  # words are read whole, so a # here begins a comment
             at = skipped.end()
@@ -94,9 +109,21 @@ def _commands(text: str, depth: int) -> Iterator[Command]:
             at = read_word(text, redirection.end()).end
         else:
             word = read_word(text, at)
-            reading.words.append(word.text)
-            reading.inner += [_substituted(text[part.start : part.end]) for part in word.variables]
+            found = [_substituted(text[part.start : part.end]) for part in word.variables]
+            yield Token(word=word.text, quoted=text[at : word.end] != word.text, inner=tuple(found))
             at = max(word.end, at + 1)
+
+
+def _commands(text: str, depth: int) -> Iterator[Command]:
+    if depth > _MAX_DEPTH:
+        return
+    reading = _Reading(depth)
+    for token in tokens(text):
+        if token.operator:
+            yield from reading.operator(token.operator)
+        else:
+            reading.words.append(token.word)
+            reading.inner += token.inner
     yield from reading.finished()
 
 

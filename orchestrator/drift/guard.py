@@ -6,11 +6,13 @@ buildx says which Dockerfile each target builds, `headers.guard` and `cache.comp
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.drift.files import UnreadableError
+from orchestrator.drift.files import UnreadableError, outside
 from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.report import Disagreement
 from orchestrator.engine import buildx
@@ -144,21 +146,35 @@ def _unpromised(matrix: Matrix, files: Files, asked: Buildx | None) -> tuple[str
 
     if asked is None:
         return ()
-    built: dict[tuple[str, str], list[str]] = {}
+    built: dict[tuple[str, str, str], list[str]] = {}
     for target in _dockerfiles(matrix, files, asked).values():
         try:
             text, _ = buildx.dockerfile(files.root, target)
         except MatrixError:  # the build says so
             continue
         if text is not None:
-            built.setdefault((_shown(files.root, target), text), []).append(str(target.get("target") or ""))
+            key = (_shown(files.root, target), text, str(target.get("context") or "."))
+            built.setdefault(key, []).append(str(target.get("target") or ""))
     notes: dict[str, None] = {}
-    for (name, text), targets in built.items():
+    for (name, text, context), targets in built.items():
         said = {one.name: one.found.value for one in _declared(files, name, text) if one.found is not None}
         version = _released(said.get("FLASHINFER_VERSION", ""))
-        for problem in guard.unpromised(text, targets, version=version, name=name):
+        for problem in guard.unpromised(
+            text, targets, version=version, name=name, read=partial(_of_context, files, context)
+        ):
             notes[f"{problem.place}: {problem.what}; {problem.hint}"] = None
     return tuple(notes)
+
+
+def _of_context(files: Files, context: str, path: str) -> str:
+    """A text file of a local build context, "" where there is none that can be read."""
+    if outside(path.lstrip("/")) or "://" in context:
+        return ""
+    name = posixpath.normpath(posixpath.join(context, path.lstrip("/")))
+    try:
+        return files.read(name).text
+    except (UnreadableError, ReadError):
+        return ""
 
 
 def _released(version: str) -> str:

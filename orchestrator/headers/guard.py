@@ -7,22 +7,24 @@ whatever turns a failure around them into success. It reads text and builds noth
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.commands import commands
+from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.stages import assignments, parse
 from orchestrator.errors import Problem
 from orchestrator.flashinfer import NO_DOWNLOAD
 from orchestrator.headers import layout
-from orchestrator.headers.steps import ignored_failure, installs, proves_checksums, run_commands
+from orchestrator.headers.steps import goes_on, ignored_failure, installs, proves_checksums, run_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orchestrator.dockerfile.commands import Command
-    from orchestrator.dockerfile.stages import Step
+    from orchestrator.dockerfile.stages import Stage, Step
 
 _OLD_CALL = re.compile(r"\bdownload_trtllm_headers\b")  # Python, in a here-document or behind `python -c`
 _OWN_INSTALLS = frozenset({"py_install", "apt_install"})  # functions of docker/Dockerfile
@@ -33,6 +35,7 @@ _SWALLOWED = re.compile(
     r"except\b[^\n:]*:\s*(?:pass\b|\.\.\.|continue\b|return\b|print\b)"
     r"|\bsuppress\s*\(\s*(?:Base)?Exception|check\s*=\s*False|\bos\.system\s*\("
 )
+_REQUIRED = re.compile(r"^[ \t]*flashinfer[-_.]python\b", re.MULTILINE | re.IGNORECASE)
 _DOWNLOADS = frozenset({"download-cubin", "--download-cubin", "download-kernels", "install-cubin-wheel"})
 _CUBIN = re.compile(r"flashinfer[-_]cubin")
 _LAST_OLD = "0.6.7.post1"  # the first version without download_trtllm_headers (flashinfer-ai/flashinfer#2903)
@@ -81,7 +84,12 @@ def guard(text: str, promised: Promised, *, name: str = "Dockerfile") -> tuple[P
 
 
 def unpromised(
-    text: str, targets: Sequence[str], *, version: str = "", name: str = "Dockerfile"
+    text: str,
+    targets: Sequence[str],
+    *,
+    version: str = "",
+    name: str = "Dockerfile",
+    read: Callable[[str], str] = lambda _: "",
 ) -> tuple[Problem, ...]:
     """Find what a matrix without `headers:` leaves unsaid: steps that do harm, and FlashInfer without its headers.
 
@@ -90,8 +98,9 @@ def unpromised(
         targets: The stages that are built, "" for the last one.
         version: FlashInfer's version, "" if it is not known.
         name: The Dockerfile's name in messages.
+        read: Returns a file of the build context, "" where there is none: requirement files name FlashInfer too.
     """
-    check = _Check(text, Promised(version=version), name)
+    check = _Check(text, Promised(version=version), name, read)
     found = [*check.harm(), *(problem for target in targets for problem in check.unpromised(target))]
     return tuple(dict.fromkeys(found))
 
@@ -99,8 +108,9 @@ def unpromised(
 class _Check:
     """One Dockerfile and what is promised about it."""
 
-    def __init__(self, text: str, promised: Promised, name: str) -> None:
+    def __init__(self, text: str, promised: Promised, name: str, read: Callable[[str], str] = lambda _: "") -> None:
         self.file = parse(text)
+        self.read = read
         self.promised = promised
         self.name = name
         self._started: dict[int, list[Command]] = {}
@@ -114,7 +124,8 @@ class _Check:
         version = self.promised.version
         old_is_gone = not version or layout.key(version) >= layout.key(_LAST_OLD)
         since = f"FlashInfer {version}" if version else f"FlashInfer from {_LAST_OLD} on"
-        for step in (step for stage in self.file.stages for step in stage.steps if self._concerns(step)):
+        steps = [(stage, step) for stage in self.file.stages for step in stage.steps if self._concerns(step)]
+        for stage, step in steps:
             found, texts = self._runs(step)
             if old_is_gone and any(_OLD_CALL.search(_COMMENT.sub("", text)) for text in texts):
                 yield self._problem(step, f"download_trtllm_headers is not in {since}: the import fails")
@@ -123,6 +134,8 @@ class _Check:
             shown = " ".join(_COMMENT.sub("", text) for text in texts).lower()
             if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
                 ignored = ignored_failure(found) or _swallowed(texts)
+                if not ignored and step.keyword == "RUN" and goes_on(step, self._shell(stage, step), self.scripts):
+                    ignored = "a step that goes on"
                 if ignored:
                     what = f"{ignored!r} around the FlashInfer headers: a failure passes as success"
                     yield self._problem(step, what)
@@ -203,7 +216,19 @@ class _Check:
     def _installs_flashinfer(self, step: Step) -> bool:
         if step.keyword in {"ARG", "ENV"}:
             return any(key.upper() == "FLASHINFER_VERSION" for key, _ in assignments(step.text))
-        return any(installs(one) and "flashinfer" in " ".join(one.words).lower() for one in self._own(step))
+        if step.keyword in {"COPY", "ADD"}:
+            return not step.sources and any(map(self._requires_flashinfer, step.words[:-1]))
+        found = [one for one in self._own(step) if installs(one)]
+        return any("flashinfer" in " ".join(one.words).lower() for one in found) or any(
+            self._requires_flashinfer(file)
+            for one in found
+            for flag, file in itertools.pairwise(one.words)
+            if flag in {"-r", "--requirement", "--requirements"}
+        )
+
+    def _requires_flashinfer(self, path: str) -> bool:
+        """Whether a file of the context is a requirement file that names FlashInfer."""
+        return path.endswith((".txt", ".in")) and _REQUIRED.search(self.read(path)) is not None
 
     def _brings(self, step: Step) -> bool:
         """Whether a step downloads headers or the package that holds them, in whatever way a release knew."""
@@ -224,6 +249,17 @@ class _Check:
         words = {word.rsplit("/", 1)[-1] for command in found for word in command.words}
         named = [text for name, text in self.scripts.items() if name in words]
         return found + [one for text in named for one in commands(text)], [step.text, *step.documents, *named]
+
+    def _shell(self, stage: Stage, step: Step) -> list[str]:
+        """What the SHELL instruction says that holds for a step, [] for Docker's own shell."""
+        told: list[str] = []
+        for one in self.file.ancestry(stage.name):
+            for before in one.steps:
+                if before is step:
+                    return told
+                if before.keyword == "SHELL":
+                    told = json_form(before.text.strip()) or told
+        return told
 
     def _proves(self, step: Step) -> bool:
         return step.network == "none" and any(map(proves_checksums, self._runs(step)[0]))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
-from orchestrator.dockerfile.commands import commands
+from orchestrator.dockerfile.commands import Command, commands
+from orchestrator.dockerfile.options import json_form
+from orchestrator.headers.outcome import Shell, shell_of, swallows
 
 if TYPE_CHECKING:
-    from orchestrator.dockerfile.commands import Command
+    from collections.abc import Mapping, Sequence
+
     from orchestrator.dockerfile.stages import Step
 
 _PYTHON = re.compile(r"python[\d.]*")
@@ -120,6 +124,46 @@ def ignored_failure(found: list[Command]) -> str:
         if covers and not any(map(_fails, _group(found, at))):
             return f"|| {' '.join(command.words[:2] if command.name == 'exit' else [command.name])}"
     return ""
+
+
+def goes_on(step: Step, shell: Sequence[str], scripts: Mapping[str, str]) -> bool:
+    """Whether a RUN step can end with success although a command that brings or proves headers has failed.
+
+    Args:
+        step: The step.
+        shell: What its SHELL instruction says, () for Docker's own.
+        scripts: File name -> text of the scripts of the Dockerfile.
+    """
+    documents = " ".join(step.documents).lower()
+
+    def matters(words: tuple[str, ...]) -> bool:
+        command = Command(words=words)
+        if proves_checksums(command):
+            return True
+        if command.name in _HARMLESS:
+            return False
+        own = " ".join(words).lower()
+        if _PYTHON.fullmatch(command.name) and len(words) < _SHORT:
+            own += documents  # the program that reads the here-document
+        return "flashinfer" in own and any(word in own for word in _BRINGING)
+
+    words = json_form(step.text.strip())
+    if words is not None:
+        return swallows([shlex.join(words)], matters, Shell(scripts=scripts))
+    found = commands(step.text)
+    # Docker runs a here-document that no command reads; `sh <<EOF` is the same by hand
+    inline = not found or (len(found) == 1 and found[0].name in {"sh", "bash"})
+    texts = [one for one in step.documents if not one.startswith("#!")] if inline and step.documents else [step.text]
+    return swallows(texts, matters, shell_of((*shell, *(found[0].words if found and inline else ())), scripts))
+
+
+_HARMLESS = frozenset(
+    {"echo", "printf", "cat", "mkdir", "rm", "rmdir", "ls", "chmod", "chown", "touch", "cd", "test", "[", "[[", "ln",
+     "du", "export", "unset", "wc", "readlink", "head", "tail", "tee", "sort", "true", ":"}
+)  # fmt: skip
+"""Commands that may name FlashInfer's files, and bring and prove none."""
+_BRINGING = ("headers", "cubin", "download", "kernels")
+_SHORT = 4  # words of `python3 -u -`, and not of `python3 -c …` or `python3 script.py --option`
 
 
 def _works_on_flashinfer(command: Command) -> bool:

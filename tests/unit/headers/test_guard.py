@@ -190,6 +190,28 @@ def test_a_block_that_goes_away_is_noticed_also_without_a_promise(brings: str) -
     assert said("FROM ubuntu\nRUN make\n") == []
 
 
+@pytest.mark.parametrize(
+    ("steps", "asked"),
+    [
+        ("COPY requirements/cuda.txt /tmp/r.txt\nRUN uv pip install -r /tmp/r.txt\n", "requirements/cuda.txt"),
+        ("RUN --mount=type=bind,target=. pip install -r requirements/cuda.txt\n", "requirements/cuda.txt"),
+        ("RUN pip install --requirement cuda.in\n", "cuda.in"),
+    ],
+)
+def test_flashinfer_of_a_requirement_file_is_noticed(steps: str, asked: str) -> None:
+    """vLLM 0.33 names FlashInfer nowhere in its Dockerfile but in the step that brings its kernels."""
+
+    def said(more: str, content: str) -> list[str]:
+        text = f"FROM ubuntu\n{steps}{more}"
+        found = guards.unpromised(text, [""], read=lambda path: content if path == asked else "")
+        return [one.what for one in found]
+
+    requirement = "torch\nflashinfer-python==0.7.2 # x\n"
+    assert said("RUN flashinfer download-kernels\n", requirement) == []
+    assert ["downloads them on the user's machine" in one for one in said("", requirement)] == [True]
+    assert said("", "torch\n# flashinfer-python\nflashinfer-cubin\n") == []
+
+
 def test_headers_that_a_step_downloads_are_told_apart_from_none() -> None:
     text = f"FROM ubuntu AS base\nARG FLASHINFER_VERSION=0.6.6\n{_BLOCK}"
     promised = guards.Promised(version="0.6.6")
@@ -211,6 +233,25 @@ def test_headers_that_a_step_downloads_are_told_apart_from_none() -> None:
         ("RUN python3 -c 'try: import flashinfer.headers\\nexcept Exception: pass'", "except Exception: pass"),
         ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  pass\nE", "except OSError: pass"),
         ("RUN python3 <<E\nimport os; os.system('flashinfer headers')\nE", "os.system("),
+        ("RUN flashinfer download-headers; rm -rf /tmp/x", "a step that goes on"),
+        ("RUN flashinfer download-headers || warn", "a step that goes on"),
+        ("RUN if ! flashinfer download-headers; then warn no; fi", "a step that goes on"),
+        ("RUN (flashinfer download-headers; ls)", "a step that goes on"),
+        ("RUN set -e; flashinfer download-headers && ls; ls", "a step that goes on"),
+        ("RUN <<E\nflashinfer download-headers\nls\nE", "a step that goes on"),
+        ("RUN bash <<E\nflashinfer download-headers\nls\nE", "a step that goes on"),
+        ('RUN ["bash", "-c", "flashinfer download-headers; ls"]', "a step that goes on"),
+        ("RUN python3 -c 'import flashinfer.headers'; ls", "a step that goes on"),
+        ("RUN python3 <<E ; ls\nimport flashinfer.headers\nE", "a step that goes on"),
+        ("RUN f() { flashinfer download-headers; ls; }; f || exit 1", "a step that goes on"),
+        ('SHELL ["bash", "-ec"]\nRUN flashinfer download-headers; ls', ""),
+        ("RUN set -e; flashinfer download-headers; ls", ""),
+        ("RUN bash -e <<E\nflashinfer download-headers\nls\nE", ""),
+        ("RUN flashinfer download-headers && ls", ""),
+        ("RUN if ! flashinfer download-headers; then exit 1; fi", ""),
+        ("RUN ls; flashinfer download-headers", ""),
+        ("RUN mkdir -p /opt/flashinfer/headers; flashinfer download-headers", ""),
+        ('RUN ["bash", "-ec", "flashinfer download-headers; ls"]', ""),
         ("RUN set -o pipefail; flashinfer download-headers | tee /log", ""),
         ("RUN flashinfer download-headers || exit 1", ""),
         ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  raise\nE", ""),

@@ -1,0 +1,365 @@
+"""How a shell script ends when the commands that bring FlashInfer's headers fail: with an error, or with success.
+
+Runs nothing: the script's structure is followed as a shell would (`set -e`, pipelines, conditions, functions), every
+command that matters fails, and every other one succeeds. Tests (`[ -f … ]`, `sha256sum --check`) go either way before
+the failure; after it they are believed to notice it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orchestrator.dockerfile import program
+from orchestrator.dockerfile.program import AndOr, Case, Group, If, Loop, Pipeline, Script, Simple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from orchestrator.dockerfile.program import Node
+
+_MOST_PATHS = 64
+_MOST_STEPS = 2_000
+_MOST_DEPTH = 30
+_ROUNDS = 3
+_TESTS = frozenset({"test", "[", "[[", "grep", "egrep", "cmp", "diff", "which", "type", "sha256sum", "md5sum", "false"})
+_PREFIXES = frozenset({"command", "env", "sudo", "time", "nohup", "builtin"})
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shell:
+    """What runs a script.
+
+    Attributes:
+        errexit: `set -e`.
+        pipefail: `set -o pipefail`.
+        scripts: File name -> text of the scripts that it may run.
+    """
+
+    errexit: bool = False
+    pipefail: bool = False
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+
+def shell_of(argv: Sequence[str], scripts: Mapping[str, str]) -> Shell:
+    """The shell that a SHELL instruction or a command line names."""
+    run = _Run(Shell(scripts=scripts), lambda _: False, [])
+    run.options([word for word in argv[1:] if word[:1] in {"-", "+"} or word in {"pipefail", "errexit"}])
+    return Shell(errexit=run.errexit, pipefail=run.pipefail, scripts=scripts)
+
+
+def swallows(texts: Sequence[str], matters: Callable[[tuple[str, ...]], bool], shell: Shell | None = None) -> bool:
+    """Whether scripts can end with success although a command that matters has failed.
+
+    Args:
+        texts: Scripts; each is judged alone.
+        matters: Says of a command's words whether its failure must be the script's.
+        shell: What runs them.
+    """
+    return any(_swallows(text, matters, shell or Shell()) for text in texts)
+
+
+def _swallows(text: str, matters: Callable[[tuple[str, ...]], bool], shell: Shell) -> bool:
+    tree = program.parse(text)
+    pending: list[list[bool]] = [[]]
+    for _ in range(_MOST_PATHS):
+        if not pending:
+            return False
+        choices = pending.pop()
+        run = _Run(shell, matters, choices)
+        status = run.whole(tree)
+        if run.failed and status == 0:
+            return True
+        # every choice that this path met for the first time, taken the other way
+        pending += [[*run.taken[:at], not run.taken[at]] for at in range(len(choices), len(run.taken))]
+    return False
+
+
+class _ExitError(Exception):
+    """The shell ends."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+class _ReturnError(_ExitError):
+    """A function ends."""
+
+
+class _BreakError(Exception):
+    """A loop ends, or (`again`) goes on with its next round."""
+
+    def __init__(self, *, again: bool) -> None:
+        self.again = again
+
+
+class _EndlessError(Exception):
+    """A loop never ends, or there is too much to follow: no success."""
+
+
+class _Run:
+    """One path through a script."""
+
+    def __init__(self, shell: Shell, matters: Callable[[tuple[str, ...]], bool], choices: Sequence[bool]) -> None:
+        self.errexit = shell.errexit
+        self.pipefail = shell.pipefail
+        self.scripts = shell.scripts
+        self.matters = matters
+        self.choices = choices
+        self.taken: list[bool] = []
+        self.failed = False
+        self.functions: dict[str, Node] = {}
+        self.trap = ""
+        self.status = 0
+        self.steps = 0
+        self.depth = 0
+        self.background = False  # whether something that failed runs there
+
+    def whole(self, tree: Node) -> int:
+        """The exit status of a script; 1 where it never ends."""
+        try:
+            try:
+                status = self.node(tree, tested=False)
+            except _ExitError as ended:
+                status = ended.status
+            if self.trap:
+                trap, self.trap, self.status = self.trap, "", status
+                try:
+                    self.node(program.parse(trap), tested=True)
+                except _ExitError as ended:
+                    status = ended.status
+        except (_EndlessError, _BreakError):
+            return 1
+        return status
+
+    def choice(self) -> bool:
+        """One way of a test whose result nobody knows: the way that this path was given, else success."""
+        at = len(self.taken)
+        self.taken.append(self.choices[at] if at < len(self.choices) else True)
+        return self.taken[-1]
+
+    def node(self, node: Node, *, tested: bool) -> int:
+        """Run a node; `tested` where its status is a condition, so that `set -e` does not apply."""
+        self.steps += 1
+        self.depth += 1
+        try:
+            if self.steps > _MOST_STEPS or self.depth > _MOST_DEPTH:
+                raise _EndlessError
+            self.status = self._any(node, tested=tested)
+        finally:
+            self.depth -= 1
+        checked = isinstance(node, Simple | Pipeline) or (isinstance(node, Group) and node.subshell)
+        if checked and self.errexit and self.status and not tested and not _negated(node):
+            raise _ExitError(self.status)
+        return self.status
+
+    def _any(self, node: Node, *, tested: bool) -> int:
+        if isinstance(node, Simple):
+            return self._simple(node, tested=tested)
+        if isinstance(node, Pipeline):
+            return self._pipeline(node, tested=tested)
+        if isinstance(node, AndOr):
+            return self._and_or(node, tested=tested)
+        if isinstance(node, Script):
+            return self._script(node, tested=tested)
+        if isinstance(node, Group):
+            return self._apart(node.body, tested=tested) if node.subshell else self.node(node.body, tested=tested)
+        if isinstance(node, If):
+            return self._if(node, tested=tested)
+        if isinstance(node, Loop):
+            return self._loop(node, tested=tested)
+        if isinstance(node, Case):
+            chosen = next((body for body in node.bodies if self.choice()), None)
+            return 0 if chosen is None else self.node(chosen, tested=tested)
+        self.functions[node.name] = node.body
+        return 0
+
+    def _script(self, node: Script, *, tested: bool) -> int:
+        status = 0
+        for item, background in node.items:
+            if background:
+                before = self.failed
+                self._apart(item, tested=False)
+                self.background = self.background or (self.failed and not before)
+                status = 0
+            else:
+                status = self.node(item, tested=tested)
+        return status
+
+    def _apart(self, node: Node, *, tested: bool) -> int:
+        """In a shell of its own: what it sets and where it exits stays there."""
+        kept = self.errexit, self.pipefail, self.functions, self.trap
+        self.functions, self.trap = dict(self.functions), ""
+        try:
+            return self.node(node, tested=tested)
+        except _ExitError as ended:
+            return ended.status
+        except _BreakError:
+            return 0
+        finally:
+            self.errexit, self.pipefail, self.functions, self.trap = kept
+
+    def _pipeline(self, node: Pipeline, *, tested: bool) -> int:
+        if len(node.parts) == 1:
+            status = self.node(node.parts[0], tested=True)
+        else:
+            found = [self._apart(part, tested=tested or node.negated) for part in node.parts]
+            failed = [status for status in found if status]
+            status = failed[-1] if self.pipefail and failed else found[-1]
+        return int(not status) if node.negated else status
+
+    def _and_or(self, node: AndOr, *, tested: bool) -> int:
+        status = self.node(node.first, tested=True)
+        for at, (operator, part) in enumerate(node.rest):
+            if (operator == "&&") == (status == 0):
+                status = self.node(part, tested=tested or at < len(node.rest) - 1)
+        return status
+
+    def _if(self, node: If, *, tested: bool) -> int:
+        for condition, body in node.cases:
+            if self.node(condition, tested=True) == 0:
+                return self.node(body, tested=tested)
+        return 0 if node.otherwise is None else self.node(node.otherwise, tested=tested)
+
+    def _loop(self, node: Loop, *, tested: bool) -> int:
+        status = 0
+        for _ in range(_ROUNDS):
+            try:
+                if node.condition is not None:
+                    held = self.node(node.condition, tested=True) == 0
+                    if held == (node.word == "until"):
+                        return status
+                status = self.node(node.body, tested=tested)
+            except _BreakError as end:
+                status = 0
+                if not end.again:
+                    return status
+        if node.condition is not None:
+            raise _EndlessError
+        return status
+
+    def _simple(self, node: Simple, *, tested: bool) -> int:
+        inner = 0
+        for text in node.inner:
+            inner = self._apart(program.parse(text), tested=False)
+        if not node.words:
+            return inner
+        words = node.words
+        while len(words) > 1 and (words[0] in _PREFIXES or (words[0] != node.words[0] and "=" in words[0])):
+            words = words[1:]
+        name = words[0].rsplit("/", 1)[-1]
+        if name in self.functions:
+            return self._function(name, tested=tested)
+        own = getattr(self, f"_do_{_BUILTINS.get(name, '')}", None)
+        if own is not None:
+            status: int = own(words, tested=tested)
+            return status
+        if name in _SHELLS and (known := self._shell(words)) is not None:
+            return known
+        return self._program(name, words)
+
+    def _program(self, name: str, words: tuple[str, ...]) -> int:
+        if self.matters(words):
+            self.failed = True
+            return 0 if name == "find" else 1  # `-exec … \;` is not its status
+        if name in _TESTS:
+            return 1 if self.failed or name == "false" else int(not self.choice())
+        return 0
+
+    def _function(self, name: str, *, tested: bool) -> int:
+        try:
+            return self.node(self.functions[name], tested=tested)
+        except _ReturnError as ended:
+            return ended.status
+
+    def _shell(self, words: tuple[str, ...]) -> int | None:
+        """The status of `sh -c TEXT` or `sh FILE`, None where the text is not known."""
+        flags = [word for word in words[1:] if word[:1] in {"-", "+"}]
+        rest = [word for word in words[1:] if word[:1] not in {"-", "+"} and word not in {"pipefail", "errexit"}]
+        if not rest:
+            return None
+        inline = any(flag[:2] != "--" and flag.endswith("c") for flag in flags)
+        text = rest[0] if inline else self.scripts.get(rest[0].rsplit("/", 1)[-1])
+        if text is None:
+            return None
+        shell = shell_of(words[: words.index(rest[0])], self.scripts)
+        kept = self.errexit, self.pipefail, self.functions, self.trap
+        self.errexit, self.pipefail, self.functions, self.trap = shell.errexit, shell.pipefail, {}, ""
+        try:
+            return self.whole(program.parse(text))
+        finally:
+            self.errexit, self.pipefail, self.functions, self.trap = kept
+
+    def options(self, words: Sequence[str]) -> None:
+        """Do what `set` does with these words."""
+        for at, word in enumerate(words):
+            on = word.startswith("-")
+            if word[:1] in {"-", "+"} and not word.startswith("--"):
+                if "e" in word[1:]:
+                    self.errexit = on
+                if word.endswith("o") and at + 1 < len(words):
+                    if words[at + 1] == "errexit":
+                        self.errexit = on
+                    elif words[at + 1] == "pipefail":
+                        self.pipefail = on
+
+    def _do_set(self, words: tuple[str, ...], *, tested: bool) -> int:
+        del tested
+        self.options(words[1:])
+        return 0
+
+    def _do_exit(self, words: tuple[str, ...], *, tested: bool) -> int:
+        del tested
+        raise _ExitError(_given(words, self.status))
+
+    def _do_return(self, words: tuple[str, ...], *, tested: bool) -> int:
+        del tested
+        raise _ReturnError(_given(words, self.status))
+
+    def _do_break(self, words: tuple[str, ...], *, tested: bool) -> int:
+        del tested
+        raise _BreakError(again=words[0] == "continue")
+
+    def _do_trap(self, words: tuple[str, ...], *, tested: bool) -> int:
+        del tested
+        if len(words) > 2 and {"EXIT", "0"} & set(words[2:]):
+            self.trap = "" if words[1] == "-" else words[1]
+        return 0
+
+    def _do_wait(self, words: tuple[str, ...], *, tested: bool) -> int:
+        del tested
+        return int(self.background and len(words) > 1)
+
+    def _do_eval(self, words: tuple[str, ...], *, tested: bool) -> int:
+        return self.node(program.parse(" ".join(words[1:])), tested=tested)
+
+    def _do_source(self, words: tuple[str, ...], *, tested: bool) -> int:
+        text = self.scripts.get(words[1].rsplit("/", 1)[-1]) if len(words) > 1 else None
+        if text is None:
+            return self._program(words[0], words)
+        return self.node(program.parse(text), tested=tested)
+
+    def _do_exec(self, words: tuple[str, ...], *, tested: bool) -> int:
+        if len(words) > 1:
+            raise _ExitError(self._simple(Simple(words=words[1:]), tested=tested))
+        return 0
+
+
+_BUILTINS = {
+    "set": "set", "exit": "exit", "return": "return", "break": "break", "continue": "break", "trap": "trap",
+    "wait": "wait", "eval": "eval", ".": "source", "source": "source", "exec": "exec",
+}  # fmt: skip
+
+
+def _given(words: tuple[str, ...], status: int) -> int:
+    """The status that `exit` or `return` names; a variable's is taken for a failure."""
+    if len(words) == 1:
+        return status
+    return int(words[1]) if _NUMBER.fullmatch(words[1]) else 1
+
+
+def _negated(node: Node) -> bool:
+    return isinstance(node, Pipeline) and node.negated

@@ -1,0 +1,69 @@
+"""How scripts end whose header step fails; tests/differential/test_swallowed_failures.py asks real shells the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.headers.outcome import Shell, shell_of, swallows
+from tests.support.work import steps
+
+LETTERS = "X abif;|&(){}<>$`'\"\\\n#=[]-!"
+
+
+def ends_well(script: str, *shell: str, scripts: dict[str, str] | None = None) -> bool:
+    return swallows([script], lambda words: words[0] == "X", shell_of(("sh", *shell), scripts or {}))
+
+
+@pytest.mark.parametrize(
+    ("script", "plain", "strict"),
+    [
+        ("X", False, False),
+        ("X; ok", True, False),
+        ("X || warn", True, True),
+        ("X || exit 1", False, False),
+        ("X || X", False, False),
+        ("X && ok; ok", True, True),
+        ("if ! X; then warn; fi", True, True),
+        ("if ! X; then exit 1; fi", False, False),
+        ("(X) || :", True, True),
+        ("f() { X; ok; }; f", True, False),
+        ("f() { X; ok; }; f || exit 1", True, True),
+        ("X & ok", True, True),
+        ("X & wait $!", False, False),
+        ("X | cat", True, True),
+        ("X || [ -f there ]", False, False),
+        ("[ -z $skip ] || exit 0; X; ok", True, False),
+        ("until X; do sleep 5; done", False, False),
+        ("trap 'exit 0' EXIT; X", True, True),
+        ("true # X", False, False),
+    ],
+)
+def test_how_a_script_ends(script: str, plain: bool, strict: bool) -> None:
+    assert ends_well(script) is plain
+    assert ends_well(script, "-e") is strict
+    assert ends_well(f"set -eu\n{script}") is strict
+    assert ends_well(f"sh -c '{script}'") is plain or "'" in script
+    assert ends_well("sh run.sh", scripts={"run.sh": script}) is plain
+    assert ends_well("sh -e /run/run.sh", scripts={"run.sh": script}) is strict
+
+
+def test_a_pipe_is_seen_by_pipefail() -> None:
+    assert ends_well("X | tee log")
+    assert not ends_well("set -o pipefail; X | tee log")
+    assert shell_of(["/bin/bash", "-o", "pipefail", "-ec"], {}) == Shell(errexit=True, pipefail=True)
+
+
+@given(st.text(alphabet=LETTERS, max_size=80))
+@settings(max_examples=300)
+def test_any_text_has_an_end(text: str) -> None:
+    ends_well(text)
+
+
+def test_depth_length_and_loops_are_bounded() -> None:
+    for text in ("(" * 5_000, "{ " * 5_000, "$(" * 5_000, "if " * 3_000, "f() { f; }; f", "while ok; do ok; done; X"):
+        assert not ends_well(text)
+    assert steps(lambda: ends_well("[ -f a ] && ok || X\n" * 200)) < 40 * steps(
+        lambda: ends_well("[ -f a ] && ok\n" * 50)
+    )
