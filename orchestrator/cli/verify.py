@@ -49,6 +49,7 @@ class VerifyFormat(StrEnum):
         "orchestrate verify IMAGE --variant openai-cu130-arm64       what matrix.yaml promises",
         "orchestrate verify --compare OLD NEW                        architectures gained and lost",
         "orchestrate verify IMAGE --html matrix.html --format json",
+        "orchestrate verify IMAGE --signature                        by publish.sign of the matrix",
         "orchestrate verify IMAGE --format sarif                     for code scanning",
     ),
     conflicts={
@@ -59,6 +60,10 @@ class VerifyFormat(StrEnum):
         "--fail-on-lost": (
             "--archs", "--device", "--require", "--allow-ptx", "--html",
             "--cuda", "--target", "--axis", "--variant", "--file",
+        ),
+        "--signature": (
+            "--compare", "--fail-on-lost", "--archs", "--device", "--require", "--allow-ptx", "--html", "--deep",
+            "--cuda", "--target", "--axis", "--variant", "--platform",
         ),
         "--archs": ("--device", "--cuda", "--target", "--axis", "--variant"),
         "--device": ("--cuda", "--target", "--axis", "--variant"),
@@ -97,6 +102,10 @@ class VerifyFormat(StrEnum):
     help="Write the table to this file as an HTML page.", default_text="none",
 )  # fmt: skip
 @options.formats(VerifyFormat, explanation="Print the verdict in this format.")
+@kit.option(
+    "--signature", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Verify the cosign signature by publish.sign of the matrix, and nothing else.",
+)  # fmt: skip
 @kit.option("--no-cache", heading=Heading.CACHE, is_flag=True, help="Read every layer again.")
 def command(
     *,
@@ -111,6 +120,7 @@ def command(
     deep: bool,
     html: Path | None,
     format_: VerifyFormat,
+    signature: bool,
     no_cache: bool,
 ) -> None:
     """Verify from an image's own bytes which GPUs it has code for.
@@ -120,6 +130,9 @@ def command(
     """
     if len(given.platform) > 1:
         raise UsageError("--platform: expected one platform, because one image has one")
+    if signature:
+        _verify_signatures(sources, given)
+        return
     reader = _Reader(platform="".join(given.platform), deep=deep, keep=not no_cache)
     if compare or fail_on_lost:
         lost = _compare(reader, sources, format_)
@@ -137,6 +150,22 @@ def command(
     scanned = reader.read(sources[0])
     judging = _Judging(require=require, allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_)
     _verify(scanned, promise, given, judging)
+
+
+def _verify_signatures(sources: Sequence[str], given: Selection) -> None:
+    from orchestrator.publish.sign import Cosign
+    from orchestrator.ui import streams
+
+    matrix = common.open_matrix(given)
+    spec = matrix.spec.publish.sign if matrix.spec.publish is not None else None
+    if spec is None:
+        raise UsageError(
+            f"--signature: publish.sign was not found in {matrix.positions.file}",
+            hint="publish: {sign: {private_key: cosign.key, public_key: cosign.pub}}",
+        )
+    for source in sources:
+        Cosign(spec=spec, root=matrix.root.absolute()).verify(source)
+        streams.say(f"{source}: the signature is valid")
 
 
 class _Reader:

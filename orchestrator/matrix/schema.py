@@ -155,6 +155,28 @@ class Exclude(Section):
     why: str = key("The reason, shown by plan.")
 
 
+class Sign(Section):
+    """How cosign signs what is published."""
+
+    private_key: Text | None = key(
+        "Private key: a file, env://NAME, or the URI of a key management service.", default=None
+    )
+    public_key: Text | None = key("Public key that verifies: a file, or the same URI.", default=None)
+    keyless: bool = key("Sign with the identity of the CI job instead of a key.", default=False)
+    identity: Text | None = key("Keyless: whose signature is valid, as the certificate names it.", default=None)
+    issuer: Text | None = key("Keyless: who vouches for that identity, a URL.", default=None)
+    transparency_log: bool = key(
+        "Record signatures in the public log; false reaches nothing but the registry.", default=True
+    )
+
+    def broken_rule(self) -> str:
+        """What is missing for the chosen way."""
+        if self.keyless:
+            ready = self.identity and self.issuer and not (self.private_key or self.public_key)
+            return "" if ready else "keyless goes with identity and issuer, and without keys"
+        return "" if self.private_key and self.public_key else "sign needs private_key and public_key, or keyless: true"
+
+
 class Publish(Section):
     """The multi-platform index over the variants that differ in platform alone."""
 
@@ -166,6 +188,7 @@ class Publish(Section):
     require_platforms: TextList = key("Platforms without which no index is published.", default=[])
     immutable: bool = key("Refuse to move a version tag that names something else.", default=False)
     same_commit: bool = key("Refuse images of different commits in one index.", default=False)
+    sign: Sign | None = key("Sign each digest with cosign before any tag names it.", default=None)
     verified: bool | None = key("Publish verified images alone; absent, as verify.after_build.", default=None)
 
 

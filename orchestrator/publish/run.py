@@ -10,14 +10,16 @@ from orchestrator.errors import NetworkError, UsageError
 from orchestrator.publish import candidates as found_by
 from orchestrator.publish import kept, recovery
 from orchestrator.publish.check import Checked, Checker
-from orchestrator.publish.clients import Clients
+from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.family import families, source
 from orchestrator.publish.intent import Intent, intent
 from orchestrator.publish.kept import Keeper
 from orchestrator.publish.moves import Ending, Mover, Patience
 from orchestrator.publish.record import Move, State
+from orchestrator.publish.sign import Cosign
 from orchestrator.publish.transaction import Staged, Transaction
 from orchestrator.reference import Digest, InvalidReferenceError, parse
+from orchestrator.registry.copy import copy_image
 from orchestrator.runs.jobs import revision_of
 from orchestrator.runs.planned import planned
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.publish.family import Family
     from orchestrator.publish.record import Record
     from orchestrator.reference import Repository
+    from orchestrator.registry.manifests import Manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,8 +175,27 @@ class _Run:
         transaction.stage(
             [Staged(index=index, sources=self._sources(one), targets=one.family.repositories) for one, index in ready]
         )
+        self._sign(ready)
         self.tell(f"staged {len(ready)} indexes; moving {len(meant.moves)} tags")
         return transaction.move(meant.moves, {index.digest: index for _, index in ready}, meant.held)
+
+    def _sign(self, ready: Sequence[tuple[Checked, Manifest]]) -> None:
+        """Sign each index and each of its images once, and bring the signatures to every other repository."""
+        spec = self.plan.matrix.spec.publish
+        if spec is None or spec.sign is None:
+            return
+        cosign = Cosign(spec=spec.sign, root=self.plan.matrix.root.absolute())
+        digests: dict[Repository, dict[Digest, None]] = {}
+        copies: dict[tuple[Repository, Repository, Digest], None] = {}
+        for checked, index in ready:
+            first, *others = checked.family.repositories
+            own = [index.digest, *(image.image.digest for image in checked.images.values())]
+            digests.setdefault(first, {}).update(dict.fromkeys(own))
+            copies |= {(first, other, digest): None for other in others for digest in own}
+        for repository, named in digests.items():
+            count = cosign.sign(repository, list(named))
+            self.tell(f"{repository}: {count} digests signed, {len(named) - count} had a signature")
+        every(lambda one: copy_image(self.clients.of(one[0]), self.clients.of(one[1]), one[2]), list(copies))
 
     def _sources(self, checked: Checked) -> dict[Digest, Repository]:
         """Digest of each child of an index -> the repository that it was pushed to."""
