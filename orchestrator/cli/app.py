@@ -31,6 +31,7 @@ COMMANDS = {
         "headers": "Carry FlashInfer's headers into images that run without a network.",
         "wheels": "Carry the Python packages of a build into places without a network.",
         "cache": "Show what the caches hold, say why a step was not taken from them, and remove what is not needed.",
+        "lock": "Lock what builds start from, so that two builds of one commit start from the same bytes.",
         "publish": "Move the tags of multi-platform indexes, all or nothing.",
         "verify": "Verify from an image's own bytes which GPUs it has code for.",
         "doctor": "Check engine, buildx, builder, disk, memory, processors and registry.",

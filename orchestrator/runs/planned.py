@@ -32,12 +32,13 @@ class Planned:
     bundles: Mapping[str, str]
 
 
-def planned(plan: Plan, *, ours: Sequence[Path] = (), tell: Callable[[str], None]) -> Planned:
+def planned(plan: Plan, *, ours: Sequence[Path] = (), tell: Callable[[str], None], locked: bool = True) -> Planned:
     """Return the content keys of a plan.
 
     Args:
         plan: The plan.
         ours: Files of this run, which are no inputs: reports.
+        locked: Whether the lock of the base images counts.
         tell: Hears of headers that are fetched, and of a compile cache that cannot be had.
 
     Raises:
@@ -45,7 +46,7 @@ def planned(plan: Plan, *, ours: Sequence[Path] = (), tell: Callable[[str], None
         EnvironmentLacksError: There is no docker client.
         UsageError, VerificationError, DriftError, NetworkError: The FlashInfer bundle is missing.
     """
-    extras = features.extras(plan, fetch=True, tell=tell, warn=tell)
+    extras = features.extras(plan, fetch=True, tell=tell, warn=tell, locked=locked)
     call = targets.bake_call(plan, docker_command())
     files = jobs.bake_files(plan, call, output=Output(push=True), extras=extras)
     listing = contents(plan, ours)

@@ -1,0 +1,99 @@
+"""`orchestrate lock bases`: builds start from the locked digest whatever the tag names, and a moved base is told."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.labels import BASES
+from tests.support.base import write_rootfs
+from tests.support.engine import call
+from tests.support.project import Project, write_project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.engine import Registry
+
+
+def push_base(folder: Path, name: str, text: str) -> str:
+    """Push a base image that holds a text; its digest."""
+    write_rootfs(folder)
+    (folder / "text").write_text(text)
+    (folder / "Dockerfile").write_text("FROM scratch\nADD rootfs.tar /\nCOPY text /text\n")
+    call("docker", "buildx", "build", "--push", "--provenance=false", "--tag", name, folder)
+    inspected = call("docker", "buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", name).stdout
+    return str(json.loads(inspected)["digest"])
+
+
+def labels(registry: Registry, name: str, tag: str) -> dict[str, str]:
+    manifest: dict[str, Any] = registry.manifest(name, tag)
+    if "manifests" in manifest:
+        manifest = registry.manifest(name, manifest["manifests"][0]["digest"])
+    config = json.loads(registry.blob(name, manifest["config"]["digest"]))
+    return dict(config["config"]["Labels"])
+
+
+def built(project: Project, registry: Registry, name: str, target: str) -> dict[str, str]:
+    done = project.build("--push")
+    assert done.returncode == 0, done.stderr
+    return labels(registry, name, f"{target}-amd64")
+
+
+def test_builds_start_from_what_was_locked(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    name = tmp_image.partition("/")[2]
+    base = f"{tmp_image}-cache:base"  # a repository that the fixture removes as well
+    first = push_base(tmp_path / "one", base, "one")
+    project = write_project(
+        tmp_path, tmp_image, app=f'FROM {base}\nRUN test "$(cat /text)" = one', other="RUN : nothing"
+    )
+    assert project.run("lock", "bases", "--check").returncode == 2  # there is none
+    done = project.run("lock", "bases")
+    assert (done.returncode, done.stderr.count("warning")) == (0, 0), done.stderr
+    lock = json.loads((project.root / "bases.lock.json").read_text())
+    assert lock["schema"] == 1
+    assert set(lock["bases"]) == {base}
+    assert lock["bases"][base]["digest"] == first
+    assert lock["bases"][base]["variants"] == ["app-cu130-amd64"]
+    assert set(lock["bases"][base]["platforms"]) == {"linux/amd64"}
+    assert project.run("lock", "bases", "--check").returncode == 0
+    said = built(project, registry, name, "app")
+    assert said[BASES] == f"{base}@{first}"
+    assert BASES not in labels(registry, name, "other-amd64")
+
+    second = push_base(tmp_path / "two", base, "two")
+    assert second != first
+    done = project.run("lock", "bases", "--check")
+    assert done.returncode == 3
+    assert f"{base} moved from {first} (locked " in done.stderr
+    assert f"to {second}; affected: app-cu130-amd64" in done.stderr
+    # the build goes on from the first one, whose text its step demands, cold as well
+    dockerfile = project.root / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace("= one", "= one && : cold"))
+    assert built(project, registry, name, "app")[BASES] == f"{base}@{first}"
+    assert project.run("lock", "bases").returncode == 0
+    assert project.build("--push").returncode == 1  # now it holds the other text
+    dockerfile.write_text(dockerfile.read_text().replace("= one && : cold", "= two"))
+    assert built(project, registry, name, "app")[BASES] == f"{base}@{second}"
+    # what went in is in the provenance, too
+    provenance = call(
+        "docker", "buildx", "imagetools", "inspect", "--format", "{{json .Provenance}}", f"{tmp_image}:app-amd64"
+    ).stdout
+    assert second.removeprefix("sha256:") in provenance
+
+
+def test_an_image_that_is_built_on_its_own_last_release_is_told(tmp_image: str, tmp_path: Path) -> None:
+    base = f"{tmp_image}:v0"
+    push_base(tmp_path / "one", base, "one")
+    project = write_project(tmp_path, tmp_image, app=f"FROM {base}\nRUN : nothing")
+    done = project.run("lock", "bases")
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {base} is an image of this project: a release that is built on the last one" in done.stderr
+
+
+def test_a_lock_that_is_damaged_stops_a_build(tmp_image: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, tmp_image, app="RUN : nothing")
+    (project.root / "bases.lock.json").write_text('{"schema": 1, "bases": {"a": {"digest": "latest"}}}')
+    done = project.build()
+    assert done.returncode == 2
+    assert "bases.lock.json: the lock of the base images is invalid: expected schema 1" in done.stderr
