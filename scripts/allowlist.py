@@ -34,6 +34,17 @@ _.on_broken_pipe
 _.parse_gencode  # of render_gencode
 _.ptx_isa  # of the table of toolkits
 
+# headers/outcome.py calls the method of a shell's builtin by the builtin's name
+_._do_set
+_._do_exit
+_._do_return
+_._do_break
+_._do_trap
+_._do_wait
+_._do_eval
+_._do_source
+_._do_exec
+
 # read by name from their section, as bake's keywords
 _.compression_level
 _.force_compression
