@@ -27,9 +27,9 @@ def push_base(folder: Path, name: str, text: str) -> str:
 
 
 def labels(registry: Registry, name: str, tag: str) -> dict[str, str]:
-    manifest: dict[str, Any] = registry.manifest(name, tag)
+    manifest: dict[str, Any] = dict(registry.manifest(name, tag))
     if "manifests" in manifest:
-        manifest = registry.manifest(name, manifest["manifests"][0]["digest"])
+        manifest = dict(registry.manifest(name, manifest["manifests"][0]["digest"]))
     config = json.loads(registry.blob(name, manifest["config"]["digest"]))
     return dict(config["config"]["Labels"])
 
