@@ -212,3 +212,11 @@ def test_the_stage_is_named_once(tmp_path: Path) -> None:
     assert one.place == "ARG A (stage base)"
     (one,) = found(tmp_path, '  - {file: x.sh, name: A, says: "2"}\n', x_sh="A=1\n")
     assert one.place == "A="
+
+
+def test_an_argument_of_a_target_is_named_with_it(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('target "app" { args = { A = "1" } }\n')
+    (one,) = found(tmp_path, '  - {file: docker-bake.hcl, target: app, arg: A, says: "2"}\n')
+    assert (one.place, one.says) == ("arg A of target app", "1")
+    (one,) = found(tmp_path, '  - {file: b.sh, name: A, branch: x, says: "2"}\n', b_sh="case $1 in\nx) A=1;;\nesac\n")
+    assert one.place == "A= in branch x"

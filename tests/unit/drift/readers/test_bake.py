@@ -258,3 +258,20 @@ def test_a_target_of_two_files_is_left_to_buildx() -> None:
         "t": {"target": "a"},
         "u": {},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('A = "a\\"}b"', 'a"}b'),
+        ('A = "x${"a\\"}"}y"\nB = "1"', None),
+        ('A = "$${x}"', "${x}"),
+        ('A = "%%{if}"', "%{if}"),
+        ('A = "tab\\tq\\\\"', "tab\tq\\"),
+    ],
+)
+def test_quotes_and_brackets_inside_of_strings(text: str, value: str | None) -> None:
+    (found,) = variable_of(text, "A")
+    assert (None if found.computed else found.value) == value
+    if "\nB" in text:
+        assert [one.value for one in variable_of(text, "B")] == ["1"]
