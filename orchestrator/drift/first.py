@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.dockerfile.declared import declarations
+from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.adopt import (
     Entry,
     ambiguities,
@@ -22,12 +24,13 @@ from orchestrator.drift.adopt import (
 )
 from orchestrator.drift.bakery import bakery
 from orchestrator.drift.files import UnreadableError, read_text
+from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import ARCH_ARGS
 from orchestrator.drift.scan import Kind
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.drift.evaluate import Buildx
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.drift.scan import Sight
 
 _ARM = re.compile(r"(?<![a-z])(?:arm|arm64|aarch64)(?![a-z])", re.IGNORECASE)
+_FLASHINFER = "flashinfer-python"
 _PAGES = (".md", ".rst", ".txt")
 UNKNOWN = "UNKNOWN"
 """Stands where a matrix needs a value that no file says; `plan` refuses the line."""
@@ -124,20 +128,32 @@ def _name(root: Path) -> str:
 
 
 def _headers(root: Path) -> list[str]:
-    """A proposal for `headers:`, where a Dockerfile says which FlashInfer it installs."""
-    for path in sorted({*root.glob("*Dockerfile*"), *root.glob("docker/*Dockerfile*")}):
-        try:
-            text = read_text(path) if path.is_file() else ""
-        except UnreadableError:
-            continue
+    """A proposal for `headers:`, where a Dockerfile or a requirement file says which FlashInfer is installed."""
+    place = next(_flashinfer(root), "")
+    if not place:
+        return []
+    return [
+        "# FlashInfer downloads headers at run time. To carry them in the images (docs/air-gapped.md):",
+        "# headers:",
+        f"#   version_from: {scalar(place)}",
+    ]
+
+
+def _flashinfer(root: Path) -> Iterator[str]:
+    """Where FlashInfer's version stands, as `headers.version_from` names it."""
+    dockerfiles = sorted({*root.glob("*Dockerfile*"), *root.glob("docker/*Dockerfile*")})
+    for path, text in _texts(dockerfiles):
         if any(one.name == "FLASHINFER_VERSION" and one.found is not None for one in declarations(text)):
-            name = path.relative_to(root).as_posix()
-            return [
-                "# FlashInfer downloads headers at run time. To carry them in the images (docs/air-gapped.md):",
-                "# headers:",
-                f"#   version_from: {scalar(f'{name}#FLASHINFER_VERSION')}",
-            ]
-    return []
+            yield f"{path.relative_to(root).as_posix()}#FLASHINFER_VERSION"
+    for path, text in _texts([*sorted(root.glob("requirements*.txt")), *sorted(root.glob("requirements/*.txt"))]):
+        if any(not one.via for one in requirements.read(Source(text=text), _FLASHINFER)):
+            yield f"{path.relative_to(root).as_posix()}#{_FLASHINFER}"
+
+
+def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    for path in paths:
+        with contextlib.suppress(UnreadableError):
+            yield path, read_text(path) if path.is_file() else ""
 
 
 def _args(groups: Sequence[Group]) -> list[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _REMOTE = re.compile(r"(?:https?|git|ssh)://|github\.com/|[\w.-]+@[\w.-]+:|\S*\.git(?:#|$)", re.ASCII)
 _SCRIPT = re.compile(r"\.(?:sh|bash)$|^(?:install|setup|build|bootstrap)[\w-]*$")
 _FETCH_CONTENT = re.compile(r"(?:FetchContent_Declare|ExternalProject_Add)\s*\(\s*([\w.-]+)", re.IGNORECASE)
+_BUILDERS = re.compile(r"python[\d.]*|pip[\d.]*|uv|poetry|hatch|maturin")
 _MOST_SCRIPT = 1 << 20
 _LOCAL_CACHE = ("local", "inline")
 
@@ -275,11 +276,13 @@ class _Search:
 
 
 def _configures(words: tuple[str, ...]) -> bool:
-    """Whether a command may configure the context's CMake project."""
+    """Whether a command may configure the context's CMake project: cmake itself, or a build of the Python package."""
     name = words[0].rsplit("/", 1)[-1] if words else ""
-    return (
-        name == "cmake" or "setup.py" in words or bool({"wheel", "build", "install", "bdist_wheel"} & set(words[1:4]))
-    )
+    if name == "cmake" or "setup.py" in words:
+        return True
+    builder = _BUILDERS.fullmatch(name) is not None
+    local = any(word.startswith((".", "/")) and not word.endswith((".whl", ".txt", ".in")) for word in words[1:])
+    return builder and (bool({"wheel", "build", "bdist_wheel"} & set(words[1:4])) or ("install" in words and local))
 
 
 def cure_of(access: str) -> str:

@@ -96,6 +96,21 @@ def test_another_bundle_than_expected_is_refused(tmp_path: Path, good: Path) -> 
     assert list(second.blobs()) == []
 
 
+def test_an_import_repairs_what_is_damaged_and_leaves_what_is_right(tmp_path: Path, store: Store, lock: Lock) -> None:
+    """A machine without a network has nothing but the archive to repair its store with."""
+    archive.export(lock, store, tmp_path / "one.tar.zst")
+    first, second = lock.files[0], lock.files[1]
+    store.path(first.sha256).chmod(0o644)
+    store.path(first.sha256).write_bytes(b"damaged, of another size")
+    store.path(second.sha256).unlink()
+    right = {file.sha256: store.path(file.sha256).stat().st_ino for file in lock.files[2:]}
+    bad = dict(store.verify(file.sha256 for file in lock.files))
+    assert bad == {first.sha256: "damaged", second.sha256: "missing"}
+    archive.load(tmp_path / "one.tar.zst", store)
+    assert not list(store.verify(file.sha256 for file in lock.files))
+    assert {sha256: store.path(sha256).stat().st_ino for sha256 in right} == right
+
+
 def test_export_refuses_a_damaged_store(tmp_path: Path, store: Store, lock: Lock) -> None:
     path = store.path(lock.files[0].sha256)
     path.chmod(0o644)
