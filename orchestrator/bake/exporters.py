@@ -46,7 +46,7 @@ def attestations(wanted: Attest, own: Mapping[str, Any], *, load: bool) -> list[
         found.pop("sbom", None)
     elif wanted.sbom:
         kept = {name: text for name, text in found.get("sbom", {}).items() if name != "disabled"}
-        found["sbom"] = kept | {"type": "sbom"}
+        found["sbom"] = kept | {"type": "sbom"} | ({"generator": wanted.generator} if wanted.generator else {})
     return [entry({"type": one["type"], **one}) for one in found.values()]
 
 

@@ -114,6 +114,11 @@ class Attest(Section):
         "SLSA provenance; absent, as the bake target says (min where it does not).", default=None
     )
     sbom: bool | None = key("Software bill of materials; absent, as the bake target says.", default=None)
+    generator: Text | None = key("Image that writes the bill; absent, as the bake target says.", default=None)
+
+    def broken_rule(self) -> str:
+        """A generator of nothing."""
+        return "generator goes with sbom: true" if self.generator and not self.sbom else ""
 
 
 class Variants(Section):

@@ -15,6 +15,7 @@ import random
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ LIMITS = Limits(attempts=3, answer_s=1)
 PATIENCE = Patience(rounds=3, pause_s=0.05)
 ALL = os.environ.get("ORCHESTRATE_PUBLISH_SWEEP") == "all"
 STRIDE = 1 if ALL else 4
+TOGETHER = {"v1": Rank.VERSION, "nightly": Rank.FLOATING, "latest": Rank.LATEST}
 FAULTS = {
     "500": Fault(status=500),
     "429": Fault(status=429, headers={"Retry-After": "0"}),
@@ -306,3 +308,33 @@ def test_forty_tags_at_random_requests(field_of_two: Field, tmp_path: Path) -> N
         ended = second_run(field, wanted, before, root if number % 4 < 2 else tmp_path / f"{number}-other")
         runs[f"{what} then {ended.value}"] = runs.get(f"{what} then {ended.value}", 0) + 1
     print(f"\n40 tags, {total} requests, {sum(runs.values())} runs: {dict(sorted(runs.items()))}")
+
+
+def test_two_publishers_at_once(field_of_two: Field, tmp_path: Path) -> None:
+    """What they leave is whole, whoever wins; the next publish brings every tag to one end."""
+    field = field_of_two
+    requests_of(field, 0, tags_of(0, versions=1, floating=1), tmp_path / "first")
+    ends: dict[str, int] = {}
+    for number in range(1, 31 if ALL else 7):
+        both = [field.release(2 * number + one, TOGETHER, immutable=False) for one in (0, 1)]
+        field.trap.arm(0)
+        gate = threading.Barrier(2)
+
+        def one_of_them(place: int, both: list[Wanted] = both, gate: threading.Barrier = gate) -> str:
+            gate.wait()
+            try:
+                ending = run_once(both[place], tmp_path / f"publisher-{place}")
+            except OrchestrateError:
+                return "refused"
+            return ending.record.state.value if ending is not None else "nothing to move"
+
+        with ThreadPoolExecutor(2) as pool:
+            said = " and ".join(sorted(pool.map(one_of_them, (0, 1))))
+        ends[said] = ends.get(said, 0) + 1
+        field.named(TOGETHER)  # every tag names a whole index
+        last = field.release(2 * number + 1000, TOGETHER, immutable=False)
+        ending = run_once(last, tmp_path / "third")
+        assert ending is not None
+        assert ending.record.state is State.COMPLETE
+        assert set(field.named(TOGETHER).values()) == {last.index.digest}
+    print(f"\ntwo publishers at once: {ends}")

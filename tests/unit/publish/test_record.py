@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.cache.repository import held
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.publish import kept
 from orchestrator.publish.clients import Clients
@@ -100,6 +101,21 @@ def test_the_registry_keeps_the_record_and_what_it_names(tmp_path: Path) -> None
         keeper.save(done)
         names = {entry["digest"] for entry in client.manifest(kept.TAG).content["manifests"]}
         assert str(old.digest) not in names
+
+
+def test_prune_keeps_what_a_record_names() -> None:
+    """The old image has no tag any more, and the record may bring it back."""
+    world = World("one.example.org")
+    client = world.client()
+    old, new = images(client, "linux/amd64", "linux/arm64")
+    place = world.repositories[0]
+    with world.clients() as clients:
+        one = begin([replace(move(), repository=place, old=old.digest, new=new.digest)])
+        descriptors = [client.manifest(digest).descriptor for digest in (old.digest, new.digest)]
+        Keeper(clients, None).save(one, {place: descriptors})
+    found = held(client)
+    reached = found.reach[found.tags[str(kept.TAG)]].manifests
+    assert {str(old.digest), str(new.digest), str(old.image.digest)} <= set(reached)
 
 
 def test_a_tag_that_names_something_else_is_no_record() -> None:
