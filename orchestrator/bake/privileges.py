@@ -170,7 +170,7 @@ def _asks(root: Path, member: Mapping[str, Any], target: str) -> Iterator[Ask]:
         if name in {Privilege.NETWORK, Privilege.INSECURE, Privilege.DEVICE}:  # BuildKit refuses all others
             yield Ask(kind=Privilege(name), value=value, target=target, attribute="entitlements", text=text)
     for one in member.get("ssh") or []:
-        paths = _ssh_paths(one)
+        paths = ssh_paths(one)
         if not paths:
             yield Ask(kind=Privilege.SSH, target=target, attribute="ssh", text=str(read_entry(one).get("id") or one))
         for path in paths:
@@ -211,8 +211,8 @@ def _parent(path: str) -> str:
     return str(Path(path).parent) if path else ""
 
 
-def _ssh_paths(entry: Any) -> Sequence[str]:
-    """The keys or sockets of an `ssh` entry: an object of `--print`, or `id=path,path`."""
+def ssh_paths(entry: Any) -> Sequence[str]:
+    """Return the keys or sockets of an `ssh` entry, none for the agent: an object of `--print`, or `id=path,path`."""
     if isinstance(entry, dict):
         return [str(path) for path in entry.get("paths") or []]
     _, equals, paths = str(entry).partition("=")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +120,23 @@ def _print(call: BakeCall, queries: Mapping[str, Any]) -> process.Completed:
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
         path = Path(directory, "queries.json")
         path.write_text(json.dumps({"target": queries}), encoding="utf-8")
-        return process.run(call.argv("-f", str(path), "--print", *queries), cwd=call.root, timeout=_TIMEOUT)
+        argv = call.argv("-f", str(path), "--print", *queries)
+        return process.run(argv, cwd=call.root, timeout=_TIMEOUT, env=_agent(call, Path(directory, "agent")))
+
+
+def _agent(call: BakeCall, path: Path) -> dict[str, str] | None:
+    """Variables with which buildx resolves a target that forwards an SSH agent where there is none.
+
+    Only the builds of such targets need one: buildx looks at the socket even to print, and does not speak to it.
+    """
+    known = os.environ.get("SSH_AUTH_SOCK", "")
+    if (known and Path(known).exists()) or not any("ssh" in text for text in _texts(call).values()):
+        return None
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as nobody:
+        nobody.bind(str(path))
+    return {"SSH_AUTH_SOCK": str(path)}
 
 
 def _targets_of(done: process.Completed) -> dict[str, dict[str, Any]]:

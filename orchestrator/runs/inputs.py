@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake.closure import LINK
 from orchestrator.bake.entries import read_entry
-from orchestrator.errors import Problem
+from orchestrator.bake.privileges import ssh_paths
+from orchestrator.errors import EnvironmentLacksError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -49,6 +50,28 @@ def _contexts(
     for name, value in (member.get("contexts") or {}).items():
         if _local(str(value)) and not (root / str(value)).exists():
             yield f"the named context {name}", str(value), places.get(name)
+
+
+def require_agent(file: BakeFile, *, variant: str) -> None:
+    """Require that the SSH agent answers to which a variant forwards its steps.
+
+    Args:
+        file: The bake file of the variant.
+        variant: The variant, for the message.
+
+    Raises:
+        EnvironmentLacksError: There is none.
+    """
+    for name, member in file.members.items():
+        if all(ssh_paths(one) for one in member.get("ssh") or []):
+            continue
+        socket = os.environ.get("SSH_AUTH_SOCK", "")
+        if not socket or not Path(socket).exists():
+            found = f"{socket} does not exist" if socket else "SSH_AUTH_SOCK is not set"
+            raise EnvironmentLacksError(
+                f"{variant}: the SSH agent that target {file.origins.get(name, name)} forwards was not found: {found}",
+                hint='`eval "$(ssh-agent)"` and `ssh-add` start one, or name a key: ssh = ["default=PATH"]',
+            )
 
 
 def _local(context: str) -> bool:

@@ -18,7 +18,7 @@ from orchestrator.engine import buildx, doctor
 from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
 from orchestrator.registry.errors import DeniedError, NotFoundError, ReadOnlyError
 from orchestrator.runs import access
-from orchestrator.runs.inputs import missing_inputs
+from orchestrator.runs.inputs import missing_inputs, require_agent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -200,6 +200,10 @@ def _second(one: Question, first: Checked, arrival: preflight.Arrival | MatrixEr
 
 def _with_inputs(call: BakeCall, one: Question, checked: Checked) -> Checked:
     places = injected(one.variant, one.extras).places
+    try:
+        require_agent(one.file, variant=one.variant.id)
+    except EnvironmentLacksError as without:
+        return Checked(error=without, arrival=checked.arrival)
     problems = missing_inputs(call.root, one.file, places, variant=one.variant.id, given=one.extras.env)
     if not problems:
         return checked

@@ -79,7 +79,7 @@ _EXPORTERS = frozenset(
 )
 _UNSUPPORTED = re.compile(
     r"(?:is|are) not supported for the \S+ driver|does not currently support exporting|switch to a different driver"
-    r"|invalid empty ssh agent socket|failed to (?:open|stat) |^mkdir ",
+    r"|invalid empty ssh agent socket|failed to convert agent config|failed to (?:open|stat) |^mkdir ",
     re.IGNORECASE,
 )
 _CONFIGURED = re.compile(

@@ -99,6 +99,31 @@ def test_arguments_of_the_header_bundle_are_checked(engine: str, tmp_path: Path,
     assert project.build("--push", env=env).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("socket", "found"), [("", "SSH_AUTH_SOCK is not set"), ("/nowhere/agent", "/nowhere/agent does not exist")]
+)
+def test_a_variant_without_an_ssh_agent_fails_alone(
+    engine: str, tmp_path: Path, tmp_image: str, monkeypatch: pytest.MonkeyPatch, socket: str, found: str
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+    project = write_project(tmp_path, tmp_image, app="RUN --mount=type=ssh echo fine", other="RUN echo fine")
+    bake(project, ssh=["default"])
+    code, error = both(project, "--target", "app", "--allow", "ssh")
+    assert code == 5
+    assert f"the SSH agent that target app forwards was not found: {found}" in error
+    assert project.build("--target", "app", "--target", "other", "--allow", "ssh").returncode == 5
+    assert {name: one["status"] for name, one in project.reported().items()} == {"app": "failed", "other": "built"}
+
+
+def test_an_ssh_key_that_is_missing(engine: str, tmp_path: Path, tmp_image: str) -> None:
+    project = write_project(tmp_path, tmp_image, app="RUN --mount=type=ssh echo fine")
+    bake(project, ssh=["default=none.pem"])
+    for words in (("plan", "--preflight"), ("build",)):
+        done = project.run(*words)
+        assert done.returncode == 2
+        assert "none.pem: no such file" in done.stderr
+
+
 @pytest.mark.parametrize("refusal", ["password", "read-only"])
 def test_a_registry_that_takes_no_push(
     engine: str, tmp_path: Path, throwaway_registry: MakeRegistry, monkeypatch: pytest.MonkeyPatch, refusal: str

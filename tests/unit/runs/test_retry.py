@@ -106,6 +106,7 @@ TABLE = [
     (StepKind.CLIENT, "failed to open open /nowhere/dir/x.tar: no such file or directory", "", F.ENVIRONMENT),
     (StepKind.CLIENT, "failed to stat /nowhere: stat /nowhere: no such file or directory", "", F.ENVIRONMENT),
     (StepKind.CLIENT, "invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set", "", F.ENVIRONMENT),
+    (StepKind.CLIENT, 'failed to convert agent config for ID: "default": stat /none: no such file', "", F.ENVIRONMENT),
     (StepKind.CLIENT, "Cache export is not supported for the docker driver.", "", F.ENVIRONMENT),
     (StepKind.EXPORT, "docker exporter does not currently support exporting manifest lists", "", F.ENVIRONMENT),
     (StepKind.FILE, 'exporter "nosuch" could not be found', "", OTHER),
