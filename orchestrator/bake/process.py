@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.bake.events import Event
+    from orchestrator.bake.imports import CacheSource
     from orchestrator.engine.buildx import BakeCall
 
 __all__ = ["BakeCommand", "BakeResult", "Failure", "run_bake"]
@@ -119,6 +120,7 @@ class BakeResult:
         last_lines: End of the failed step's output; empty on success.
         clipped: BuildKit dropped a part of a step's output.
         cache_problems: One line for each cache that could not be used.
+        cache_sources: The cache references that were read.
         stopped: The process was ended by us because `stop` was set.
         first_ran: The first step that did not come from the cache, "" where all did.
         marked: Lines of output that begin with the command's mark: the last 64, untrusted.
@@ -133,6 +135,7 @@ class BakeResult:
     last_lines: tuple[str, ...] = ()
     clipped: bool = False
     cache_problems: tuple[str, ...] = ()
+    cache_sources: tuple[CacheSource, ...] = ()
     stopped: bool = False
     first_ran: str = ""
     marked: tuple[str, ...] = ()
@@ -197,6 +200,7 @@ def run_bake(
         last_lines=progress.last_lines() if failure else (),
         clipped=progress.clipped,
         cache_problems=(*progress.cache_problems, *dropped_gha_caches(command)),
+        cache_sources=progress.cache_sources,
         stopped=ending.stopped,
         first_ran=progress.first_ran,
         marked=tuple(marked),

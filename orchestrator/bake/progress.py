@@ -30,6 +30,7 @@ from orchestrator.bake.events import (
     step_command,
     step_kind,
 )
+from orchestrator.bake.imports import CacheSource, source
 from orchestrator.redact import redact
 from orchestrator.untrusted import without_controls
 
@@ -96,7 +97,13 @@ class Progress:
         self._numbered = 0
         self.clipped = False
         self.cache_problems: tuple[str, ...] = ()
+        self._sources: dict[str, CacheSource] = {}
         self.pushed: tuple[str, ...] = ()
+
+    @property
+    def cache_sources(self) -> tuple[CacheSource, ...]:
+        """The cache references that were read, in order."""
+        return tuple(self._sources.values())
 
     @property
     def steps(self) -> Steps:
@@ -235,6 +242,9 @@ class Progress:
         yield from self._flush(step)
         step.completed, step.cached, step.error = at, vertex.cached, _shown(vertex.error)
         seconds = _seconds(step.started, at)
+        if step.kind is StepKind.CACHE_IMPORT and not _CANCELLED.search(step.error):
+            found = source(step.name, step.error)
+            self._sources[found.ref] = found
         if step.error:
             if step.kind in (StepKind.CACHE_IMPORT, StepKind.CACHE_EXPORT) and not _CANCELLED.search(step.error):
                 self.cache_problems += (_cache_problem(step),)

@@ -102,6 +102,9 @@ def of_builder(
 def local_caches(plan: Plan, standing: Standing, *, disk: Path | None = None) -> list[Owned]:
     """Return the local layer caches, each with the variants whose it is.
 
+    A checkout is untrusted, and what is returned may be removed: only a directory with the name of one of the matrix'
+    references that holds an index of BuildKit counts, and none behind a link.
+
     Args:
         plan: Every variant of the matrix.
         standing: What a build may do with caches here and now.
@@ -116,9 +119,9 @@ def local_caches(plan: Plan, standing: Standing, *, disk: Path | None = None) ->
         found = cache_ladder(plan, variant, standing)
         needed |= {local_directory(policy, rung.ref) for rung in (*found.read, *found.write)}
     rows = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_dir() and not path.is_symlink():
-            base = max((one for one in owners if str(path).startswith(one)), key=len, default="")
+    for path in sorted(folder.iterdir()) if folder.is_dir() and not linked(folder, plan.matrix.root) else []:
+        base = max((one for one in owners if str(path).startswith(one)), key=len, default="")
+        if base and not path.is_symlink() and (path / "index.json").is_file():
             size, used = measured(path)
             own = str(path).removesuffix(".new").removesuffix(".old")
             row = Directory(
@@ -127,6 +130,11 @@ def local_caches(plan: Plan, standing: Standing, *, disk: Path | None = None) ->
             )  # fmt: skip
             rows.append((row, tuple(owners.get(base, ()))))
     return rows
+
+
+def linked(folder: Path, root: Path) -> bool:
+    """Return whether a link inside of the project leads to a directory."""
+    return any(one.is_symlink() for one in (folder, *folder.parents) if one.is_relative_to(root.absolute()))
 
 
 def of_directories(rows: Sequence[Owned]) -> Iterator[Holding]:

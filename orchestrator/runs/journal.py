@@ -42,6 +42,7 @@ class Entry:
         peak: Bytes by which free disk space fell while it ran, at most (of all variants that ran beside it too).
         size, mtime_ns, sha256: Of its archive; 0, 0 and "" where none was written.
         first_ran, cache, changes: The first step that ran, and why; `orchestrate cache explain` shows them.
+        sources: Cache reference that was read -> what was found there, as it is shown.
         inputs: Name of the record of what went in.
         bases: Image -> digest, as BuildKit resolved the images that it starts from.
         at: When, ISO 8601 in UTC.
@@ -63,6 +64,7 @@ class Entry:
     first_ran: str = ""
     cache: str = ""
     changes: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
     inputs: str = ""
     bases: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,6 +82,7 @@ class Journal:
         self._by_key: dict[tuple[str, str], Entry] = {}
         self._last: dict[str, Entry] = {}
         self._peaks: dict[str, int] = {}
+        self._slowest: dict[str, float] = {}
         try:
             lines = path.read_bytes().split(b"\n")
         except OSError:
@@ -106,6 +109,10 @@ class Journal:
         """Return the most bytes of disk that the variant needed in a run; 0 where unknown."""
         return self._peaks.get(variant, 0)
 
+    def slowest(self, variant: str) -> float:
+        """Return the seconds of the variant's slowest build that succeeded; 0 where unknown."""
+        return self._slowest.get(variant, 0.0)
+
     def add(self, outcome: Outcome, *, key: str, peak: int = 0) -> None:
         """Append an outcome.
 
@@ -128,6 +135,7 @@ class Journal:
             first_ran=outcome.first_ran,
             cache=outcome.cache,
             changes=outcome.changes,
+            sources={one.ref: one.state.value for one in outcome.cache_sources},
             inputs=outcome.inputs,
             bases=bases(outcome.metadata),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -139,6 +147,7 @@ class Journal:
         self._by_key[entry.id, entry.key] = entry
         if entry.status is Status.BUILT:
             self._last[entry.id] = entry
+            self._slowest[entry.id] = max(entry.seconds, self._slowest.get(entry.id, 0.0))
         # The largest of all runs: a run from a warm cache needs almost nothing and says nothing of a cold one.
         self._peaks[entry.id] = max(entry.peak, self._peaks.get(entry.id, 0))
 
@@ -184,6 +193,7 @@ def _write(entry: Entry) -> str:
         "first_ran": entry.first_ran,
         "cache": entry.cache,
         "changes": list(entry.changes),
+        "sources": dict(entry.sources),
         "inputs": entry.inputs,
         "bases": dict(entry.bases),
         "at": entry.at,
@@ -213,6 +223,7 @@ def _read(line: bytes) -> Entry | None:
             first_ran=str(row.get("first_ran", "")),
             cache=str(row.get("cache", "")),
             changes=tuple(map(str, row.get("changes", ()))),
+            sources={str(ref): str(state) for ref, state in dict(row.get("sources", {})).items()},
             inputs=str(row.get("inputs", "")),
             bases={str(name): str(digest) for name, digest in dict(row.get("bases", {})).items()},
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from orchestrator.bake.imports import CacheSource
     from orchestrator.cache.compile_statistics import CompileStatistics
 
 __all__ = ["ErrorInfo", "Outcome", "Status", "Steps", "error_info", "exit_code", "internal_error"]
@@ -74,6 +75,7 @@ class Outcome:
         first_ran: The first step that did not come from the cache, "" where all did.
         cache: One sentence on why that step ran; changes are what it is taken from, inputs names the record of them.
         verified: Whether its image was read and holds what was promised.
+        cache_sources: The cache references that were read, and what was found there.
         key: The content key that it was built from, "" where that is not known.
         output: Where the result went and how it was written, as bake's `output` says it; "" where nothing was built.
         compile_cache: What the compile cache did, None where no step printed it.
@@ -100,6 +102,7 @@ class Outcome:
     key: str = ""
     first_ran: str = ""
     cache: str = ""
+    cache_sources: tuple[CacheSource, ...] = ()
     changes: tuple[str, ...] = ()
     inputs: str = ""
     compile_cache: CompileStatistics | None = None

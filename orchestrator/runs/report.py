@@ -86,6 +86,7 @@ def _row(variant: Variant, outcome: Outcome, revision: str) -> dict[str, Any]:
         "steps": {"total": outcome.steps.total, "cached": outcome.steps.cached},
         "key": outcome.key or None,
         "cache": outcome.cache or None,
+        "cache_sources": [{"ref": one.ref, "state": one.state.value} for one in outcome.cache_sources],
         "log": str(outcome.log) if outcome.log is not None else None,
         "compile_cache": compile_statistics.as_json(outcome.compile_cache) if outcome.compile_cache else None,
         "notes": list(outcome.notes),

@@ -277,6 +277,7 @@ class VariantBuild:
             status=Status.BUILT,
             steps=result.steps,
             first_ran=result.first_ran,
+            cache_sources=result.cache_sources,
             metadata=metadata,
             notes=notes,
             compile_cache=compiled,

@@ -55,7 +55,10 @@ def test_a_budget_keeps_mounts_and_what_the_next_build_takes(own: Isolated, tmp_
         build(project, env)
     stray = project.root / ".orchestrate/cache/registry.invalid-app-cache-one-cu130-amd64-branch-gone"
     stray.mkdir()
-    (stray / "blob").write_bytes(b"x" * 1_000_000)
+    (stray / "index.json").write_bytes(b"x" * 1_000_000)
+    other = project.root / ".orchestrate/cache/notes"  # whatever this is, it is no cache of ours
+    other.mkdir()
+    (other / "index.json").write_text("{}")
 
     before = listed(project, env)
     rows = {(row["where"], row["kind"]): row for row in before["holdings"]}
@@ -77,6 +80,7 @@ def test_a_budget_keeps_mounts_and_what_the_next_build_takes(own: Isolated, tmp_
     done = project.run("cache", "prune", "--keep", "1kB", "--yes", env=env)
     assert done.returncode == 0, done.stderr
     assert not stray.exists()
+    assert other.exists()
     after = listed(project, env)
     freed = before["total"] - after["total"]
     assert freed > 12_000_000

@@ -78,6 +78,10 @@ def test_a_pull_request_finds_the_cache_of_main_and_writes_only_its_own(
         assert client.head(Tag(ID)) == before
     notes = " ".join(project.reported()["app"]["notes"])
     assert f"no cache at {tmp_image}-cache-pr:{ID}-pr-12 yet" in notes
+    sources = {one["ref"]: one["state"] for one in project.reported()["app"]["cache_sources"]}
+    assert sources == {f"{tmp_image}-cache-pr:{ID}-pr-12": "empty", f"{tmp_image}-cache:{ID}": "found"}
+    explained = project.run("cache", "explain", ID).stdout
+    assert f"  cache {tmp_image}-cache:{ID}: found\n" in explained
     assert f"{tmp_image}-cache:{ID}" not in notes  # main's was found
     asked = imports(project)
     assert any(f"{tmp_image}-cache-pr:{ID}-pr-12" in line for line in asked)

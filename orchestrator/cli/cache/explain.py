@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import common, kit, options
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.ui import streams
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Location
@@ -29,16 +30,21 @@ def command(*, given: Location, variant: str) -> None:
     names = [one.id for one in plan(matrix).variants]
     if variant not in names:
         raise UsageError(f"{variant}: the variant was not found", hint=did_you_mean(variant, names))
-    entry = Journal(require_own(matrix.root) / "journal.jsonl").last(variant)
+    journal = Journal(require_own(matrix.root) / "journal.jsonl")
+    entry = journal.last(variant)
     if entry is None:
         streams.say(f"{variant}: never built here, or its journal is gone")
         return
     streams.say(f"{variant}, built at {entry.at}: {entry.cache or 'nothing was recorded'}")
     steps = entry.steps
     if steps.total:
+        saved = journal.slowest(variant) - entry.seconds
+        less = f", {saved:.1f} s less than the slowest one here" if steps.cached and saved >= 1 else ""
         streams.say(
-            f"  {steps.cached} of {steps.total} steps came from the cache; the build took {entry.seconds:.1f} s"
+            f"  {steps.cached} of {steps.total} steps came from the cache; the build took {entry.seconds:.1f} s{less}"
         )
+    for ref, state in entry.sources.items():
+        streams.say(f"  cache {clean(ref)}: {clean(state)}")
     if len(entry.changes) > 1:
         streams.say("  changed since the success before, the likeliest cause first:")
         for line in entry.changes:

@@ -23,6 +23,7 @@ from orchestrator.bake.events import (
     StepStatus,
     StepWarning,
 )
+from orchestrator.bake.imports import SourceState
 from orchestrator.bake.log import LogFile, render
 from orchestrator.bake.progress import LINE_LIMIT, TAIL_LINES, Progress, one_line
 
@@ -59,6 +60,9 @@ def test_a_recorded_success() -> None:
     assert progress.steps == Steps(total=3, cached=2, done=3)
     assert texts(events) == ["err", "hello recorded", "progress 2", "no newline"]  # two streams, as they came
     assert progress.cache_problems == ("no cache at 127.0.0.1:5000/recorded/cache yet",)
+    assert [(one.ref, one.state) for one in progress.cache_sources] == [
+        ("127.0.0.1:5000/recorded/cache", SourceState.EMPTY)
+    ]
     assert not progress.clipped
 
 
