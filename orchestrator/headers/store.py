@@ -186,6 +186,19 @@ class Store:
             if actual != sha256:
                 yield sha256, "damaged"
 
+    def bad(self, sha256s: Iterable[str], *, repair: bool) -> dict[str, str]:
+        """Read blobs and return what is wrong with them, digest -> "missing" or "damaged".
+
+        Args:
+            sha256s: Which.
+            repair: Remove damaged ones, so that the next fetch brings them again.
+        """
+        found = dict(self.verify(sha256s))
+        for sha256, what in found.items():
+            if repair and what == "damaged":
+                self.discard(sha256)
+        return found
+
     def discard(self, sha256: str) -> None:
         """Remove a blob, so that the next fetch brings it again."""
         with self.lock(sha256):

@@ -172,11 +172,7 @@ def verify_store(lock: Lock, store: Store, *, repair: bool) -> dict[str, str]:
         store: Where.
         repair: Remove damaged blobs, so that the next fetch brings them again.
     """
-    bad = dict(store.verify(file.sha256 for file in lock.files))
-    if repair:
-        for sha256, what in bad.items():
-            if what == "damaged":
-                store.discard(sha256)
+    bad = store.bad((file.sha256 for file in lock.files), repair=repair)
     return {file.path: bad[file.sha256] for file in lock.files if file.sha256 in bad}
 
 

@@ -291,11 +291,7 @@ def verify(lock: Lock, store: Store, *, repair: bool = False) -> tuple[Problem, 
         store: Where.
         repair: Remove damaged wheels, so that the next fetch brings them again.
     """
-    bad = dict(store.verify(wheel.sha256 for wheel in lock.wheels))
-    if repair:
-        for sha256, what in bad.items():
-            if what == "damaged":
-                store.discard(sha256)
+    bad = store.bad((wheel.sha256 for wheel in lock.wheels), repair=repair)
     found = [Problem(file=wheel.name, what=f"is {bad[wheel.sha256]} in the store") for wheel in lock.wheels
              if wheel.sha256 in bad]  # fmt: skip
     for house in lock.houses:

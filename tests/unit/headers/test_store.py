@@ -139,3 +139,16 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_root() == tmp_path / "orchestrate" / "headers"
     monkeypatch.setenv("ORCHESTRATE_HEADERS_STORE", "/elsewhere")
     assert str(default_root()) == "/elsewhere"
+
+
+def test_damaged_blobs_are_removed_only_for_a_repair(store: Store) -> None:
+    good, damaged, gone = (hashlib.sha256(data).hexdigest() for data in (b"good", b"damaged", b"gone"))
+    assert store.add([b"good"], good)
+    assert store.add([b"damaged"], damaged)
+    store.path(damaged).chmod(0o644)
+    store.path(damaged).write_bytes(b"other")
+    expected = {damaged: "damaged", gone: "missing"}
+    assert store.bad([good, damaged, gone], repair=False) == expected
+    assert store.has(damaged)
+    assert store.bad([good, damaged, gone], repair=True) == expected
+    assert (store.has(damaged), store.has(good)) == (False, True)
