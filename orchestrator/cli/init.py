@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 )
 @options.location
 @kit.option("--force", heading=Heading.OUTPUT, is_flag=True, help="Replace a matrix that exists.")
-@kit.option("--print", "print_", heading=Heading.OUTPUT, is_flag=True, help="Print the matrix instead of writing it.")
-def command(*, given: Location, force: bool, print_: bool) -> None:
+@kit.option("--print", "show", heading=Heading.OUTPUT, is_flag=True, help="Print the matrix instead of writing it.")
+def command(*, given: Location, force: bool, show: bool) -> None:
     """Write a first matrix.yaml for a repository that has none.
 
     It holds what the files say: the bake file of the CUDA image and its targets, CUDA releases, arch lists, and a claim
@@ -39,7 +39,7 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     root, path = given.root, given.place
     if not root.is_dir():
         raise UsageError(f"{root}: the directory was not found")
-    if path.exists() and not (force or print_):
+    if path.exists() and not (force or show):
         raise UsageError(f"{path} exists already", hint="--force replaces it, --print shows the new one")
     findings = find(root)
     for line in skipped_lines(findings.skipped):
@@ -47,7 +47,7 @@ def command(*, given: Location, force: bool, print_: bool) -> None:
     first = first_matrix(root, findings.groups, Buildx(root))
     for one in first.unknown:
         streams.tell(f"{path}: write {one}: {UNKNOWN} stands there")
-    if print_:
+    if show:
         streams.say(first.text.rstrip("\n"))
         return
     counts = "written, to be completed"

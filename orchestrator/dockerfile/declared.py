@@ -76,8 +76,8 @@ def pick(declared: list[Declaration], kind: str, name: str, stage: str | None = 
 def declarations(text: str) -> list[Declaration]:
     """Every ARG and ENV of a Dockerfile, in order."""
     escape = escape_character(text)
-    globals_ = _Scope(name=GLOBAL)
-    scope = globals_
+    outside = _Scope(name=GLOBAL)
+    scope = outside
     stages: dict[str, _Scope] = {}
     count = 0
     found: list[Declaration] = []
@@ -90,7 +90,7 @@ def declarations(text: str) -> list[Declaration]:
             stages[name.lower()] = stages[str(count)] = scope
             count += 1
         elif one.keyword in {"ARG", "ENV"}:
-            found += _Reading(one.keyword, scope, globals_, escape).variables(one.source, one.at)
+            found += _Reading(one.keyword, scope, outside, escape).variables(one.source, one.at)
     return found
 
 
@@ -100,7 +100,7 @@ class _Reading:
 
     kind: str
     scope: _Scope
-    globals_: _Scope
+    outside: _Scope
     escape: str
 
     def variables(self, source: Source, at: int) -> Iterator[Declaration]:
@@ -122,7 +122,7 @@ class _Reading:
                 yield self._rest_of_line(source, key[0], key.end())
                 return
             else:
-                inherited = self.globals_.values.get(key[0]) if scope is not self.globals_ else None
+                inherited = self.outside.values.get(key[0]) if scope is not self.outside else None
                 scope.values.setdefault(key[0], inherited)
                 if inherited is not None:
                     scope.values[key[0]] = inherited
@@ -130,7 +130,7 @@ class _Reading:
                 at = key.end()
 
     def _assigned(self, source: Source, name: str, word: Word) -> Declaration:
-        where = f"stage {self.scope.name}" if self.scope is not self.globals_ else "before the first FROM"
+        where = f"stage {self.scope.name}" if self.scope is not self.outside else "before the first FROM"
         found = place(source, word, self.scope.values.get, where=where)
         self.scope.values[name] = word.expand(source.text, self.scope.values.get)
         return Declaration(kind=self.kind, name=name, stage=self.scope.name, found=found)

@@ -25,9 +25,9 @@ def plain(checked: Mapping[str, Checked]) -> str:
     """Return the findings as text; of a variant that is refused the whole error."""
     width = max(map(len, checked), default=0)
     lines: list[str] = []
-    for id_, one in checked.items():
+    for name, one in checked.items():
         counted = f"  {len(one.arrival.consumed)} arguments consumed" if one.error is None and one.arrival else ""
-        lines.append(f"{id_:<{width}}  {status(one)}{counted}".rstrip())
+        lines.append(f"{name:<{width}}  {status(one)}{counted}".rstrip())
         lines += [f"    note: {clean(note)}" for note in one.notes]
         lines += [f"    {clean(line)}" for line in str(one.error).splitlines()] if one.error is not None else []
     refused = sum(one.error is not None for one in checked.values())
@@ -38,13 +38,13 @@ def plain(checked: Mapping[str, Checked]) -> str:
 
 def as_json(checked: Mapping[str, Checked]) -> dict[str, Any]:
     """Return the findings for scripts (docs/plan.md)."""
-    return {"schema": SCHEMA, "variants": [_row(id_, one) for id_, one in checked.items()]}
+    return {"schema": SCHEMA, "variants": [_row(name, one) for name, one in checked.items()]}
 
 
-def _row(id_: str, one: Checked) -> dict[str, Any]:
+def _row(name: str, one: Checked) -> dict[str, Any]:
     error = one.error
     return {
-        "id": id_,
+        "id": name,
         "status": status(one),
         "notes": list(one.notes),
         "consumes": sorted(one.arrival.consumed) if one.arrival is not None else [],
