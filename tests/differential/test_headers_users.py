@@ -210,7 +210,7 @@ def test_the_verdict_is_the_loaders(carried: tuple[Lock, Store], place: Path, da
         said = list(pool.map(lambda cell: theirs(tree, *cell), cells))
     wrong = []
     for (user, root), verdicts in zip(cells, said, strict=True):
-        verdict = ours(tree, user)
+        verdict = ours(tree, f"{user}:{user}")
         warned = any(READ_ONLY_ROOT in warning for warning in verdict.warnings)
         accepted = not verdict.problems and not (root == "read-only" and warned)
         works = not any(verdicts.values())
@@ -227,7 +227,7 @@ def test_the_damages_are_damages(carried: tuple[Lock, Store], place: Path) -> No
     refused = 0
     for damage in DAMAGES:
         tree = damaged(carried, place / f"again-{damage.replace(' ', '-')}", damage)
-        verdicts = [ours(tree, user) for user in ("0", "1000")]
+        verdicts = [ours(tree, f"{user}:{user}") for user in ("0", "1000")]
         refused += any(verdict.problems or verdict.warnings for verdict in verdicts)
         shutil.rmtree(tree.root)
     assert refused >= 12

@@ -17,6 +17,10 @@ MAX_TEXT = 16 << 20
 
 READ, WRITE, ENTER = 4, 2, 1
 
+USERS, GROUPS = "etc/passwd", "etc/group"
+"""What the name of an image's user stands for."""
+MAX_ACCOUNTS = 1 << 20
+
 _ARTIFACT = re.compile(r"(?:^|/)(?:[0-9a-f]{40}/.+|trtllmGen_bmm_export/.+|trtllmGen_(?:bmm|gemm)_export\.lock$)")
 _TEXT = re.compile(rf"(?:^|/){re.escape(LOCK_NAME)}$")
 SOURCE = re.compile(
@@ -42,16 +46,16 @@ class Access(NamedTuple):
         """Whether a user of the image may READ or WRITE a file, or ENTER or WRITE a directory.
 
         Args:
-            user: As an image's configuration says it: "", "1000", "1000:0", "app". What a name stands for is told by
-                files of the image that are not read: such a user is held for neither the owner nor the group.
+            user: "" or ids of a user and groups, "1000:0,20"; `verdict.users` makes them from names. A name that is
+                left is neither the owner nor in the group.
             want: READ, WRITE, ENTER, or several of them.
         """
-        uid, _, gid = user.partition(":")
+        uid, _, gids = user.partition(":")
         if uid in ("", "0", "root"):
             return True
         if uid == str(self.uid):
             return self.mode >> 6 & want == want
-        if gid == str(self.gid):
+        if str(self.gid) in gids.split(","):
             return self.mode >> 3 & want == want
         return self.mode & want == want
 
@@ -85,7 +89,7 @@ class Artifact:
 
 def wanted(path: str) -> bool:
     """Whether a scan notes the file at this path."""
-    if _ARTIFACT.search(path):
+    if _ARTIFACT.search(path) or path in (USERS, GROUPS):
         return True
     return "flashinfer" in path and any(pattern.search(path) for pattern in _OTHERS)
 
@@ -97,4 +101,6 @@ def is_text(path: str, size: int) -> bool:
         path: In the image.
         size: Bytes.
     """
+    if path in (USERS, GROUPS):
+        return size <= MAX_ACCOUNTS
     return size <= MAX_TEXT and (_TEXT.search(path) is not None or SOURCE.search(path) is not None)

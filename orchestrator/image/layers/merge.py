@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.image.code.library import FileCode
-from orchestrator.image.layers.artifacts import Access, Artifact
+from orchestrator.image.layers.artifacts import GROUPS, USERS, Access, Artifact
 from orchestrator.image.layers.installed import Distribution, Installed, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 10
+SCANNER = 11
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
@@ -48,7 +48,7 @@ class LayerScan:
         directories: Paths.
         whiteouts: Paths that disappear, with everything below them, from lower layers.
         opaque: Directories of which nothing remains from lower layers.
-        artifacts: Path -> file of FlashInfer; it is among `code` or `plain` too.
+        artifacts: Path -> file of FlashInfer, and the lists of users and groups; it is among `code` or `plain` too.
         closed: Directories whose mode, owner or group is not 0755, root, root.
         records: Path of a RECORD -> what it says; it is among `plain` too.
         far: Ranges of the unpacked layer that must be kept in a second reading; not part of what is kept.
@@ -243,7 +243,7 @@ class _View:
                 self.hidden.append(Copy(path=path, layer=origin, size=value.size))
         for path in [path for path in artifacts if hides.file(path)]:
             gone = artifacts.pop(path)
-            self.repeated += gone.size if path in layer.artifacts else 0
+            self.repeated += gone.size if path in layer.artifacts and path not in (USERS, GROUPS) else 0
         for path in [path for path in self.closed if path in layer.directories or hides.directory(path)]:
             del self.closed[path]
         nodes.update({path: ("code", code, index) for path, code in layer.code.items()})

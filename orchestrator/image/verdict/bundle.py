@@ -19,6 +19,7 @@ from orchestrator.image.layers.merge import parents, resolve
 from orchestrator.image.verdict import compiler
 from orchestrator.image.verdict.places import written
 from orchestrator.image.verdict.scanned import scan_source
+from orchestrator.image.verdict.users import account
 from orchestrator.labels import FLASHINFER
 
 if TYPE_CHECKING:
@@ -168,13 +169,14 @@ def _judged(scanned: Scanned, directory: str, lock: Lock, problems: list[Problem
     entries = [entry for entry in locks.tree(lock) if not (bare and entry.path == ABOUT_NAME)]
     placed = [f"{directory}/{entry.path}" for entry in entries]
     problems += _files(scanned, directory, entries)
-    problems += _unreadable(scanned, placed, scanned.user)
+    user = account(scanned.files, scanned.user)
+    problems += _unreadable(scanned, placed, user)
     problems += _settings(scanned, lock)
     warnings = []
     generation = layout.named(lock.layout)
     if generation.writes and not generation.flat:
         place = f"{directory}/{generation.writes}"
-        found = written(scanned.files, place, scanned.user)
+        found = written(scanned.files, place, user, named=scanned.user)
         problems += found.problems
         if not found.problems and not found.volatile:
             warnings.append(f"{place}: FlashInfer writes links there at run time, which a read-only root forbids")
@@ -259,18 +261,20 @@ def _unreadable(scanned: Scanned, paths: Iterable[str], user: str) -> Iterator[P
         literal, real = path.strip("/"), resolve(path.strip("/"), files.links)
         node = files.artifacts.get(real)
         if node is not None and not node.access.allows(user, artifacts.READ):
-            yield Problem(file=path, what=f"user {user} of the image may not read it", hint="chmod a+r")
+            yield Problem(file=path, what=f"user {scanned.user} of the image may not read it", hint="chmod a+r")
         folders = {part for whole in (literal, real) for part in parents(whole)}
         for folder in sorted(folders & files.closed.keys() - said):
             said.add(folder)
             if not files.closed[folder].allows(user, artifacts.ENTER):
-                yield Problem(file=f"/{folder}", what=f"user {user} of the image may not enter it", hint="chmod a+rx")
+                yield Problem(
+                    file=f"/{folder}", what=f"user {scanned.user} of the image may not enter it", hint="chmod a+rx"
+                )
 
 
 def _settings(scanned: Scanned, lock: Lock) -> Iterable[Problem]:
     yield from _packages(scanned)
     workspace = scanned.environment.get(WORKSPACE, "")
-    if workspace and (found := written(scanned.files, workspace, scanned.user)).problems:
+    if workspace and (found := written(scanned.files, workspace, account(scanned.files, scanned.user))).problems:
         what = f"{WORKSPACE}: FlashInfer makes directories there when it is imported, {found.problems[0].what}"
         yield Problem(file=workspace, what=what, hint="name a directory that the user may write")
     for version in _versions(scanned):

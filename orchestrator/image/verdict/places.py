@@ -42,28 +42,29 @@ class Written:
     volatile: bool
 
 
-def written(files: Files, path: str, user: str) -> Written:
+def written(files: Files, path: str, user: str, *, named: str = "") -> Written:
     """Judge the place.
 
     Args:
         files: What the runtime sees.
         path: `<cubin directory>/flashinfer`, absolute.
-        user: As an image's configuration says it.
+        user: Ids, as `users.account` makes them.
+        named: The user as the image's configuration says it, for messages.
     """
     literal = path.strip("/")
     real = resolve(literal, files.links)
     volatile = real in _MADE_AT_RUN_TIME or any(folder in _MADE_AT_RUN_TIME for folder in parents(real))
-    found = tuple(_Place(files, user).reasons(literal, real))
+    found = tuple(_Place(files, user, named or user).reasons(literal, real))
     hint = _HINT.format(path=path)
     problems = tuple(Problem(file=path, what=what, hint=hint) for what in dict.fromkeys(found))
     return Written(problems=problems, volatile=volatile)
 
 
 class _Place:
-    def __init__(self, files: Files, user: str) -> None:
+    def __init__(self, files: Files, user: str, named: str) -> None:
         self.files = files
         self.user = user
-        self.who = f"user {user} of the image" if user else "root"
+        self.who = f"user {named} of the image" if named else "root"
 
     def reasons(self, literal: str, real: str) -> Iterator[str]:
         if not real:

@@ -21,6 +21,7 @@ from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.verdict import bundle
 from orchestrator.image.verdict.policy import Policy
 from orchestrator.image.verdict.scanned import Scanned
+from orchestrator.image.verdict.users import account
 from orchestrator.image.verdict.verify import verdict
 from orchestrator.labels import FLASHINFER
 from tests.unit.headers import samples
@@ -250,20 +251,79 @@ def test_what_a_user_of_the_image_may_not_read_is_named(lock: Lock, store: Store
     files: Members = {DIRECTORY: None, **placed(lock, store)}
     secret = f"{DIRECTORY}/{locks.tree(lock)[0].path}"
     image = layer(files, modes={secret: 0o640})
-    for user in ("1000", "1000:1000", "app"):
+    for user in ("1000:20", "1000:1000", "app"):
         (problem,) = bundle.judge(scanned(image, user=user)).problems
         assert (problem.file, problem.what) == (secret, f"user {user} of the image may not read it")
-    for user in ("", "0", "root", "0:1000", "1000:0"):
+    for user in ("", "0", "root", "0:1000", "1000:0", "1000"):  # the engine gives group 0 to a number that is all
         found = bundle.judge(scanned(image, user=user))
         assert found.problems == ()
         assert found.warnings == (f"{secret}: only some users may read it; under another one FlashInfer would fail",)
-    closed = layer(files, modes={DIRECTORY: 0o750})
+    closed = layer(files, modes={DIRECTORY: 0o700})
     shut, place = bundle.judge(scanned(closed, user="1000")).problems
     assert (shut.file, shut.what) == (DIRECTORY, "user 1000 of the image may not enter it")
     assert place.what == f"user 1000 of the image may not enter {DIRECTORY}"
     opened = layer({DIRECTORY: None})
     assert bundle.judge(scanned(closed, opened, user="1000")).problems == ()
     assert bundle.judge(scanned(layer(files), user="1000")).warnings == ()
+
+
+ACCOUNTS: Members = {
+    "/etc/passwd": b"root:x:0:0::/:/bin/sh\napp:x:1500:1600::/:/bin/sh\nodd\n",
+    "/etc/group": b"root:x:0:\nappg:x:1600:\nmore:x:1700:nobody,app\nlast:x:1800\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("user", "ids"),
+    [
+        # as Docker 28.5 starts them (Uid, Gid and Groups of /proc/self/status)
+        ("", ""),
+        ("1000", "1000:0"),
+        ("1500", "1500:1600,1700"),
+        ("app", "1500:1600,1700"),
+        ("app:more", "1500:1700"),
+        ("1500:1700", "1500:1700"),
+        ("1000:appg", "1000:1600"),
+        ("root", "0:0"),
+        ("nobody", "nobody"),
+    ],
+)
+def test_what_the_user_of_an_image_stands_for(user: str, ids: str) -> None:
+    assert account(scanned(layer(ACCOUNTS)).files, user) == ids
+    linked: Members = {"/usr/lib/passwd": b"", "/etc/passwd": "/nowhere"}
+    assert account(scanned(layer(linked)).files, "app") == "app"
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "user", "good"),
+    [
+        ((1500, 0), 0o755, "app", True),
+        ((1500, 0), 0o755, "1500", True),
+        ((0, 1600), 0o775, "app", True),
+        ((0, 1700), 0o775, "app", True),
+        ((0, 1700), 0o775, "app:appg", False),
+        ((0, 0), 0o775, "1000", True),
+        ((0, 0), 0o775, "app", False),
+        ((0, 0), 0o755, "1000", False),
+        ((1500, 1600), 0o770, "nobody", False),
+    ],
+)
+def test_a_named_user_may_write_where_its_ids_may(
+    lock: Lock, store: Store, owner: tuple[int, int], mode: int, user: str, good: bool
+) -> None:
+    files = placed(lock, store) | ACCOUNTS
+    del files[f"{DIRECTORY}/flashinfer"]
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        info = tarfile.TarInfo(f"{DIRECTORY}/flashinfer".strip("/"))
+        info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, mode, *owner
+        tar.addfile(info)
+    image = scanned(layer(files), raw.getvalue(), user=user)
+    said = [problem.what for problem in bundle.judge(image).problems]
+    assert (said == []) is good
+    assert good or f"user {user} of the image may not" in said[0]
+    later = scanned(layer(files), raw.getvalue(), layer(ACCOUNTS), user=user)
+    assert not [warning for warning in bundle.judge(later).warnings if "in two layers" in warning]
 
 
 def test_an_image_is_bound_by_its_label_and_by_its_lock(lock: Lock, store: Store) -> None:
