@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from orchestrator.cli.common import Selection
+    from orchestrator.publish.run import Result
 
     Value = TypeVar("Value")
 
@@ -26,17 +29,19 @@ if TYPE_CHECKING:
         "orchestrate publish                                    what this machine built last",
         "orchestrate publish --report a.json --report b.json    what several machines built",
         "orchestrate publish --from-registry --cuda 13.0        what the variants' own tags name",
+        "orchestrate publish --dry-run --notes                  what a release changes: GPUs, versions, sizes",
         "orchestrate publish --rollback ghcr.io/acme/app        the tags name again what they named before",
     ),
     conflicts={
         "--report": ("--from-registry",),
+        "--notes": ("--format=json",),
         "--rollback": (
-            "--report", "--from-registry", "--dry-run", "--allow-older", "--format=json",
+            "--report", "--from-registry", "--dry-run", "--allow-older", "--format=json", "--notes",
             "--cuda", "--platform", "--target", "--axis", "--variant",
         ),
     },
 )  # fmt: skip
-@options.selection(options.IMAGE)
+@options.selection(*options.OVERRIDES)
 @kit.option(
     "--report", "reports", heading=Heading.SOURCE, multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="Read the digests from this build report.", default_text="the journal of this machine",
@@ -54,6 +59,10 @@ if TYPE_CHECKING:
     help="Set the tags of a publish back: its record's file, or a repository that holds one.",
     default_text="no rollback",
 )  # fmt: skip
+@kit.option(
+    "--notes", heading=Heading.OUTPUT, is_flag=True,
+    help="Print what changes for users as Markdown instead of the moves, and add it to the job summary.",
+)  # fmt: skip
 @options.formats(explanation="Print the moves and how they ended in this format.")
 def command(
     *,
@@ -63,6 +72,7 @@ def command(
     dry_run: bool,
     allow_older: bool,
     rollback: str,
+    notes: bool,
     format_: common.Format,
 ) -> int:
     """Move the tags of multi-platform indexes, all or nothing.
@@ -80,7 +90,7 @@ def command(
             streams.say(line)
         return 0 if ending.record.state is State.ROLLED_BACK else 6
     chosen = common.open_plan(given)
-    whole = common.open_plan(common.Selection(file=given.file, directory=given.directory, image=given.image))
+    whole = common.open_plan(dataclasses.replace(given, cuda=(), platform=(), target=(), axis=(), variant=()))
     for note in whole.notes:
         streams.tell(f"warning: {note}")
     wishes = run.Wishes(
@@ -89,14 +99,29 @@ def command(
         from_registry=from_registry,
         dry_run=dry_run,
         allow_older=allow_older,
+        notes=notes,
     )
     result = _stoppable(lambda: run.publish(whole, wishes, tell=streams.tell))
-    if format_ is common.Format.JSON:
+    if notes:
+        _say_notes(result)
+    elif format_ is common.Format.JSON:
         streams.write_json(publish_view.as_json(result))
     else:
         for line in publish_view.lines(result, dry_run=dry_run):
             streams.say(line)
     return result.code
+
+
+def _say_notes(result: Result) -> None:
+    """The notes on standard output, how it went on standard error."""
+    from orchestrator.ui import publish_view, release_notes, streams
+
+    text = release_notes.markdown(result.notes)
+    streams.say(text.removesuffix("\n"))
+    if trouble := release_notes.append_notes(text, env=os.environ):
+        streams.tell(f"warning: {trouble}")
+    for line in publish_view.lines(result, dry_run=result.ending is None):
+        streams.tell(line)
 
 
 def _stoppable(work: Callable[[], Value]) -> Value:

@@ -212,7 +212,7 @@ class Checker:
                     notes.append(f"{variant.id}: is not verified yet; publish verifies it before its tags move")
                     continue
                 verdict = verify_image(
-                    f"{repository}@{image.image.digest}",
+                    f"docker://{repository}@{image.image.digest}",  # not what the engine has under this name
                     variant.archs.effective,
                     from_spec(spec.verify),
                     promised_by=variant.id,

@@ -15,6 +15,7 @@ from orchestrator.publish.family import families, source
 from orchestrator.publish.intent import Intent, intent
 from orchestrator.publish.kept import Keeper
 from orchestrator.publish.moves import Ending, Mover, Patience
+from orchestrator.publish.notes import notes as release_notes
 from orchestrator.publish.record import Move, State
 from orchestrator.publish.sign import Cosign
 from orchestrator.publish.transaction import Staged, Transaction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan
     from orchestrator.publish.candidates import Candidates
     from orchestrator.publish.family import Family
+    from orchestrator.publish.notes import FamilyNotes
     from orchestrator.publish.record import Record
     from orchestrator.reference import Repository
     from orchestrator.registry.manifests import Manifest
@@ -44,6 +46,7 @@ class Wishes:
         from_registry: Whether the variants' tags say what was built.
         dry_run: Whether nothing is written anywhere.
         allow_older: Whether floating tags move though what they name may be newer.
+        notes: Whether the images are read to say what changes for users.
         patience: How long tags are waited for.
     """
 
@@ -52,6 +55,7 @@ class Wishes:
     from_registry: bool = False
     dry_run: bool = False
     allow_older: bool = False
+    notes: bool = False
     patience: Patience = field(default_factory=Patience)
 
 
@@ -66,6 +70,7 @@ class Result:
         ending: How the moves ended, None where nothing was moved.
         recovered: What earlier publishes had left open and how that ended.
         pending: Earlier publishes that a dry run leaves open.
+        notes: What changes for users, where that was asked for.
     """
 
     families: tuple[Checked, ...] = ()
@@ -74,6 +79,7 @@ class Result:
     ending: Ending | None = None
     recovered: tuple[Ending, ...] = ()
     pending: tuple[Record, ...] = ()
+    notes: tuple[FamilyNotes, ...] = ()
 
     @property
     def code(self) -> int:
@@ -121,6 +127,7 @@ def publish(plan: Plan, wishes: Wishes, *, tell: Callable[[str], None], clients:
         )
         checked = [checker.check(family) for family in wanted]
         meant = intent(registries, checked, plan.matrix.root, allow_older=wishes.allow_older)
+        said = release_notes(plan, registries, meant) if wishes.notes else ()  # before the old images lose their tags
         ending = run.move(meant) if meant.moves and not wishes.dry_run else None
         return Result(
             families=meant.families,
@@ -129,6 +136,7 @@ def publish(plan: Plan, wishes: Wishes, *, tell: Callable[[str], None], clients:
             ending=ending,
             recovered=recovered,
             pending=pending,
+            notes=said,
         )
 
 

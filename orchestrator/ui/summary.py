@@ -58,8 +58,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         *(_row(outcome) for outcome in outcomes),
         "",
     ]
-    tags = [f"- {_code(reference)}" for reference in references(outcomes)]
-    tags += [f"- {_code(outcome.id)} {_text(said)}" for outcome in outcomes if (said := compile_line(outcome))]
+    tags = [f"- {code_span(reference)}" for reference in references(outcomes)]
+    tags += [f"- {code_span(outcome.id)} {_text(said)}" for outcome in outcomes if (said := compile_line(outcome))]
     text = "\n".join([*lines, *tags, ""] if tags else lines) + "\n"
     for outcome in outcomes:
         more = _failure(outcome)
@@ -71,10 +71,10 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
 
 def _row(outcome: Outcome) -> str:
     sign = getattr(UNICODE, outcome.status.value)
-    digest = _code(outcome.digest) if outcome.digest else ""
+    digest = code_span(outcome.digest) if outcome.digest else ""
     cells = (
-        _code(outcome.id), f"{sign} {outcome.status.value}", digest, duration(outcome.seconds), cached_steps(outcome),
-        str(outcome.attempts),
+        code_span(outcome.id), f"{sign} {outcome.status.value}", digest, duration(outcome.seconds),
+        cached_steps(outcome), str(outcome.attempts),
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -84,7 +84,7 @@ def _failure(outcome: Outcome) -> str:
         return ""
     error = outcome.error
     first, *more = error.message.splitlines() or [""]
-    step = f" at {_code(shorten(clean(error.step), 160, '…'))}" if error.step else ""
+    step = f" at {code_span(shorten(clean(error.step), 160, '…'))}" if error.step else ""
     text = f"**{_text(outcome.id)}** {outcome.status.value} ({error.failure}){step}: {_text(first)}\n\n"
     last = outcome.last_lines[-SHOWN_LINES:] if outcome.status is Status.FAILED else ()
     body = [clean(line) for line in more] + [shorten(clean(line), 400, "…") for line in last]
@@ -98,7 +98,7 @@ def _text(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", clean(text))
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """A code span whatever is in it; `|` would end a table's cell even there."""
     quoted = clean(text).replace("|", "\\|")
     fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", quoted)), default=0))
