@@ -23,6 +23,12 @@ SECTION_BYTES = 64
 NOBITS = 8  # SHT_NOBITS: a name and a size, but no bytes in the file (what --only-keep-debug leaves)
 MACHINE_CUDA = 190  # EM_CUDA
 MAX_SECTIONS = 262_144  # 16 MiB of table; the largest real table seen (a cubin of libtorch_cuda) has under 100,000
+NAMES_NEAR_TABLE = 4 << 20
+"""Bytes on either side of the section table that a stream keeps for the section names. BOLT begins a new huge page
+between the two: 875 kB in libtorch_cuda.so of torch 2.15.0 for aarch64, 2 MiB and what lies in the last pages at most.
+Of a file with device code whose names lie farther away a second reading is asked for: see `Forward.missed`. Those of
+libtriton.so of triton 3.9.0 (36 MB away) and vllm-rs of vLLM 0.33.0 (7 MB) do, but these hold no device code."""
+
 MAX_NAMES_BYTES = 67_108_864  # CUTLASS kernels have names of several KiB, and `.text.<name>` is a section name
 
 _HEADER = struct.Struct("<4sBBBBB7xHHIQQQIHHHHHH")
@@ -207,24 +213,31 @@ def sections_of(header: Header, source: Source) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def require_names(header: Header, source: Source) -> None:
-    """Make sure that a source which knows only a part of its file knows the section names.
+def table_range(header: Header, size: int) -> tuple[int, int]:
+    """First offset of what a stream keeps around the section table of a file, and the first behind it.
 
     Args:
         header: The file's header.
-        source: The file.
-
-    Raises:
-        FarNamesError: It does not.
-        DamagedFileError: The table or the names do not lie inside the file.
+        size: Of the file, in bytes.
     """
-    if header.table:
-        _, index = _counted(header, source)
-        row = source.read_at(header.table + index * SECTION_BYTES, SECTION_BYTES)
-        if len(row) < SECTION_BYTES:
-            raise DamagedFileError("ELF section table is cut off")
-        _, _, _, _, at, size, _, _, _, _ = _SECTION.unpack(row)
-        _names(source, at, size)
+    first = max(0, header.table - NAMES_NEAR_TABLE)
+    last = min(size, header.table + (header.count or MAX_SECTIONS) * SECTION_BYTES + NAMES_NEAR_TABLE)
+    return first, max(first, last)
+
+
+def names_are_near(header: Header, source: Source) -> bool:
+    """Whether the section names lie within `table_range`, as they nearly always do.
+
+    Args:
+        header: The file's header.
+        source: The file, whose table is in order.
+    """
+    _, index = _counted(header, source)
+    _, _, _, _, at, size, _, _, _, _ = _SECTION.unpack(
+        source.read_at(header.table + index * SECTION_BYTES, SECTION_BYTES)
+    )
+    first, last = table_range(header, source.size)
+    return bool(first <= at and at + size <= last)
 
 
 def _counted(header: Header, source: Source) -> tuple[int, int]:

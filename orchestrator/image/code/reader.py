@@ -11,6 +11,7 @@ from orchestrator.image.code.elf import (
     DamagedFileError,
     Section,
     Window,
+    names_are_near,
     read_header,
     sections_of,
 )
@@ -90,7 +91,12 @@ def _elf(source: Source, folder: Folder) -> FileCode | None:
         raise
     if not sections and _has_key(source):
         raise DamagedFileError(NO_TABLE)
-    _fold(source, read_containers(source, sections), folder)
+    try:
+        _fold(source, read_containers(source, sections), folder)
+    except DamagedFileError:
+        if not names_are_near(header, source) and not _has_key(source):  # a stream does not see such a section's name
+            return None
+        raise
     folder.carry(sections, _outside(source, device_sections(sections)))
     return None
 

@@ -14,14 +14,12 @@ from orchestrator.image.code import library as code
 from orchestrator.image.code.elf import (
     HEADER_BYTES,
     MACHINE_CUDA,
-    MAX_SECTIONS,
-    SECTION_BYTES,
     DamagedFileError,
     FarNamesError,
     Window,
     read_header,
-    require_names,
     sections_of,
+    table_range,
 )
 from orchestrator.image.code.elf import MAGIC as ELF
 from orchestrator.image.code.fatbin import (
@@ -44,15 +42,10 @@ from orchestrator.image.code.needle import Needle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.image.code.elf import Header, Section
+    from orchestrator.image.code.elf import Section
     from orchestrator.image.code.fatbin import DeviceImage
     from orchestrator.image.code.forward import Forward
     from orchestrator.image.code.library import FileCode, Folder
-
-NAMES_NEAR_TABLE = 4 << 20
-"""Bytes on either side of the section table that are kept for the section names. BOLT begins a new huge page between
-the two: 875 kB in libtorch_cuda.so of torch 2.15.0 for aarch64, 2 MiB and what lies in the last pages at most. Names
-that lie farther away are asked for in a second reading: see `Forward.missed`."""
 
 MAX_MISSED_BYTES = 64 << 20  # of names that a second reading of one stream keeps
 _KEY = Needle(KEY)
@@ -158,22 +151,20 @@ def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
         code.require_bare_size(size)
         return code.bare_code(Window(stream.exactly(size)))
     asked = [Tap(first, last) for first, last in stream.asked if start <= first and last <= start + size]
-    taps = [_table_range(header, start, size), *asked]
+    first, last = table_range(header, size)
+    taps = [Tap(start + first, start + last), *asked]
     stream.tap(*taps)
     met, broken = _search(stream, start, size, folder)
     stream.tap()
-    kept = _Kept(taps, start, size)
+    if not (met or broken or any(name.encode() in tap.data for tap in taps for name in (EXECUTABLE, RELOCATABLE))):
+        return None  # most files of an image hold no device code: their tables need not be read
     try:
-        # Most files of an image hold no device code: their tables need not be read.
-        if not (met or broken or any(name.encode() in tap.data for tap in taps for name in (EXECUTABLE, RELOCATABLE))):
-            require_names(header, kept)
-            return None
-        sections = sections_of(header, kept)
+        sections = sections_of(header, _Kept(taps, start, size))
     except DamagedFileError as error:
-        if isinstance(error, FarNamesError):
-            _miss(stream, start + error.start, start + error.end)
         if not (met or broken):  # test data of debuggers and linkers: damaged, but nothing to do with GPUs
             return None
+        if isinstance(error, FarNamesError):
+            _miss(stream, start + error.start, start + error.end)
         raise
     if not sections and (met or broken):
         raise DamagedFileError(code.NO_TABLE)
@@ -186,13 +177,6 @@ def _miss(stream: Forward, start: int, end: int) -> None:
     """Note a range for a second reading, if what is kept then stays within bounds."""
     if end - start + sum(last - first for first, last in stream.missed) <= MAX_MISSED_BYTES:
         stream.missed.append((start, end))
-
-
-def _table_range(header: Header, start: int, size: int) -> Tap:
-    count = header.count or MAX_SECTIONS
-    first = max(0, header.table - NAMES_NEAR_TABLE)
-    last = min(size, header.table + count * SECTION_BYTES + NAMES_NEAR_TABLE)
-    return Tap(start + first, start + max(first, last))
 
 
 def _search(stream: Forward, start: int, size: int, folder: Folder) -> tuple[list[_Met], dict[int, str]]:

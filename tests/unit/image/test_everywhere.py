@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.image.code import stream
+from orchestrator.image.code import elf
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
 from tests.support import fatbins
@@ -85,7 +85,7 @@ def _facts(found: FileCode | None) -> Any:
 def test_a_library_gets_the_same_verdict_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    monkeypatch.setattr(stream, "NAMES_NEAR_TABLE", 100)  # far apart is a matter of degree
+    monkeypatch.setattr(elf, "NAMES_NEAR_TABLE", 100)  # far apart is a matter of degree
     objects = data.draw(st.lists(libraries(), min_size=1, max_size=2))
     name, content = ("lib.a", archive(*objects)) if len(objects) > 1 else ("lib.so", objects[0])
     first, *others = verdicts(tmp_path, name, content)

@@ -276,3 +276,15 @@ def test_long_ptx_is_looked_through_up_to_its_first_entry(before: bytes, entry: 
         code = both(fatbins.elf({".nv_fatbin": fatbins.container(fatbins.entry("p80", text, packing="zstd"))}))
         assert code is not None
         assert (code.containers, code.empty, code.damage) == ((1, 0, "") if holds else (0, 1, ""))
+
+
+def test_a_file_without_device_code_is_never_read_again() -> None:
+    """libtriton.so has its section names 36 MB before their table: its layer was read twice for nothing."""
+    data = bytearray(fatbins.elf({".text": b"x" * 5000}))
+    (table,) = struct.unpack_from("<Q", data, 40)
+    data[table:table] = bytes(5 << 20)
+    struct.pack_into("<Q", data, 40, table + (5 << 20))
+    stream = Forward(iter([bytes(data)]))
+    assert scan(stream, len(data)) is None
+    assert stream.missed == []
+    assert read_file(bytes(data)) is None
