@@ -73,10 +73,12 @@ def check(
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     named = mentioned(matrix.spec.bake.files, files)
-    if matrix.spec.headers is not None or matrix.spec.compile_cache is not None or named:
+    sections = (matrix.spec.headers, matrix.spec.wheels, matrix.spec.compile_cache)
+    if any(section is not None for section in sections) or named:
         from orchestrator.drift import guard
 
-        for guarded in (guard.headers(matrix, files, buildx), guard.compile_cache(matrix, files, buildx)):
+        guards = (guard.headers, guard.wheels, guard.compile_cache)
+        for guarded in (look(matrix, files, buildx) for look in guards):
             found += guarded.disagreements
             skipped += guarded.skipped
             notes += guarded.notes

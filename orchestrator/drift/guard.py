@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PLACE = "FlashInfer headers"
 """The `place` of the disagreements."""
 COMPILE_PLACE = "compile cache"
+WHEELS_PLACE = "wheelhouse"
 
 _HOSTED = re.compile(r"(ubuntu|windows|macos)-(latest|\d[\w.-]*)")
 
@@ -81,6 +82,49 @@ def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
             one = _disagreement(problem)
             found[one.file, one.line, one.message] = one
     return Guarded(disagreements=tuple(found[key] for key in sorted(found)))
+
+
+def wheels(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
+    """Check that the targets of a matrix install from the wheelhouse that they are given.
+
+    Args:
+        matrix: A loaded matrix; without `wheels:`, or with policy `off`, buildx is not asked.
+        files: The files of the repository.
+        asked: Resolves the project's targets; None if buildx must not be called.
+
+    Raises:
+        MatrixError: buildx refuses the bake files.
+    """
+    spec = matrix.spec.wheels
+    if spec is None or spec.policy == "off":
+        return Guarded()
+    names = tuple(name for name in matrix.spec.bake.targets if spec.targets is None or name in spec.targets)
+    if asked is None:
+        return Guarded(skipped=(f"{WHEELS_PLACE}: buildx is not asked",))
+    try:
+        targets = asked.targets(tuple(matrix.spec.bake.files), names)
+    except EnvironmentLacksError as error:
+        return Guarded(skipped=(f"{WHEELS_PLACE}: {error.message}",))
+    from orchestrator.headers import guard
+
+    found = []
+    for target in targets.values():
+        try:
+            text, _ = buildx.dockerfile(files.root, target)
+        except MatrixError:  # `build` says it
+            continue
+        if text is None or target.get("dockerfile-inline"):
+            continue
+        path = _shown(files.root, target)
+        problems = guard.wheelhouse(
+            files.overlay.get(path, text),
+            str(target.get("target") or ""),
+            context=spec.context,
+            digest_arg=spec.digest_arg,
+            name=path,
+        )
+        found += [_disagreement(one, WHEELS_PLACE) for one in problems]
+    return Guarded(disagreements=tuple(dict.fromkeys(found)))
 
 
 def compile_cache(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:

@@ -83,6 +83,22 @@ def guard(text: str, promised: Promised, *, name: str = "Dockerfile") -> tuple[P
     return tuple(sorted(unique.values(), key=lambda problem: problem.line))
 
 
+def wheelhouse(
+    text: str, target: str, *, context: str, digest_arg: str, name: str = "Dockerfile"
+) -> tuple[Problem, ...]:
+    """Find what is wrong with the way a stage installs from a wheelhouse.
+
+    Args:
+        text: The Dockerfile.
+        target: The stage that is built, "" for the last one.
+        context: Named context and stand-in stage of the wheelhouse.
+        digest_arg: Argument that carries its digest.
+        name: The Dockerfile's name in messages.
+    """
+    check = _Check(text, Promised(context=context, digest_arg=digest_arg), name)
+    return (*check.stand_in(), *check.installed_from(target))
+
+
 def unpromised(
     text: str,
     targets: Sequence[str],
@@ -154,6 +170,23 @@ class _Check:
         elif not any(step.keyword in {"COPY", "ADD", "RUN"} for step in stage.steps):
             what = f"stage {context} is empty: with a warm cache a build without the bundle passes"
             yield Problem(file=self.name, line=stage.line, what=what, hint="let it hold a marker file; " + _DOCS)
+
+    def installed_from(self, target: str) -> Iterator[Problem]:
+        """Whether steps of a target mount the context, each below the argument that is its cache key and its proof."""
+        ancestry = self.file.ancestry(target)
+        steps = [step for stage in ancestry for step in stage.steps]
+        takes = [at for at, step in enumerate(steps) if self.promised.context.lower() in map(str.lower, step.sources)]
+        shown = target or (ancestry[-1].name if ancestry else "(last)")
+        if not takes:
+            line = ancestry[-1].line if ancestry else 1
+            what = f"no step of {shown} takes packages from {self.promised.context}: its installs ask an index"
+            yield Problem(file=self.name, line=line, what=what, hint=_DOCS)
+        for at in takes[:1]:
+            if not any(step.keyword == "ARG" and _declares(step, self.promised.digest_arg) for step in steps[:at]):
+                what = f"ARG {self.promised.digest_arg} is not declared before this step"
+                yield self._problem(
+                    steps[at], f"{what}: its cache key does not follow the wheelhouse, and nothing proves it"
+                )
 
     def received(self, target: str) -> Iterator[Problem]:
         """Whether a target takes the headers and proves them, and nothing later replaces them."""

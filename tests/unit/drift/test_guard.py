@@ -12,7 +12,7 @@ from orchestrator.cli import app
 from orchestrator.drift import evaluate, fix
 from orchestrator.drift.check import check
 from orchestrator.drift.evaluate import Buildx
-from orchestrator.drift.guard import PLACE
+from orchestrator.drift.guard import PLACE, WHEELS_PLACE
 from orchestrator.errors import EnvironmentLacksError
 from tests.unit.drift.matrices import BASE, matrix
 from tests.unit.headers.test_guard import GOOD
@@ -241,3 +241,36 @@ def test_a_cache_mount_on_runners_that_are_thrown_away(tmp_path: Path) -> None:
         hosted.replace("compile_cache: {}", "compile_cache: {backend: gha}"),
     ):
         assert check(matrix("", root=tmp_path, base=changed)).clean
+
+
+WHEELS = BASE + "wheels: {python: 3.12, packages: [numpy]}\n"
+INSTALLS = (
+    "FROM scratch AS wheelhouse\nCOPY <<E /MISSING\nE\nFROM debian AS app\nARG WHEELHOUSE_DIGEST\n"
+    "RUN --mount=type=bind,from=wheelhouse,target=/w pip install numpy\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("", "", ""),
+        (
+            "COPY <<E /MISSING\nE\n",
+            "",
+            "stage wheelhouse is empty: with a warm cache a build without the bundle passes",
+        ),
+        ("FROM scratch AS wheelhouse\nCOPY <<E /MISSING\nE\n", "", "stage wheelhouse was not found"),
+        ("--mount=type=bind,from=wheelhouse,target=/w ", "", "no step of app takes packages from wheelhouse"),
+        ("ARG WHEELHOUSE_DIGEST\n", "", "ARG WHEELHOUSE_DIGEST is not declared before this step"),
+    ],
+)
+def test_a_wheelhouse_that_a_dockerfile_does_not_take_is_drift(tmp_path: Path, old: str, new: str, said: str) -> None:
+    (tmp_path / "Dockerfile").write_text(INSTALLS.replace(old, new) if old else INSTALLS)
+    report = check(matrix("", root=tmp_path, base=WHEELS), buildx=Resolved(tmp_path, app={"target": "app"}))
+    found = [one for one in report.disagreements if one.place == WHEELS_PLACE]
+    assert found == list(report.disagreements)
+    assert [said in str(one) for one in found] == ([True] if said else [])
+    report = check(matrix("", root=tmp_path, base=WHEELS), buildx=Missing(tmp_path))
+    assert report.skipped == ("wheelhouse: there is no docker client",)
+    off = WHEELS.replace("{python", "{policy: 'off', python")
+    assert check(matrix("", root=tmp_path, base=off), buildx=Missing(tmp_path)).skipped == ()
