@@ -48,6 +48,7 @@ _PLACEHOLDER = re.compile(r"(?P<foreign>[$%]\{)|\{(?P<name>[A-Za-z_][\w.-]*(?:\[
 _INDEXED = re.compile(r"cuda\[(?P<key>[^\]]*)\](?:\.(?P<field>\w+))?")
 _RANGE = re.compile(r"(>=|<=|>|<|==)?\s*([0-9]+\.[0-9]+)(?:\.[0-9]+)?")
 _RELEASE = re.compile(r"(?<![\d.])([0-9]{2}\.[0-9]{1,2})(?:\.[0-9]+)*(?![\d])")
+_TORCH_REFUSES = re.compile(r"[^\S ]|[ ;]{2}|\A[ ;]|[ ;]\Z")  # torch 2.15.0, utils/cpp_extension.py
 _CUDA_FIELDS = ("version", "major", "minor", "short", "tag_suffix")
 _KNOWN = (
     "arch_lists", "args", "archs.torch", "archs.flashinfer", "archs.cmake", "cuda", "cuda.version", "platform",
@@ -123,7 +124,11 @@ def parse_archs(text: str, dialect: Dialect) -> tuple[Arch, ...]:
     """
     if dialect == "cmake":
         return parse_cmake(text)
-    return parse_flashinfer(text) if dialect == "flashinfer" else parse_torch(text, allow_family=True)
+    if dialect == "flashinfer":
+        return parse_flashinfer(text)
+    if _TORCH_REFUSES.search(text):
+        raise ValueError("torch takes one blank or semicolon between items, and none at the ends")
+    return parse_torch(text)
 
 
 def render_archs(archs: Sequence[Arch], dialect: Dialect) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Locator:
     """A file, the place in it, and the dialect of the arch list there; each field is the key of a claim, "" if unused.
 
+    `all` is `false` where only the first place of its name counts.
+
     A `ClaimSpec` can be made of `keys()` and a `says`.
     """
 
@@ -32,6 +34,7 @@ class Locator:
     package: str = ""
     pointer: tuple[str, ...] = ()
     dialect: str = ""
+    all: str = ""
 
     @property
     def is_dockerfile_arg(self) -> bool:

@@ -281,10 +281,14 @@ class _Scan:
         """Note what a script assigns, and the build arguments of its commands."""
         if not _TELLING.search(source.text.encode("utf-8", "surrogateescape")):
             return
-        for one in shell.assignments(source):
+        assigned = shell.assignments(source)
+        for index, one in enumerate(assigned):
             branch = one.branches[-1][0] if one.branches else ""
             found = replace(one.found, via="") if one.own else one.found
-            self.note(one.name, found, Locator(file=self.file.name, name=one.name, branch=branch))
+            # What extends it in a branch says more on purpose.
+            extended = any(other.name == one.name and other.found.via for other in assigned[index + 1 :])
+            first = "false" if extended and not branch else ""
+            self.note(one.name, found, Locator(file=self.file.name, name=one.name, branch=branch, all=first))
         for given in shell.build_args(source, environment) if "--build-arg" in source.text else ():
             if given.found is not None and "$" not in given.found.value:
                 locator = Locator(file=self.file.name, build_arg=given.name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cuda import filters
 from orchestrator.errors import UsageError
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def show_kernels(plan: Plan, screen: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from orchestrator.cuda.cmake import kernel_families
+    from orchestrator.cuda.cmake import ROOT, read_kernels
 
     behaviour = plan.matrix.spec.filter
     if behaviour == "none":
@@ -61,6 +62,14 @@ def show_kernels(plan: Plan, screen: Console) -> None:
         raise UsageError(
             f"{path}: cannot be read: {error}", hint="run it in the source tree, beside CMakeLists.txt"
         ) from error
+
+    def include(name: str) -> str | None:
+        """The text of a file beside CMakeLists.txt."""
+        try:
+            return (plan.matrix.root / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
     groups: dict[tuple[str, tuple[Arch, ...]], list[Variant]] = {}
     for variant in plan.variants:
         groups.setdefault((variant.cuda, variant.archs.effective), []).append(variant)
@@ -74,11 +83,15 @@ def show_kernels(plan: Plan, screen: Console) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("kernel family", "its list", "built for", "line"):
             table.add_column(name, overflow="fold")
-        for family in kernel_families(text, toolkit):
+        kernels = read_kernels(text, toolkit, include)
+        for family in kernels.families:
             built = filters.kernel_archs(family.archs, kept, behaviour)
-            cells = family.name, _words(family.archs), _words(built) or "nothing", str(family.line)
+            where = str(family.line) if family.file == ROOT else f"{family.file}:{family.line}"
+            cells = family.name, _words(family.archs), _words(built) or "nothing", where
             table.add_row(*map(Text, cells))
         screen.print(table)
+        for one in kernels.unfollowed:
+            screen.print(f"  not followed: {clean(f'{one.file}:{one.line}: {one.why}')}", markup=False)
 
 
 def _words(archs: Sequence[Arch]) -> str:

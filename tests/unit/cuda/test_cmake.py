@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cuda.cmake import kernel_families
+from orchestrator.cuda.cmake import kernel_families, read_kernels
 from orchestrator.cuda.toolkit import toolkit_for
 
 CALL = 'cuda_archs_loose_intersection(A_ARCHS "8.0;9.0a" "${CUDA_ARCHS}")\n'
@@ -97,3 +97,59 @@ def test_branches(cuda: str, names: list[str]) -> None:
     for name in ("NEW", "MIDDLE", "OLD", "ALWAYS"):
         text = text.replace(f"\n{name}\n", f"\n{CALL.replace('A_ARCHS', name)}")
     assert [family.name for family in kernel_families(text, toolkit_for(cuda))] == names
+
+
+FILES = {
+    "cmake/utils.cmake": (
+        "function(sm90plus OUT TGT)\n  if(${CMAKE_CUDA_COMPILER_VERSION} VERSION_GREATER_EQUAL 13.0)\n"
+        '    cuda_archs_loose_intersection(_a "9.0a;10.0f" "${TGT}")\n  else()\n'
+        '    cuda_archs_loose_intersection(_a "9.0a;10.0a" "${TGT}")\n  endif()\nendfunction()\n'
+    ),
+    "cmake/external/gemm.cmake": (
+        'set(SUPPORT)\nlist(APPEND SUPPORT "9.0a")\n'
+        "if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.9)\n"
+        '  list(APPEND SUPPORT "10.0f" "12.0f")\nendif()\n'
+        'cuda_archs_loose_intersection(GEMM_ARCHS "${SUPPORT}" "${CUDA_ARCHS}")\n'
+        'cuda_archs_loose_intersection(OWN_ARCHS "${FROM_ELSEWHERE}" "${CUDA_ARCHS}")\n'
+    ),
+}
+LISTS = """\
+include(${CMAKE_CURRENT_LIST_DIR}/cmake/utils.cmake)
+include(FetchContent)
+set(CUDA_SUPPORTED_ARCHS "8.0;9.0")
+cuda_archs_loose_intersection(CUDA_ARCHS "${CUDA_SUPPORTED_ARCHS}" "${CUDA_ARCHS}")
+sm90plus(ROUTER_ARCHS "${CUDA_ARCHS}")
+include(cmake/external/gemm.cmake)
+include(cmake/external/gone.cmake)
+include(${SOMEWHERE}/x.cmake)
+include(../outside.cmake)
+"""
+
+
+def test_functions_variables_and_included_files_are_followed() -> None:
+    found = read_kernels(LISTS, toolkit_for("13.0"), FILES.get)
+    assert [(one.name, " ".join(map(str, one.archs)), one.file, one.line) for one in found.families] == [
+        ("ROUTER_ARCHS", "9.0a 10.0f", "CMakeLists.txt", 5),
+        ("GEMM_ARCHS", "9.0a 10.0f 12.0f", "cmake/external/gemm.cmake", 6),
+    ]
+    older = read_kernels(LISTS, toolkit_for("12.8"), FILES.get)
+    assert [" ".join(map(str, one.archs)) for one in older.families] == ["9.0a 10.0a", "9.0a"]
+
+
+def test_what_is_not_followed_is_told() -> None:
+    found = read_kernels(LISTS, toolkit_for("13.0"), FILES.get)
+    assert [(one.file, one.line) for one in found.unfollowed] == [
+        ("cmake/external/gemm.cmake", 7), ("CMakeLists.txt", 7), ("CMakeLists.txt", 8), ("CMakeLists.txt", 9),
+    ]  # fmt: skip
+
+
+def test_files_and_functions_that_call_themselves_end() -> None:
+    text = 'function(f A)\nf(${A})\ncuda_archs_loose_intersection(X "8.0" "y")\nendfunction()\nf(Z)\ninclude(a.cmake)\n'
+    found = read_kernels(text, toolkit_for("13.0"), {"a.cmake": "include(a.cmake)\n"}.get)
+    assert found.families
+    assert found.unfollowed
+
+
+@given(st.text(alphabet='if()elsndtu{}$"\n ;0.9APcw', max_size=80))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    read_kernels(text, toolkit_for("13.0"), lambda _: text)

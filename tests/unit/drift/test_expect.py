@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.drift.expect import ClaimError, Expectations, Expected, release_range
+from orchestrator.drift.expect import ClaimError, Expectations, Expected, parse_archs, release_range
 from orchestrator.matrix.expand import plan
 from tests.unit.drift.matrices import matrix
 
@@ -72,7 +72,7 @@ def test_claims_that_ask_for_what_is_not_there(claim: str, key: str, words: str)
 
 def test_lists_agree_as_sets_and_keep_their_separator() -> None:
     listed = expected('says: "{arch_lists.x86}"')
-    assert listed.agrees("12.0 8.0;8.6  9.0 10.0")
+    assert listed.agrees("12.0 8.0;8.6 9.0 10.0")
     assert not listed.agrees("8.0 8.6 9.0 10.0 12.0+PTX")
     assert not listed.agrees("sm_80")
     assert listed.for_place("8.0;9.0") == "8.0;8.6;9.0;10.0;12.0"
@@ -90,3 +90,16 @@ def test_a_star_means_the_release_that_the_place_names() -> None:
 def test_ranges() -> None:
     assert [toolkit.name for toolkit in release_range(">=12.8,<13.0")] == ["12.8", "12.9"]
     assert [toolkit.name for toolkit in release_range("13.0.2")] == ["13.0"]
+
+
+@pytest.mark.parametrize(
+    "text", ["8.0  9.0", " 8.0 9.0", "8.0 9.0 ", "8.0\t9.0", "8.0;;9.0", "8.0 9.0;", "8.0 9.0f", "8.0\n9.0"]
+)
+def test_the_torch_dialect_refuses_what_torch_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=r"torch"):
+        parse_archs(text, "torch")
+
+
+@pytest.mark.parametrize("text", ["8.0 9.0", "8.0;9.0", "8.0;9.0a 12.0+PTX", "8.0"])
+def test_the_torch_dialect_takes_what_torch_takes(text: str) -> None:
+    assert parse_archs(text, "torch")
