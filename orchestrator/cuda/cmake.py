@@ -104,16 +104,6 @@ class _Place:
         return self.line or self.text.count("\n", 0, command.start) + 1
 
 
-def kernel_families(text: str, cuda: Toolkit) -> list[Family]:
-    """Return the kernel families of one file that are built for a CUDA release, in the order of the file.
-
-    Args:
-        text: The text of CMakeLists.txt.
-        cuda: The toolkit of the build.
-    """
-    return read_kernels(text, cuda).families
-
-
 def read_kernels(text: str, cuda: Toolkit, include: Callable[[str], str | None] | None = None) -> Kernels:
     """Return the kernel families that are built for a CUDA release, and the calls that were not followed.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cuda.cmake import kernel_families
+from orchestrator.cuda.cmake import read_kernels
 from orchestrator.cuda.toolkit import toolkit_for
 from tests.support.artifacts import download
 
@@ -100,13 +100,13 @@ LISTS = {
 @pytest.mark.parametrize(("cuda", "column"), [("13.0", 0), ("12.9", 1)])
 def test_the_lists_of_the_real_file(tree: Path, cuda: str, column: int) -> None:
     text = (tree / "CMakeLists.txt").read_text()
-    found = kernel_families(text, toolkit_for(cuda))
+    found = read_kernels(text, toolkit_for(cuda)).families
     lists = {family.name: " ".join(map(str, family.archs)) for family in found}
     assert {name: lists[name] for name in LISTS} == {name: both[column] for name, both in LISTS.items()}
     for family in found:
         assert family.name in text.splitlines()[family.line - 1]
     # every call of the file is met by one of the two releases, but the first, which filters by a variable
-    both = {family.line for release in ("13.0", "12.9") for family in kernel_families(text, toolkit_for(release))}
+    both = {family.line for release in ("13.0", "12.9") for family in read_kernels(text, toolkit_for(release)).families}
     assert len(both) == len(re.findall(r"(?m)^\s*cuda_archs_loose_intersection\(", text)) - 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cuda.cmake import kernel_families, read_kernels
+from orchestrator.cuda.cmake import read_kernels
 from orchestrator.cuda.toolkit import toolkit_for
 
 CALL = 'cuda_archs_loose_intersection(A_ARCHS "8.0;9.0a" "${CUDA_ARCHS}")\n'
@@ -16,11 +16,11 @@ CALL = 'cuda_archs_loose_intersection(A_ARCHS "8.0;9.0a" "${CUDA_ARCHS}")\n'
 
 def met(condition: str, cuda: str = "13.0") -> bool:
     """Whether a call inside the condition is seen."""
-    return bool(kernel_families(f"if({condition})\n{CALL}endif()\n", toolkit_for(cuda)))
+    return bool(read_kernels(f"if({condition})\n{CALL}endif()\n", toolkit_for(cuda)).families)
 
 
 def test_a_family_has_its_name_list_and_line() -> None:
-    (family,) = kernel_families(f"# cuda_archs_loose_intersection(\n\n  {CALL}", toolkit_for("12.9"))
+    (family,) = read_kernels(f"# cuda_archs_loose_intersection(\n\n  {CALL}", toolkit_for("12.9")).families
     assert (family.name, [str(arch) for arch in family.archs], family.line) == ("A_ARCHS", ["8.0", "9.0a"], 3)
 
 
@@ -36,7 +36,7 @@ def test_a_family_has_its_name_list_and_line() -> None:
     ],
 )
 def test_what_is_not_a_family(call: str) -> None:
-    assert kernel_families(call + "\n", toolkit_for("13.0")) == []
+    assert read_kernels(call + "\n", toolkit_for("13.0")).families == []
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_branches(cuda: str, names: list[str]) -> None:
     text += "elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)\nMIDDLE\nelse()\nOLD\nendif()\nALWAYS\n"
     for name in ("NEW", "MIDDLE", "OLD", "ALWAYS"):
         text = text.replace(f"\n{name}\n", f"\n{CALL.replace('A_ARCHS', name)}")
-    assert [family.name for family in kernel_families(text, toolkit_for(cuda))] == names
+    assert [family.name for family in read_kernels(text, toolkit_for(cuda)).families] == names
 
 
 FILES = {

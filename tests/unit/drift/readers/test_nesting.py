@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.cuda.cmake import kernel_families
+from orchestrator.cuda.cmake import read_kernels
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Source
@@ -28,7 +28,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "shell": lambda text: [*shell.assignments(Source(text=text)), *shell.build_args(Source(text=text))],
     "dockerfile": dockerfile.declarations,
     "requirements": lambda text: requirements.read(Source(text=text), "torch"),
-    "cmake": lambda text: kernel_families(text, toolkit_for("13.0")),
+    "cmake": lambda text: read_kernels(text, toolkit_for("13.0")).families,
 }
 
 

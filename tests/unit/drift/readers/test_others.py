@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cuda.cmake import kernel_families
+from orchestrator.cuda.cmake import read_kernels
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.readers import regex, requirements
@@ -63,8 +63,8 @@ endif()
 @pytest.mark.parametrize(
     ("cuda", "names"), [("13.0", ["NEW", "PERHAPS"]), ("12.9", ["MIDDLE", "PERHAPS"]), ("12.4", ["OLD", "PERHAPS"])]
 )
-def test_kernel_families(cuda: str, names: list[str]) -> None:
-    families = kernel_families(CMAKE, toolkit_for(cuda))
+def test_read_kernels(cuda: str, names: list[str]).families -> None:
+    families = read_kernels(CMAKE, toolkit_for(cuda)).families
     assert [family.name for family in families] == names
     assert [str(arch) for arch in families[-1].archs] == ["8.0+PTX"]
     assert CMAKE.splitlines()[families[-1].line - 1].strip() == "cuda_archs_loose_intersection(PERHAPS"
