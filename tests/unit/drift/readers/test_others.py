@@ -63,7 +63,7 @@ endif()
 @pytest.mark.parametrize(
     ("cuda", "names"), [("13.0", ["NEW", "PERHAPS"]), ("12.9", ["MIDDLE", "PERHAPS"]), ("12.4", ["OLD", "PERHAPS"])]
 )
-def test_read_kernels(cuda: str, names: list[str]).families -> None:
+def test_kernel_families(cuda: str, names: list[str]) -> None:
     families = read_kernels(CMAKE, toolkit_for(cuda)).families
     assert [family.name for family in families] == names
     assert [str(arch) for arch in families[-1].archs] == ["8.0+PTX"]
