@@ -43,7 +43,8 @@ def test_cleaned_lines_are_lines_of_text(text: str) -> None:
 def test_our_own_styles_and_tabs_stay_where_only_commands_are_taken(text: str) -> None:
     shown = disarmed_lines(text)
     assert not any(RUNNER.search(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.split("\n")) or "\x1b" in text
-    assert shown.replace(": :", "::").replace("# #", "##") == text.replace(": :", "::").replace("# #", "##")
+    joined = re.compile(r"(?<=:) (?=:)|(?<=#) (?=#)")
+    assert joined.sub("", shown) == joined.sub("", text)
 
 
 @pytest.mark.parametrize(
