@@ -28,6 +28,11 @@ def written_by(own: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def rewrites(how: Mapping[str, str]) -> bool:
+    """Return whether an output replaces the timestamps of the files in layers."""
+    return how.get("rewrite-timestamp", "").lower() in {"1", "t", "true"}
+
+
 def attestations(wanted: Attest, own: Mapping[str, Any], *, load: bool) -> list[str]:
     """The attestations: the matrix's word wins, then the target's, then BuildKit's default.
 

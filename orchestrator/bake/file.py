@@ -18,7 +18,7 @@ from orchestrator.bake.cache import CacheEntries, entries
 from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.entries import entry, read_entry
-from orchestrator.bake.exporters import annotations_of, attestations, written_by
+from orchestrator.bake.exporters import annotations_of, attestations, rewrites, written_by
 from orchestrator.bake.ladder import Standing
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
@@ -356,4 +356,8 @@ def _output(image: str, variant: Variant, output: Output, own: Mapping[str, Any]
         if part is None:
             return "type=cacheonly"
         chosen = {"type": "oci", "dest": str(part)}
-    return entry({**chosen, **written_by(own), **written})
+    how = {**written_by(own), **written}
+    if output.push and not output.digests and rewrites(how):
+        # The docker driver unpacks what it stores, which excludes this (BuildKit says so after the build, 0.29 / 28.5).
+        chosen["store"] = "false"
+    return entry({**chosen, **how})

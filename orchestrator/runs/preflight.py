@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from orchestrator.bake import preflight, privileges
 from orchestrator.bake.entries import read_entry
+from orchestrator.bake.exporters import rewrites
 from orchestrator.bake.file import Extras, repositories
 from orchestrator.cache.keys import MAX_JOBS
 from orchestrator.dockerfile.platforms import run_platforms
 from orchestrator.engine import buildx, doctor
+from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
 from orchestrator.registry.errors import DeniedError, NotFoundError, ReadOnlyError
 from orchestrator.runs import access
@@ -147,7 +149,7 @@ def check_all(
     if builder is not None:
         for one in questions:
             if checked[one.variant.id].error is None:  # what is wrong in the matrix comes first
-                checked[one.variant.id] = _on_platform(call, one, builder, checked[one.variant.id])
+                checked[one.variant.id] = _on_builder(call, one, builder, checked[one.variant.id])
     for one in questions:  # what is not allowed comes before all else
         checked[one.variant.id] = _allowed(call, one, allowed or privileges.Allowed(), checked[one.variant.id])
     return checked
@@ -241,7 +243,14 @@ def _allowed(call: BakeCall, one: Question, allowed: privileges.Allowed, checked
     return checked
 
 
-def _on_platform(call: BakeCall, one: Question, builder: Builder, checked: Checked) -> Checked:
+def _on_builder(call: BakeCall, one: Question, builder: Builder, checked: Checked) -> Checked:
+    (output,) = map(read_entry, one.file.definition["output"])
+    if builder.driver == DOCKER_DRIVER and output.get("type") == "docker" and rewrites(output):
+        error = MatrixError(
+            f"{one.variant.id}: rewrite-timestamp does not match --load: the docker driver unpacks what it loads",
+            hint="build with --push or --output, or with a builder of the driver docker-container",
+        )
+        return Checked(error=error, arrival=checked.arrival)
     for check in doctor.check_platforms(
         builder, sorted(needed_platforms(call.root, one.file, one.variant.platform)), here=True
     ):
