@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import VerificationError
+from orchestrator.errors import OrchestrateError, VerificationError
 from orchestrator.publish import kept, recovery
 from orchestrator.publish import stage as staging
 from orchestrator.publish.kept import Keeper
@@ -15,7 +16,7 @@ from orchestrator.publish.moves import MovedMeanwhileError, Mover, Patience
 from orchestrator.publish.record import Rank, State, begin
 from orchestrator.reference import Tag
 from tests.support.publishing import Wanted, images, publish
-from tests.unit.publish.support import World
+from tests.unit.publish.support import LIE, World
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,11 +102,13 @@ def test_a_record_moves_tags_of_its_own_repository_alone(world: World, tmp_path:
         keeper = Keeper(clients, None)
         keeper.save(own, held)  # the tag and its place
         keeper._push(forged, world.repositories[0], held)  # what no publish does: one registry of two
+        clients.of(world.repositories[0]).put_manifest(second.index, Tag("v1"))  # begun, as it seems
         mover = Mover(clients=clients, patience=PATIENCE)
         (found,) = recovery.unfinished(clients, mover, world.repositories)
         assert found.foreign == (world.repositories[1],)
         recovery.finish(keeper, mover, found)
     named = world.named(TAGS)
+    assert {named[0, tag] for tag in TAGS} == {second.index.digest}
     assert {named[1, tag] for tag in TAGS} == {first.index.digest}
 
 
@@ -138,3 +141,34 @@ def test_files_of_this_machine_are_settled_by_what_the_tags_name(world: World, t
             assert [one.state for one in recovery.settle_files(keeper, mover, world.repositories)] == [state]
         keeper.save_file(begin(moves))
         assert list(recovery.settle_files(keeper, mover, world.repositories[:1])) == []
+
+
+def test_a_version_tag_stays_with_an_immutable_one_that_has_moved(world: World, tmp_path: Path) -> None:
+    first, second = wanted(world, "a"), wanted(world, "b")
+    published(world, first, tmp_path)
+    published(world, replace(second, tags={**TAGS, "v1.2": Rank.VERSION}), tmp_path)
+    with world.clients() as clients:
+        found = kept.pull(clients.of(world.repositories[0]))
+        assert found is not None
+        moves = tuple(replace(move, immutable=str(move.tag) == "v1.2") for move in found.moves)
+        ending = Mover(clients=clients, patience=PATIENCE).back(replace(found, moves=moves))
+    assert ending.record.state is State.INCOMPLETE
+    named = world.named(TAGS)
+    assert named[0, "v1"] == named[1, "v1"] == second.index.digest
+    assert named[0, "latest"] == named[1, "nightly"] == first.index.digest
+    assert "one.example.org/acme/app:v1: stays, because an immutable tag has moved" in ending.remarks
+
+
+def test_no_tag_moves_without_a_record_in_the_registry(tmp_path: Path) -> None:
+    """A registry that says that it took the record, and did not."""
+    world = World("one.example.org")
+    one = wanted(world, "a")
+    with world.clients() as clients:
+        stage(clients, one)
+    for at in range(1, 60):
+        world.arm(at, LIE)
+        with contextlib.suppress(OrchestrateError):
+            published(world, one, tmp_path / str(at))
+        if any(world.named(TAGS).values()):
+            assert kept.pull(world.client()) is not None, at
+        world.stores[world.repositories[0]].tags.clear()
