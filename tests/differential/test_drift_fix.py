@@ -1,0 +1,85 @@
+"""What `check --fix` writes, read by each format's own reader: tomllib, json, PyYAML, a real shell, make, buildx."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from orchestrator.drift import fix as fixing
+from orchestrator.drift.check import check
+from orchestrator.engine.client import docker_command
+from tests.unit.drift.matrices import matrix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALUES = ("8.0 9.0 12.0+PTX", "13.0.2", "8.0;9.0", "a-b_c/d:1", "x y")
+
+
+def output(*argv: str, cwd: Path) -> str:
+    done = subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=True
+    )
+    return done.stdout
+
+
+def from_shell(path: Path) -> str:
+    return output("bash", "-c", f'. ./{path.name}; printf %s "$A"', cwd=path.parent)
+
+
+def from_make(path: Path) -> str:
+    lines = output("make", "-pqrRf", path.name, "nothing", cwd=path.parent).splitlines()
+    return next(line.partition("= ")[2] for line in lines if line.startswith(("A = ", "A := ")))
+
+
+def from_bake(path: Path) -> str:
+    argv = [*docker_command(), "buildx", "bake", "-f", path.name, "--print", "t"]
+    return str(json.loads(output(*argv, cwd=path.parent))["target"]["t"]["args"]["A"])
+
+
+def from_yaml(path: Path) -> str:
+    return str(yaml.safe_load(path.read_text())["x"]["a"])
+
+
+def from_list(path: Path) -> str:
+    lines = yaml.safe_load(path.read_text())["with"]["build-args"].splitlines()
+    return next(str(line).removeprefix("A=") for line in lines if line.startswith("A="))
+
+
+KINDS = {
+    "a.sh": ("B=1\nexport A='old' # c\nC=2\n", "name: A", from_shell),
+    "b.sh": ('B=1\nA=old\nC="$A"\n', "name: A", from_shell),
+    "Makefile": ("B = 1\nA := old # c\nC = $(A)\nnothing: ;\n", "name: A", from_make),
+    "a.toml": ('b = 1\n[x]\na = "old" # c\n', "pointer: /x/a", lambda path: tomllib.loads(path.read_text())["x"]["a"]),
+    "a.json": ('{"b": 1, "x": {"a": "old"}}', "pointer: /x/a", lambda path: json.loads(path.read_text())["x"]["a"]),
+    "a.yaml": ("b: 1\nx:\n  a: old # c\n", "pointer: /x/a", from_yaml),
+    "q.yaml": ("b: 1\nx: {a: 'old'}\n", "pointer: /x/a", from_yaml),
+    "l.yaml": ("with:\n  build-args: |\n    B=1\n    A=old\n    C=2\n", "name: A", from_list),
+    "docker-bake.hcl": (
+        'variable "A" { default = "old" } # c\ntarget "t" { args = { A = A } }\n', "variable: A", from_bake,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", KINDS)
+def test_the_files_own_reader_reads_what_a_fix_writes(name: str, value: str, tmp_path: Path) -> None:
+    text, locator, read = KINDS[name]
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    loaded = matrix(f"  - {{file: {name}, {locator}, says: {json.dumps(value)}}}\n", root=tmp_path)
+    found = fixing.carry_out(loaded, fixing.fix(loaded))
+    assert found.after.clean
+    assert check(loaded).clean
+    assert read(path) == value
+    after = path.read_bytes().decode()
+    before, _, behind = text.partition("old")
+    assert after.startswith(before.rstrip("\"'"))
+    assert after.endswith(behind.lstrip("\"'"))
+    again = fixing.fix(loaded)
+    assert (again.texts, again.diff) == ({}, "")
