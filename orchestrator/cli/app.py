@@ -26,6 +26,7 @@ COMMANDS = {
     for name, summary in {
         "plan": "Show what is built, what is not, and why.",
         "build": "Build the selected variants; one that fails does not stop the others.",
+        "logs": "Show the log of a variant's last build, and follow one that runs.",
         "check": "Compare the repository's other files with the matrix.",
         "init": "Write a first matrix.yaml for a repository that has none.",
         "headers": "Carry FlashInfer's headers into images that run without a network.",

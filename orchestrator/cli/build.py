@@ -17,6 +17,7 @@ from orchestrator.cli.outputs import REPORT, require_replaceable, require_writab
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
     from orchestrator.runs.run import Result
+    from orchestrator.ui.board import Progress
 
 
 @kit.command(
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
 @kit.option(
     "--limit", heading=Heading.BEHAVIOUR, multiple=True, metavar="NAME=SPAN",
     help="Cancel a variant, a step or a silence that takes longer, as in step=3h.", default_text="limits of the matrix",
+)  # fmt: skip
+@kit.option(
+    "--progress", heading=Heading.OUTPUT, type=click.Choice(["auto", "board", "plain", "json", "quiet"]),
+    default="auto", help="Show the running build as a board, plain lines, JSON lines or not at all.",
 )  # fmt: skip
 @kit.option("--fail-fast", heading=Heading.BEHAVIOUR, is_flag=True, help="Cancel the others at the first failure.")
 @kit.option(
@@ -103,6 +108,7 @@ def command(
     format_: common.Format,
     jobs: int,
     limit: tuple[str, ...],
+    progress: str,
     fail_fast: bool,
     adapt: bool,
     resume: bool,
@@ -131,6 +137,7 @@ def command(
         raise
     with begun(plan, builder) as early:  # docker answers while the modules of a build are loaded
         from dataclasses import replace
+        from functools import partial
 
         from orchestrator.bake import privileges
         from orchestrator.bake.file import Output
@@ -139,7 +146,7 @@ def command(
         from orchestrator.runs.run import Screen
         from orchestrator.runs.run import build as run_build
         from orchestrator.runs.wishes import AirGap, Wishes
-        from orchestrator.ui.board import make_reporter
+        from orchestrator.ui.board import Progress, make_reporter
 
         wanted = plan.matrix.spec.verify.after_build if verify is None else verify
         wishes = Wishes(
@@ -155,12 +162,15 @@ def command(
             cache=CacheUse(cache),
             air_gap=AirGap(registries=registry) if air_gapped else None,
         )
-        result = run_build(plan, wishes, Screen(reporter=make_reporter, warn=_warn, tell=_tell), early=early)
+        shown = Progress(progress)
+        reporter = partial(make_reporter, progress=shown)
+        screen = Screen(reporter=reporter, warn=partial(_warn, shown), tell=partial(_tell, shown))
+        result = run_build(plan, wishes, screen, early=early)
     from orchestrator.ui.summary import append_summary
 
     trouble = append_summary(result.outcomes, env=os.environ)
     if trouble:
-        _warn(trouble)
+        _warn(shown, trouble)
     try:
         _show(result, format_)
         sys.stdout.flush()
@@ -169,16 +179,25 @@ def command(
     return result.code
 
 
-def _tell(text: str) -> None:
-    from orchestrator.ui import streams
+def _tell(progress: Progress, text: str) -> None:
+    """Say what belongs to no variant, on standard error: as a line, or as JSON beside that of the variants."""
+    from orchestrator.ui import lines, streams
+    from orchestrator.ui.board import Progress
 
+    if progress is Progress.QUIET:
+        return
     with contextlib.suppress(OSError):  # nobody reads on: the build goes on
-        streams.tell(text)
+        if progress is Progress.JSON:
+            lines.JsonLines(stream=sys.stderr).notice(text)
+        else:
+            streams.tell(text)
         sys.stderr.flush()
 
 
-def _warn(text: str) -> None:
-    _tell(f"warning: {text}")
+def _warn(progress: Progress, text: str) -> None:
+    from orchestrator.ui.board import Progress
+
+    _tell(Progress.PLAIN if progress is Progress.QUIET else progress, f"warning: {text}")
 
 
 def _report_nothing(path: Path | None) -> None:

@@ -44,6 +44,10 @@ FILE = declared(
     "-f", "--file", heading=Heading.GENERAL, type=click.Path(path_type=Path), metavar="FILE",
     help="Read this matrix file.", default_text="matrix.yaml",
 )  # fmt: skip
+LONG_FILE = declared(
+    "--file", heading=Heading.GENERAL, type=click.Path(path_type=Path), metavar="FILE",
+    help="Read this matrix file.", default_text="matrix.yaml",
+)  # fmt: skip
 DIRECTORY = declared(
     "-C", "--directory", heading=Heading.GENERAL, type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Look for the matrix in this directory.", default_text="the current one, and above it in the checkout",
@@ -138,6 +142,11 @@ def alone(wanted: Declared) -> Callable[[Callable[..., Any]], Any]:
 def location(function: Callable[..., Any]) -> Any:
     """Add -f and -C; they arrive as `given`, a Location."""
     return collected("given", Location, PLACE)(function)
+
+
+def location_without_f(function: Callable[..., Any]) -> Any:
+    """Add --file and -C where -f means to follow; they arrive as `given`, a Location."""
+    return collected("given", Location, (LONG_FILE, DIRECTORY))(function)
 
 
 def selection(*more: Declared) -> Callable[[Callable[..., Any]], Any]:

@@ -242,6 +242,7 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
         )  # fmt: skip
     tidy(ready.prepared.state / "runs")
     Records(ready.prepared.state / "inputs").tidy(ready.journal.records())
+    screen.tell(f"logs: {_shown_path(ready.prepared.logs)}")
     with screen.reporter([job.id for job in variants]) as watching:
         outcomes = build_all(
             variants,
@@ -255,6 +256,13 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
         )
     order = {job.id: number for number, job in enumerate(ready.prepared.jobs)}
     return sorted(outcomes, key=lambda outcome: order[outcome.id])
+
+
+def _shown_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter."""
+    with contextlib.suppress(ValueError, OSError):
+        return min(str(path), os.path.relpath(path), key=len)
+    return str(path)
 
 
 def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:

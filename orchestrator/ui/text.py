@@ -20,10 +20,13 @@ class Signs:
     waiting: str
     spinner: str  # its frames, a character each
     ellipsis: str
+    bar: str  # a full place of a bar, and an empty one
 
 
-UNICODE = Signs(built="✓", failed="✗", cancelled="⊘", skipped="↷", waiting="·", spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", ellipsis="…")
-ASCII = Signs(built="+", failed="x", cancelled="-", skipped="=", waiting=".", spinner="|/-\\", ellipsis="...")
+UNICODE = Signs(
+    built="✓", failed="✗", cancelled="⊘", skipped="↷", waiting="·", spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", ellipsis="…", bar="█░"
+)
+ASCII = Signs(built="+", failed="x", cancelled="-", skipped="=", waiting=".", spinner="|/-\\", ellipsis="...", bar="#.")
 
 
 def signs(stream: IO[str]) -> Signs:

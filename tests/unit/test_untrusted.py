@@ -86,7 +86,7 @@ ROOT = Path(orchestrator.__file__).parent
 DIRECT = {
     "__main__.py", "cli/app.py", "cli/completion.py", "ui/streams.py",
     # our own counts alone, or a stream that is handed in
-    "ui/transfers.py", "ui/board.py", "image/layers/worker.py",
+    "ui/transfers.py", "ui/board.py", "ui/lines.py", "image/layers/worker.py",
 }  # fmt: skip
 """Files that may write to a stream themselves; each cleans what it writes, which the tests of each show."""
 

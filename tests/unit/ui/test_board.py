@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import re
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
 
-from orchestrator.bake.events import StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
+from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, StepKind, Steps, StepStarted, StepStatus
 from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
-from orchestrator.ui.board import GitHubLines, LiveBoard, PlainLines, make_reporter
+from orchestrator.ui.board import LiveBoard, Progress, make_reporter
+from orchestrator.ui.lines import GitHubLines, JsonLines, PlainLines, Quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -271,3 +275,136 @@ def test_a_step_that_was_cancelled_is_no_error() -> None:
                 ),
             )  # fmt: skip
     assert out.getvalue() == "a  error: [b 1/1] RUN make: context canceled\n"
+
+
+@pytest.mark.parametrize(
+    ("progress", "kind"),
+    [
+        (Progress.BOARD, LiveBoard),
+        (Progress.PLAIN, PlainLines),
+        (Progress.JSON, JsonLines),
+        (Progress.QUIET, Quiet),
+    ],
+)
+def test_a_reporter_that_is_asked_for(progress: Progress, kind: type) -> None:
+    for stream in (Stream(), Stream(tty=True)):
+        found = make_reporter(["a"], progress=progress, stream=stream, env={"GITHUB_ACTIONS": "true"})
+        assert type(found) is kind
+
+
+def output(text: str) -> LogLine:
+    return LogLine(number=1, stream=1, text=text)
+
+
+def test_a_silent_variant_says_what_it_does_once_a_minute() -> None:
+    stream = Stream()
+    with PlainLines(["a", "b"], stream=stream, heartbeat_s=0.1) as lines:
+        lines.started("a")
+        lines.started("b")
+        lines.event("a", started("[a 1/2] RUN ninja"))
+        lines.event("a", output("[12/400] Building x.o"))
+        lines.event("a", output("  "))
+        lines.finished(built("b"))
+        time.sleep(0.4)
+        lines.finished(built("a"))
+        said = stream.getvalue().splitlines()
+    beats = [line for line in said if "running for" in line]
+    assert 2 <= len(beats) <= 5
+    assert all(
+        re.fullmatch(r"a  running for 0\.\ds: \[a 1/2\] RUN ninja: \[12/400\] Building x\.o", beat) for beat in beats
+    )
+    time.sleep(0.2)
+    assert stream.getvalue().splitlines() == said  # nothing after the end
+
+
+def test_a_variant_that_speaks_has_no_heartbeat() -> None:
+    stream = Stream()
+    with PlainLines(["a"], stream=stream, heartbeat_s=0.3) as lines:
+        lines.started("a")
+        for number in range(6):
+            time.sleep(0.1)
+            lines.event("a", Notice(text=f"line {number}"))
+    assert "running for" not in stream.getvalue()
+
+
+def test_json_lines_hold_every_event() -> None:
+    stream = Stream()
+    with JsonLines(stream=stream) as lines:
+        lines.started("a")
+        lines.attempt("a", 1, 3)
+        lines.event("a", started("[a 1/1] RUN x"))
+        lines.event("a", output("##[error]x\x1b"))
+        failure = StepFailed(number=1, name="n", kind=StepKind.RUN, seconds=1, error="exit code: 1", steps=Steps())
+        lines.event("a", failure)
+        lines.waiting("a", 1, 3, 2.5, "busy")
+        lines.finished(failed("a"))
+        lines.notice("warning: x")
+    text = stream.getvalue()
+    assert "##[" not in text
+    found = [json.loads(line) for line in text.splitlines()]
+    assert all(datetime.fromisoformat(one.pop("time")).tzinfo for one in found)
+    assert found == [
+        {"variant": "a", "event": "started"},
+        {"variant": "a", "event": "attempt", "number": 1, "of": 3},
+        {"variant": "a", "event": "step", "number": 1, "name": "[a 1/1] RUN x", "kind": "run", "state": "started"},
+        {"variant": "a", "event": "output", "number": 1, "text": "##[error]x\x1b"},
+        {
+            "variant": "a", "event": "step", "number": 1, "name": "n", "kind": "run", "state": "failed",
+            "error": "exit code: 1",
+        },
+        {"variant": "a", "event": "waiting", "number": 1, "of": 3, "seconds": 2.5, "reason": "busy"},
+        {
+            "variant": "a", "event": "finished", "status": "failed", "digest": None, "seconds": 61, "attempts": 1,
+            "error": {"class": "run", "message": "exit code: 1", "step": "[b 1/1] RUN false"},
+        },
+        {"variant": None, "event": "notice", "text": "warning: x"},
+    ]  # fmt: skip
+
+
+def drawn(board: LiveBoard, width: int, height: int = 15) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width, height=height, color_system=None).print(board.render())
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_the_board_shows_the_last_line_of_output_and_a_bar_of_ninja(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    board = LiveBoard(["a", "b"], stream=Stream(tty=True))
+    board.started("a")
+    board.event("a", started("[a 1/2] RUN make"))
+    board.event("a", output("compiling \x1b[31mx.cu"))
+    first, second, third = drawn(board, 100)
+    assert "[a 1/2] RUN make" in first
+    assert "3/5 2 cached" in first
+    assert second.strip() == "compiling x.cu"
+    assert third.strip() == "\u00b7 b"
+    board.event("a", output("[123/400] Building CUDA object x.o"))
+    assert drawn(board, 100)[1].strip() == "\u2588\u2588\u2588" + "\u2591" * 9 + " 123/400 Building CUDA object x.o"
+    board.event("a", started("[a 2/2] RUN true"))
+    assert len(drawn(board, 100)) == 2  # a new step has said nothing yet
+
+
+def test_a_narrow_board_loses_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    board = LiveBoard(["a"], stream=Stream(tty=True))
+    board.started("a")
+    board.event("a", started("[a 1/2] RUN make"))
+    board.event("a", output("[1/0] odd"))
+    first, second = drawn(board, 60)
+    assert "cached" not in first
+    assert second.strip() == "3/5 2 cached  [1/0] odd"
+
+
+def test_output_takes_no_line_from_a_variant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "7")
+    names = ["a", "b", "c", "d"]
+    board = LiveBoard(names, stream=Stream(tty=True))
+    for name in names:
+        board.started(name)
+        board.event(name, started("RUN x"))
+        board.event(name, output(f"says {name}"))
+    lines = drawn(board, 100, 7)
+    assert len(lines) == 5
+    assert sum("RUN x" in line for line in lines) == 4
+    assert sum("says" in line for line in lines) == 1

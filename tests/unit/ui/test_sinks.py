@@ -21,7 +21,7 @@ from orchestrator.runs.outcome import ErrorInfo, Outcome, Status
 from orchestrator.runs.report import report, write_report
 from orchestrator.ui import console, github, kernel_table, streams, summary
 from orchestrator.ui import report as page
-from orchestrator.ui.board import GitHubLines, PlainLines
+from orchestrator.ui.lines import GitHubLines, PlainLines
 from orchestrator.ui.results import show_results
 from tests.support import fatbins
 from tests.unit.matrix.support import SMALL, planned
