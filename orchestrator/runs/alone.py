@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from filelock import BaseFileLock
 
-_HOLDER = "holder"
+HOLDER = "holder"
+"""File of the state directory in which the run that builds says who it is, as long as it does."""
+
 _POLL_S = 0.2
 _MOST = 200  # characters of what the other run wrote about itself
 
@@ -39,7 +41,7 @@ def alone(state: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
     if lock is None:
         yield
         return
-    holder = state / _HOLDER
+    holder = state / HOLDER
     try:
         with contextlib.suppress(OSError):
             files.write_whole(holder, _self(), mode=files.PRIVATE)
@@ -59,7 +61,7 @@ def _locked(state: Path, tell: Callable[[str], None]) -> BaseFileLock | None:
         files.make_private(state)
         held = _acquired(lock, Timeout)
         if not held:
-            tell(f"waiting: {_shown(state / _HOLDER)} builds in {state.parent}")
+            tell(f"waiting: {_shown(state / HOLDER)} builds in {state.parent}")
         while not held:
             process.pause(_POLL_S)
             held = _acquired(lock, Timeout)

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.runs.alone import HOLDER
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -53,8 +55,11 @@ def newest(state: Path, variants: Sequence[str]) -> list[Log]:
 
 
 def alive(log: Log) -> bool:
-    """Whether the run of a log still goes on: its directory is named after its process."""
-    _, _, number = log.path.parent.name.rpartition("-")
+    """Whether the run of a log still goes on: it holds the directory, and its own is named after its process."""
+    run = log.path.parent
+    _, _, number = run.name.rpartition("-")
+    if not (run.parent.parent / HOLDER).exists():
+        return False
     try:
         os.kill(int(number), 0)
     except (ValueError, ProcessLookupError):

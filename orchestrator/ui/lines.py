@@ -18,7 +18,7 @@ from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, Step
 from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
 from orchestrator.ui import github
-from orchestrator.ui.results import compile_line
+from orchestrator.ui.results import compile_line, never_started
 from orchestrator.ui.text import shorten
 from orchestrator.untrusted import clean, json_text
 
@@ -124,7 +124,8 @@ class PlainLines:
     def finished(self, outcome: Outcome) -> None:
         """See Reporter."""
         self._running.pop(outcome.id, None)
-        self._say(outcome.id, end_line(outcome))
+        if not never_started(outcome):  # the results list them, and why, once
+            self._say(outcome.id, end_line(outcome))
 
     def _say_once(self, variant: str, text: str) -> None:
         said = self._said.setdefault(variant, set())  # a variant's events come from one thread

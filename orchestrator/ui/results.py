@@ -57,6 +57,7 @@ def _more(outcomes: Sequence[Outcome]) -> list[str]:
     lines += [f"{outcome.id}: note: {clean(note)}" for outcome in outcomes for note in outcome.notes]
     # Failures come last, next to the prompt.
     lines += [line for outcome in outcomes for line in failure_lines(outcome)]
+    lines += not_started(outcomes)
     return [*lines, summary(outcomes)] if len(outcomes) > 1 else lines
 
 
@@ -115,7 +116,7 @@ def references(outcomes: Sequence[Outcome]) -> list[str]:
 
 def failure_lines(outcome: Outcome) -> list[str]:
     """Return why a variant was not built, the end of its output, and where the log is; nothing for a built one."""
-    if outcome.error is None:
+    if outcome.error is None or never_started(outcome):
         return []
     error = outcome.error
     step = f" at {shorten(clean(error.step), 160, '...')}" if error.step else ""
@@ -127,6 +128,21 @@ def failure_lines(outcome: Outcome) -> list[str]:
     if outcome.log is not None and outcome.attempts:
         lines.append(f"  log: {outcome.log}")
     return lines
+
+
+def never_started(outcome: Outcome) -> bool:
+    """Whether the end of the run came before the variant: the run's reason is no news of each of many."""
+    return outcome.status is Status.CANCELLED and not outcome.attempts and not outcome.seconds
+
+
+def not_started(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return one line for each reason why variants were never started; the table has their names."""
+    reasons: dict[str, int] = {}
+    for outcome in outcomes:
+        if never_started(outcome) and outcome.error is not None:
+            reason = clean(outcome.error.message.split("\n", 1)[0])
+            reasons[reason] = reasons.get(reason, 0) + 1
+    return [f"{count} variant{'s' * (count > 1)} not started: {reason}" for reason, count in reasons.items()]
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

@@ -33,7 +33,9 @@ def test_the_newest_log_of_each_variant_in_their_order(tmp_path: Path) -> None:
     assert logs.newest(tmp_path / "nothing", ["a"]) == []
 
 
-def test_a_run_is_alive_as_long_as_its_process(tmp_path: Path) -> None:
+def test_a_run_is_alive_as_long_as_it_holds_the_directory_and_its_process_is_there(tmp_path: Path) -> None:
+    assert not logs.alive(Log(variant="a", path=log(tmp_path, f"20261126T080000-{os.getpid()}", "a", "")))
+    (tmp_path / "holder").touch()
     assert logs.alive(Log(variant="a", path=log(tmp_path, f"20261126T080000-{os.getpid()}", "a", "")))
     assert not logs.alive(Log(variant="a", path=log(tmp_path, "20261126T080000-4194999", "a", "")))
     assert not logs.alive(Log(variant="a", path=log(tmp_path, "odd", "a", "")))

@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.durations import duration
 from orchestrator.errors import FailureClass
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
-from orchestrator.ui.results import SHOWN_LINES, failure_lines, show_results, summary
+from orchestrator.ui.results import SHOWN_LINES, failure_lines, plain, show_results, summary
 from orchestrator.ui.text import short_digest, shorten
 from orchestrator.untrusted import clean
 
@@ -57,7 +57,7 @@ AFTER = [
     "openai-cu129-amd64: failed (run) at [build 3/4] RUN make [all]: exit code: 2",
     *(f"  | line {number} " for number in range(40 - SHOWN_LINES, 40)),
     "  log: state/openai-cu129-amd64.log",
-    "c: cancelled (interrupted): stopped by a signal",
+    "1 variant not started: stopped by a signal",
     "1 built, 1 failed, 1 cancelled",
 ]
 
@@ -133,3 +133,17 @@ def test_shortened_text_fits(text: str, width: int) -> None:
     short = shorten(text, width, "...")
     assert len(short) <= width
     assert short == text or short.endswith("...")
+
+
+def test_variants_that_were_never_started_are_listed_once() -> None:
+    error = ErrorInfo(failure=FailureClass.INTERRUPTED, message="stopped by a signal")
+    never = [Outcome(id=f"v{number}", status=Status.CANCELLED, error=error) for number in range(500)]
+    begun = Outcome(id="begun", status=Status.CANCELLED, error=error, attempts=1, seconds=3)
+    lines = plain([begun, *never]).splitlines()
+    assert lines[-3:] == [
+        "begun: cancelled (interrupted): stopped by a signal",
+        "500 variants not started: stopped by a signal",
+        "501 cancelled",
+    ]
+    assert sum(line.startswith("v77 ") for line in lines) == 1
+    assert len(lines) == 502 + 3
