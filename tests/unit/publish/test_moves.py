@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -159,16 +158,23 @@ def test_a_version_tag_stays_with_an_immutable_one_that_has_moved(world: World, 
     assert "one.example.org/acme/app:v1: stays, because an immutable tag has moved" in ending.remarks
 
 
-def test_no_tag_moves_without_a_record_in_the_registry(tmp_path: Path) -> None:
-    """A registry that says that it took the record, and did not."""
+def test_a_record_that_a_registry_did_not_take_is_noticed() -> None:
+    """It says that it took it, and did not: nothing may move then."""
     world = World("one.example.org")
     one = wanted(world, "a")
-    with world.clients() as clients:
-        stage(clients, one)
-    for at in range(1, 60):
+    noticed = 0
+    for at in range(1, 12):
+        world.arm()
+        with world.clients() as clients:
+            stage(clients, one)
+            moves, held = one.moves(clients)
+        record = begin(moves)
         world.arm(at, LIE)
-        with contextlib.suppress(OrchestrateError):
-            published(world, one, tmp_path / str(at))
-        if any(world.named(TAGS).values()):
-            assert kept.pull(world.client()) is not None, at
-        world.stores[world.repositories[0]].tags.clear()
+        with world.clients() as clients:
+            try:
+                Keeper(clients, None).save(record, held)
+            except OrchestrateError:
+                noticed += 1
+            else:
+                assert kept.pull(world.client()) == record, at
+    assert noticed >= 2
