@@ -54,7 +54,7 @@ def from_list(path: Path) -> str:
 KINDS = {
     "a.sh": ("B=1\nexport A='old' # c\nC=2\n", "name: A", from_shell),
     "b.sh": ('B=1\nA=old\nC="$A"\n', "name: A", from_shell),
-    "Makefile": ("B = 1\nA := old # c\nC = $(A)\nnothing: ;\n", "name: A", from_make),
+    "Makefile": ("B = 1\nA := old\nC = $(A)\nnothing: ;\n", "name: A", from_make),
     "a.toml": ('b = 1\n[x]\na = "old" # c\n', "pointer: /x/a", lambda path: tomllib.loads(path.read_text())["x"]["a"]),
     "a.json": ('{"b": 1, "x": {"a": "old"}}', "pointer: /x/a", lambda path: json.loads(path.read_text())["x"]["a"]),
     "a.yaml": ("b: 1\nx:\n  a: old # c\n", "pointer: /x/a", from_yaml),
