@@ -51,6 +51,7 @@ CASES = (
     Case(words="headers fetch"),
     Case(words="headers import one.tar.zst"),
     Case(words="headers status"),
+    Case(words="publish --dry-run", code=1),  # a platform was never pushed
 )
 
 
@@ -62,6 +63,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Path:
         tmp_path_factory.mktemp("actions"), "127.0.0.1:5000/actions", good="RUN echo fine", bad="RUN echo no; exit 9"
     ).root
     with (root / "matrix.yaml").open("a") as matrix:
+        matrix.write('publish: {tags: ["{image}:index-{target}"]}\n')
         matrix.write('claims:\n  - {file: b.sh, name: A, says: "{cuda[13.0].version}"}\n')
     (root / "b.sh").write_text("A=13.0.1\n")
     (root / "lib.so").write_bytes(fatbins.library([["90"]]))
