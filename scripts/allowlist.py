@@ -1,7 +1,6 @@
 """Names that vulture would call unused (`make lint`), each with who uses it: it only sees calls that are written out.
 
-Delete the code, not the check: a name belongs here if something outside of the package calls it. The last two groups
-are the exceptions; each line says what it waits for.
+Delete the code, not the check: a name belongs here if something outside of the package calls it, or reads it by name.
 """
 
 _ = None
@@ -54,5 +53,3 @@ _.silence
 
 # a table of what buildx does with each attribute; tests/engine/test_bake_graph.py compares it with buildx
 _.LISTS
-
-# written for the next part of the package; delete the line with the first caller
