@@ -11,12 +11,13 @@ import threading
 from typing import IO, TYPE_CHECKING, cast
 
 from orchestrator import process
+from orchestrator.registry.errors import UnavailableError
 from orchestrator.registry.manifests import described
 from orchestrator.registry.network import check_stop
 from orchestrator.registry.referrers import attach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orchestrator.reference import Digest
     from orchestrator.registry.client import Registry
@@ -93,7 +94,7 @@ def _streamed(source: Registry, blob: Descriptor) -> Iterator[bytes]:
     thread = threading.Thread(target=process.carried(fetch), daemon=True)
     thread.start()
     try:
-        yield from pipe.parts()
+        yield from pipe.parts(thread.is_alive)
     finally:
         pipe.closed.set()
         thread.join()
@@ -127,13 +128,20 @@ class _Pipe:
             else:
                 return
 
-    def parts(self) -> Iterator[bytes]:
-        """What was written; an error of the writer is raised here."""
+    def parts(self, writing: Callable[[], bool]) -> Iterator[bytes]:
+        """What was written; an error of the writer is raised here.
+
+        Args:
+            writing: Whether the writer lives: a thread can end before its first line, and is not waited for then.
+        """
         while True:
+            alive = writing()
             try:
                 item = self._queue.get(timeout=_WAIT_S)
             except queue.Empty:
                 check_stop()
+                if not alive:
+                    raise UnavailableError("the transfer ended before its last byte") from None
                 continue
             if item is None:
                 return
