@@ -198,32 +198,55 @@ def write_whole(path: Path, data: bytes | str, *, mode: int | None = None) -> No
 
 
 def write_all(contents: Mapping[Path, bytes]) -> dict[Path, OSError]:
-    """Replace the contents of files, each in one step, after all of them were prepared beside their targets.
+    """Replace the contents of files: of all that can be prepared beside their targets, or of none.
+
+    A file that cannot be prepared costs no other. One that cannot take its place after that, or an interrupt, puts back
+    those that have taken theirs.
 
     Args:
-        contents: The whole new content of each file; permissions stay.
+        contents: The whole new content of each file, which exists; permissions stay.
 
     Returns:
-        The files that could not be written, each with its error; they are as they were, and cost no other file.
+        The files that are as they were, each with its error.
     """
     failed: dict[Path, OSError] = {}
-    ready: list[tuple[Path, contextlib.ExitStack]] = []
-    for path, content in contents.items():
-        stack = contextlib.ExitStack()
-        try:
-            with stack:
-                stream = stack.enter_context(writing(path))
-                stream.write(content)
-                stream.flush()
-                ready.append((path, stack.pop_all()))
-        except OSError as error:
-            failed[path] = error
-    for path, stack in ready:
-        try:
-            stack.close()
-        except OSError as error:
-            failed[path] = error
+    before: dict[Path, bytes] = {}
+    try:
+        with contextlib.ExitStack() as stack:
+            for path, content in contents.items():
+                try:
+                    stack.enter_context(_replacing(path, content, before))
+                except OSError as error:
+                    failed[path] = error
+    except BaseException as error:
+        put_back = [path for path, content in before.items() if _restored(path, content)]
+        if not isinstance(error, OSError):
+            raise
+        waiting = [path for path in contents if path not in failed and path not in before]
+        failed[waiting[-1]] = error  # the last one goes first
+        why = f"{waiting[-1]} cannot be replaced ({error.strerror}), so that all stay as they were"
+        failed |= {path: OSError(error.errno, why) for path in (*waiting[:-1], *put_back)}
     return failed
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, content: bytes, before: dict[Path, bytes]) -> Iterator[None]:
+    """Prepare a file's new content; it takes its place when the block ends, and the old one is kept in `before`."""
+    old = path.read_bytes()
+    with writing(path) as stream:
+        stream.write(content)
+        stream.flush()
+        yield
+    before[path] = old
+
+
+def _restored(path: Path, content: bytes) -> bool:
+    """Whether a file could be given back its content."""
+    try:
+        write_whole(path, content)
+    except OSError:
+        return False
+    return True
 
 
 def move_whole(source: Path, target: Path, *, mode: int) -> None:

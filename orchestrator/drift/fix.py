@@ -1,8 +1,8 @@
 """`orchestrate check --fix`: writes the values of the matrix into the characters that contradict it.
 
 Edits are made in memory, read back by the same claims and judged by another parser (second.py) before anything is
-written. A file is replaced whole, so that a crash leaves the old one or the new one. Everything outside the edited
-spans stays as it is, byte for byte.
+written. Each file is replaced whole, so that a crash leaves the old one or the new one, and where one cannot be
+replaced the others are put back. Everything outside the edited spans stays as it is, byte for byte.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def carry_out(matrix: Matrix, found: Fix, root: Path | None = None, *, buildx: B
         return found
     report = check(matrix, base, buildx=buildx)
     left = [
-        replace(one, edit=None, unfixable=f"the file cannot be written: {unwritten[one.file]}")
+        replace(one, edit=None, unfixable=f"the file is not written: {unwritten[one.file]}")
         if one.file in unwritten
         else one
         for one in report.disagreements
@@ -168,14 +168,15 @@ def carry_out(matrix: Matrix, found: Fix, root: Path | None = None, *, buildx: B
 
 
 def write(texts: Mapping[str, str], root: Path) -> dict[str, str]:
-    """Replace files by new texts, each in one step, after all of them were prepared; permissions stay.
+    """Replace files by new texts, all that can be prepared or none; permissions stay.
 
     Args:
         texts: New text by name below the root.
         root: The directory that the names start from.
 
     Returns:
-        The files that were not written, each with the reason. They are as they were, and cost no other file.
+        The files that were not written, each with the reason. They are as they were. A link out of `root` or a file
+        that cannot be prepared costs no other; one that cannot be replaced after that puts the others back.
     """
     base = root.resolve()
     unwritten: dict[str, str] = {}

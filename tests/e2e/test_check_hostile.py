@@ -77,3 +77,28 @@ def test_a_matrix_like_that_is_refused(tmp_path: Path) -> None:
     done = orchestrate(tmp_path, "check")
     assert done.returncode == 2
     assert "matrix.yaml:1:43: nested too deeply, expected at most 40 levels" in done.stderr
+
+
+def test_a_file_that_cannot_be_replaced_leaves_all_as_they_were(tmp_path: Path) -> None:
+    names = ("a.sh", "b.sh", "c.sh")
+    claims = "".join(f"  - {{file: {name}, name: A, says: '2'}}\n" for name in names)
+    (tmp_path / "matrix.yaml").write_text(f"{BASE}claims:\n{claims}")
+    for name in names:
+        (tmp_path / name).write_text("A=1\n")
+    mounted = tmp_path / "b.sh"
+    subprocess.run(["mount", "--bind", mounted, mounted], check=True)  # it can be prepared, and no rename replaces it
+    try:
+        done = orchestrate(tmp_path, "check", "--fix", "--format", "json")
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+    assert (done.returncode, "fixed:" in done.stderr) == (3, False)
+    assert {one["file"]: one["unfixable"] for one in json.loads(done.stdout)["disagreements"]} == {
+        name: "the file is not written: "
+        + ("Device or resource busy" if name == "b.sh" else f"{mounted} cannot be replaced (Device or resource busy), "
+           "so that all stay as they were")
+        for name in names
+    }  # fmt: skip
+    assert [(tmp_path / name).read_text() for name in names] == ["A=1\n"] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "matrix.yaml"]
+    done = orchestrate(tmp_path, "check", "--fix")
+    assert (done.returncode, done.stderr.count("fixed: ")) == (0, 3)

@@ -18,6 +18,7 @@ from orchestrator.files import (
     move_whole,
     scratch,
     swap,
+    write_all,
     write_whole,
     writing,
 )
@@ -208,3 +209,33 @@ def test_an_error_without_a_place_gets_one(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as caught, files.named(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "x")
+
+
+def test_files_are_all_written_or_none_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path in paths:
+        path.write_text("old")
+    wanted = dict.fromkeys((tmp_path / "none", *paths, tmp_path), b"new")
+    replace = Path.replace
+
+    def stops_at_b(self: Path, target: Path) -> Path:
+        if target.name == "b":
+            monkeypatch.undo()
+            raise error
+        return replace(self, target)
+
+    for error in (OSError(errno.EPERM, "not permitted"), KeyboardInterrupt()):
+        monkeypatch.setattr(Path, "replace", stops_at_b)
+        if isinstance(error, OSError):
+            failed = write_all(wanted)
+            assert set(failed) == set(wanted)
+            assert failed[paths[1]] is error
+            why = f"{paths[1]} cannot be replaced (not permitted), so that all stay as they were"
+            assert {failed[path].strerror for path in (paths[0], paths[2])} == {why}
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                write_all(wanted)
+        assert [path.read_text() for path in paths] == ["old"] * 3
+        assert sorted(tmp_path.iterdir()) == paths  # and nothing beside them
+    assert set(write_all(wanted)) == {tmp_path / "none", tmp_path}  # what cannot be prepared costs no other
+    assert [path.read_text() for path in paths] == ["new"] * 3
