@@ -1,5 +1,8 @@
 """Assignments of a Makefile: `NAME = value`, `:=`, `?=`, `+=`, with the line that goes on and the comment that ends it.
 
+A value is read without the blanks at its end, which make counts to it where the line ends or a comment begins behind
+them: they separate nothing in the lists and versions that are compared, and an edit leaves them as they are.
+
 Lines that begin with a tab are commands, read by the shell's reader. What holds a `$` is followed where its variables
 are plain ones of the same file; functions and `!=` are not.
 """

@@ -69,6 +69,8 @@ def test_what_is_a_list(key: str, text: str, expected: bool) -> None:
     [
         (f"A = {LIST}\n", [("A", LIST, False)]),
         (f"export A:={LIST} # x\n", [("A", LIST, False)]),
+        ("A = 1  \nB = 2 \r\n", [("A", "1", False), ("B", "2", False)]),  # make keeps the blanks
+        ("A = 1# x\n", [("A", "1", False)]),
         ("A ?= 1\n", [("A", "1", False)]),
         ("A = 1\nA += 2\n", [("A", "1 2", True)]),
         ("A = 8.0 \\\n    9.0\n", [("A", "8.0 9.0", False)]),
