@@ -45,8 +45,11 @@ def command(*, given: Location, force: bool, show: bool) -> None:
     for line in skipped_lines(findings.skipped):
         streams.tell(line)
     first = first_matrix(root, findings.groups, Buildx(root))
+    hint = "`orchestrate plan` shows them, `orchestrate check` where the files disagree"
+    if first.unknown:
+        hint = f"write these values where {UNKNOWN} stands in {path}, then run `orchestrate plan`"
     for one in first.unknown:
-        streams.tell(f"{path}: write {one}: {UNKNOWN} stands there")
+        streams.tell(f"{path}: {UNKNOWN} stands for {one}")
     if show:
         streams.say(first.text.rstrip("\n"))
         return
@@ -60,4 +63,4 @@ def command(*, given: Location, force: bool, show: bool) -> None:
     except OSError as error:
         raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
     streams.say(f"{path}: {counts}")
-    streams.tell("hint: `orchestrate plan` shows them, `orchestrate check` where the files disagree")
+    streams.tell(f"hint: {hint}")
