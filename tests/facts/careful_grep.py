@@ -3,8 +3,9 @@
     python -m tests.facts.careful_grep DIR
 
 prints `file<TAB>line<TAB>value` for every hit. The truth tables beside this file hold its hits in six source
-distributions with a verdict for each, given by hand; tests/e2e/test_find_truth.py compares `check --find`, `init` and
-`check` with them. It shares nothing with `orchestrator.drift`, which is what it judges.
+distributions with a verdict for each. Most verdicts came from a script of rules, which is not kept, and were then read
+through; the others were given by hand. tests/e2e/test_find_truth.py compares `check --find`, `init` and `check` with
+them. The grep shares nothing with `orchestrator.drift`, which is what it judges.
 
 Left out: the program's own source (C++, CUDA, Rust, Python except setup.py), where versions are thresholds and lists
 are floats; generated metadata; changelogs; vendored trees; tests.
