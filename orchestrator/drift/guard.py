@@ -108,17 +108,10 @@ def wheels(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
     from orchestrator.headers import guard
 
     found = []
-    for target in targets.values():
-        try:
-            text, _ = buildx.dockerfile(files.root, target)
-        except MatrixError:  # `build` says it
-            continue
-        if text is None or target.get("dockerfile-inline"):
-            continue
-        path = _shown(files.root, target)
+    for stage, path, text in _written(files, targets):
         problems = guard.wheelhouse(
-            files.overlay.get(path, text),
-            str(target.get("target") or ""),
+            text,
+            stage,
             context=spec.context,
             digest_arg=spec.digest_arg,
             name=path,
@@ -153,23 +146,28 @@ def compile_cache(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded
 
     arguments = [matrix.spec.variants.args, *(override.args for override in matrix.spec.overrides)]
     moving = {name for args in arguments for name, value in args.items() if value and "{git." in value}
+    for stage, path, text in _written(files, targets):
+        wanted = compile_dockerfile.Wanted(
+            target=stage,
+            backend=spec.backend,
+            releases=len(matrix.spec.cuda),
+            moving=moving,
+        )
+        problems = compile_dockerfile.problems(text, wanted, path)
+        found += [_disagreement(one, COMPILE_PLACE) for one in problems]
+    return Guarded(disagreements=tuple(dict.fromkeys(found)))
+
+
+def _written(files: Files, targets: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """The stage that each resolved target builds, and the path and text of its Dockerfile; inline ones are left out."""
     for target in targets.values():
         try:
             text, _ = buildx.dockerfile(files.root, target)
         except MatrixError:  # `build` says it
             continue
-        if text is None or target.get("dockerfile-inline"):
-            continue
-        path = _shown(files.root, target)
-        wanted = compile_dockerfile.Wanted(
-            target=str(target.get("target") or ""),
-            backend=spec.backend,
-            releases=len(matrix.spec.cuda),
-            moving=moving,
-        )
-        problems = compile_dockerfile.problems(files.overlay.get(path, text), wanted, path)
-        found += [_disagreement(one, COMPILE_PLACE) for one in problems]
-    return Guarded(disagreements=tuple(dict.fromkeys(found)))
+        if text is not None and not target.get("dockerfile-inline"):
+            path = _shown(files.root, target)
+            yield str(target.get("target") or ""), path, files.overlay.get(path, text)
 
 
 def _thrown_away(matrix: Matrix) -> Iterator[Problem]:
