@@ -24,8 +24,8 @@ _MOST = 200  # characters of what the other run wrote about itself
 
 
 @contextlib.contextmanager
-def alone(state: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the right to build in a directory; wait while another run has it, and say who.
+def alone(state: Path, *, tell: Callable[[str], None]) -> Iterator[bool]:
+    """Hold the right to build in a directory; wait while another run has it, say who, and yield whether it waited.
 
     The lock is the kernel's, so it ends with its process. A directory that cannot be written, or a file system without
     locks, is no reason to refuse a build.
@@ -37,37 +37,39 @@ def alone(state: Path, *, tell: Callable[[str], None]) -> Iterator[None]:
     Raises:
         InterruptedRunError: A stop was asked for while it waited.
     """
-    lock = _locked(state, tell)
+    lock, waited = _locked(state, tell)
     if lock is None:
-        yield
+        yield waited
         return
     holder = state / HOLDER
     try:
         with contextlib.suppress(OSError):
             files.write_whole(holder, _self(), mode=files.PRIVATE)
-        yield
+        yield waited
     finally:
         with contextlib.suppress(OSError):
             holder.unlink()
         lock.release()
 
 
-def _locked(state: Path, tell: Callable[[str], None]) -> BaseFileLock | None:
-    """The lock, once it is held; None where there can be none."""
+def _locked(state: Path, tell: Callable[[str], None]) -> tuple[BaseFileLock | None, bool]:
+    """The lock, once it is held, None where there can be none; and whether another run had it."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(state / "lock", mode=files.PRIVATE)
+    waited = False
     try:
         files.make_private(state)
         held = _acquired(lock, Timeout)
         if not held:
+            waited = True
             tell(f"waiting: {_shown(state / HOLDER)} builds in {state.parent}")
         while not held:
             process.pause(_POLL_S)
             held = _acquired(lock, Timeout)
     except (OSError, NotImplementedError):
-        return None
-    return lock
+        return None, waited
+    return lock, waited
 
 
 def _acquired(lock: BaseFileLock, late: type[Exception]) -> bool:

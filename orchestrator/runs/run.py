@@ -112,7 +112,9 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
     with Resume(wishes.output, changed=wishes.changed) as resume, ExitStack() as held:
         try:
             with process.stoppable(stop):
-                held.enter_context(alone(require_own(plan.matrix.root.absolute()), tell=screen.tell))
+                state = require_own(plan.matrix.root.absolute())
+                if held.enter_context(alone(state, tell=screen.tell)):  # what was asked before may be hours old
+                    early = held.enter_context(targets.asked_by(plan, wishes.builder, stop))
                 begun = _Begun(
                     name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}",
                     extras=extras,

@@ -46,8 +46,20 @@ def begun(plan: Plan, builder: str) -> Iterator[Early]:
         plan: The plan.
         builder: Name of the builder, "" for the current one.
     """
+    with stop_on_signals() as stop, asked_by(plan, builder, stop) as early:
+        yield early
+
+
+@contextlib.contextmanager
+def asked_by(plan: Plan, builder: str, stop: Stop) -> Iterator[Early]:
+    """Ask docker, in a run that signals end already.
+
+    Args:
+        plan: The plan.
+        builder: Name of the builder, "" for the current one.
+        stop: Set by a signal.
+    """
     with (
-        stop_on_signals() as stop,
         Ahead(lambda: resolved(plan, bake_call(plan, docker_command(), builder))) as targets,
         Asked(builder) as asked,
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -153,6 +154,26 @@ def test_a_second_run_in_a_directory_waits_for_the_first_and_says_so(engine: str
     assert (first.returncode, second.returncode) == (0, 0), said + second.stderr
     assert f"waiting: orchestrate with process id {first.pid} on " in second.stderr
     assert project.reported()["slow"]["steps"]["cached"] == 3  # it began when the first had ended
+
+
+def test_a_run_that_waited_builds_what_the_bake_file_says_then(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, NOWHERE, slow="RUN echo asleep; sleep 4; echo awake")
+    bake = project.root / "docker-bake.json"
+    (project.root / "Other").write_text((project.root / "Dockerfile").read_text() + "RUN echo from the other\n")
+    first = project.start()
+    try:
+        wait_for_line(first, project, "slow", "| asleep")
+        second = project.start()
+        assert second.stdout is not None
+        assert "waiting: " in second.stdout.readline()
+        content = json.loads(bake.read_text())
+        content["target"]["slow"]["dockerfile"] = "Other"
+        bake.write_text(json.dumps(content))
+        said, _ = second.communicate(timeout=60)
+    finally:
+        first.communicate(timeout=30)
+    assert (first.returncode, second.returncode) == (0, 0), said
+    assert project.reported()["slow"]["steps"]["total"] == 4
 
 
 def test_a_signal_ends_the_waiting_for_another_run(engine: str, tmp_path: Path) -> None:
