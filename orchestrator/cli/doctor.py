@@ -137,13 +137,10 @@ def _all(plan: Plan) -> tuple[str, ...]:
 
 
 def _compile_jobs(plan: Plan, at_once: int) -> int | None:
-    """Add up the compile jobs of the largest variants that run at the same time; None if none sets max_jobs."""
-    found = [
-        int(value.text)
-        for variant in plan.variants
-        for name, value in variant.args.items()
-        if name.lower() == "max_jobs" and value.text.isdecimal()
-    ]
+    """Add up the compile jobs of the largest variants that run at the same time; None if the matrix sets none."""
+    from orchestrator.runs.resources import asked_jobs
+
+    found = [asked_jobs(plan.matrix.spec.resources, variant) for variant in plan.variants]
     return sum(sorted(found, reverse=True)[:at_once]) or None
 
 

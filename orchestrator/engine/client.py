@@ -38,9 +38,6 @@ CLIENT_VARIABLE = "ORCHESTRATE_DOCKER"
 TIMEOUT = 30.0
 """Seconds that the engine has to answer a question."""
 
-PRUNE = "docker buildx prune --filter type!=exec.cachemount"
-"""Frees disk space and keeps the cache mounts, which are expensive to fill again (ccache)."""
-
 _POLL = 0.1  # seconds between looks at the wish to stop
 _KILL_AFTER = 2  # seconds from the limit's SIGTERM to its SIGKILL
 _TIMED_OUT = frozenset({124, 128 + signal.SIGKILL})  # exit statuses of `timeout`

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.engine.client import PRUNE
 from orchestrator.sizes import GIB, binary_text
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ LEAST_DISK = 2 * GIB
 """With less free than this no build starts: it does not hold a CUDA base image."""
 
 _CONTAINERD = Path("/var/lib/containerd")
-_DISK_HINT = f"`docker buildx du` shows what fills it, `{PRUNE}` frees it and keeps ccache"
+_PRUNE = "docker buildx prune --filter type!=exec.cachemount"  # ccache is expensive to fill again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,24 +86,32 @@ def check_disk(free: int | None, peaks: Sequence[int] = (), *, parallel: int = 1
     if free is None:
         return Check(name="disk", status="ok", detail="not checked: the engine's disk is not this machine's")
     detail = f"{binary_text(free)} free where the engine keeps its layers"
+    needed = sum(sorted(peaks, reverse=True)[: max(1, parallel)])
+    hint = f"`{prune_command(needed)}` removes what no next build needs; without a matrix, `{_PRUNE}`"
     if free < LEAST_DISK:
         return Check(
-            name="disk", status="fail", detail=f"{detail}: expected at least {binary_text(LEAST_DISK)}", hint=_DISK_HINT
+            name="disk", status="fail", detail=f"{detail}: expected at least {binary_text(LEAST_DISK)}", hint=hint
         )
-    needed = sum(sorted(peaks, reverse=True)[: max(1, parallel)])
     if needed > free:
         many = f"the {parallel} largest variants" if parallel > 1 else "the largest variant"
-        return Check(
-            name="disk", status="warn", detail=f"{detail}, but {many} took {binary_text(needed)}", hint=_DISK_HINT
-        )
+        return Check(name="disk", status="warn", detail=f"{detail}, but {many} took {binary_text(needed)}", hint=hint)
     if free < LITTLE_DISK and not (peaks and all(peaks)):
         return Check(
             name="disk",
             status="warn",
             detail=f"{detail}; one CUDA image may take {binary_text(LITTLE_DISK)}",
-            hint=_DISK_HINT,
+            hint=hint,
         )
     return Check(name="disk", status="ok", detail=detail)
+
+
+def prune_command(needed: int = 0) -> str:
+    """Return the command that frees the engine's disk for a build and keeps cache mounts.
+
+    Args:
+        needed: Bytes that the build takes; it frees `LITTLE_DISK` at least.
+    """
+    return f"orchestrate cache prune --min-free {-(-max(needed, LITTLE_DISK) // GIB)}GiB --yes"
 
 
 def check_memory(memory: int, jobs: int | None) -> Check:

@@ -147,8 +147,8 @@ def with_jobs(
         tell: Hears the number, or that it is not known.
     """
     spec = plan.matrix.spec.resources
-    users = [variant for variant in plan.variants if spec.targets is None or variant.target in spec.targets]
-    if spec.max_jobs == "off" or not users:
+    users = [variant for variant in plan.variants if _gets_secret(spec, variant)]
+    if not users:
         return dict(extras)
     beside = min(max(1, at_once), len(plan.variants))
     machine = machine_of(spec, engine)
@@ -186,10 +186,25 @@ def compile_jobs(variant: Variant, extras: Extras, *, at_once: int, memory: int)
     """
     if given := extras.env.get(VARIABLE):
         return CompileJobs(jobs=int(given), at_once=at_once, memory=memory, given=True)
-    argument = next((value.text for name, value in variant.args.items() if name.lower() == "max_jobs"), "")
-    if argument.isascii() and argument.isdecimal() and int(argument) > 0:
-        return CompileJobs(jobs=int(argument), at_once=at_once, memory=memory)
-    return None
+    jobs = _argument(variant)
+    return CompileJobs(jobs=jobs, at_once=at_once, memory=memory) if jobs else None
+
+
+def asked_jobs(spec: ResourcesSpec, variant: Variant) -> int:
+    """Return the compile jobs that the matrix asks for a variant; 0 where nobody says, or `auto` makes them fit."""
+    if _gets_secret(spec, variant):
+        return 0 if spec.max_jobs == AUTO else int(spec.max_jobs)
+    return _argument(variant)
+
+
+def _gets_secret(spec: ResourcesSpec, variant: Variant) -> bool:
+    return spec.max_jobs != "off" and (spec.targets is None or variant.target in spec.targets)
+
+
+def _argument(variant: Variant) -> int:
+    """The number of the argument max_jobs, 0 where there is none."""
+    text = next((value.text for name, value in variant.args.items() if name.lower() == "max_jobs"), "")
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 def killed(failure: Failure, last_lines: Sequence[str] | Iterable[str]) -> bool:

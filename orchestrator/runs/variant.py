@@ -15,7 +15,7 @@ from orchestrator.bake.events import StepKind, StepStarted
 from orchestrator.bake.log import LogFile
 from orchestrator.cache import compile_statistics
 from orchestrator.durations import duration
-from orchestrator.engine.client import PRUNE
+from orchestrator.engine.machine import prune_command
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
 from orchestrator.runs.breaker import Breaker, host
@@ -69,7 +69,7 @@ CLIPPED = (
     "--driver-opt env.BUILDKIT_STEP_LOG_MAX_SIZE=-1 --driver-opt env.BUILDKIT_STEP_LOG_MAX_SPEED=-1"
 )
 KILLED = "a compiler was killed, usually for lack of memory (exit code 137): lower max_jobs or --jobs"
-STEP_DISK = f"the step's output says that no space is left: see `docker buildx du`, free some with `{PRUNE}`"
+STEP_DISK = f"the step's output says that no space is left: free some with `{prune_command()}`"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -125,3 +125,23 @@ def test_compile_jobs_of_the_largest_variants_add_up(machine: Machine, tmp_path:
     assert app.run(["doctor", "--platform", "linux/ppc64le"]) == 0
     assert [need.jobs for need in machine.needs] == [8, 11, 11, 3, None]
     assert machine.needs[0].platforms == ("linux/amd64", "linux/arm64", "linux/ppc64le")
+
+
+@pytest.mark.parametrize(
+    ("section", "jobs"),
+    [
+        ("{max_jobs: 6}", 12),
+        ("{max_jobs: 6, targets: [other]}", 5),
+        ("{max_jobs: auto}", None),
+        ('{max_jobs: "off"}', 5),
+    ],
+)
+def test_compile_jobs_of_the_section_are_counted(
+    machine: Machine, tmp_path: Path, section: str, jobs: int | None
+) -> None:
+    text = SMALL.replace("  linux/amd64:\n", "  linux/amd64:\n  linux/arm64:\n")
+    text = text.replace("targets: [app]", "targets: [app, other]") if "other" in section else text
+    text += "overrides:\n  - {when: {target: app, platform: linux/amd64}, args: {max_jobs: 5}}\n"
+    (tmp_path / "matrix.yaml").write_text(f"{text}resources: {section}\n")
+    assert app.run(["doctor", "--jobs", "2", "--target", "app"]) == 0
+    assert [need.jobs for need in machine.needs] == [jobs]

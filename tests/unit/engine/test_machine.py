@@ -37,6 +37,12 @@ def test_the_free_disk(free: int | None, status: str) -> None:
     check = machine.check_disk(free)
     assert (check.name, check.status) == ("disk", status)
     assert bool(check.hint) == (status != "ok")
+    assert not check.hint or f"`{machine.prune_command()}`" in check.hint
+
+
+def test_what_frees_the_disk_frees_as_much_as_builds_took() -> None:
+    assert machine.prune_command() == "orchestrate cache prune --min-free 20GiB --yes"
+    assert machine.prune_command(70 * GIB + 1) == "orchestrate cache prune --min-free 71GiB --yes"
 
 
 def test_what_is_remembered_of_the_variants_decides_on_the_warning() -> None:

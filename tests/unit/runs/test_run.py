@@ -329,7 +329,7 @@ def test_a_disk_without_room_is_refused_and_a_small_one_warned_of() -> None:
     assert ["took 70 GiB" in line for line in warned] == [True]
     with pytest.raises(EnvironmentLacksError, match="expected at least 2 GiB") as caught:
         disk_room.require_room(1 << 30, [], parallel=1, warn=warned.append)
-    assert "docker buildx prune" in caught.value.hint
+    assert "`orchestrate cache prune --min-free 20GiB --yes`" in caught.value.hint
 
 
 def test_a_log_that_was_never_begun_is_not_named(tmp_path: Path) -> None:
