@@ -10,8 +10,8 @@
 | 3 | DriftError | a file of the repository contradicts the matrix |
 | 4 | VerificationError | an image (or a bundle, a wheel, a library) does not hold what was promised |
 | 5 | EnvironmentLacksError | something is missing on the machine: engine, buildx too old, disk |
-| 6 | NetworkError | network or registry failed after retries, or denies access (401, 403) |
-| 130 | InterruptedRunError | SIGINT or SIGTERM |
+| 6 | NetworkError | network or registry failed after retries, denies access (401, 403), or the builder went silent |
+| 130 | InterruptedRunError | SIGINT, SIGTERM or SIGHUP |
 
 Scripts rely on these codes. This module imports no other package; every package may import it.
 """
@@ -187,7 +187,7 @@ class NetworkError(OrchestrateError, failure=FailureClass.NETWORK):
 
 
 class InterruptedRunError(OrchestrateError, failure=FailureClass.INTERRUPTED):
-    """The user or the machine asked the run to stop (SIGINT, SIGTERM)."""
+    """The user or the machine asked the run to stop (SIGINT, SIGTERM, SIGHUP)."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

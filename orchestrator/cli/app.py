@@ -56,8 +56,8 @@ _EXAMPLES = (
 _NOTES = (
     "Exit codes:",
     "  0 done                         4 verification failed",
-    "  1 a variant failed             5 the machine lacks something",
-    "  2 matrix or arguments wrong    6 network or registry failed",
+    "  1 a variant failed             5 something is missing: engine, disk",
+    "  2 matrix or arguments invalid  6 network or registry failed",
     "  3 drift found                  130 interrupted",
 )
 

@@ -37,7 +37,7 @@ def plain(checked: Mapping[str, Checked]) -> str:
 
 
 def as_json(checked: Mapping[str, Checked]) -> dict[str, Any]:
-    """Return the findings for scripts (docs/plan.md)."""
+    """Return the findings for scripts (docs/build.md)."""
     return {"schema": SCHEMA, "variants": [_row(name, one) for name, one in checked.items()]}
 
 
