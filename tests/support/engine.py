@@ -5,6 +5,7 @@ Loaded as a pytest plugin by tests/conftest.py, so the fixtures are there withou
 - `engine`: the engine answers (started with `scripts/engine up` where it does not).
 - `registry`: `host:port` of the shared local registry; choose repository names with `tmp_image`.
 - `tmp_image`: a repository name of this test's own; what it leaves behind is removed by id.
+- `mount_name`: a name for cache mounts of this test's own, which are removed by id.
 - `throwaway_registry()`: a registry with its own port and directory, gone after the test.
 - `faulty_registry(*faults)`: a proxy in front of the shared registry that answers with faults first.
 - `buildx_home`: a buildx configuration of this test's own, so that builders made in it disturb nobody.
@@ -28,6 +29,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from filelock import FileLock
 
+from orchestrator.engine import build_cache
+from orchestrator.engine.build_cache import RecordType
 from tests.support.faults import Fault, FaultyProxy
 
 if TYPE_CHECKING:
@@ -251,6 +254,21 @@ def remove_images(repository: str) -> None:
     ids = call("docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"reference={repository}").stdout.split()
     if ids:
         call("docker", "image", "rm", "--force", *sorted(set(ids)), check=False)
+
+
+def remove_cache_mounts(name: str) -> None:
+    """Remove the builder's cache mounts whose id contains a name, by the ids of their records."""
+    records = build_cache.records()
+    build_cache.remove([one.id for one in records if one.type is RecordType.MOUNT and name in one.description])
+
+
+@pytest.fixture
+def mount_name(engine: str) -> Iterator[str]:
+    """A name for cache mounts of this test's own; those whose id contains it are removed."""
+    assert engine
+    name = f"test-{uuid.uuid4().hex}"
+    yield name
+    remove_cache_mounts(name)
 
 
 @pytest.fixture
