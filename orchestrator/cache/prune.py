@@ -72,18 +72,9 @@ class Verdict:
 
     Attributes:
         doomed: The tags, and manifests without a tag.
-        kept: How many tags stay.
-        freed: Bytes that nothing in the repository names afterwards; another one of the registry may still hold some.
     """
 
     doomed: tuple[Doomed, ...]
-    kept: int
-    freed: int
-
-    @property
-    def tags(self) -> int:
-        """How many tags go."""
-        return sum(bool(one.tag) for one in self.doomed)
 
 
 def decide(found: Held, known: Known, *, records: Collection[str]) -> Verdict:
@@ -110,12 +101,11 @@ def decide(found: Held, known: Known, *, records: Collection[str]) -> Verdict:
             one for one in found.reach[digest].manifests[1:] if one not in reached and one not in records
         )  # fmt: skip
         doomed.append(Doomed(tag=tag, digest=digest, why=why, shared=shared, children=children))
-    kept = len(reasons) - sum(bool(one.tag) for one in doomed)
-    return Verdict(doomed=tuple(doomed), kept=kept, freed=freed(found, doomed))
+    return Verdict(doomed=tuple(doomed))
 
 
 def freed(found: Held, gone: Sequence[Doomed]) -> int:
-    """Return the bytes that nothing in the repository names once these are gone.
+    """Return the bytes that nothing in the repository names once these are gone; another one may still hold some.
 
     Args:
         found: What it held before.

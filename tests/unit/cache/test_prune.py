@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.bake.ladder import Kind, Names, Scope
-from orchestrator.cache.prune import Known, decide, pull_requests, recorded
+from orchestrator.cache.prune import Known, decide, freed, pull_requests, recorded
 from orchestrator.cache.repository import Held, Reach
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -34,7 +34,8 @@ def test_a_digest_that_another_tag_or_a_record_needs_stays() -> None:
     assert gone(holding({"app-pr-12": B}), known(), recorded([f"torn {B}"])) == {
         "app-pr-12": "a record names its digest"
     }
-    assert decide(holding({"app": A, "app-pr-12": B}), known(), records=()).freed == 10
+    found = holding({"app": A, "app-pr-12": B})
+    assert freed(found, decide(found, known(), records=()).doomed) == 10
 
 
 def test_what_is_not_known_stays() -> None:
@@ -65,7 +66,8 @@ def test_an_export_that_was_superseded_goes_unless_something_needs_it() -> None:
     found = holding({"app": A})
     found = Held(tags=found.tags, reach={**found.reach, B: Reach(manifests=(B,), sizes={B: 10})})
     verdict = decide(found, replace(known(), exports=frozenset({A, B})), records=())
-    assert ([one.digest for one in verdict.doomed], verdict.kept, verdict.freed) == ([B], 1, 10)
+    assert [(one.tag, one.digest) for one in verdict.doomed] == [("", B)]
+    assert freed(found, verdict.doomed) == 10
     assert decide(found, replace(known(), exports=frozenset({B})), records={B}).doomed == ()
     assert decide(found, known(), records=()).doomed == ()  # nobody knows whose it is
     blind = Held(tags={"app": A, "x": ""}, reach=found.reach)
@@ -90,5 +92,5 @@ def test_what_another_tag_or_a_record_needs_of_an_index_stays() -> None:
     )
     verdict = decide(found, known(), records={noted})
     (one,) = verdict.doomed
-    assert one.children == (own,)
-    assert (verdict.kept, verdict.freed) == (1, 12)
+    assert (one.tag, one.children) == ("app-pr-12", (own,))
+    assert freed(found, verdict.doomed) == 12
