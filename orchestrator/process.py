@@ -245,7 +245,7 @@ def listen(argv: Sequence[str], *, longest: float, settled: float, cwd: Path | N
     stream = child.stdout
     if stream is None:  # spawn made a pipe
         raise AssertionError
-    output, end, quiet_at = b"", time.monotonic() + longest, math.inf
+    output, end, quiet_at = bytearray(), time.monotonic() + longest, math.inf
     try:
         while time.monotonic() < min(end, quiet_at):
             if asked_to_stop():
@@ -257,8 +257,9 @@ def listen(argv: Sequence[str], *, longest: float, settled: float, cwd: Path | N
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(timeout=max(0, end - time.monotonic()))
                 break
-            output, quiet_at = output + chunk, time.monotonic() + settled
-        return Heard(output=output, returncode=child.poll())
+            output += chunk
+            quiet_at = time.monotonic() + settled
+        return Heard(output=bytes(output), returncode=child.poll())
     finally:
         kill_group(child, signal.SIGKILL)
         child.wait()

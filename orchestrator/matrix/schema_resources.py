@@ -45,9 +45,11 @@ class ResourcesSpec(Section):
         jobs = self.max_jobs
         if jobs not in (AUTO, "off") and not (jobs.isascii() and jobs.isdecimal() and 0 < int(jobs) <= _MOST_JOBS):
             return f"max_jobs: {jobs} is invalid: expected auto, off or a number up to {_MOST_JOBS}"
-        if self.unit_memory.strip("0. kKMGTiB") == "":
+        if problem := _size("unit_memory", self.unit_memory) or _size("min_free", self.min_free):
+            return problem
+        if not parse_size(self.unit_memory):
             return f"unit_memory: {self.unit_memory} is invalid: expected more than nothing, as in 4GB"
-        return _size("unit_memory", self.unit_memory) or _size("min_free", self.min_free)
+        return ""
 
 
 def _size(name: str, text: str) -> str:

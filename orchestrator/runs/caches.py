@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.cache import compile_settings, holdings, rights
 from orchestrator.cache.needed import needed, steps_and_images
 from orchestrator.engine import build_cache, doctor
 from orchestrator.engine.client import docker_command
+from orchestrator.matrix import expand
+from orchestrator.matrix.layers import CommandLine
 from orchestrator.runs import jobs
 from orchestrator.runs.targets import bake_call
 
@@ -39,6 +41,17 @@ class MachineCaches:
     needed: frozenset[str]
     disk: Path | None
     directories: Sequence[Owned]
+
+
+def whole(plan: Plan) -> Plan:
+    """Return every variant of the matrix, those of a plan as it has them: what a selection leaves out needs its cache.
+
+    Raises:
+        MatrixError: What the expansion of the whole matrix shows.
+    """
+    ours = {variant.id for variant in plan.variants}
+    others = expand.plan(plan.matrix, given=CommandLine(image=plan.image)).variants
+    return replace(plan, variants=(*plan.variants, *(one for one in others if one.id not in ours)))
 
 
 def machine_caches(plan: Plan, builder: str = "") -> MachineCaches:

@@ -54,9 +54,7 @@ def make(plan: Plan, disk: Path | None, peaks: Sequence[int], run: Run, *, warn:
         free = machine.free_bytes(disk)
     if free is not None and needed > free and policy != "warn":
         check = machine.check_disk(free, peaks, parallel=run.parallel)
-        raise EnvironmentLacksError(
-            f"{check.detail} (resources.disk: {policy})", hint=check.hint or "set resources.disk to warn"
-        )
+        raise EnvironmentLacksError(f"{check.detail} (resources.disk: {policy})", hint=check.hint)
     require_room(free, peaks, parallel=run.parallel, warn=warn)
 
 
@@ -65,7 +63,7 @@ def _prune(plan: Plan, run: Run, *, free: int | None, wanted: int) -> int:
     from orchestrator.cache import budget
     from orchestrator.runs import caches
 
-    found = caches.machine_caches(plan, run.builder)
+    found = caches.machine_caches(caches.whole(plan), run.builder)
     choice = budget.choose(found.records, [], budget.Budget(min_free=wanted, free=free), needed=found.needed)
     build_cache.remove([one.id for one in choice.records], run.builder)
     left = sum(one.size for one in build_cache.records(run.builder))

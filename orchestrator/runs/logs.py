@@ -62,7 +62,7 @@ def alive(log: Log) -> bool:
         return False
     try:
         os.kill(int(number), 0)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, OverflowError, ProcessLookupError):  # a directory of another's name
         return False
     except PermissionError:
         return True

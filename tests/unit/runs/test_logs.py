@@ -39,6 +39,7 @@ def test_a_run_is_alive_as_long_as_it_holds_the_directory_and_its_process_is_the
     assert logs.alive(Log(variant="a", path=log(tmp_path, f"20261126T080000-{os.getpid()}", "a", "")))
     assert not logs.alive(Log(variant="a", path=log(tmp_path, "20261126T080000-4194999", "a", "")))
     assert not logs.alive(Log(variant="a", path=log(tmp_path, "odd", "a", "")))
+    assert not logs.alive(Log(variant="a", path=log(tmp_path, f"odd-{10**30}", "a", "")))
 
 
 def test_a_log_is_read_to_its_end(tmp_path: Path) -> None:
