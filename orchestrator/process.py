@@ -19,6 +19,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -72,6 +73,14 @@ def command_line(argv: Sequence[str]) -> str:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment updated with `extra`."""
     return {**os.environ, **(extra or {})}
+
+
+def python() -> list[str]:
+    """The argv of this Python as it imports nothing from the directory that it is started in.
+
+    That directory may hold an untrusted checkout, whose json.py or yaml.py `python -m` prefers to the real one.
+    """
+    return [sys.executable, "-P"]
 
 
 def resolve(program: str) -> str:

@@ -39,10 +39,10 @@ PRECOMPILED = "VLLM_PRECOMPILED_WHEEL_LOCATION"
 BINDINGS = {"_C_stable_libtorch": "csrc/libtorch_stable/torch_bindings.cpp", "_moe_C": "csrc/moe/torch_bindings.cpp"}
 
 
-def run(*argv: str | Path, **options: object) -> None:
+def run(*argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
     """Run a command that must succeed; its output is the build's."""
     print("+", shlex.join(map(str, argv)), flush=True)
-    subprocess.run([str(word) for word in argv], check=True, **options)  # type: ignore[call-overload]
+    subprocess.run([str(word) for word in argv], check=True, env=env, cwd=cwd)
 
 
 def output(*argv: str | Path) -> str:
@@ -256,11 +256,12 @@ def main() -> None:
     parser.add_argument("--jobs", default=os.environ.get("MAX_JOBS", "1"))
     given = parser.parse_args()
     if precompiled := os.environ.get(PRECOMPILED):  # the second stage: the wheel is there already
-        DIST.mkdir(exist_ok=True)
         with zipfile.ZipFile(precompiled) as archive:
             archive.extractall(BUILD / "precompiled")
         print(pack(sorted((BUILD / "precompiled").glob("vllm/*.so"))))
         return
+    if not given.target and not given.units:
+        parser.error("nothing to build: name a --target or --units")
     BUILD.mkdir(exist_ok=True)
     cuda = toolkit()
     commands = configure(cuda)

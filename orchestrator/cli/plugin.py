@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator import process
 from orchestrator.cli import kit, options
 from orchestrator.errors import EnvironmentLacksError, UsageError
 
@@ -99,7 +99,7 @@ while [ $# -gt 0 ]; do
         -H|--host) export DOCKER_HOST="$value" ;;
     esac
 done
-exec {shlex.quote(sys.executable)} -m orchestrator "$@"
+exec {shlex.join(process.python())} -m orchestrator "$@"
 """
 
 

@@ -64,7 +64,9 @@ def materialise(
     """
     if target.exists():
         if verify(target):
-            raise VerificationError(f"{target} is there and is not this bundle", hint=f"remove it: rm -r {target}")
+            raise VerificationError(
+                f"{target} is there and does not hold exactly these files", hint=f"remove it: rm -r {target}"
+            )
         return
     try:
         with making(target) as folder:

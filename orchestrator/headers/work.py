@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ def pip_command() -> list[str]:
         EnvironmentLacksError: There is none.
     """
     if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip"]
+        return [*process.python(), "-m", "pip"]
     found = shutil.which("pip3") or shutil.which("pip")
     if found:
         return [found]

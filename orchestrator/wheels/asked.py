@@ -123,6 +123,6 @@ def _read(path: Path, place: str) -> str:
         if path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{place}: a requirement file has more than {_MOST_BYTES >> 20} MiB")
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a name with a null character, bytes that are not UTF-8
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"{place}: the requirement file cannot be read: {reason}") from error

@@ -7,6 +7,7 @@ build, behind the air gap. So the metadata of every wheel is read here and judge
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ def read(path: Path, name: str) -> Metadata:
             if len(found) != 1 or archive.getinfo(found[0]).file_size > _MOST_METADATA:
                 raise VerificationError(f"{name}: the wheel has no metadata that can be read")
             text = archive.read(found[0]).decode("utf-8", errors="replace")
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise VerificationError(f"{name}: is not a wheel: {error}") from error
     headers = HeaderParser().parsestr(text)
     return Metadata(
@@ -107,6 +108,7 @@ class _Closure:
         self.pending: list[str] = []
 
     def check(self, asked: Iterable[Requirement]) -> tuple[Unmet, ...]:
+        from packaging.markers import UndefinedComparison
         from packaging.requirements import InvalidRequirement, Requirement
 
         for name in self.by_package:
@@ -119,7 +121,7 @@ class _Closure:
             for text in one.requires:
                 try:
                     self._need(Requirement(text), by=file, extras=extras)
-                except InvalidRequirement as error:
+                except (InvalidRequirement, UndefinedComparison) as error:
                     raise VerificationError(f"{file}: its requirement {text!r} is invalid") from error
         return tuple(self.found[key] for key in sorted(self.found))
 

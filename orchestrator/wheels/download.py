@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,8 +98,8 @@ def exactly(target: Target, wheels: Sequence[Wheel], folder: Path, *, places: Pl
 
 def _pip(target: Target, words: Sequence[str], folder: Path, places: Places) -> None:
     argv = pip_command()
-    if argv == [sys.executable, "-m", "pip"]:
-        argv = [sys.executable, "-c", _WITH_MARKERS]
+    if argv == [*process.python(), "-m", "pip"]:
+        argv = [*process.python(), "-c", _WITH_MARKERS]
     argv += ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:"]
     argv += ["--dest", str(folder), "--python-version", target.python, "--implementation", "cp", "--abi", target.abi]
     argv += [word for platform in target.platforms for word in ("--platform", platform)]

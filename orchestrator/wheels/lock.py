@@ -152,15 +152,15 @@ def loads(text: str, *, where: str) -> Lock:
         raw = json.loads(text)
         if raw["schema"] != SCHEMA:
             raise VerificationError(f"{where}: schema {raw['schema']!r}, this program reads {SCHEMA}")
-        lock = Lock(houses=tuple(sorted((_house(item) for item in raw["wheelhouses"]), key=lambda one: one.key)))
-        told = [item["wheelhouse"] for item in sorted(raw["wheelhouses"], key=_key)]
+        told = sorted(((_house(item), item["wheelhouse"]) for item in raw["wheelhouses"]), key=lambda one: one[0].key)
+        lock = Lock(houses=tuple(house for house, _ in told))
         digest = raw["digest"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise VerificationError(f"{where}: not a lock of wheelhouses ({reason})", hint=_MAKE) from error
     except UsageError as error:  # a target that does not exist is, here, a damaged file
         raise VerificationError(f"{where}: {error.message}", hint=_MAKE) from error
-    for house, said in zip(lock.houses, told, strict=True):
+    for house, said in told:
         if said != house_digest(house):
             raise VerificationError(
                 f"{where}: wheelhouse {house.name} is {said}, and its wheels make {house_digest(house)}: it was edited",
@@ -215,10 +215,6 @@ def runs_on(name: str, target: Target) -> bool:
     from packaging.utils import parse_wheel_filename
 
     return not target.tags.isdisjoint(parse_wheel_filename(name)[3])
-
-
-def _key(item: Any) -> tuple[str, str, str]:
-    return item["cuda"], item["platform"], item["python"]
 
 
 def _house(item: Any) -> House:

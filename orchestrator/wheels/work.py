@@ -83,7 +83,8 @@ def orders(plan: Plan) -> tuple[Order, ...]:
     """The wheelhouses that the variants of a plan need, each once, sorted by key.
 
     Raises:
-        UsageError: There is no `wheels:`, a requirement file is missing, or a platform has no wheels.
+        UsageError: There is no `wheels:`, no variant needs one, a requirement file is missing, or a platform has no
+            wheels.
     """
     spec = section(plan)
     root = plan.matrix.root
@@ -109,6 +110,11 @@ def orders(plan: Plan) -> tuple[Order, ...]:
             cuda=variant.cuda, target=target, asked=asks.read(root, wanted.requirements, wanted.packages), places=places
         )
         found[key] = (wanted, order)
+    if not found:
+        raise UsageError(
+            "wheels: no selected variant carries a wheelhouse",
+            hint="see wheels.policy, wheels.targets and the selection",
+        )
     return tuple(found[key][1] for key in sorted(found))
 
 
@@ -121,12 +127,10 @@ def make_lock(found: Sequence[Order], store: Store, *, tell: Callable[[str], Non
         tell: Hears of each wheelhouse before pip starts.
 
     Raises:
-        UsageError: Requirements contradict each other, or nothing is asked for.
+        UsageError: Requirements contradict each other.
         NetworkError: A wheel was not found.
         VerificationError: What pip brought is not complete.
     """
-    if not found:
-        raise UsageError("wheels: no variant carries a wheelhouse", hint="see wheels.targets and the selection")
     made: dict[tuple[Target, str, Places], tuple[Wheel, ...]] = {}
     houses = []
     for order in found:
@@ -306,7 +310,10 @@ def verify_directory(house: House, root: Path) -> tuple[Problem, ...]:
     entries = locks.contents(house)
     names = {entry.path for entry in entries}
     found = place.problems(entries, root)
-    more = sorted(path for path in root.iterdir() if path.name not in names) if root.is_dir() else []
+    try:
+        more = sorted(path for path in root.iterdir() if path.name not in names) if root.is_dir() else []
+    except OSError as error:
+        return (*found, Problem(file=str(root), what=f"cannot be read: {error.strerror or error}"))
     return (*found, *(Problem(file=str(path), what="does not belong to the wheelhouse") for path in more))
 
 

@@ -137,6 +137,18 @@ def test_a_failing_build_fails_the_step_and_still_gives_its_report(act: Act, pro
     assert json.loads((project / done.outputs["report"]).read_text())["variants"][0]["status"] == "failed"
 
 
+def test_a_report_that_this_build_did_not_write_gives_no_outputs(act: Act, project: Path) -> None:
+    stale = {"variants": [{"id": "old", "digest": "sha256:0", "status": "built", "tags": ["old:1"]}]}
+    (project / "orchestrate-report.json").write_text(json.dumps(stale), encoding="utf-8")
+    done = act(cuda="9.9")
+    assert done.failed
+    assert not any(done.outputs.values()), done.outputs
+    done = act(report="matrix.yaml")
+    assert done.failed
+    assert "Traceback" not in done.log
+    assert not any(done.outputs.values()), done.outputs
+
+
 def test_a_matrix_of_another_name_and_a_builder(act: Act, project: Path) -> None:
     (project / "matrix.yaml").rename(project / "other.yaml")
     assert act(command="plan").failed

@@ -49,6 +49,17 @@ def test_exit_codes_and_options_of_docker_arrive(config: Path) -> None:
     assert (refused.returncode, "--debug of docker is not supported" in refused.stderr) == (2, True)
 
 
+def test_nothing_of_the_directory_is_imported(config: Path, tmp_path: Path) -> None:
+    """The directory may hold an untrusted checkout; each of these modules is one that the program imports."""
+    for name in ("click", "orchestrator", "json", "typing"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the directory')\n")
+    env = {**os.environ, "DOCKER_CONFIG": str(config)}
+    done = subprocess.run(
+        ["docker", "orchestrate", "--version"], env=env, cwd=tmp_path, text=True, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_it_is_removed_and_a_foreign_one_is_left_alone(config: Path) -> None:
     path = config / "cli-plugins/docker-orchestrate"
     assert orchestrate(config, "plugin", "remove").returncode == 0

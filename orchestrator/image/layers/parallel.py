@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -223,7 +222,7 @@ class _Crew:
             if self._stopped:
                 raise VerificationError("stopped")
             child = process.spawn(
-                [sys.executable, "-m", "orchestrator.image.layers.worker", *arguments],
+                [*process.python(), "-m", "orchestrator.image.layers.worker", *arguments],
                 env={"PYTHONPATH": os.pathsep.join(paths)},
                 stdin=subprocess.PIPE,
             )

@@ -169,7 +169,7 @@ def test_a_mirror_that_is_none_is_an_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("own", "there", "argv"),
     [
-        (True, ["pip", "uv"], ["PYTHON", "-m", "pip"]),
+        (True, ["pip", "uv"], ["PYTHON", "-P", "-m", "pip"]),
         (False, ["pip", "pip3", "uv"], ["PATH/pip3"]),
         (False, ["pip", "uv"], ["PATH/pip"]),
         (False, ["uv"], ["PATH/uv", "tool", "run", "pip"]),

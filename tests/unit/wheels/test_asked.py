@@ -60,3 +60,10 @@ def test_a_chain_of_files_ends(tmp_path: Path) -> None:
         (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n")
     with pytest.raises(UsageError, match="more than 200 requirement files"):
         asked.read(tmp_path, ["0.txt"], [])
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text("-r a\0b\n")
+    for name in ("a\0b", "one.txt"):
+        with pytest.raises(UsageError, match="the requirement file cannot be read: embedded null"):
+            asked.read(tmp_path, [name], [])

@@ -30,6 +30,23 @@ def unmet(
     return [(one.requirement, one.found) for one in found]
 
 
+def test_a_wheel_whose_bytes_do_not_unpack_is_refused(tmp_path: Path) -> None:
+    path = samples.wheel(tmp_path, "a-1-py3-none-any.whl")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a-1.dist-info/METADATA", "Name: a\nVersion: 1\n" * 20)
+        start = archive.filelist[0].header_offset + 30 + len("a-1.dist-info/METADATA")
+    data = bytearray(path.read_bytes())
+    data[start : start + 4] = b"\xff" * 4
+    path.write_bytes(data)
+    with pytest.raises(VerificationError, match=r"a-1-py3-none-any.whl: is not a wheel: Error -3"):
+        closure.read(path, path.name)
+
+
+def test_a_marker_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"its requirement .* is invalid"):
+        unmet(tmp_path, {"a-1": ("b; os_name ~= 'x'",)})
+
+
 @pytest.mark.parametrize(
     ("wheels", "asked", "expected"),
     [

@@ -119,6 +119,8 @@ def test_what_differs_by_target_alone_is_refused(tmp_path: Path) -> None:
         work.orders(plan(tmp_path, section))
     with pytest.raises(UsageError, match="the section wheels was not found"):
         work.orders(plan(tmp_path, ""))
+    with pytest.raises(UsageError, match="no selected variant carries a wheelhouse"):
+        work.orders(plan(tmp_path, f'{SECTION}  policy: "off"\n'))
 
 
 def test_a_lock_of_other_requirements_is_stale(tmp_path: Path, store: Store) -> None:
