@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,35 +69,16 @@ def project(tmp_path: Path, engine: str, tmp_image: str) -> Path:
 
 
 @pytest.fixture
-def act(project: Path, temporary: Path, action: Path, action_env: Mapping[str, str]) -> Act:
+def act(project: Path, temporary: Path, action: Path) -> Act:
     """Runs the action in that repository, with the values that a workflow would give."""
 
     def run(folder: Path = action, **given: Any) -> Result:
         summary = temporary / "github_step_summary"
         summary.unlink(missing_ok=True)
-        runner = Runner(workspace=project, temporary=temporary, github={"event_name": "push"}, env=dict(action_env))
+        runner = Runner(workspace=project, temporary=temporary, github={"event_name": "push"})
         return runner.composite(folder, given)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def action_env() -> Mapping[str, str]:
-    """What leads a step to this machine's engine and package index."""
-    wanted = (
-        "DOCKER_",
-        "PIP_",
-        "ORCHESTRATE_",
-        "XDG_",
-        "SSL_",
-        "REQUESTS_",
-        "http",
-        "HTTP",
-        "no_proxy",
-        "NO_PROXY",
-        "COVERAGE",
-    )
-    return {name: value for name, value in os.environ.items() if name.startswith(wanted)}
 
 
 def test_a_plan_gives_the_jobs_of_a_matrix(act: Act, temporary: Path) -> None:

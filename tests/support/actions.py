@@ -28,9 +28,14 @@ _TOKEN = re.compile(
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _STEP_KEYS = {"id", "name", "uses", "with", "run", "shell", "env", "if", "working-directory", "continue-on-error"}
 _JOB_KEYS = {
-    "name", "needs", "if", "runs-on", "timeout-minutes", "permissions", "outputs", "env", "strategy", "steps",
-    "concurrency", "environment", "uses", "with", "secrets",
+    "name", "needs", "if", "runs-on", "timeout-minutes", "permissions", "outputs", "env", "strategy", "steps"
 }  # fmt: skip
+_WORKFLOW_KEYS = {"name", "on", True, "permissions", "concurrency", "jobs"}  # YAML 1.1 reads `on` as true
+_MACHINE = (
+    "PATH", "HOME", "LANG", "DOCKER_", "PIP_", "ORCHESTRATE_", "XDG_", "SSL_", "REQUESTS_", "http", "HTTP", "no_proxy",
+    "NO_PROXY", "COVERAGE",
+)  # fmt: skip
+"""How variables begin that lead a step to this machine's programs, engine and package index."""
 
 
 class UnknownError(AssertionError):
@@ -69,6 +74,10 @@ def equal(left: Any, right: Any) -> bool:
         return bool(left == right)
     numbers = _number(left), _number(right)
     return None not in numbers and numbers[0] == numbers[1]
+
+
+_COMPLETE = ("inputs", "github", "secrets", "runner", "needs", "matrix")
+"""Contexts whose keys are all known here: another one is a mistake, and not null as it is for GitHub."""
 
 
 @dataclass
@@ -155,6 +164,7 @@ class Expression:
         if word not in self.contexts:
             raise UnknownError(f"expression {self.source!r}: unknown context {word}")
         value = self.contexts[word]
+        known = word in _COMPLETE
         while self.tokens:
             if self._next("."):
                 key = self.tokens.pop(0)[1]
@@ -163,6 +173,9 @@ class Expression:
                 self._expect("]")
             else:
                 break
+            if known and key not in value:
+                raise UnknownError(f"expression {self.source!r}: {word} has no {key!r}")
+            known = False
             value = value.get(key) if isinstance(value, Mapping) else None
         return value
 
@@ -215,12 +228,23 @@ def condition(given: Any, contexts: Values, *, failed: bool) -> bool:
 
 @dataclass
 class Result:
-    """How a job or a composite action ended."""
+    """How a job or a composite action ended.
+
+    Attributes:
+        outputs: Its outputs.
+        failed: Whether a step failed.
+        log: What its steps printed.
+        ran: The steps that ran.
+        name: The job's name.
+        runner: What a job asks for in `runs-on`.
+    """
 
     outputs: dict[str, str]
     failed: bool
     log: str
     ran: list[str]
+    name: str = ""
+    runner: str = ""
 
 
 @dataclass
@@ -232,8 +256,8 @@ class Runner:
         temporary: RUNNER_TEMP.
         github: The `github` context; `event` holds the event's payload.
         secrets: The `secrets` context.
-        env: Environment of every step, beside what GitHub gives.
-        artifacts: Where upload-artifact puts files and download-artifact finds them.
+        env: Environment of every step, beside what GitHub and this machine give.
+        artifacts: Where upload-artifact puts files.
         actions: Stand-ins for actions of other repositories, by name without the commit.
     """
 
@@ -244,6 +268,49 @@ class Runner:
     env: dict[str, str] = field(default_factory=dict)
     artifacts: Path = Path()
     actions: dict[str, Callable[[Runner, Values], dict[str, str]]] = field(default_factory=dict)
+
+    def workflow(self, read: Mapping[Any, Any], given: Values) -> list[Result]:
+        """Run every job of a workflow in the order of `needs`, one for each row of its matrix.
+
+        Args:
+            read: The workflow's YAML.
+            given: The inputs of its workflow_dispatch.
+        """
+        if unknown := set(read) - _WORKFLOW_KEYS:
+            raise UnknownError(f"unknown keys {sorted(map(str, unknown))}")
+        declared = read[True]["workflow_dispatch"]["inputs"]
+        if unknown := set(given) - set(declared):
+            raise UnknownError(f"unexpected inputs {sorted(unknown)}")
+        inputs = {name: given.get(name, one.get("default", "")) for name, one in declared.items()}
+        contexts = {"inputs": inputs, "github": self.github, "secrets": self.secrets}
+        filled(read.get("concurrency"), contexts)
+        results: list[Result] = []
+        needs: dict[str, Any] = {}
+        for identity, job in read["jobs"].items():  # in the file's order, which `needs` must allow
+            names = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
+            here = {**contexts, "needs": {name: needs[name] for name in names}}
+            failed = any(needs[name]["result"] != "success" for name in names)
+            if not condition(job.get("if"), here, failed=failed):
+                needs[identity] = {"outputs": {}, "result": "skipped"}
+                continue
+            strategy = filled(job.get("strategy", {}), here)
+            rows = strategy["matrix"]["include"] if strategy else [{}]
+            ran = [self._job(identity, job, {**here, "matrix": row} if strategy else here) for row in rows]
+            result = "failure" if any(one.failed for one in ran) else "success"
+            needs[identity] = {"outputs": ran[-1].outputs if ran else {}, "result": result}
+            results += ran
+        return results
+
+    def _job(self, identity: str, job: Values, contexts: Values) -> Result:
+        if unknown := set(job) - _JOB_KEYS:
+            raise UnknownError(f"job {identity}: unknown keys {sorted(unknown)}")
+        contexts = {**contexts, "runner": self._runner()}
+        ran = self._steps(job["steps"], {**contexts, "env": filled(job.get("env", {}), contexts)}, {})
+        outputs = filled(job.get("outputs", {}), {**contexts, "steps": ran.steps})
+        return Result(
+            outputs={name: text(value) for name, value in outputs.items()}, failed=ran.failed, log=ran.log, ran=ran.ran,
+            name=text(filled(job.get("name", identity), contexts)), runner=text(filled(job["runs-on"], contexts)),
+        )  # fmt: skip
 
     def composite(self, folder: Path, given: Values) -> Result:
         """Run a composite action.
@@ -269,18 +336,17 @@ class Runner:
 
     def _steps(self, steps: list[dict[str, Any]], contexts: Values, extra: Values) -> _Ran:
         ran = _Ran()
-        job_env: dict[str, str] = {}
         for index, step in enumerate(steps):
             if unknown := set(step) - _STEP_KEYS:
                 raise UnknownError(f"step {index}: unknown keys {sorted(unknown)}")
-            here = {**contexts, "steps": ran.steps, "env": {**contexts.get("env", {}), **job_env}}
+            here = {**contexts, "steps": ran.steps, "env": contexts.get("env", {})}
             if not condition(step.get("if"), here, failed=ran.failed):
                 continue
             ran.ran.append(str(step.get("name") or step.get("id") or step.get("uses") or step["run"]))
             if "uses" in step:
                 outputs = self._uses(step, filled(step.get("with", {}), here))
             else:
-                outputs, done = self._run(step, here, {**extra, **job_env})
+                outputs, done = self._run(step, here, extra)
                 ran.log += done.stdout
                 if done.returncode and not step.get("continue-on-error"):
                     ran.failed = True
@@ -299,11 +365,11 @@ class Runner:
     def _run(
         self, step: Mapping[str, Any], contexts: Values, extra: Values
     ) -> tuple[dict[str, str], subprocess.CompletedProcess[str]]:
-        files = {name: self.temporary / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")}
+        files = {name: self.temporary / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         files["GITHUB_OUTPUT"].write_text("")
         for path in files.values():
             path.touch()
-        base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        base = {name: value for name, value in os.environ.items() if name.startswith(_MACHINE)}
         given = {**contexts.get("env", {}), **filled(step.get("env", {}), contexts)}
         own = {name: text(value) for name, value in given.items()}
         environment = {
@@ -357,8 +423,14 @@ def upload(runner: Runner, given: Values) -> dict[str, str]:
     hidden = text(given.get("include-hidden-files", "false")) == "true"
     for line in given["path"].split():
         path = runner.workspace / line
-        if path.is_dir() and (hidden or not any(part.startswith(".") for part in Path(line).parts)):
-            shutil.copytree(path, folder / path.name)
-        elif path.is_file():
-            shutil.copy(path, folder)
+        for file in [path] if path.is_file() else path.rglob("*"):
+            below = file.relative_to(runner.workspace)
+            if file.is_file() and (hidden or not any(part.startswith(".") for part in below.parts)):
+                (folder / below).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, folder / below)
+    return {}
+
+
+def nothing(_runner: Runner, _given: Values) -> dict[str, str]:
+    """An action whose work is done already: the checkout is there, the engine answers."""
     return {}
