@@ -53,12 +53,17 @@ else
 fi
 user=$5 python=$4
 shift 5
-# the interpreter may lie in a directory that only root may enter
-case $python in /root/*)
-    mount -t tmpfs -o mode=755 tmpfs /root
+# the interpreter may lie below a directory that this user may not enter: the topmost one is replaced
+closed= folder=$python
+while [ "$folder" ]; do
+    setpriv --reuid "$user" --regid "$user" --clear-groups test -x "$folder" || closed=$folder
+    folder=${folder%/*}
+done
+if [ "$closed" ]; then
+    mount -t tmpfs -o mode=755 tmpfs "$closed"
     mkdir -p "$python"
     mount --bind /mnt/python "$python"
-esac
+fi
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 export HOME=/tmp
 exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"

@@ -118,6 +118,7 @@ def test_one_release_is_built_and_nothing_is_pushed(
 ) -> None:
     done = dispatch(cuda="13.0")
     assert not done.plan.failed, done.plan.log
+    assert [row["archs"] for row in json.loads(done.plan.outputs["matrix"])["include"]] == ["9.0 11.0"]
     assert [(job.name, job.runner, job.failed) for job in done.builds] == [
         ("small-cu130-amd64", "ubuntu-24.04", False)
     ], done.builds

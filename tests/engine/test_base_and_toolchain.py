@@ -75,6 +75,7 @@ def test_what_somebody_else_put_there_is_left_alone(tmp_path: Path) -> None:
         (("base",), "DEST is missing"),
         (("base", "x", "--platform", "linux/s390x"), "unknown platform linux/s390x"),
         (("base", "x", "--fast"), "unknown option --fast"),
+        (("base", "x", "--include", "a b"), "--include needs names of Debian packages"),
     ],
 )
 def test_wrong_arguments_are_named(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
