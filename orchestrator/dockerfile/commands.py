@@ -13,13 +13,14 @@ from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.words import read_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _MAX_DEPTH = 8  # of sh -c "sh -c …" and $( $( … ) )
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
-_PREFIXES = frozenset(
-    {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec", "command", "env", "sudo", "time", "nohup"}
-)
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
+"""Programs that run a script."""
+WRAPPERS = frozenset({"command", "builtin", "env", "sudo", "time", "nohup"})
+"""Programs and builtins that run the command behind them, with its status."""
+_PREFIXES = WRAPPERS | {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _OPERATOR = re.compile(r"&&|\|\||;;|\|&|[;|&()\n]")
@@ -199,11 +200,21 @@ def _substituted(text: str) -> str:
 def _inside(command: Command, depth: int) -> Iterator[Command]:
     """A command, and those of the script that it gives to a shell."""
     yield command
-    if command.name in _SHELLS:
-        for flag, script in zip(command.words[1:], command.words[2:], strict=False):
-            if flag.startswith("-") and not flag.startswith("--") and flag.endswith("c"):
-                for one in _commands(script, depth + 1):
-                    yield replace(one, function=command.function or one.function)
-                return
-            if not flag.startswith("-"):
-                return
+    if command.name in SHELLS:
+        at, inline = script_of(command.words)
+        for one in _commands(command.words[at], depth + 1) if inline and at else ():
+            yield replace(one, function=command.function or one.function)
+
+
+def script_of(words: Sequence[str]) -> tuple[int, bool]:
+    """What a shell is given to run.
+
+    Returns:
+        The position of the script in the shell's words, 0 for none, and whether it is text (`-c`) and not a file.
+    """
+    at, inline = 1, False
+    while at < len(words) and words[at][:1] in {"-", "+"}:
+        letters = "" if words[at].startswith("--") else words[at][1:]
+        inline = inline or "c" in letters
+        at += 2 if "o" in letters else 1  # -o pipefail
+    return (at if at < len(words) else 0), inline

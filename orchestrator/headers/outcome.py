@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile import program
+from orchestrator.dockerfile.commands import SHELLS, WRAPPERS, script_of
 from orchestrator.dockerfile.program import AndOr, Case, Group, If, Loop, Pipeline, Script, Simple
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ _MOST_STEPS = 2_000
 _MOST_DEPTH = 30
 _ROUNDS = 3
 _TESTS = frozenset({"test", "[", "[[", "grep", "egrep", "cmp", "diff", "which", "type", "sha256sum", "md5sum", "false"})
-_PREFIXES = frozenset({"command", "env", "sudo", "time", "nohup", "builtin"})
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 _NUMBER = re.compile(r"\d+")
 
 
@@ -47,7 +46,7 @@ class Shell:
 def shell_of(argv: Sequence[str], scripts: Mapping[str, str]) -> Shell:
     """The shell that a SHELL instruction or a command line names."""
     run = _Run(Shell(scripts=scripts), lambda _: False, [])
-    run.options([word for word in argv[1:] if word[:1] in {"-", "+"} or word in {"pipefail", "errexit"}])
+    run.options(argv[1:])
     return Shell(errexit=run.errexit, pipefail=run.pipefail, scripts=scripts)
 
 
@@ -248,7 +247,7 @@ class _Run:
         if not node.words:
             return inner
         words = node.words
-        while len(words) > 1 and (words[0] in _PREFIXES or (words[0] != node.words[0] and "=" in words[0])):
+        while len(words) > 1 and (words[0] in WRAPPERS or (words[0] != node.words[0] and "=" in words[0])):
             words = words[1:]
         name = words[0].rsplit("/", 1)[-1]
         if name in self.functions:
@@ -257,7 +256,7 @@ class _Run:
         if own is not None:
             status: int = own(words, tested=tested)
             return status
-        if name in _SHELLS and (known := self._shell(words)) is not None:
+        if name in SHELLS and (known := self._shell(words)) is not None:
             return known
         return self._program(name, words)
 
@@ -277,15 +276,11 @@ class _Run:
 
     def _shell(self, words: tuple[str, ...]) -> int | None:
         """The status of `sh -c TEXT` or `sh FILE`, None where the text is not known."""
-        flags = [word for word in words[1:] if word[:1] in {"-", "+"}]
-        rest = [word for word in words[1:] if word[:1] not in {"-", "+"} and word not in {"pipefail", "errexit"}]
-        if not rest:
+        at, inline = script_of(words)
+        text = words[at] if inline else self.scripts.get(words[at].rsplit("/", 1)[-1])
+        if not at or text is None:
             return None
-        inline = any(flag[:2] != "--" and flag.endswith("c") for flag in flags)
-        text = rest[0] if inline else self.scripts.get(rest[0].rsplit("/", 1)[-1])
-        if text is None:
-            return None
-        shell = shell_of(words[: words.index(rest[0])], self.scripts)
+        shell = shell_of(words[:at], self.scripts)
         kept = self.errexit, self.pipefail, self.functions, self.trap
         self.errexit, self.pipefail, self.functions, self.trap = shell.errexit, shell.pipefail, {}, ""
         try:

@@ -52,6 +52,8 @@ def test_how_a_script_ends(script: str, plain: bool, strict: bool) -> None:
 def test_a_pipe_is_seen_by_pipefail() -> None:
     assert ends_well("X | tee log")
     assert not ends_well("set -o pipefail; X | tee log")
+    assert ends_well("bash -c 'X | tee log'")
+    assert not ends_well("bash -euo pipefail -c 'X | tee log' name")
     assert shell_of(["/bin/bash", "-o", "pipefail", "-ec"], {}) == Shell(errexit=True, pipefail=True)
 
 
