@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.timing import best, row
-from orchestrator.publish.clients import Clients
 from orchestrator.publish.moves import Ending, Patience
 from orchestrator.publish.record import Rank, State
 from orchestrator.publish.stage import stage
 from orchestrator.reference import Repository
+from orchestrator.registry.clients import Clients
 from tests.support.engine import RegistryProcess
 from tests.support.publishing import Wanted, images, publish
 

@@ -13,7 +13,7 @@ from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
     from orchestrator.cli.common import Selection
@@ -88,6 +88,7 @@ def command(
         ending = _stoppable(lambda: run.rollback(rollback, tell=streams.tell, root=common.open_matrix(given).root))
         for line in publish_view.ended(ending):
             streams.say(line)
+        _annotate(publish_view.commands_of(ending))
         return 0 if ending.record.state is State.ROLLED_BACK else 6
     chosen = common.open_plan(given)
     whole = common.open_plan(dataclasses.replace(given, cuda=(), platform=(), target=(), axis=(), variant=()))
@@ -109,7 +110,16 @@ def command(
     else:
         for line in publish_view.lines(result, dry_run=dry_run):
             streams.say(line)
+    _annotate(publish_view.commands(result))
     return result.code
+
+
+def _annotate(commands: Iterable[str]) -> None:
+    """Write workflow commands where there is a workflow."""
+    from orchestrator.ui import github, streams
+
+    if github.running(os.environ):
+        streams.write_commands(commands)
 
 
 def _say_notes(result: Result) -> None:

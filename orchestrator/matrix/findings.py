@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import Problem, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from orchestrator.matrix.layers import Value
     from orchestrator.matrix.positions import Positions
@@ -119,12 +119,20 @@ class Findings:
                 if owner != variant.id:
                     what = f"{owner} and {variant.id} both push {tag.text}"
                     self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
-            for tag in (*variant.index_tags, *variant.floating_tags):
-                first = indexes.setdefault(tag.text, variant)
+            for tag, name in _published(variant):
+                first = indexes.setdefault(name, variant)
                 if first.family() != variant.family():
-                    what = f"the indexes of {first.id} and {variant.id} both get {tag.text}"
+                    what = f"the indexes of {first.id} and {variant.id} both get {name}"
                     self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
             owner = caches.setdefault(variant.cache_ref, variant.id)
             if owner != variant.id and writes and self._first("", "cache"):
                 what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one would win"
                 self.problems.append(self.at.problem(("cache", "ref"), what, hint="add {variant.id}"))
+
+
+def _published(variant: Variant) -> Iterator[tuple[Value, str]]:
+    """Every tag that the index of a variant gets, as it is written and as `publish.to` places it."""
+    for value in (*variant.index_tags, *variant.floating_tags):
+        tag = value.text.rpartition(":")[2]
+        for name in [f"{one.text}:{tag}" for one in variant.index_repositories] or [value.text]:
+            yield value, name

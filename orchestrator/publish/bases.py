@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.image.sources.base import configured, platform_text
-from orchestrator.publish.clients import Clients, every
 from orchestrator.reference import InvalidReferenceError, Tag, parse, repository
+from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.errors import DamagedAnswerError
 from orchestrator.registry.manifests import descriptor_of
 from orchestrator.runs.base_lock import LockedBase

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import EnvironmentLacksError, UsageError
-from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.family import source
 from orchestrator.reference import Digest, InvalidReferenceError, parse
+from orchestrator.registry.clients import Clients, every
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.report import SCHEMA
-from orchestrator.state import STATE
+from orchestrator.state import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,8 +40,13 @@ class Candidates:
 
 
 def from_journal(plan: Plan, keys: Mapping[str, str]) -> Candidates:
-    """Return what this machine built last from each variant's inputs, else what it built last."""
-    journal = Journal(plan.matrix.root / STATE / "journal.jsonl")
+    """Return what this machine built last from each variant's inputs, else what it built last.
+
+    Raises:
+        EnvironmentLacksError: The state directory leads out of the project.
+        UsageError: The journal names an invalid digest.
+    """
+    journal = Journal(require_own(plan.matrix.root) / "journal.jsonl")
     digests: dict[str, dict[Digest, str]] = {}
     reasons: dict[str, str] = {}
     for variant in plan.variants:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import InterruptedRunError, OrchestrateError, VerificationError
+from orchestrator.errors import InterruptedRunError, OrchestrateError, Problem, VerificationError
 from orchestrator.image.verdict.policy import from_spec
 from orchestrator.image.verdict.verify import verify_image
-from orchestrator.publish.clients import Clients, each
 from orchestrator.publish.compose import compose
 from orchestrator.publish.family import source
 from orchestrator.publish.pushed import pushed
+from orchestrator.registry.clients import Clients, each
 from orchestrator.registry.errors import NotFoundError
 from orchestrator.runs import proof
 
@@ -31,19 +31,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """Why a family is not published: one sentence, and what to do.
-
-    Attributes:
-        what: Which variant or digest, what is wrong, expected and found.
-        hint: The next command or edit, "" for none.
-    """
-
-    what: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
     """A family that was checked.
 
@@ -52,7 +39,7 @@ class Checked:
         images: Variant id -> what was pushed.
         index: The index of its images, None where it has problems.
         revision: The commit that the index stands for, "" where not known.
-        problems: Why it is not published.
+        problems: Why it is not published: which variant or digest, expected and found, and what to do.
         notes: What a user should know though nothing is refused.
     """
 

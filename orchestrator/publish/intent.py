@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import OrchestrateError, Problem
 from orchestrator.matrix import git
-from orchestrator.publish.check import Problem
-from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.pushed import REVISION, pushed
 from orchestrator.publish.record import Move, Rank
+from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.errors import NotFoundError
 from orchestrator.registry.manifests import described
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import files
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.publish import record as records
-from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.record import MAX_RECORD, Record, RecordError
 from orchestrator.reference import Tag
+from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.errors import NotFoundError
 from orchestrator.registry.manifests import OCI_INDEX, descriptor_of, read
 from orchestrator.registry.referrers import artifact, upload_parts
-from orchestrator.state import STATE
+from orchestrator.state import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,11 +41,14 @@ class Keeper:
     Args:
         clients: The registries.
         root: The directory of matrix.yaml; None keeps no file.
+
+    Raises:
+        EnvironmentLacksError: The state directory leads out of the project.
     """
 
     def __init__(self, clients: Clients, root: Path | None) -> None:
         self._clients = clients
-        self._directory = root / STATE / "publish" if root is not None else None
+        self._directory = require_own(root) / "publish" if root is not None else None
 
     def save(self, record: Record, held: Mapping[Repository, Sequence[Descriptor]] | None = None) -> None:
         """Write a record: to the disk, then to every repository.
@@ -75,7 +78,7 @@ class Keeper:
             files.write_whole(path, records.write(record), mode=files.PRIVATE)
         except OSError as error:
             raise EnvironmentLacksError(
-                f"{error.filename or path}: the record cannot be written, so no tag was moved: {error.strerror}"
+                f"{error.filename or path}: the record cannot be written: {error.strerror}"
             ) from error
 
     def pending_files(self) -> Iterator[Record]:

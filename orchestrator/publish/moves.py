@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator import process
 from orchestrator.errors import NetworkError, OrchestrateError
-from orchestrator.publish.clients import Clients, each, every
 from orchestrator.publish.record import Move, Rank, Record, State
+from orchestrator.registry.clients import Clients, each, every
 from orchestrator.registry.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.scanned import Scanned
     from orchestrator.matrix.variants import Plan, Variant
     from orchestrator.publish.check import Checked
-    from orchestrator.publish.clients import Clients
     from orchestrator.publish.intent import Intent
     from orchestrator.publish.record import Move
     from orchestrator.reference import Digest, Repository
+    from orchestrator.registry.clients import Clients
 
 _PACKAGES = re.compile(r"torch|triton|vllm|sglang|flashinfer.*|nvidia-(?:cuda-runtime|cublas|cudnn|nccl|nvshmem).*")
 _RANKS = (Rank.LATEST, Rank.FLOATING, Rank.VERSION)

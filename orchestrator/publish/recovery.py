@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import VerificationError
 from orchestrator.publish import kept
-from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.record import State
+from orchestrator.registry.clients import Clients, every
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

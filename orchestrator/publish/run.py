@@ -10,7 +10,6 @@ from orchestrator.errors import NetworkError, UsageError
 from orchestrator.publish import candidates as found_by
 from orchestrator.publish import kept, recovery
 from orchestrator.publish.check import Checked, Checker
-from orchestrator.publish.clients import Clients, every
 from orchestrator.publish.family import families, source
 from orchestrator.publish.intent import Intent, intent
 from orchestrator.publish.kept import Keeper
@@ -20,6 +19,7 @@ from orchestrator.publish.record import Move, State
 from orchestrator.publish.sign import Cosign
 from orchestrator.publish.transaction import Staged, Transaction
 from orchestrator.reference import Digest, InvalidReferenceError, parse
+from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.copy import copy_image
 from orchestrator.runs.jobs import revision_of
 from orchestrator.runs.planned import planned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import VerificationError
-from orchestrator.publish.clients import Clients, every
+from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.copy import copy_image
 from orchestrator.registry.manifests import descriptor_of
 

@@ -13,10 +13,10 @@ from orchestrator.publish.stage import stage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from orchestrator.publish.clients import Clients
     from orchestrator.publish.kept import Keeper
     from orchestrator.publish.record import Move
     from orchestrator.reference import Digest, Repository
+    from orchestrator.registry.clients import Clients
     from orchestrator.registry.manifests import Descriptor, Manifest
 
 

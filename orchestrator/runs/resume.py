@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from orchestrator import reference
 from orchestrator.engine import beyond
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.labels import KEY
 from orchestrator.redact import redact
+from orchestrator.reference import Digest, Tag
+from orchestrator.registry.clients import Clients
 from orchestrator.runs.outcome import Outcome, Status
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from orchestrator.bake.file import Output
-    from orchestrator.reference import Digest, Tag
+    from orchestrator.reference import Repository
     from orchestrator.registry.client import Registry
     from orchestrator.registry.manifests import Manifest
     from orchestrator.runs.journal import Entry, Journal
@@ -90,13 +92,11 @@ class Resume:
     """
 
     def __init__(
-        self, output: Output, *, changed: bool = False, connect: Callable[[str], Registry] | None = None
+        self, output: Output, *, changed: bool = False, connect: Callable[[Repository], Registry] | None = None
     ) -> None:
         self._output = output
         self._changed = changed
-        self._connect = connect or _client
-        self._registries: dict[str, Registry] = {}
-        self._lock = threading.Lock()
+        self._clients = Clients(connect=connect)
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +104,7 @@ class Resume:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for registry in self._registries.values():
-            registry.close()
+        self._clients.close()
 
     def decide(self, wanted: Wanted, journal: Journal) -> Decision:
         """Decide about one variant.
@@ -188,7 +187,7 @@ class Resume:
 
     def _moved(self, repository: str, tag: str, manifest: Manifest) -> bool:
         """Point a tag at a manifest of its repository; False where it does already."""
-        name = _tag(tag.rpartition(":")[2])
+        name = Tag(tag.rpartition(":")[2])
         registry = self._registry(repository)
         there = registry.head(name)
         if there is not None and there.digest == manifest.digest:
@@ -204,7 +203,7 @@ class Resume:
             for repository in wanted.repositories:
                 manifest = self._manifest(repository, digest)
                 if manifest is not None and key_of(manifest) == wanted.key:
-                    self._registry(repository).put_manifest(manifest, _tag(key_tag(wanted.key)))
+                    self._registry(repository).put_manifest(manifest, Tag(key_tag(wanted.key)))
         except InterruptedRunError:
             raise
         except OrchestrateError as error:
@@ -212,20 +211,16 @@ class Resume:
         return ""
 
     def _manifest(self, repository: str, selector: str) -> Manifest | None:
-        from orchestrator.reference import Digest
         from orchestrator.registry.errors import NotFoundError
 
-        named: Tag | Digest = Digest(selector) if ":" in selector else _tag(selector)
+        named: Tag | Digest = Digest(selector) if ":" in selector else Tag(selector)
         try:
             return self._registry(repository).manifest(named)
         except NotFoundError:
             return None
 
     def _registry(self, text: str) -> Registry:
-        with self._lock:
-            if text not in self._registries:
-                self._registries[text] = self._connect(text)
-            return self._registries[text]
+        return self._clients.of(reference.repository(text))
 
     def _skipped(self, wanted: Wanted, found: _Found, entry: Entry | None) -> Outcome:
         when = f" at {entry.at}" if entry is not None else ""
@@ -268,13 +263,6 @@ def _other(why: str) -> _Lack:
     return _Lack(why=why, result=Result.OTHER)
 
 
-def _client(text: str) -> Registry:
-    from orchestrator.reference import repository
-    from orchestrator.registry.client import Registry
-
-    return Registry(repository(text))
-
-
 def key_tag(key: str) -> str:
     """Return the tag under which a registry keeps what was built from a key."""
     return f"key-{key.partition(':')[2]}"
@@ -288,12 +276,6 @@ def key_of(manifest: Manifest) -> str:
         if isinstance(annotations, dict) and annotations.get(KEY):
             return str(annotations[KEY])
     return ""
-
-
-def _tag(text: str) -> Tag:
-    from orchestrator.reference import Tag
-
-    return Tag(text)
 
 
 def _other_key(name: str, found: str, wanted: str) -> _Lack | None:

@@ -6,16 +6,15 @@ are read, and what changed is told from the records of this machine's own builds
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from orchestrator import process
 from orchestrator.bake.file import Output
 from orchestrator.cache.keys import inputs
 from orchestrator.cache.records import Records
 from orchestrator.engine.builders import DOCKER_DRIVER
+from orchestrator.registry.clients import every
 from orchestrator.runs import jobs
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.journal import Journal
@@ -29,10 +28,9 @@ if TYPE_CHECKING:
     from orchestrator.bake.file import Extras
     from orchestrator.engine.buildx import BakeCall
     from orchestrator.matrix.variants import Plan
+    from orchestrator.reference import Repository
     from orchestrator.registry.client import Registry
     from orchestrator.runs.resume import Wanted
-
-_AT_ONCE = 16  # questions to registries
 
 
 class State(StrEnum):
@@ -71,7 +69,7 @@ def statuses(
     extras: Mapping[str, Extras],
     *,
     driver: str = "",
-    connect: Callable[[str], Registry] | None = None,
+    connect: Callable[[Repository], Registry] | None = None,
 ) -> list[VariantStatus]:
     """Return what there is of each variant, in the order of the plan.
 
@@ -103,9 +101,8 @@ def statuses(
         )
         for variant in plan.variants
     ]
-    with Resume(output, connect=connect) as resume, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        waiting = [pool.submit(process.carried(_status), resume, one, journal) for one in asked]
-        return [one.result() for one in waiting]
+    with Resume(output, connect=connect) as resume:
+        return every(lambda one: _status(resume, one, journal), asked)
 
 
 _STATES = {

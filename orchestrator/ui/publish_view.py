@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.publish.record import Rank, State
+from orchestrator.ui import github
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +57,23 @@ def ended(ending: Ending) -> Iterator[str]:
     yield f"publish {record.id}  {_ENDED[record.state]}"
     if record.state is not State.COMPLETE:
         yield from (f"  names the new digest: {move.name}" for move in record.moves if move.moved)
+
+
+def commands(result: Result) -> Iterator[str]:
+    """Yield workflow commands for what was refused and for tags that are not where they belong."""
+    for checked in result.families:
+        for problem in checked.problems:
+            yield github.command("error", str(problem), title=f"{checked.family.name} is not published")
+    if result.ending is not None:
+        yield from commands_of(result.ending)
+
+
+def commands_of(ending: Ending) -> Iterator[str]:
+    """Yield a workflow command for moves that did not end as they were meant to."""
+    record = ending.record
+    if ending.failures or record.state not in (State.COMPLETE, State.ROLLED_BACK):
+        text = "\n".join((*ending.failures, *ending.remarks, _ENDED[record.state]))
+        yield github.command("error", text, title=f"publish {record.id}")
 
 
 def _family(checked: Checked) -> Iterator[str]:

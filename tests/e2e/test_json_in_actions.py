@@ -51,7 +51,7 @@ CASES = (
     Case(words="headers fetch"),
     Case(words="headers import one.tar.zst"),
     Case(words="headers status"),
-    Case(words="publish --dry-run", code=1),  # a platform was never pushed
+    Case(words="publish --dry-run", code=1, annotated=True),  # a platform was never pushed
 )
 
 

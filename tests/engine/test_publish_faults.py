@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import OrchestrateError
-from orchestrator.publish.clients import Clients
 from orchestrator.publish.moves import Patience
 from orchestrator.publish.record import Rank, State
 from orchestrator.reference import Repository, Tag
 from orchestrator.registry.client import Registry
+from orchestrator.registry.clients import Clients
 from orchestrator.registry.manifests import described
 from orchestrator.registry.session import Limits
 from tests.support.faults import Fault, FaultyProxy, Seen

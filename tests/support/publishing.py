@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from orchestrator.publish.clients import Clients
     from orchestrator.registry.client import Registry
+    from orchestrator.registry.clients import Clients
     from orchestrator.registry.manifests import Descriptor
 
 KEY_OF_NOTHING = f"sha256:{'0' * 64}"

@@ -24,7 +24,7 @@ def command(*, given: Location, check: bool) -> None:
     Builds then start from these digests, whatever the tags name by then. The file is bases.lock.json beside the matrix.
     """
     from orchestrator.publish import bases
-    from orchestrator.publish.clients import Clients
+    from orchestrator.registry.clients import Clients
     from orchestrator.runs import base_lock
     from orchestrator.ui import streams
 

@@ -344,6 +344,21 @@ def test_a_tag_that_variants_share() -> None:
     assert len(found) == 1
 
 
+@pytest.mark.parametrize(
+    ("tag", "to", "named"),
+    [
+        ("{image}:v1", "", "acme/app:v1"),
+        ("ghcr.io/acme/{target}:v1", "to: [ghcr.io/acme/all, docker.io/acme/all], ", "ghcr.io/acme/all:v1"),
+    ],
+)
+def test_a_tag_that_two_indexes_get(tag: str, to: str, named: str) -> None:
+    text = SMALL.replace("targets: [app]", "targets: [app, web]") + f'publish: {{{to}tags: ["{tag}"]}}\n'
+    place = spot(text, f'"{tag}"')
+    what = f"the indexes of app-cu130-amd64 and web-cu130-amd64 both get {named}"
+    assert problems(text) == [f"{place}: {what}; add a placeholder that differs between them"]
+    assert problems(text.replace(":v1", ":v1-{target}")) == []
+
+
 def test_a_variant_id_that_two_share() -> None:
     text = SMALL.replace("variants:", 'axes: {python: {"3.1": {}, "3-1": {}}}\nvariants:')
     assert (

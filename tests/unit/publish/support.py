@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.errors import NetworkError
-from orchestrator.publish.clients import Clients
 from orchestrator.reference import Digest, Repository, Tag
 from orchestrator.registry.client import fallback_tag
+from orchestrator.registry.clients import Clients
 from orchestrator.registry.errors import DamagedAnswerError, DeniedError, NotFoundError, UnavailableError
 from orchestrator.registry.manifests import described
 

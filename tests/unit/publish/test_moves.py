@@ -20,7 +20,7 @@ from tests.unit.publish.support import LIE, World
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.publish.clients import Clients
+    from orchestrator.registry.clients import Clients
 
 PATIENCE = Patience(rounds=2, pause_s=0)
 TAGS = {"v1": Rank.VERSION, "nightly": Rank.FLOATING, "latest": Rank.LATEST}

@@ -11,10 +11,10 @@ import pytest
 from orchestrator.cache.repository import held
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.publish import kept
-from orchestrator.publish.clients import Clients
 from orchestrator.publish.kept import Keeper
 from orchestrator.publish.record import Move, Rank, Record, RecordError, State, begin, read, write
 from orchestrator.reference import Digest, Repository, Tag
+from orchestrator.registry.clients import Clients
 from tests.support.publishing import images
 from tests.unit.publish.support import World
 
@@ -133,6 +133,16 @@ def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacksError, match="the record cannot be read: No such file"):
         kept.read_file(tmp_path / "none.json")
     (tmp_path / ".orchestrate").write_text("a file")
-    with pytest.raises(EnvironmentLacksError, match="the record cannot be written, so no tag was moved"):
+    with pytest.raises(EnvironmentLacksError, match="the record cannot be written: File exists"):
         Keeper(Clients(), tmp_path).save_file(record())
     Keeper(Clients(), None).save_file(record())
+
+
+@pytest.mark.parametrize("name", [".orchestrate", ".orchestrate/publish"])
+def test_records_are_not_written_through_a_link_out_of_the_project(tmp_path: Path, name: str) -> None:
+    root, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (root / name).parent.mkdir(parents=True)
+    (root / name).symlink_to(elsewhere)
+    with pytest.raises(EnvironmentLacksError, match="expected no link out of the project"):
+        Keeper(Clients(), root)

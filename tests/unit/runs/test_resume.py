@@ -26,7 +26,7 @@ from tests.unit.runs.support import DIGEST
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.reference import Digest, Tag
+    from orchestrator.reference import Digest, Repository, Tag
 
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 REPO = "registry.lan/app"
@@ -74,7 +74,7 @@ def wanted(*tags: str, key: str = A, **fields: Any) -> Wanted:
 
 
 def decide(of: Wanted, held: Held, tmp_path: Path, *, output: Output = PUSH, changed: bool = False) -> tuple[str, Any]:
-    def connect(_: str) -> Any:
+    def connect(_: Repository) -> Any:
         return held
 
     with Resume(output, changed=changed, connect=connect) as resume:
@@ -153,7 +153,7 @@ def test_changed_remembers_what_was_built(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     held = Held({"x": image(A)})
 
-    def connect(_: str) -> Any:
+    def connect(_: Repository) -> Any:
         return held
 
     digest = str(held.tags["x"].digest)

@@ -1,20 +1,19 @@
-"""The registries of one publish: a client for each repository, and work that runs in several of them at once."""
+"""Clients of several repositories, one for each, and work that runs in several of them at once."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from orchestrator import process
 from orchestrator.errors import InterruptedRunError, OrchestrateError
-from orchestrator.registry.client import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from orchestrator.reference import Repository
+    from orchestrator.registry.client import Registry
     from orchestrator.registry.session import Limits
 
 WORKERS = 16
@@ -35,7 +34,8 @@ class Clients:
     def __init__(
         self, *, limits: Limits | None = None, connect: Callable[[Repository], Registry] | None = None
     ) -> None:
-        self._connect = connect or (lambda repository: Registry(repository, limits=limits))
+        self._limits = limits
+        self._connect = connect or self._client
         self._known: dict[Repository, Registry] = {}
         self._lock = threading.Lock()
 
@@ -45,8 +45,17 @@ class Clients:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every client."""
         for client in self._known.values():
             client.close()
+
+    def _client(self, repository: Repository) -> Registry:
+        from orchestrator.registry.client import Registry
+
+        return Registry(repository, limits=self._limits)
 
     def of(self, repository: Repository) -> Registry:
         """The client of a repository."""
@@ -71,6 +80,8 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result |
             return work(item)
         except OrchestrateError as error:
             return error
+
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(max_workers=max(1, min(WORKERS, len(items)))) as pool:
         waiting = [pool.submit(process.carried(guarded), item) for item in items]
