@@ -44,7 +44,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def command(*, given: Selection, jobs: int, builder: str, format_: Format) -> None:
     """Check engine, buildx, builder, disk, memory, processors and registry.
 
-    Each check says what works and how to mend what does not. With a matrix, the machine is checked for what the
+    Each check says what works and what to do about the rest. With a matrix, the machine is checked for what the
     selected variants need: their platforms, their registry, their cache, and memory and processors for their max_jobs.
     Exits 5 if something is missing that every build needs.
     """

@@ -78,7 +78,7 @@ def command(
     """Move the tags of multi-platform indexes, all or nothing.
 
     Every digest is checked and staged by digest in every registry first; version tags move before floating ones, and
-    latest moves last. What was interrupted is gone on with by the next publish, on any machine.
+    latest moves last. The next publish, on any machine, continues an interrupted one.
     """
     from orchestrator.publish import run
     from orchestrator.publish.record import State

@@ -208,7 +208,7 @@ class HeadersSpec(Section):
         "Where to read the version: FILE#NAME (Dockerfile ARG, versions.json, requirements).", default=None
     )
     lock: Text = key("Lock file, relative to matrix.yaml.", default=LOCK_NAME)
-    tier: Text = key("headers, or cubins for the kernels too.", default="headers")
+    tier: Literal["headers", "cubins"] = key("headers, or cubins for the kernels too.", default="headers")
     mirrors: list[Text] = key("Sources in order: URL, directory, flashinfer-cubin wheel.", default=[])
     context: str = key("Name of the named context and of its fallback.", default="flashinfer-headers")
     digest_arg: str = key("Argument of the proving step.", default="FLASHINFER_BUNDLE_DIGEST")

@@ -36,7 +36,7 @@ def command(*, given: Selection, format_: common.Format, builder: str) -> None:
     """List what the builder, directories and registries hold.
 
     Each row has place, kind, variants, age and size, and how much of it `prune` can remove. Layers on a builder belong
-    to every variant that has their step. A place that does not answer is told and left out.
+    to every variant that has their step. A place that does not answer is named and left out.
     """
     from orchestrator.ui import holdings_view
 

@@ -56,6 +56,12 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "[a]",
         "image is invalid, expected text, found a list",
     ),
+    "a tier that no bundle has": (
+        "headers: {policy: optional, version",
+        "headers: {policy: optional, tier: everything, version",
+        "everything",
+        "headers.tier is invalid, expected headers or cubins, found everything",
+    ),
     "two keys alike": (
         '  "13.0": {version: 13.0.2}',
         '  "13.0": {version: 13.0.2}\n  "13.0": {version: 13.0.1}',
