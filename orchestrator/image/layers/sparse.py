@@ -93,12 +93,15 @@ def pax_map(values: Mapping[str, str], reader: Reader, number: Callable[[str], i
         reader: Stands at the payload.
         number: Reads the value of a record.
     """
-    if "GNU.sparse.major" not in values or "GNU.sparse.map" in values:
-        text = values.get("GNU.sparse.map", "")
-        size = values.get("GNU.sparse.size") or values.get("GNU.sparse.realsize", "")
-        return _checked([number(word) for word in text.split(",")] if text else [], number(size)), 0
-    numbers, taken = _leading(reader, number)
-    return _checked(numbers, number(values.get("GNU.sparse.realsize", ""))), taken
+    version = values.get("GNU.sparse.major", ""), values.get("GNU.sparse.minor", "")
+    text = values.get("GNU.sparse.map", "")
+    size = values.get("GNU.sparse.size") or values.get("GNU.sparse.realsize", "")
+    if version == ("1", "0"):
+        numbers, taken = _leading(reader, number)
+        return _checked(numbers, number(size)), taken
+    if version not in (("0", "0"), ("0", "1")) and (any(version) or not text):
+        raise DamagedSparseError(f"tar: the version of a sparse member is invalid: found {'.'.join(version)[:40]!r}")
+    return _checked([number(word) for word in text.split(",")] if text else [], number(size)), 0
 
 
 def _leading(reader: Reader, number: Callable[[str], int]) -> tuple[list[int], int]:

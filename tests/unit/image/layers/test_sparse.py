@@ -58,8 +58,13 @@ def record(key: str, value: str) -> bytes:
     return f"{length}{rest}".encode()
 
 
+VERSION_0 = {"GNU.sparse.major": "0", "GNU.sparse.minor": "0"}
+"""What must be said where no map says it."""
+
+
 def version_0_0(pieces: Pieces, size: int) -> bytes:
-    more = record("GNU.sparse.size", str(size)) + record("GNU.sparse.numblocks", str(len(pieces)))
+    more = b"" if pieces else b"".join(record(*one) for one in VERSION_0.items())
+    more += record("GNU.sparse.size", str(size)) + record("GNU.sparse.numblocks", str(len(pieces)))
     for at, piece in pieces:
         more += record("GNU.sparse.offset", str(at)) + record("GNU.sparse.numbytes", str(len(piece)))
     return with_records({}, b"".join(piece for _, piece in pieces), more)
@@ -68,6 +73,7 @@ def version_0_0(pieces: Pieces, size: int) -> bytes:
 def version_0_1(pieces: Pieces, size: int) -> bytes:
     numbers = ",".join(f"{at},{len(piece)}" for at, piece in pieces)
     records = {"GNU.sparse.size": str(size), "GNU.sparse.map": numbers, "GNU.sparse.name": "lib.so"}
+    records |= {} if pieces else VERSION_0
     return with_records(records, b"".join(piece for _, piece in pieces))
 
 
@@ -167,6 +173,30 @@ def test_a_map_that_is_none_is_damage(lines: bytes) -> None:
     layer = with_records(records, padded(lines) + b"x") + bytes(1024)
     with pytest.raises(VerificationError):
         scan_layer(io.BytesIO(layer), len(layer))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        {"GNU.sparse.size": "0"}, {"GNU.sparse.major": "2", "GNU.sparse.minor": "0", "GNU.sparse.map": "0,9"},
+        {"GNU.sparse.major": "1", "GNU.sparse.map": "0,9"},
+    ],
+)  # fmt: skip
+def test_a_way_that_no_runtime_knows_is_damage(records: dict[str, str]) -> None:
+    """Go reads such a member as a plain file: its payload, at the name in its header."""
+    size = {"GNU.sparse.name": "hidden.txt", "GNU.sparse.realsize": "9"}
+    layer = with_records({**size, **records}, b"0123456789") + bytes(1024)
+    with pytest.raises(VerificationError, match="version of a sparse member is invalid"):
+        scan_layer(io.BytesIO(layer), len(layer))
+
+
+def test_the_map_in_the_data_counts_where_the_version_says_so() -> None:
+    records = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.size": "3", "GNU.sparse.realsize": "9"}
+    layer = with_records({**records, "GNU.sparse.map": "0,9"}, padded(b"1\n0\n3\n") + b"abcdefghi")
+    reader = Forward(iter([layer]))
+    member = next(members(reader))
+    assert member.sparse is not None
+    assert b"".join(sparse.content(member.sparse, reader)) == b"abc"
 
 
 def test_a_member_shorter_than_its_map_is_damage() -> None:

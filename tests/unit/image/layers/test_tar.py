@@ -210,3 +210,39 @@ def test_a_pax_record_has_a_value() -> None:
         read(pax_archive(b"7 path\n"))
     ((member, payload),) = read(pax_archive(record("path", b"usr/b") + record("size", b"3")))
     assert (member.path, member.size, payload) == ("usr/b", 3, b"abc")
+
+
+def header(name: str, payload: bytes = b"", kind: bytes = b"0") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(payload)
+    return info.tobuf(tarfile.USTAR_FORMAT) + payload + bytes(-len(payload) % 512)
+
+
+@pytest.mark.parametrize("kind", [b"3", b"4", b"6"])
+def test_a_device_hides_no_member_in_its_size(kind: bytes) -> None:
+    layer = header("lib.so", b"old") + header("device", header("lib.so", b"what runs"), kind) + bytes(1024)
+    assert [(member.path, data) for member, data in read(layer)] == [
+        ("lib.so", b"old"), ("device", b""), ("lib.so", b"what runs"),
+    ]  # fmt: skip
+
+
+def test_a_directory_as_before_ustar_hides_no_member() -> None:
+    layer = header("folder/", header("lib.so", b"what runs"), b"\0") + bytes(1024)
+    assert [(member.path, member.type) for member, _ in read(layer)] == [
+        ("folder", Type.DIRECTORY), ("lib.so", Type.FILE),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("before", "path"),
+    [
+        (header("g", record("path", b"global"), b"g"), "lib.so"),
+        (header("x", record("path", b"first"), b"x") + header("x", record("uid", b"5"), b"x"), "lib.so"),
+        (header("x", record("path", b"first"), b"x") + header("x", record("path", b"last"), b"x"), "last"),
+        (header("L", b"long\0", b"L") + header("x", record("path", b"pax"), b"x"), "long"),
+    ],
+)  # fmt: skip
+def test_a_name_is_the_one_that_runtimes_take(before: bytes, path: str) -> None:
+    """As Go's archive/tar: no global names, the last pax header alone, and GNU's long name before all."""
+    layer = before + header("lib.so", b"x") + header("next", b"y") + bytes(1024)
+    assert [member.path for member, _ in read(layer)] == [path, "next"]
