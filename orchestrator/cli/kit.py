@@ -72,10 +72,7 @@ class Option(click.Option):
         Raises:
             UsageError: It is empty.
         """
-        given = value if isinstance(value, (list, tuple)) else (value,)
-        if ctx.get_parameter_source(self.name or "") is ParameterSource.COMMANDLINE and "" in [
-            one.strip() for one in given if isinstance(one, str)
-        ]:
+        if _given_empty(self, ctx, value):
             raise UsageError(
                 f"{self.opts[-1]}: the value is empty: expected {self.metavar or 'a value'}",
                 hint=f"leave {self.opts[-1]} out, or set the variable that it is taken from",
@@ -96,12 +93,31 @@ class Option(click.Option):
         return f"{text} ({'; '.join(notes)})." if notes else f"{text}."
 
 
+def _given_empty(parameter: click.Parameter, ctx: click.Context, value: Any) -> bool:
+    """Whether the command line holds an empty text for a parameter."""
+    given = value if isinstance(value, (list, tuple)) else (value,)
+    return ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE and "" in [
+        one.strip() for one in given if isinstance(one, str)
+    ]
+
+
 class Argument(click.Argument):
     """A positional argument with a help text."""
 
     def __init__(self, declarations: Sequence[str], *, explanation: str, **settings: Any) -> None:
         super().__init__(declarations, **settings)
         self.explanation = explanation
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value, converted; an empty text is an error: as a path, it would be the directory one stands in.
+
+        Raises:
+            UsageError: It is empty.
+        """
+        if _given_empty(self, ctx, value):
+            name = self.make_metavar(ctx).strip("[]")
+            raise UsageError(f"{name}: the value is empty", hint=f"{name}: {self.explanation}")
+        return super().process_value(ctx, value)
 
 
 class EnumChoice(click.Choice[Any]):

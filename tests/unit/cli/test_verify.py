@@ -53,6 +53,16 @@ def test_a_device_stands_for_its_architecture(library: str, capsys: pytest.Captu
     assert "--device H1000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_source_is_not_the_directory_one_stands_in(
+    library: str, empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`verify "$IMAGE" --archs …` with an unset variable passed by what a checkout holds."""
+    assert app.run(["verify", ".", "--archs", "8.0 9.0"]) == 0, library
+    assert app.run(["verify", empty, "--archs", "8.0 9.0"]) == 2
+    assert "SOURCE: the value is empty" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
