@@ -26,7 +26,8 @@ def directory(host: str) -> Path | None:
     if not host or "/" in host or host.startswith("."):
         return None
     own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "docker" / "certs.d"
-    return next((place / host for place in (own, SYSTEM) if (place / host).is_dir()), None)
+    # os.path: where the engine alone may look, as in an /etc/docker of mode 0700, Path.is_dir() is an error
+    return next((place / host for place in (own, SYSTEM) if os.path.isdir(place / host)), None)  # noqa: PTH112
 
 
 def context(host: str) -> ssl.SSLContext:
@@ -36,11 +37,15 @@ def context(host: str) -> ssl.SSLContext:
         host: With its port.
 
     Raises:
-        EnvironmentLacksError: A certificate or key that docker has for it cannot be used.
+        EnvironmentLacksError: A certificate or key that docker has for it cannot be used, or those of the system.
     """
     from httpx import create_ssl_context
 
-    made = create_ssl_context()
+    try:
+        made = create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        named = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "certificates of the system"
+        raise _unusable(Path(named), error) from error
     place = directory(host)
     authorities = sorted(place.glob("*.crt")) if place else []
     for path in authorities:
@@ -56,7 +61,7 @@ def context(host: str) -> ssl.SSLContext:
                 hint="the certificate of a CA is named *.crt, that of the client *.cert with a *.key",
             )
         try:
-            made.load_cert_chain(path, key)
+            made.load_cert_chain(path, key, password="")  # OpenSSL would ask for one on the terminal
         except (OSError, ssl.SSLError) as error:
             raise _unusable(path, error) from error
     if is_loopback(host) and not authorities:
