@@ -1,8 +1,9 @@
 """Whether a cubin holds a kernel, seen while it unpacks: most need not be unpacked beyond their symbols.
 
 The section table stands at the end of what ptxas and nvlink write, the symbol table near the start, behind the names
-(up to some MB in the largest). So the symbol table is known by its null symbol and the symbol of a section after it. A
-kernel that is seen is there; that none is seen says nothing. The cubins of torch 2.14.1 unpack to 5.8 GB, of which this
+(up to some MB in the largest). So the symbol table is known by its null symbol and the symbol of a section after it. Of
+what these tools write, a kernel that is seen is there; data made to look like symbols can show one, as symbols made by
+hand can. That none is seen says nothing. The cubins of torch 2.14.1 unpack to 5.8 GB, of which this
 reads an eighth.
 """
 

@@ -6,15 +6,17 @@ layer notes them beside the device code, so that one pass is enough; they judge 
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 MAX_RECORD = 32 << 20
-"""Bytes of a RECORD that is read; that of torch 2.9.0 has 1.4 MB."""
+"""Bytes of the RECORD files that are read of one layer; that of torch 2.9.0 has 1.4 MB. Their lists are kept, and take
+many times the bytes. What is not read says nothing, as if pip had written none."""
 
 _RECORD = re.compile(r"(?:^|/)([^/]+)-([^/-]+)\.dist-info/RECORD$")
 _LIBRARY = re.compile(r"\.(?:so(?:\.[\w.]+)?|a|o|cubin|fatbin|ptx)$")
@@ -61,7 +63,7 @@ def is_record(path: str, size: int) -> bool:
 
 
 def distribution(path: str, text: bytes) -> Distribution:
-    """What a RECORD says; a line that is not one of a table with commas is skipped.
+    """What a RECORD says, up to the first line that csv refuses.
 
     Args:
         path: Of the RECORD, for which `is_record` holds.
@@ -72,16 +74,17 @@ def distribution(path: str, text: bytes) -> Distribution:
     import csv
 
     folders: dict[str, None] = {}
-    files: list[str] = []
+    files: dict[str, None] = {}
     try:
-        for row in csv.reader(text.decode("utf-8", "replace").splitlines()):
+        lines = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", errors="replace", newline="")
+        for row in csv.reader(lines):
             name = row[0] if row else ""
             parts = name.split("/")
             if name.startswith("/") or "\0" in name or ".." in parts or len(parts) < 2:
                 continue  # outside of the directory, which it cannot claim; or not in a package
             folders[parts[0]] = None
             if _LIBRARY.search(name):
-                files.append(name)
+                files[name] = None
     except csv.Error:  # a field beyond csv's limit: no file has such a name
         pass
     name = re.sub(r"[-_.]+", "-", match[1]).lower()
@@ -93,16 +96,16 @@ class Installed:
     """Everything that pip installed in an image.
 
     Attributes:
-        owners: Path in the image -> distribution that lists it.
+        owners: Path in the image -> distributions that list it.
         folders: Directories of packages that some distribution installed.
     """
 
-    owners: Mapping[str, Distribution] = field(default_factory=dict)
+    owners: Mapping[str, Sequence[Distribution]] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
 
     def owner(self, path: str) -> Distribution | None:
-        """Whose a file is, None if no RECORD lists it."""
-        return self.owners.get(path)
+        """Whose a file is, None if no RECORD lists it; of several the one whose RECORD was met last."""
+        return self.owners[path][-1] if path in self.owners else None
 
     def recorded(self, path: str) -> bool:
         """Whether a file lies in a directory whose files a RECORD lists; one that it does not list is nobody's."""
@@ -120,10 +123,11 @@ def installed(records: Iterable[tuple[str, Distribution]]) -> Installed:
     Args:
         records: Path of each RECORD, and what it says.
     """
-    owners: dict[str, Distribution] = {}
+    owners: dict[str, list[Distribution]] = {}
     folders: set[str] = set()
     for path, one in records:
         site = "".join(path.rpartition("/")[0].rpartition("/")[:2])
-        owners.update((site + name, one) for name in one.files)
+        for name in one.files:
+            owners.setdefault(site + name, []).append(one)
         folders.update(site + name for name in one.folders)
     return Installed(owners=owners, folders=frozenset(folders))

@@ -19,7 +19,7 @@ from orchestrator.image.layers.installed import Distribution, Installed, install
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 11
+SCANNER = 12
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
@@ -53,6 +53,7 @@ class LayerScan:
         records: Path of a RECORD -> what it says; it is among `plain` too.
         far: Ranges of the unpacked layer that must be kept in a second reading; not part of what is kept.
         holes: Bytes of the holes of sparse files; not part of what is kept.
+        listed: Bytes of the RECORD files that were read; not part of what is kept.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class LayerScan:
     records: dict[str, Distribution] = field(default_factory=dict)
     far: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     holes: int = field(default=0, compare=False)
+    listed: int = field(default=0, compare=False)
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""

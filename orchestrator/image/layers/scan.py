@@ -14,7 +14,7 @@ from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.library import FileCode, bare_ptx, guarded, require_bare_size
 from orchestrator.image.code.stream import scan
 from orchestrator.image.layers import artifacts
-from orchestrator.image.layers.installed import distribution, is_record
+from orchestrator.image.layers.installed import MAX_RECORD, distribution, is_record
 from orchestrator.image.layers.merge import LayerScan
 from orchestrator.image.layers.sparse import content
 from orchestrator.image.layers.tar import BLOCK, Member, Type, members
@@ -142,7 +142,7 @@ def _add_sparse(result: LayerScan, member: Member, sparse: Sparse, reader: Forwa
 
 
 def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool) -> None:
-    if is_record(member.path, member.size):
+    if takes_record(result, member.path, member.size):
         result.records[member.path] = distribution(member.path, reader.exactly(member.size))
         result.plain.add(member.path)
         return
@@ -162,6 +162,20 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
         access=artifacts.Access(member.mode, member.uid, member.gid),
         text=text.decode(errors="replace"),
     )
+
+
+def takes_record(result: LayerScan, path: str, size: int) -> bool:
+    """Whether a file is a RECORD that is read, which is noted: together they have a bound.
+
+    Args:
+        result: What is known of the layer so far.
+        path: In the image.
+        size: Bytes.
+    """
+    if not is_record(path, size) or result.listed + size > MAX_RECORD:
+        return False
+    result.listed += size
+    return True
 
 
 def _add_code(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> None:

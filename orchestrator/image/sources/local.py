@@ -16,7 +16,7 @@ from orchestrator.image.code.fatbin import KEY
 from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.reader import read_code
 from orchestrator.image.layers import scan
-from orchestrator.image.layers.installed import distribution, is_record
+from orchestrator.image.layers.installed import distribution
 from orchestrator.image.layers.merge import LayerScan
 from orchestrator.image.layers.tar import BLOCK, Member, Type, normalise
 from orchestrator.image.layers.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
@@ -86,7 +86,7 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
     if file.is_symlink() or not file.is_file():
         return
     try:
-        if is_record(name, file.stat().st_size):
+        if scan.takes_record(result, name, file.stat().st_size):
             result.records[name] = distribution(name, file.read_bytes())
         release = scan.release_of(name, file)
         found = None if release else _read(file, deep=deep)

@@ -158,9 +158,9 @@ def default_required(libraries: Sequence[str], installed: Installed | None = Non
 
 
 def _is_others(path: str, installed: Installed) -> bool:
-    owner = installed.owner(path)
-    if owner is not None:
-        return _OTHERS.fullmatch(owner.name) is not None
+    owners = installed.owners.get(path)
+    if owners:  # where the image's own package lists it too, the file may be that one's, whichever came last
+        return all(_OTHERS.fullmatch(owner.name) for owner in owners)
     if installed.recorded(path):  # it lies among a package's files and is none of them: somebody put it there
         return False
     return bool(_INSTALLED.search(path) or _SYSTEM.search(path))

@@ -7,9 +7,11 @@ import json
 
 import pytest
 
+from orchestrator.image.layers import scan
 from orchestrator.image.layers.installed import distribution, is_record
 from orchestrator.image.layers.merge import LayerScan, merge
 from orchestrator.image.layers.scan import scan_layer
+from orchestrator.image.verdict.policy import default_required
 from tests.support import fatbins
 
 RECORD = "site/Acme_Kernels-1.0.dist-info/RECORD"
@@ -47,6 +49,27 @@ def scanned(*members: tuple[str, bytes | str]) -> LayerScan:
     found = scan_layer(io.BytesIO(data), len(data))
     assert LayerScan.from_json(json.loads(json.dumps(found.to_json()))) == found
     return found
+
+
+def test_the_records_of_a_layer_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "MAX_RECORD", 20)
+    text = "a/x.so,,\n" * 2
+    found = scanned(("s/a-1.dist-info/RECORD", text), ("s/b-1.dist-info/RECORD", text))
+    assert list(found.records) == ["s/a-1.dist-info/RECORD"]
+    assert found.records["s/a-1.dist-info/RECORD"].files == ("a/x.so",)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_that_two_list_is_others_only_if_both_are(order: int) -> None:
+    """What an own package put over a file of PyTorch's is judged, whichever RECORD lies where."""
+    library = fatbins.library([["80"]])
+    paths = ["site-packages/torch/lib/a.so", "site-packages/torch/lib/b.so"]
+    records = [
+        ("site-packages/torch-2.dist-info/RECORD", "torch/lib/a.so,,\ntorch/lib/b.so,,\n"),
+        ("site-packages/acme-1.dist-info/RECORD", "torch/lib/a.so,,\n"),
+    ]
+    found = merge([scanned(*records[::order], *((path, library) for path in paths))]).installed
+    assert default_required(paths, found) == ("site-packages/torch/lib/a.so",)
 
 
 def test_an_upgrade_in_a_higher_layer_takes_the_old_record_away() -> None:
