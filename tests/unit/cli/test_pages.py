@@ -83,3 +83,9 @@ def test_pages_that_sources_name_exist() -> None:
     }
     assert len(named) > 10
     assert {(source, page) for source, page in named if page not in PAGES} == set()
+
+
+def test_the_changelog_says_each_thing_once() -> None:
+    """A merge of two changes to the changelog easily keeps both forms of a line."""
+    starts = [line[:28] for line in PAGES["CHANGELOG.md"].splitlines() if line.startswith("- ")]
+    assert sorted({start for start in starts if starts.count(start) > 1}) == []
