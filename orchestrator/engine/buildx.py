@@ -15,7 +15,6 @@ from orchestrator.errors import EnvironmentLacksError, MatrixError, Place, Probl
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from concurrent.futures import Future
     from typing import Self
 
     from orchestrator import process
@@ -176,16 +175,13 @@ class _Outputs:
         self._asked = asked
         self._copies = {name: renamed(name, text) for name, text in _texts(call).items()}
         self._stop = contextlib.ExitStack()
-        self._job: Future[process.Completed] | None = None
+        self._job: process.Ahead[process.Completed] | None = None
 
     def __enter__(self) -> Self:
         if any(count for _, count in self._copies.values()):
-            from concurrent.futures import ThreadPoolExecutor
+            from orchestrator.process import Ahead
 
-            from orchestrator import process
-
-            pool = self._stop.enter_context(ThreadPoolExecutor(max_workers=1, thread_name_prefix="outputs"))
-            self._job = pool.submit(process.carried(self._ask))
+            self._job = self._stop.enter_context(Ahead(self._ask))
         return self
 
     def __exit__(self, *error: object) -> None:
