@@ -32,7 +32,8 @@ _STEPS = (
 )
 """What is left out in turn: a local directory that is none cannot be read either."""
 _LOST = re.compile(
-    r"(?:^|: )failed to commit \S+ to \S+ during finalize: failed to stat active key during commit: snapshot \S+ does "
+    r"(?:^|: )failed to commit \S+ to \S+ during finalize: failed to stat active key during commit: snapshot \S+ "
+    r"does not exist"
 )
 _ANEW = "the layer cache of the builder has lost the snapshot of a step: repeated without that cache"
 

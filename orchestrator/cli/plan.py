@@ -125,7 +125,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     from orchestrator.cache.rights import CacheUse
     from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import caching, features, jobs, targets
+    from orchestrator.runs import caching, features, jobs, resources, targets
     from orchestrator.runs import preflight as checks
     from orchestrator.state import require_own
     from orchestrator.ui import preflight_view, streams
@@ -142,6 +142,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
 
     extras = features.extras(plan, fetch=True, tell=streams.tell, warn=warn)
     extras = caching.fitting(plan, caching.with_caches(plan, extras, CacheUse(given.cache)), engine.builder, warn=warn)
+    extras = resources.with_jobs(plan, extras, engine, 1, tell=streams.tell)
     call = targets.bake_call(plan, docker_command(), given.builder)
     files = jobs.bake_files(plan, call, output=Output(push=True), extras=extras, targets=resolved)
     memory = require_own(plan.matrix.root) / "outlines.json"

@@ -78,6 +78,9 @@ def test_a_secret_that_no_step_mounts_is_refused_before_the_build(tmp_path: Path
     done = project.build()
     assert done.returncode == 2, done.stdout
     assert "max-jobs" in done.stdout
+    checked = project.run("plan", "--preflight")
+    assert checked.returncode == 2, checked.stderr
+    assert "does not mount the secret max-jobs" in checked.stdout
     resources(project, "max_jobs: 3, targets: []")
     assert project.build().returncode == 0
 
