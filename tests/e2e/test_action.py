@@ -117,6 +117,21 @@ def test_a_failing_build_fails_the_step_and_still_gives_its_report(act: Act, pro
     assert json.loads((project / done.outputs["report"]).read_text())["variants"][0]["status"] == "failed"
 
 
+def test_another_commit_in_the_same_job_is_another_tool(
+    act: Act, action: Path, temporary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "action"
+    shutil.copytree(action, other)
+    (other / "orchestrator/__init__.py").write_text('"""Another one."""\n\n__version__ = "9.9.9"\n', encoding="utf-8")
+    said = []
+    for folder in (action, other):
+        done = act(folder, command="plan")
+        assert not done.failed, done.log
+        program = temporary / "build-orchestrator/bin/orchestrate"
+        said.append(subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout)
+    assert ["9.9.9" in one for one in said] == [False, True]
+
+
 def test_a_report_that_this_build_did_not_write_gives_no_outputs(act: Act, project: Path) -> None:
     stale = {"variants": [{"id": "old", "digest": "sha256:0", "status": "built", "tags": ["old:1"]}]}
     (project / "orchestrate-report.json").write_text(json.dumps(stale), encoding="utf-8")

@@ -305,7 +305,7 @@ class Runner:
         if unknown := set(job) - _JOB_KEYS:
             raise UnknownError(f"job {identity}: unknown keys {sorted(unknown)}")
         contexts = {**contexts, "runner": self._runner()}
-        ran = self._steps(job["steps"], {**contexts, "env": filled(job.get("env", {}), contexts)}, {})
+        ran = self._steps(job["steps"], {**contexts, "env": filled(job.get("env") or {}, contexts)}, {})
         outputs = filled(job.get("outputs", {}), {**contexts, "steps": ran.steps})
         return Result(
             outputs={name: text(value) for name, value in outputs.items()}, failed=ran.failed, log=ran.log, ran=ran.ran,
@@ -370,7 +370,7 @@ class Runner:
         for path in files.values():
             path.touch()
         base = {name: value for name, value in os.environ.items() if name.startswith(_MACHINE)}
-        given = {**contexts.get("env", {}), **filled(step.get("env", {}), contexts)}
+        given = {**contexts.get("env", {}), **filled(step.get("env") or {}, contexts)}
         own = {name: text(value) for name, value in given.items()}
         environment = {
             **base, **self.env, "CI": "true", "GITHUB_ACTIONS": "true", "RUNNER_OS": "Linux",
