@@ -43,7 +43,7 @@ class PlanFormat(StrEnum):
         "--network-report": ("--preflight", "--status"),
         "--status": ("--preflight",),
     },
-    needs={"--builder": ("--preflight", "--status"), "--allow": ("--preflight",)},
+    needs={"--builder": ("--preflight", "--status"), "--allow": ("--preflight",), "--no-push": ("--preflight",)},
 )
 @options.selection(*options.OVERRIDES)
 @options.formats(PlanFormat, explanation="Print the plan in this format.")
@@ -59,6 +59,10 @@ class PlanFormat(StrEnum):
 @kit.option(
     "--preflight", heading=Heading.BEHAVIOUR, is_flag=True,
     help="Check every variant as a build with --push does before it starts; build nothing.",
+)  # fmt: skip
+@kit.option(
+    "--no-push", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Check as a build without --push does: no registry is asked whether it takes a push.",
 )  # fmt: skip
 @kit.option(
     "--status", heading=Heading.OUTPUT, is_flag=True,
@@ -81,6 +85,7 @@ def command(
     explain: str,
     kernels: bool,
     preflight: bool,
+    no_push: bool,
     status: bool,
     builder: str,
     allow: tuple[str, ...],
@@ -95,7 +100,7 @@ def command(
     if status:
         return _status(found, format_, builder)
     if preflight:
-        return _preflight(found, _Asked(builder=builder, allow=allow, cache=cache), format_)
+        return _preflight(found, _Asked(builder=builder, allow=allow, cache=cache, push=not no_push), format_)
     if network_report:
         _network(found, format_)
     elif explain:
@@ -114,6 +119,7 @@ class _Asked:
     builder: str
     allow: tuple[str, ...]
     cache: str
+    push: bool
 
 
 def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
@@ -144,11 +150,11 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     extras = caching.fitting(plan, caching.with_caches(plan, extras, CacheUse(given.cache)), engine.builder, warn=warn)
     extras = resources.with_jobs(plan, extras, engine, 1, tell=streams.tell)
     call = targets.bake_call(plan, docker_command(), given.builder)
-    files = jobs.bake_files(plan, call, output=Output(push=True), extras=extras, targets=resolved)
+    files = jobs.bake_files(plan, call, output=Output(push=given.push), extras=extras, targets=resolved)
     memory = require_own(plan.matrix.root) / "outlines.json"
     checked = checks.check_all(
         call,
-        checks.questions(plan, files, extras, push=True),
+        checks.questions(plan, files, extras, push=given.push),
         builder=engine.builder,
         outlines=Outlines(memory if memory.exists() else None),
         allowed=allowed,

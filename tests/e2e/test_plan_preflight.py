@@ -142,6 +142,8 @@ def test_a_registry_that_takes_no_push(
     text = project.run("plan", "--preflight")
     assert (text.returncode, text.stdout.splitlines()[0]) == (6, "app-cu130-amd64  refused")
     assert text.stdout.splitlines()[-1] == "1 variant, 1 refused"
+    assert project.run("plan", "--preflight", "--no-push").returncode == 0
+    assert "--no-push has no effect without --preflight" in project.run("plan", "--no-push").stderr
     assert project.log("app") is None or "RUN echo fine" not in (project.log("app") or project.root).read_text()
 
 

@@ -28,7 +28,8 @@ _TOKEN = re.compile(
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _STEP_KEYS = {"id", "name", "uses", "with", "run", "shell", "env", "if", "working-directory", "continue-on-error"}
 _JOB_KEYS = {
-    "name", "needs", "if", "runs-on", "timeout-minutes", "permissions", "outputs", "env", "strategy", "steps"
+    "name", "needs", "if", "runs-on", "timeout-minutes", "permissions", "outputs", "env", "strategy", "steps",
+    "concurrency",
 }  # fmt: skip
 _WORKFLOW_KEYS = {"name", "on", True, "permissions", "concurrency", "jobs"}  # YAML 1.1 reads `on` as true
 _MACHINE = (
@@ -36,6 +37,8 @@ _MACHINE = (
     "NO_PROXY", "COVERAGE",
 )  # fmt: skip
 """How variables begin that lead a step to this machine's programs, engine and package index."""
+_FROM_CONTEXT = ("GITHUB_REPOSITORY", "GITHUB_REF_NAME", "GITHUB_REF_TYPE", "GITHUB_BASE_REF", "GITHUB_EVENT_PATH")
+"""Variables that say what the `github` context says."""
 
 
 class UnknownError(AssertionError):
@@ -76,7 +79,7 @@ def equal(left: Any, right: Any) -> bool:
     return None not in numbers and numbers[0] == numbers[1]
 
 
-_COMPLETE = ("inputs", "github", "secrets", "runner", "needs", "matrix")
+_COMPLETE = ("inputs", "github", "secrets", "runner", "needs", "matrix", "job")
 """Contexts whose keys are all known here: another one is a mistake, and not null as it is for GitHub."""
 
 
@@ -158,13 +161,15 @@ class Expression:
         if kind != "word":
             raise UnknownError(f"expression {self.source!r}: unexpected {word!r}")
         if self._next("("):
-            return self._call(word)
+            return self._members(self._call(word), word, known=False)
         if word in ("true", "false", "null"):
             return {"true": True, "false": False, "null": None}[word]
         if word not in self.contexts:
             raise UnknownError(f"expression {self.source!r}: unknown context {word}")
-        value = self.contexts[word]
-        known = word in _COMPLETE
+        return self._members(self.contexts[word], word, known=word in _COMPLETE)
+
+    def _members(self, value: Any, word: str, *, known: bool) -> Any:
+        """What `.name` and `[…]` lead to; in a context that is complete the first name must be there."""
         while self.tokens:
             if self._next("."):
                 key = self.tokens.pop(0)[1]
@@ -226,6 +231,21 @@ def condition(given: Any, contexts: Values, *, failed: bool) -> bool:
     return value and (expression.uses_status or not failed)
 
 
+_TYPES: dict[str, Any] = {"boolean": bool, "string": str, "number": (int, float)}
+
+
+def _inputs(declared: Values, given: Values) -> dict[str, Any]:
+    """The `inputs` context; a value of another type than declared is refused, as GitHub refuses it."""
+    if unknown := set(given) - set(declared):
+        raise UnknownError(f"unexpected inputs {sorted(unknown)}")
+    found = {name: given.get(name, one.get("default", "")) for name, one in declared.items()}
+    for name, value in found.items():
+        kind = declared[name].get("type", "string")
+        if not isinstance(value, _TYPES[kind]) or (kind == "number" and isinstance(value, bool)):
+            raise UnknownError(f"input {name}: {value!r} is no {kind}")
+    return found
+
+
 @dataclass
 class Result:
     """How a job or a composite action ended.
@@ -237,6 +257,8 @@ class Result:
         ran: The steps that ran.
         name: The job's name.
         runner: What a job asks for in `runs-on`.
+        job: The job's key.
+        group: Its concurrency group.
     """
 
     outputs: dict[str, str]
@@ -245,6 +267,8 @@ class Result:
     ran: list[str]
     name: str = ""
     runner: str = ""
+    job: str = ""
+    group: str = ""
 
 
 @dataclass
@@ -259,6 +283,11 @@ class Runner:
         env: Environment of every step, beside what GitHub and this machine give.
         artifacts: Where upload-artifact puts files.
         actions: Stand-ins for actions of other repositories, by name without the commit.
+        job: What the `job` context says of the workflow's own repository.
+        token: The token that a job gets, by its permissions.
+        cleaned: Called before each job: every job has a machine of its own.
+        only: The one job that runs, with what `given_needs` says of those before it; "" for all.
+        outputs: The outputs of the workflow that ran last.
     """
 
     workspace: Path
@@ -268,28 +297,44 @@ class Runner:
     env: dict[str, str] = field(default_factory=dict)
     artifacts: Path = Path()
     actions: dict[str, Callable[[Runner, Values], dict[str, str]]] = field(default_factory=dict)
+    job: dict[str, str] = field(default_factory=dict)
+    token: Callable[[Values], str] = lambda _permissions: ""
+    cleaned: Callable[[Runner], None] = lambda _runner: None
+    only: str = ""
+    given_needs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
 
-    def workflow(self, read: Mapping[Any, Any], given: Values) -> list[Result]:
+    def workflow(self, read: Mapping[Any, Any], given: Values, *, event: str = "workflow_dispatch") -> list[Result]:
         """Run every job of a workflow in the order of `needs`, one for each row of its matrix.
 
         Args:
             read: The workflow's YAML.
-            given: The inputs of its workflow_dispatch.
+            given: Its inputs, as a caller's `with:` or the button gives them.
+            event: workflow_dispatch or workflow_call.
         """
         if unknown := set(read) - _WORKFLOW_KEYS:
             raise UnknownError(f"unknown keys {sorted(map(str, unknown))}")
-        declared = read[True]["workflow_dispatch"]["inputs"]
-        if unknown := set(given) - set(declared):
-            raise UnknownError(f"unexpected inputs {sorted(unknown)}")
-        inputs = {name: given.get(name, one.get("default", "")) for name, one in declared.items()}
-        contexts = {"inputs": inputs, "github": self.github, "secrets": self.secrets}
-        filled(read.get("concurrency"), contexts)
+        trigger = read[True][event]
+        inputs = _inputs(trigger["inputs"], given)
+        declared = (read[True].get("workflow_call") or {}).get("secrets", self.secrets)
+        if unknown := set(self.secrets) - set(declared) - {"GITHUB_TOKEN"}:
+            raise UnknownError(f"unexpected secrets {sorted(unknown)}")
+        secrets = {**dict.fromkeys(declared, ""), **self.secrets}  # one that is not given is empty
+        base = {"inputs": inputs, "secrets": secrets, "job": self.job}
+        filled(read.get("concurrency"), {**base, "github": self.github})
         results: list[Result] = []
-        needs: dict[str, Any] = {}
+        needs: dict[str, Any] = dict(self.given_needs)
+        before: dict[str, set[str]] = {}
         for identity, job in read["jobs"].items():  # in the file's order, which `needs` must allow
             names = [job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", [])
-            here = {**contexts, "needs": {name: needs[name] for name in names}}
-            failed = any(needs[name]["result"] != "success" for name in names)
+            if self.only not in ("", identity):
+                continue
+            permissions = job.get("permissions", read.get("permissions", {}))
+            github = {**self.github, "token": self.token(permissions)}
+            here = {**base, "github": github, "needs": {name: needs[name] for name in names}}
+            # success() asks every job on the way to this one, and one that was skipped has not succeeded
+            before[identity] = {other for name in names for other in (name, *before.get(name, ()))}
+            failed = any(needs[name]["result"] != "success" for name in before[identity])
             if not condition(job.get("if"), here, failed=failed):
                 needs[identity] = {"outputs": {}, "result": "skipped"}
                 continue
@@ -299,17 +344,26 @@ class Runner:
             result = "failure" if any(one.failed for one in ran) else "success"
             needs[identity] = {"outputs": ran[-1].outputs if ran else {}, "result": result}
             results += ran
+        if not self.only:
+            jobs = {"jobs": {name: {"outputs": one["outputs"]} for name, one in needs.items()}}
+            declared = (read[True].get("workflow_call") or {}).get("outputs", {})
+            self.outputs = {name: text(filled(one["value"], jobs)) for name, one in declared.items()}
         return results
 
     def _job(self, identity: str, job: Values, contexts: Values) -> Result:
         if unknown := set(job) - _JOB_KEYS:
             raise UnknownError(f"job {identity}: unknown keys {sorted(unknown)}")
         contexts = {**contexts, "runner": self._runner()}
+        limit = filled(job["timeout-minutes"], contexts)
+        assert isinstance(limit, (int, float)), f"job {identity}: timeout-minutes is {limit!r}"
+        self.cleaned(self)
+        group = filled(job.get("concurrency"), contexts)
         ran = self._steps(job["steps"], {**contexts, "env": filled(job.get("env") or {}, contexts)}, {})
         outputs = filled(job.get("outputs", {}), {**contexts, "steps": ran.steps})
         return Result(
             outputs={name: text(value) for name, value in outputs.items()}, failed=ran.failed, log=ran.log, ran=ran.ran,
             name=text(filled(job.get("name", identity), contexts)), runner=text(filled(job["runs-on"], contexts)),
+            job=identity, group=text(group["group"]) if group else "",
         )  # fmt: skip
 
     def composite(self, folder: Path, given: Values) -> Result:
@@ -376,7 +430,9 @@ class Runner:
             **base, **self.env, "CI": "true", "GITHUB_ACTIONS": "true", "RUNNER_OS": "Linux",
             "RUNNER_TEMP": str(self.temporary), "GITHUB_WORKSPACE": str(self.workspace),
             "GITHUB_EVENT_NAME": str(self.github.get("event_name", "")), "GITHUB_REF": str(self.github.get("ref", "")),
-            "GITHUB_SHA": str(self.github.get("sha", "")),
+            "GITHUB_SHA": str(self.github.get("sha", "")), "RUNNER_ENVIRONMENT": "self-hosted",
+            **{name: str(self.github[name.removeprefix("GITHUB_").lower()]) for name in _FROM_CONTEXT
+               if name.removeprefix("GITHUB_").lower() in self.github},
             **{name: str(path) for name, path in files.items()}, **extra, **own,
         }  # fmt: skip
         assert step.get("shell", "bash") == "bash"
@@ -419,6 +475,8 @@ def _written(path: Path) -> dict[str, str]:
 def upload(runner: Runner, given: Values) -> dict[str, str]:
     """actions/upload-artifact: copies files, hidden ones only where `include-hidden-files` says so."""
     folder = runner.artifacts / given["name"]
+    if text(given.get("overwrite", "false")) == "true":
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     hidden = text(given.get("include-hidden-files", "false")) == "true"
     for line in given["path"].split():
@@ -428,6 +486,17 @@ def upload(runner: Runner, given: Values) -> dict[str, str]:
             if file.is_file() and (hidden or not any(part.startswith(".") for part in below.parts)):
                 (folder / below).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, folder / below)
+    return {}
+
+
+def download(runner: Runner, given: Values) -> dict[str, str]:
+    """actions/download-artifact: one by name into a directory, those of a pattern into one each below it."""
+    target = runner.workspace / given["path"]
+    if "name" in given:
+        shutil.copytree(runner.artifacts / given["name"], target, dirs_exist_ok=True)
+        return {}
+    for folder in sorted(runner.artifacts.glob(given["pattern"])):
+        shutil.copytree(folder, target / folder.name)
     return {}
 
 

@@ -126,6 +126,7 @@ class RegistryProcess:
         htpasswd: A line `user:hash` (bcrypt); the registry then asks for Basic authentication.
         readonly: Whether it takes no pushes.
         tls: The registry's settings `http.tls`: certificate, key and clientcas; None for plain HTTP.
+        auth: The registry's settings `auth`, where `htpasswd` is not enough.
         host: The address that it listens on. With another one than this machine's loopback it speaks TLS, with a
             certificate that `folder/ca.pem` signs itself.
     """
@@ -137,6 +138,7 @@ class RegistryProcess:
         htpasswd: str = "",
         readonly: bool = False,
         tls: Mapping[str, object] | None = None,
+        auth: Mapping[str, object] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self.host = host
@@ -153,6 +155,8 @@ class RegistryProcess:
             },
             "http": {"addr": f"{host}:0", **({"tls": dict(tls)} if tls else {})},
         }
+        if auth:
+            config["auth"] = dict(auth)
         if htpasswd:
             (folder / "htpasswd").write_text(f"{htpasswd}\n")
             config["auth"] = {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}}
