@@ -8,7 +8,7 @@ import re
 import subprocess
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = images_workflow.read()
-ONE = {"variant": "small-cu130-amd64", "check": False}
+ONE: dict[str, Any] = {"variant": "small-cu130-amd64", "check": False}
 
 
 @pytest.fixture(scope="module")
