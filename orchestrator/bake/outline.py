@@ -17,6 +17,7 @@ from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import escaped
 from orchestrator.dockerfile.bases import EMPTY, without_bases, without_flags
 from orchestrator.engine import buildx
+from orchestrator.engine.plugin import direct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,11 +97,9 @@ def _ask(bake: BakeCall, questions: Mapping[str, Mapping[str, Any]]) -> dict[str
         Path(directory, "empty").mkdir()
         content = {"target": escaped(dict(questions))}
         Path(directory, "outline.json").write_text(json.dumps(content), encoding="utf-8")
+        argv, env = direct(replace(bake, files=("outline.json",)).argv("--call=outline,format=json", *questions))
         done = process.run(
-            replace(bake, files=("outline.json",)).argv("--call=outline,format=json", *questions),
-            cwd=Path(directory),
-            timeout=_TIMEOUT,
-            env={"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
+            argv, cwd=Path(directory), timeout=_TIMEOUT, env={**env, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         )
     if not done.ok:
         return f"buildx cannot outline it: {buildx.last_error(done.stderr)}"

@@ -29,6 +29,7 @@ from orchestrator.bake.log import LogFile
 from orchestrator.bake.progress import Failure, Progress
 from orchestrator.bake.watch import Answer, Bounds, Overrun, Watch, ask
 from orchestrator.engine import history
+from orchestrator.engine.plugin import direct
 from orchestrator.errors import InterruptedRunError
 from orchestrator.orphans import ended_with_us
 from orchestrator.process import Stop, kill_group, spawn
@@ -179,7 +180,8 @@ def run_bake(
 
         watch = _watch(command, progress, hear)
         log.begin(command.id, argv)
-        child = spawn(argv, cwd=command.cwd, env=_environment(command.env), stdout=subprocess.DEVNULL)
+        started, env = direct(argv)
+        child = spawn(started, cwd=command.cwd, env={**_environment(command.env), **env}, stdout=subprocess.DEVNULL)
         ending = _Ending(child=child, command=command, stop=stop, watch=watch, terminate_after=terminate_after)
         # Whatever goes wrong (an error in on_event, a full disk under the log): no child is left behind.
         with contextlib.closing(ending), ended_with_us(child.pid):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator import process
 from orchestrator.engine import client
+from orchestrator.engine.plugin import direct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +65,8 @@ def inspect_builder(name: str = "") -> Completed:
     Raises:
         EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
     """
-    return client.docker("buildx", "inspect", *([name] if name else []), timeout=_INSPECT_TIMEOUT)
+    argv, env = direct((*client.docker_command(), "buildx", "inspect", *([name] if name else [])))
+    return process.run(argv, timeout=_INSPECT_TIMEOUT, env=env or None)
 
 
 def inspect_images(references: Sequence[str]) -> Completed:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.engine.outputs import renamed
+from orchestrator.engine.plugin import direct
 from orchestrator.errors import EnvironmentLacksError, MatrixError, Place, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -119,18 +120,19 @@ def _print(call: BakeCall, queries: Mapping[str, Any]) -> process.Completed:
     with tempfile.TemporaryDirectory(prefix="orchestrate-") as directory:
         path = Path(directory, "queries.json")
         path.write_text(json.dumps({"target": queries}), encoding="utf-8")
-        argv = call.argv("-f", str(path), "--print", *queries)
-        return process.run(argv, cwd=call.root, timeout=_TIMEOUT, env=_agent(call, Path(directory, "agent")))
+        argv, env = direct(call.argv("-f", str(path), "--print", *queries))
+        agent = _agent(call, Path(directory, "agent"))
+        return process.run(argv, cwd=call.root, timeout=_TIMEOUT, env={**env, **agent} or None)
 
 
-def _agent(call: BakeCall, path: Path) -> dict[str, str] | None:
+def _agent(call: BakeCall, path: Path) -> dict[str, str]:
     """Variables with which buildx resolves a target that forwards an SSH agent where there is none.
 
     Only the builds of such targets need one: buildx looks at the socket even to print, and does not speak to it.
     """
     known = os.environ.get("SSH_AUTH_SOCK", "")
     if (known and Path(known).exists()) or not any("ssh" in text for text in _texts(call).values()):
-        return None
+        return {}
     import socket
 
     with socket.socket(socket.AF_UNIX) as nobody:

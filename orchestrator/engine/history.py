@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import process
 from orchestrator.engine.buildx import last_error
+from orchestrator.engine.plugin import configuration
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
 
@@ -115,5 +116,4 @@ def _config(env: Mapping[str, str]) -> Path:
     """Where buildx keeps its state, as buildx finds it."""
     if own := env.get("BUILDX_CONFIG"):
         return Path(own)
-    docker = env.get("DOCKER_CONFIG")
-    return (Path(docker) if docker else Path(env.get("HOME") or "~").expanduser() / ".docker") / "buildx"
+    return configuration(env) / "buildx"

@@ -15,8 +15,6 @@ from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.image.verdict.policy import from_spec
 from orchestrator.labels import PROMISE
 from orchestrator.reference import Digest, parse
-from orchestrator.registry.manifests import described
-from orchestrator.registry.referrers import artifact, attach, upload_parts
 
 if TYPE_CHECKING:
     from orchestrator.matrix.schema import VerifySpec
@@ -79,6 +77,7 @@ def prove_pushed(repository: str, digest: str, promised: str) -> str:
         InterruptedRunError: A stop was asked for.
     """
     from orchestrator.registry.client import Registry
+    from orchestrator.registry.manifests import described
 
     try:
         with Registry(parse(repository).repository) as client:
@@ -98,5 +97,7 @@ def prove(client: Registry, image: Descriptor, promised: str) -> None:
     Raises:
         NetworkError, DamagedAnswerError: The registry denies access, refuses, does not answer or lies.
     """
+    from orchestrator.registry.referrers import artifact, attach, upload_parts
+
     upload_parts(client)
     attach(client, artifact(KIND, annotations={PROMISE: promised}, subject=image))

@@ -119,3 +119,29 @@ def test_what_check_may_import(project: Path) -> None:
     assert [name for name in SLOW if name in modules] == []
     assert not [name for name in modules if name.startswith(("orchestrator.headers", "orchestrator.image"))]
     assert "orchestrator.process" not in modules  # neither git nor buildx is asked
+
+
+BUILDS = """\
+version: 1
+image: registry.invalid/start
+bake: {files: [docker-bake.hcl], targets: [app]}
+arch_lists: {all: "9.0"}
+cuda: {"13.0": {version: 13.0.2}}
+platforms: {linux/amd64: {}}
+variants: {arch_list: all, args: {ARCHS: "{archs.torch}"}, tags: ["{image}:{variant.id}"]}
+cache: {backend: "off"}
+"""
+
+
+def test_what_a_build_may_import(engine: str, tmp_path: Path) -> None:
+    """Nothing that speaks to registries, where nothing is pushed: every cached build waits for these modules."""
+    for name, text in (
+        ("matrix.yaml", BUILDS),
+        ("Dockerfile", "FROM scratch\nARG ARCHS\nLABEL archs=$ARCHS\n"),
+        ("docker-bake.hcl", 'target "app" { context = "." }\n'),
+    ):
+        (tmp_path / name).write_text(text)
+    code, modules, output = imported(tmp_path, "build")
+    assert (code, "built" in output) == (0, True)
+    assert packages(modules) == READS_A_MATRIX | {"filelock", "tenacity"}
+    assert [name for name in ("asyncio", "email", "http", "ssl", "urllib.request") if name in modules] == []
