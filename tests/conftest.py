@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.artifacts import NOT_DOWNLOADED, downloads
 
@@ -19,6 +20,10 @@ MEASURED = Path(__file__).resolve().parents[1] / ".cache" / "coverage"
 """Where `make test` keeps what it covered; scripts/coverage does not judge what is incomplete."""
 
 pytest_plugins = ["tests.support.engine", "tests.support.emulation"]
+
+# How fast a machine is says nothing of the code: the first example of a new or busy machine takes seconds.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # What a user's or a runner's environment holds must not change what tests see.
 _FOREIGN = (
