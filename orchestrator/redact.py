@@ -8,23 +8,35 @@ it is part of the address. `git@host:path` and digests (`app:v1@sha256:…`) are
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-_USERINFO = re.compile(r"""(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<user>[^\s/?#'"<>\\]*)@""")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AUTHORITY = re.compile(r"://(?=(?P<rest>[^\s/?#]*))")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
+_SCHEME_LENGTH = 40  # the longest registered one has 36; no bound makes a long word cost its square
 _DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-fA-F]")
 _LOCAL = frozenset({"docker-image", "oci-layout", "target"})  # what follows is an image or a name, not a host
 _USER_IS_ADDRESS = frozenset({"ssh", "git+ssh", "ssh+git", "scp", "sftp"})
 _QUERY = re.compile(
-    r"(?P<name>[?&;](?:[\w.-]*(?:token|secret|passw(?:or)?d|signature|credential|api_?key|access_?key)[\w.-]*|sig|auth))"
-    r"""=[^&;#\s'"<>]+""",
+    r"(?P<name>[?&;](?:[\w.-]{0,100}(?:token|secret|passw(?:or)?d|signature|credential|api_?key|access_?key)[\w.-]{0,100}|sig|auth))"
+    r"=(?P<value>[^&;#\s]+)",
     re.IGNORECASE | re.ASCII,
 )
 # Go takes a proxy without a scheme: HTTP_PROXY=user:password@host:3128.
 _PROXY = re.compile(
-    r"""(?P<name>(?:https?|ftp|all)_proxy["']?\s*[=:]\s*["']?)(?![A-Za-z][A-Za-z0-9+.-]*://)[^\s/"']*@""", re.IGNORECASE
+    r"""(?P<name>(?:https?|ftp|all)_proxy["']?\s*[=:]\s*["']?)(?![A-Za-z][A-Za-z0-9+.-]*://)(?P<value>[^\s/]{0,4096}@)""",
+    re.IGNORECASE,
 )
-_HEADER = re.compile(r"(?P<name>\bauthorization:\s*(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE)
+_HEADER = re.compile(r"(?P<name>\bauthorization:\s*(?:basic|bearer|token)\s+)(?P<value>\S+)", re.IGNORECASE)
+
+# A quote, an angle bracket or a backslash may be a part of a password (git and curl take them), or end the URL in the
+# text around it. It ends it where such a text goes on as one does, and (in a URL) where a host stands before it.
+_BEHIND = r"""[\s,;)\]}<>'"\\]|:[\s"'{\[]|\Z"""
+_CLOSING = re.compile(rf"""['"](?={_BEHIND})|\\(?=[nrt"'\\])|<(?=[A-Za-z/!][^@<>]*>)|>(?={_BEHIND})""")
+_HOST = re.compile(r"[\w.-]*(?::[0-9]*)?|\[[0-9A-Fa-f:.]*\](?::[0-9]*)?")
 
 
 def redact(text: str) -> str:
@@ -34,11 +46,11 @@ def redact(text: str) -> str:
         text: Any text: a log line, an error message, an address.
     """
     if "://" in text:
-        text = _USERINFO.sub(lambda match: _without_user(match, text), text)
-        text = _QUERY.sub(r"\g<name>=***", text)
+        text = _without_users(text)
+        text = _QUERY.sub(_masked("="), text)
     if "@" in text and "_proxy" in text.lower():
-        text = _PROXY.sub(r"\g<name>", text)
-    return _HEADER.sub(r"\g<name>***", text)
+        text = _PROXY.sub(_without_proxy_user, text)
+    return _HEADER.sub(_masked(""), text)
 
 
 def redact_values(value: Any) -> Any:
@@ -59,13 +71,55 @@ def _redact_member(name: str, value: Any) -> Any:
     return redact_values(value)
 
 
-def _without_user(match: re.Match[str], text: str) -> str:
-    scheme = match["scheme"].lower()
-    if scheme in _LOCAL or _DIGEST.match(text, match.end()):
-        return match[0]
-    if scheme in _USER_IS_ADDRESS and ":" not in match["user"]:
-        return match[0]
-    return f"{match['scheme']}://"
+def _without_users(text: str) -> str:
+    pieces, done = [], 0
+    for match in _AUTHORITY.finditer(text):
+        begin = match.end()
+        if (
+            begin < done
+            or (scheme := _SCHEME.search(text, max(done, match.start() - _SCHEME_LENGTH), match.start())) is None
+        ):
+            continue
+        user = text[begin : text.rfind("@", begin, _end(text, begin, match.end("rest"))) + 1]
+        if user and _is_credential(scheme[0].lower(), user, text[begin + len(user) :][:8]):
+            pieces.append(text[done:begin])
+            done = begin + len(user)
+    return "".join([*pieces, text[done:]])
+
+
+def _is_credential(scheme: str, user: str, host: str) -> bool:
+    if scheme in _LOCAL or _DIGEST.match(host):
+        return False
+    return scheme not in _USER_IS_ADDRESS or ":" in user
+
+
+def _end(text: str, begin: int, limit: int) -> int:
+    """Where the authority of a URL ends: at its limit, or at what closes the URL in the text around it."""
+    host, behind = begin, begin  # where a host would begin, -1 where what follows can be none
+    for match in _CLOSING.finditer(text, begin, limit):
+        at = text.rfind("@", behind, match.start())
+        host = at + 1 if at >= 0 else host
+        if host >= 0 and _HOST.fullmatch(text, host, match.start()):
+            return match.start()
+        host, behind = -1, match.end()
+    return limit
+
+
+def _without_proxy_user(match: re.Match[str]) -> str:
+    value = match["value"]
+    end = _end(value, 0, len(value))
+    return match["name"] + value[value.rfind("@", 0, end) + 1 :]
+
+
+def _masked(sign: str) -> Callable[[re.Match[str]], str]:
+    """A replacement that shows `***` for the value, and what closes the text behind it."""
+
+    def mask(match: re.Match[str]) -> str:
+        closing = _CLOSING.search(match["value"])
+        end = closing.start() if closing else len(match["value"])
+        return f"{match['name']}{sign}{'***' if end else ''}{match['value'][end:]}"
+
+    return mask
 
 
 # Forms that only a credential has, by who gives them out; each is long enough to be no ordinary word.

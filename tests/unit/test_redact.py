@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import string
+import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.redact import redact, redact_url, redact_values
@@ -16,6 +17,7 @@ SECRETS = st.text(string.ascii_letters + string.digits + "._~!$&()*+,;=%-", min_
 @pytest.mark.parametrize(
     "form", ["{}@", ":{}@", "user:{}@", "{}:x-oauth-basic@", "user:p@{}@", "user@corp:{}@", "{}:@"]
 )
+@settings(deadline=None)
 @given(secret=SECRETS)
 def test_no_form_of_user_information_stays(form: str, secret: str) -> None:
     for scheme in ("https", "http", "git+https", "ftp", "socks5", "redis"):
@@ -24,6 +26,7 @@ def test_no_form_of_user_information_stays(form: str, secret: str) -> None:
         assert secret not in redact_url(f"{scheme}://{form.format(secret)}host.example/n?token={secret}#{secret}")
 
 
+@settings(deadline=None)
 @given(secret=SECRETS)
 def test_passwords_in_ssh_addresses_and_queries_go(secret: str) -> None:
     value = secret.replace("&", "").replace(";", "")
@@ -47,16 +50,62 @@ def test_passwords_in_ssh_addresses_and_queries_go(secret: str) -> None:
         "mail a@b.example, see https://host",
         "context named a://b and x@y",
         "https://host/ user:password@somewhere",
+        """see 'https://host','a@b.example'""",
+        '{"url":"https://host:8080","author":"a@b.example"}',
+        r'"{\"url\":\"https://host\",\"author\":\"a@b.example\"}"',
+        '{"https://host":"a@b.example"}',
+        '<a href="https://[::1]:80">a@b.example</a>',
+        "<https://host>,a@b.example",
+        "https://host<br>a@b.example",
+        r"https://host\na@b.example",
+        "HTTPS_PROXY='proxy.lan:3128','a@b.example'",
     ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:
     assert redact(text) == text
 
 
-@given(st.text(max_size=200))
+PIECES = st.sampled_from(
+    ["https", "oci-layout", "ssh", "://", "a", "@", ":", "1", "'", '"', "<", ">", "\\", "/", " ", ",", "?token="]
+)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200) | st.lists(PIECES, max_size=30).map("".join))
 def test_any_text_and_twice_is_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)
     redact_url(text)
+
+
+@pytest.mark.parametrize("sign", list("'\"<>\\"))
+@pytest.mark.parametrize(
+    "form", ["user:SEC{}RET@", "SEC{}RET@", ":{}SECRET@", "SECRET{}:SECRET@", "user:SECRET{},SECRET@"]
+)
+@pytest.mark.parametrize("around", ["{}", "'{}'", '"{}"', "<{}>", "fatal: unable to access '{}/n.git/': 403"])
+def test_a_sign_that_closes_other_texts_is_a_part_of_a_password(sign: str, form: str, around: str) -> None:
+    text = around.format(f"https://{form.format(sign)}host.example")
+    assert redact(text) == around.format("https://host.example")
+    assert "SEC" not in redact(f"HTTP_PROXY={form.format(sign)}host.example:3128")
+
+
+@pytest.mark.parametrize("sign", list("'\"<>\\"))
+def test_a_sign_in_a_query_or_a_header_hides_nothing(sign: str) -> None:
+    assert redact(f"'https://host/f?token=SEC{sign}RET'") == "'https://host/f?token=***'"
+    assert redact(f"'Authorization: Bearer SEC{sign}RET'") == "'Authorization: Bearer ***'"
+    assert redact('{"url":"https://host/f?sig=SECRET","x":"y"}') == '{"url":"https://host/f?sig=***","x":"y"}'
+    assert redact(r'"-H \"Authorization: Basic SECRET\", next"') == r'"-H \"Authorization: Basic ***\", next"'
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["x", "://", "a://", "a://b'", "a://b@", "'\"", "<a", "?token", "&sig=", "http_proxy=", "authorization: basic ",
+     "\\", "a:"],
+)  # fmt: skip
+def test_long_lines_cost_linear_time(unit: str) -> None:
+    """A quadratic reading of 400,000 characters takes minutes; this takes some hundredths of a second."""
+    begun = time.process_time()
+    redact(f"@ https://{unit * (400_000 // len(unit))}")
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize(
