@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,11 @@ def guard() -> Iterator[Guard]:
         _guard.on = False
     if _guard.seen:
         pytest.fail(f"a unit test starts no process and opens no socket: {', '.join(_guard.seen)}")
+
+
+def pytest_collection_finish() -> None:
+    """Take what the collection made out of the rounds of the garbage collector: it lives to the end."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ def test_other_lines_are_none(text: str) -> None:
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["stats", *STATS, "counts", "PTX"]), inner),
+            max_leaves=12,
         ),
     )
 )

@@ -129,8 +129,8 @@ def test_unclosed_here_documents_cost_linear_time() -> None:
     def text(count: int) -> str:
         return "FROM scratch\n" + "".join(f"RUN cat <<E{number}\n" for number in range(count))
 
-    assert len(list(instructions(text(20_000)))) == 20_001
-    few, many = steps(lambda: list(instructions(text(1_000)))), steps(lambda: list(instructions(text(4_000))))
+    assert len(list(instructions(text(5_000)))) == 5_001
+    few, many = steps(lambda: list(instructions(text(500)))), steps(lambda: list(instructions(text(2_000))))
     assert many < 5 * few
 
 
@@ -154,7 +154,7 @@ def test_long_files_cost_linear_time(unit: str) -> None:
         parse(text(count))
         declarations(text(count))
 
-    assert steps(lambda: work(1_200)) < 5 * steps(lambda: work(300))
+    assert steps(lambda: work(800)) < 5 * steps(lambda: work(200))
 
 
 PIECES = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,9 +89,12 @@ def _directory(path: Path) -> None:
 @pytest.mark.parametrize("harm", [_remove, _flip, _grow, _link, _directory], ids=lambda harm: harm.__name__)
 def test_every_file_counts(tmp_path: Path, store: Store, lock: Lock, harm: Callable[[Path], None]) -> None:
     names = [entry.path for entry in locks.tree(lock)] + ["SHA256SUMS", "flashinfer.lock.json"]
+    whole = tmp_path / "whole"
+    bundle.materialise(lock, store, whole)
+    assert bundle.verify_directory(lock, whole) == ()
     for number, name in enumerate(names):
         root = tmp_path / str(number)
-        bundle.materialise(lock, store, root)
+        shutil.copytree(whole, root)
         harm(root / name)
         problems = bundle.verify_directory(lock, root)
         assert str(root / name) in [problem.file for problem in problems]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import time
@@ -88,7 +89,7 @@ _DELETE = object()
 
 
 def _with(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    tree = yaml.load(EXAMPLE, Loader=yaml.BaseLoader)  # our own text, every scalar as text
+    tree = copy.deepcopy(_TREE)
     holder = tree
     for step in path[:-1]:
         holder = holder[step]
