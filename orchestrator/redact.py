@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_AUTHORITY = re.compile(r"://(?=(?P<rest>[^\s/?#]*))")
+_AUTHORITY = re.compile(r"://(?=(?P<user>[^\s/?#]*))")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _SCHEME_LENGTH = 40  # the longest registered one has 36; no bound makes a long word cost its square
 _DIGEST = re.compile(r"sha(?:256|384|512):[0-9a-fA-F]")
@@ -80,7 +80,7 @@ def _without_users(text: str) -> str:
             or (scheme := _SCHEME.search(text, max(done, match.start() - _SCHEME_LENGTH), match.start())) is None
         ):
             continue
-        user = text[begin : text.rfind("@", begin, _end(text, begin, match.end("rest"))) + 1]
+        user = text[begin : text.rfind("@", begin, _end(text, begin, match.end("user"))) + 1]
         if user and _is_credential(scheme[0].lower(), user, text[begin + len(user) :][:8]):
             pieces.append(text[done:begin])
             done = begin + len(user)
