@@ -114,9 +114,13 @@ def _print(matrix: Matrix, report: Report, format_: CheckFormat, *, changes: str
         case CheckFormat.JSON:
             streams.write_json(drift_view.as_json(report, changes))
         case CheckFormat.GITHUB:
-            streams.write_commands(drift_view.as_github(report, _prefix(matrix)), result=True)
+            from orchestrator.ui import drift_marks
+
+            streams.write_commands(drift_marks.as_github(report, _prefix(matrix)), result=True)
         case CheckFormat.SARIF:
-            streams.write_json(drift_view.as_sarif(report, _prefix(matrix), matrix.positions.file))
+            from orchestrator.ui import drift_marks
+
+            streams.write_json(drift_marks.as_sarif(report, _prefix(matrix), matrix.positions.file))
         case CheckFormat.TABLE:
             if changes:
                 _write_diff(changes)

@@ -282,8 +282,8 @@ def _talk(
         output.append(stream.read())
 
     assert child.stdin is not None  # noqa: S101 - a pipe was asked for; this tells mypy
-    assert child.stdout is not None  # noqa: S101
-    assert child.stderr is not None  # noqa: S101
+    assert child.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
+    assert child.stderr is not None  # noqa: S101  # for the type checker: it is a pipe
     threads = [
         threading.Thread(target=watch, args=[child.stderr], daemon=True),
         threading.Thread(target=collect, args=[child.stdout], daemon=True),

@@ -81,7 +81,7 @@ def _saved(reference: str, directory: Path, known: Callable[[str], bool], *, pla
     child = process.spawn(argv)
     complaint: list[bytes] = []
     assert child.stderr is not None  # noqa: S101 - spawn's default is a pipe; this tells mypy
-    assert child.stdout is not None  # noqa: S101
+    assert child.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
     watcher = threading.Thread(target=lambda stream: complaint.append(stream.read()), args=[child.stderr], daemon=True)
     watcher.start()
     try:

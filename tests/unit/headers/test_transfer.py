@@ -236,7 +236,7 @@ def test_a_ca_bundle_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
-    ask: Callable[[], object] = lambda: transfer.client(Options()).get("https://127.0.0.1:9/")  # noqa: E731
+    ask: Callable[[], object] = lambda: transfer.client(Options()).get("https://127.0.0.1:9/")  # noqa: E731  # read in one line
     with pytest.raises(
         EnvironmentLacksError, match=r"SSL_CERT_FILE: the CA bundle .*gone\.pem was not found"
     ) as caught:

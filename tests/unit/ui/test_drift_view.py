@@ -7,7 +7,7 @@ from orchestrator.drift.check import check
 from orchestrator.drift.find import find
 from orchestrator.drift.report import Disagreement, Report
 from orchestrator.errors import Problem
-from orchestrator.ui import drift_view
+from orchestrator.ui import drift_marks, drift_view
 from tests.unit.drift.matrices import matrix
 
 if TYPE_CHECKING:
@@ -58,16 +58,16 @@ def test_json(tmp_path: Path) -> None:
 
 def test_every_format_shows_the_same_places(tmp_path: Path) -> None:
     found = report(tmp_path)
-    results = drift_view.as_sarif(found, "sub/", "matrix.yaml")["runs"][0]["results"]
+    results = drift_marks.as_sarif(found, "sub/", "matrix.yaml")["runs"][0]["results"]
     places = [one["locations"][0]["physicalLocation"] for one in results]
     assert [(one["artifactLocation"]["uri"], one["region"]["startLine"]) for one in places] == [
         ("sub/b.sh", one.line) for one in found.disagreements
     ]
-    assert len(drift_view.as_github(found)) == len(drift_view.as_json(found)["disagreements"]) == len(results)
+    assert len(drift_marks.as_github(found)) == len(drift_view.as_json(found)["disagreements"]) == len(results)
 
 
 def test_github_annotations_are_escaped(tmp_path: Path) -> None:
-    first, second = drift_view.as_github(report(tmp_path), "sub/")
+    first, second = drift_marks.as_github(report(tmp_path), "sub/")
     assert first == (
         "::error file=sub/b.sh,line=1,col=3,endColumn=4,title=A=::A=: says 1, the matrix says 2: another value "
         "(100%25 needed, always)"
@@ -101,5 +101,5 @@ def test_an_annotation_says_why_and_what_to_do() -> None:
         why="it ships", hint="add it",
     )  # fmt: skip
     report = Report(disagreements=(one,), claims=0, files=(), places=0)
-    (command,) = drift_view.as_github(report)
+    (command,) = drift_marks.as_github(report)
     assert command.endswith("::P: gone (it ships) (add it)")

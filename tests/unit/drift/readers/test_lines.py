@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,11 +9,16 @@ from hypothesis import strategies as st
 from orchestrator.dockerfile.spans import Source, write
 from orchestrator.drift.readers import cmake, lines, make
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.dockerfile.spans import Found
+
 LIST = "8.0 9.0 12.0+PTX"
 
 
-def values(found: object) -> list[tuple[str, str, bool]]:
-    return [(name, place.value, bool(place.via)) for name, place in found]  # type: ignore[attr-defined]
+def values(found: Iterable[tuple[str, Found]]) -> list[tuple[str, str, bool]]:
+    return [(name, place.value, bool(place.via)) for name, place in found]
 
 
 @pytest.mark.parametrize(
