@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.options import json_form
+from orchestrator.dockerfile.shell import Operator, scan
 from orchestrator.dockerfile.words import read_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from orchestrator.dockerfile.words import Word
 
 _MAX_DEPTH = 8  # of sh -c "sh -c …" and $( $( … ) )
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
@@ -23,9 +26,6 @@ WRAPPERS = frozenset({"command", "builtin", "env", "sudo", "time", "nohup"})
 _PREFIXES = WRAPPERS | {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
-_OPERATOR = re.compile(r"&&|\|\||;;|\|&|[;|&()\n]")
-_REDIRECTION = re.compile(r"[<>]+&?[-|]?[ \t]*")
-_SKIPPED = re.compile(r"[ \t\r]+|#[^\n]*|\\\r?\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,30 +89,41 @@ class Token:
         word: Quotes undone; "" for an operator.
         quoted: Whether any of it was quoted, so that it is no reserved word.
         inner: What stands in `$(…)` and backticks.
+        document: The here-document behind it, "" for none.
     """
 
     operator: str = ""
     word: str = ""
     quoted: bool = False
     inner: tuple[str, ...] = ()
+    document: str = ""
 
 
 def tokens(text: str) -> Iterator[Token]:
     """The words and operators of shell text; redirections and comments are left out."""
-    at = 0
-    while at < len(text):
-        if operator := _OPERATOR.match(text, at):
-            yield Token(operator=operator[0])
-            at = operator.end()
-        elif skipped := _SKIPPED.match(text, at):  # words are read whole, so a # here begins a comment
-            at = skipped.end()
-        elif redirection := _REDIRECTION.match(text, at):
-            at = read_word(text, redirection.end()).end
+    last: Token | None = None  # held back, as its here-document follows
+    target = False
+    for item in scan(text, read_word):
+        if isinstance(item, Operator) and item.text == "<<":
+            last = last and replace(last, document=item.document)
+        elif isinstance(item, Operator) and item.text in "<>":
+            target = True
+        elif target and not isinstance(item, Operator):
+            target = False
         else:
-            word = read_word(text, at)
-            found = [_substituted(text[part.start : part.end]) for part in word.variables]
-            yield Token(word=word.text, quoted=text[at : word.end] != word.text, inner=tuple(found))
-            at = max(word.end, at + 1)
+            target = False
+            if last is not None:
+                yield last
+            last = _token(text, item)
+    if last is not None:
+        yield last
+
+
+def _token(text: str, item: Operator | Word) -> Token:
+    if isinstance(item, Operator):
+        return Token(operator=item.text)
+    found = [_substituted(text[part.start : part.end]) for part in item.variables]
+    return Token(word=item.text, quoted=text[item.start : item.end] != item.text, inner=tuple(found))
 
 
 def _commands(text: str, depth: int) -> Iterator[Command]:
@@ -125,6 +136,7 @@ def _commands(text: str, depth: int) -> Iterator[Command]:
         else:
             reading.words.append(token.word)
             reading.inner += token.inner
+            reading.document = token.document or reading.document
     yield from reading.finished()
 
 
@@ -137,6 +149,7 @@ class _Reading:
         self.opened = False
         self.words: list[str] = []
         self.inner: list[str] = []
+        self.document = ""
         self.declared = ""  # a function whose body comes next
         self.function = ""
         self.braces = 0
@@ -164,7 +177,7 @@ class _Reading:
         for piece in self.inner:
             for command in _commands(piece, self.depth + 1):
                 yield replace(command, function=self.function or command.function)
-        self.words, self.inner = [], []
+        self.words, self.inner, self.document = [], [], ""
 
     def _command(self) -> Iterator[Command]:
         grouped = self.opened
@@ -180,7 +193,7 @@ class _Reading:
         if command.words[:1] == ("}",) and self.function:
             self.braces -= 1
             self.function = self.function if self.braces else ""
-        yield from _inside(command, self.depth)
+        yield from _inside(command, self.depth, self.document)
 
     def _brace(self) -> None:
         """A `{` in the place of a command: the body of a function begins, or a group inside one."""
@@ -197,12 +210,13 @@ def _substituted(text: str) -> str:
     return text.strip("`") if text.startswith("`") else ""
 
 
-def _inside(command: Command, depth: int) -> Iterator[Command]:
-    """A command, and those of the script that it gives to a shell."""
+def _inside(command: Command, depth: int, document: str = "") -> Iterator[Command]:
+    """A command, and those of the script or here-document that it gives to a shell."""
     yield command
     if command.name in SHELLS:
         at, inline = script_of(command.words)
-        for one in _commands(command.words[at], depth + 1) if inline and at else ():
+        script = document if not at else command.words[at] if inline else ""
+        for one in _commands(script, depth + 1):
             yield replace(one, function=command.function or one.function)
 
 

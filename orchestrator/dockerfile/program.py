@@ -24,10 +24,11 @@ _ENDS = frozenset({"then", "else", "elif", "fi", "do", "done", "esac", "}"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Simple:
-    """A simple command: its words without assignments, and the texts of its command substitutions."""
+    """A simple command: its words without assignments, the texts of its command substitutions, its here-document."""
 
     words: tuple[str, ...]
     inner: tuple[str, ...] = ()
+    document: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,6 +252,7 @@ class _Parser:
     def _simple(self) -> Node:
         words: list[str] = []
         inner: list[str] = []
+        document = ""
         while self.at < len(self.tokens) and not self.tokens[self.at].operator:
             token = self.tokens[self.at]
             if not words and token.word in _ENDS and not token.quoted:
@@ -259,8 +261,9 @@ class _Parser:
             if words or not _ASSIGNMENT.match(token.word):
                 words.append(token.word)
             inner += filter(None, token.inner)
+            document = token.document or document
         if len(words) == 1 and self.operator("("):
             self.operator(")")
             self.newlines()
             return Function(name=words[0], body=self.command())
-        return Simple(words=tuple(words), inner=tuple(inner))
+        return Simple(words=tuple(words), inner=tuple(inner), document=document)

@@ -256,7 +256,7 @@ class _Run:
         if own is not None:
             status: int = own(words, tested=tested)
             return status
-        if name in SHELLS and (known := self._shell(words)) is not None:
+        if name in SHELLS and (known := self._shell(words, node.document)) is not None:
             return known
         return self._program(name, words)
 
@@ -274,13 +274,14 @@ class _Run:
         except _ReturnError as ended:
             return ended.status
 
-    def _shell(self, words: tuple[str, ...]) -> int | None:
-        """The status of `sh -c TEXT` or `sh FILE`, None where the text is not known."""
+    def _shell(self, words: tuple[str, ...], document: str) -> int | None:
+        """The status of `sh -c TEXT`, `sh FILE` or `sh <<EOF`, None where the text is not known."""
         at, inline = script_of(words)
-        text = words[at] if inline else self.scripts.get(words[at].rsplit("/", 1)[-1])
-        if not at or text is None:
+        known = words[at] if inline else self.scripts.get(words[at].rsplit("/", 1)[-1])
+        text = known if at else document
+        if not text:
             return None
-        shell = shell_of(words[:at], self.scripts)
+        shell = shell_of(words[: at or None], self.scripts)
         kept = self.errexit, self.pipefail, self.functions, self.trap
         self.errexit, self.pipefail, self.functions, self.trap = shell.errexit, shell.pipefail, {}, ""
         try:

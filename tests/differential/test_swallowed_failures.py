@@ -43,6 +43,9 @@ FORMS = [
     "sh script.sh", "sh -e script.sh", ". ./script.sh", "sh script.sh || true", "command X", "env A=1 X", "A=1 X",
     "X\nok", "X\n\n# end\n", "X # || true", "echo 'X || true'; X", "X ||\n  true", "X \\\n  || true", "ok; X",
     "ok\nX\n",
+    "X\ncat <<END\nexit 1\nEND\n", "set -e; cat <<END >/dev/null\nexit 0\nEND\nX; ok", "cat <<END; X\nexit 1\nEND",
+    "sh <<END\nX\nok\nEND", "sh -e <<END\nX\nok\nEND", "sh <<END || true\nX\nEND", "sh <<END && ok\nX\nEND",
+    "while false; do ok; done <<-'A B'\nexit 1\n\tA B\nX", "cat <<A <<B\nexit 1\nA\nexit 2\nB\nX; ok",
     "test -d / && X", "[ -d / ] || ok; X", "X || [ -e /nowhere ]", "X; [ -e /nowhere ]",
 ]  # fmt: skip
 

@@ -40,8 +40,9 @@ MARKS = {
     # Three languages, three grammars of here-documents.
     "a here-document is recognized": (
         r"<<-\?",
-        {"dockerfile/heredoc.py", "drift/readers/shell_words.py", "drift/readers/hcl.py"},
+        {"dockerfile/heredoc.py", "dockerfile/shell.py", "drift/readers/hcl.py"},
     ),
+    "operators of the shell": (r"&&\|\\\|", {"dockerfile/shell.py"}),
     "arguments that need no ARG": (r"BUILDKIT_\\w|SOURCE_DATE_EPOCH", {"dockerfile/predefined.py"}),
 }
 

@@ -1,15 +1,12 @@
-"""The words of a shell script: assignments, arrays, operators; comments and here-documents are left out.
-
-A reader of scripts, not a shell: any text has words.
-"""
+"""The words of a shell script with the assignments and arrays among them, and where their values stand."""
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.shell import Operator, scan
 from orchestrator.dockerfile.spans import Style
 from orchestrator.dockerfile.words import SHELL_STOP, Word, read_word
 
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 _ASSIGNMENT = re.compile(
     r"(?P<flag>--build-arg=|-D)?(?P<name>[A-Za-z_]\w*)(?(flag)(?::[A-Z]+)?)(?P<add>\+?)=", re.ASCII
 )
-_BLANKS = re.compile(r"[ \t\r\ufeff]+")
-_HEREDOC = re.compile(r"<<-?[ \t]*([\"'\\]?)([A-Za-z_]\w*)\1?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,45 +31,19 @@ class Token:
     array: bool = False  # NAME=(…)
     start: int
 
+    @property
+    def end(self) -> int:
+        """The offset after it."""
+        return self.word.end
+
 
 def tokens(text: str) -> Iterator[Token | str]:
-    """Words, and operators as strings; comments, continuations and here-documents are skipped."""
-    pos = 0
-    heredocs: list[str] = []
-    bodies = _Heredocs(text)
-    while (pos := _blanks_end(text, pos)) < len(text):
-        char = text[pos]
-        if char == "\n":
-            yield "\n"
-            pos += 1
-            for word in heredocs:
-                pos = bodies.after(pos, word)
-            heredocs.clear()
-        elif char == "\\" and text[pos + 1 : pos + 3].startswith(("\n", "\r\n")):
-            pos = text.index("\n", pos) + 1
-        elif char == "#":
-            end = text.find("\n", pos)
-            pos = len(text) if end < 0 else end
-        elif char in SHELL_STOP:
-            opened = _HEREDOC.match(text, pos)
-            if opened and not text.startswith("<<<", pos):
-                heredocs.append(opened[2])
-                pos = opened.end()
-            elif char in "<>" or (char == "&" and text[pos - 1 : pos] in {"<", ">"}):
-                pos += 1  # a redirection separates words, not commands
-            else:
-                operator = next((both for both in (";;", "&&", "||") if text.startswith(both, pos)), char)
-                yield operator
-                pos += len(operator)
-        else:
-            token = _token(text, pos)
-            yield token
-            pos = max(token.word.end, pos + 1)
-
-
-def _blanks_end(text: str, pos: int) -> int:
-    blanks = _BLANKS.match(text, pos)
-    return blanks.end() if blanks else pos
+    """Words, and operators as strings; a redirection separates words, not commands."""
+    for item in scan(text, _token):
+        if not isinstance(item, Operator):
+            yield item
+        elif item.text[0] not in "<>":
+            yield item.text
 
 
 def _token(text: str, pos: int) -> Token:
@@ -113,24 +82,6 @@ def _array(text: str, start: int) -> Word:
         inner_end=end,
         style=Style.RAW,
     )
-
-
-class _Heredocs:
-    """The lines that can end a here-document, found in one pass: a script may open many and close none."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._ends: dict[str, list[int]] | None = None
-
-    def after(self, pos: int, word: str) -> int:
-        """The offset after a here-document's last line; where it never ends, the offset it began at."""
-        if self._ends is None:
-            self._ends = {}
-            for line in re.finditer(r"[^\n]+", self._text):
-                self._ends.setdefault(line[0].strip(" \t\r"), []).append(line.end())
-        ends = self._ends.get(word, [])
-        index = bisect_right(ends, pos)
-        return ends[index] if index < len(ends) else pos
 
 
 def split(text: str, token: Token) -> Token | None:

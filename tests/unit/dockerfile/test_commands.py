@@ -36,6 +36,10 @@ def calls(text: str) -> list[str]:
         ('["a", "b c"]', ["a b c"]),
         ("a || (b; c)", ["a", "b", "c", ")"]),
         ("f() { a; }; f", ["a", "}", "f"]),
+        ("cat > x <<E && b\npip install y\nE\nc", ["cat", "b", "c"]),
+        ("a <<'E F' <<\\G\n1\n\tE F\n2\nG\nb <<< c; d", ["a", "b", "d"]),
+        ("sh -e <<E | b\nc; d\nE\ne", ["sh -e", "c", "d", "b", "e"]),
+        ("a <<E; b\nc", ["a", "b", "c"]),  # one that never ends
         ("", []),
     ],
 )
