@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _OPERATOR = re.compile(r"&&|\|\||;;|\|&|[;|&()\n]")
 _HEREDOC = re.compile(r"<<-?(?!<)[ \t]*")
 _REDIRECTION = re.compile(r"[<>]+&?[-|]?[ \t]*")
+_NO_WORD = frozenset("&|;()\n \t\r\ufeff#\\<>")
+"""What an operator, a blank, a comment or a line that goes on begins with; a word may begin with a backslash."""
 _SKIPPED = re.compile(r"[ \t\r\ufeff]+|#[^\n]*|\\\r?\n")
 
 
@@ -32,6 +34,9 @@ class Operator:
 
     text: str
     document: str = ""
+
+
+_OPERATORS = {text: Operator(text=text) for text in ("&&", "||", ";;", "|&", *";|&()\n")}
 
 
 class _Ending(Protocol):
@@ -55,11 +60,15 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
     line_end = -1  # of the line that opened a here-document last
     behind = 0  # the offset after the here-documents of that line
     while at < len(text):
-        if operator := _OPERATOR.match(text, at):
-            yield Operator(text=operator[0])
-            at = max(operator.end(), behind) if operator[0] == "\n" else operator.end()
+        if text[at] not in _NO_WORD:  # most of a script
+            word = read(text, at)
+            yield word
+            at = max(word.end, at + 1)
         elif skipped := _SKIPPED.match(text, at):  # words are read whole, so a # here begins a comment
             at = skipped.end()
+        elif operator := _OPERATOR.match(text, at):
+            yield _OPERATORS[operator[0]]
+            at = max(operator.end(), behind) if operator[0] == "\n" else operator.end()
         elif (opened := _HEREDOC.match(text, at)) and (name := read_word(text, opened.end())).text:
             at = name.end
             if line_end < at:

@@ -5,8 +5,10 @@ Skips what is never a project's own: version control, virtual environments, buil
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -164,7 +166,7 @@ def _translated(pattern: str) -> str:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every file below a directory in order, without links and without what is never a project's own."""
+    """Every regular file below a directory in order, without links and without what is never a project's own."""
     for folder, folders, names in os.walk(root):
         if _MADE.intersection(names):
             folders.clear()
@@ -172,8 +174,9 @@ def walk(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if name not in _FOREIGN and not name.endswith(".egg-info"))
         for name in sorted(names):
             path = Path(folder, name)
-            if not path.is_symlink():
-                yield path
+            with contextlib.suppress(OSError):  # a pipe has no end to read to; a file may be gone
+                if stat.S_ISREG(path.lstat().st_mode):
+                    yield path
 
 
 def read_text(path: Path) -> str:

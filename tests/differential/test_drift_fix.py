@@ -57,6 +57,10 @@ KINDS = {
     "Makefile": ("B = 1\nA := old\nC = $(A)\nnothing: ;\n", "name: A", from_make),
     "b.mk": ("B = 1\nA := old# c\nC = $(A)\nnothing: ;\n", "name: A", from_make),
     "a.mk": ("B = 1\nA := old  # c\nC = $(A)\nnothing: ;\n", "name: A", from_make),
+    "c.mk": (
+        "define T\nA = no\nendef\n# \\\n A = no\nA := old\\\n # c\nC = $(A)\nnothing: ;\nother:\n\techo \\\n A=no\n",
+        "name: A", from_make,
+    ),
     "a.toml": ('b = 1\n[x]\na = "old" # c\n', "pointer: /x/a", lambda path: tomllib.loads(path.read_text())["x"]["a"]),
     "a.json": ('{"b": 1, "x": {"a": "old"}}', "pointer: /x/a", lambda path: json.loads(path.read_text())["x"]["a"]),
     "a.yaml": ("b: 1\nx:\n  a: old # c\n", "pointer: /x/a", from_yaml),
@@ -66,7 +70,7 @@ KINDS = {
         'variable "A" { default = "old" } # c\ntarget "t" { args = { A = A } }\n', "variable: A", from_bake,
     ),
 }  # fmt: skip
-KEPT = {"a.mk": "  "}
+KEPT = {"a.mk": "  ", "c.mk": " "}
 """Blanks that the file's own reader counts to the value, and that a fix leaves as they are."""
 
 

@@ -3,8 +3,8 @@
 A value is read without the blanks at its end, which make counts to it where the line ends or a comment begins behind
 them: they separate nothing in the lists and versions that are compared, and an edit leaves them as they are.
 
-Lines that begin with a tab are commands, read by the shell's reader. What holds a `$` is followed where its variables
-are plain ones of the same file; functions and `!=` are not.
+Lines that begin with a tab are commands, read by the shell's reader; those of `define` are text. What holds a `$` is
+followed where its variables are plain ones of the same file; functions and `!=` are not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from orchestrator.dockerfile.spans import Style
 if TYPE_CHECKING:
     from orchestrator.dockerfile.spans import Found, Source
 
+_REST = r"(?:\\\r?\n|[^\n])*"
 _ASSIGNMENT = re.compile(
-    r"^(?![\t])[ ]*(?:(?:export|override|private)[ \t]+)*(?P<name>[\w.-]+)[ \t]*(?P<how>\+|\?|:{1,3}|!)?=[ \t]*"
-    r"(?P<value>(?:\\\r?\n|\\[^\n]|[^#\\\n])*)",
+    rf"^\ufeff?(?:(?:\t|[ ]*\#){_REST}"  # a command or a comment, which go on as a value does
+    r"|[ ]*(?:override[ ]+)*(?P<text>define|endef)(?=\s|$)[^\n]*"
+    r"|[ ]*(?:(?:export|override|private)[ \t]+)*(?P<name>[\w.-]+)[ \t]*(?P<how>\+|\?|:{1,3}|!)?=[ \t]*"
+    rf"(?P<value>(?:\\\r?\n|\\[^\n]|[^#\\\n])*){_REST})",
     re.MULTILINE,
 )
 _VARIABLE = re.compile(r"\$(?:\((?P<round>[\w.-]+)\)|\{(?P<curly>[\w.-]+)\})")
@@ -31,11 +34,16 @@ def read(source: Source) -> list[tuple[str, Found]]:
     """Every assignment of a Makefile, the name and the place; of `+=` the place is the whole value."""
     known: dict[str, str | None] = {}
     places: list[tuple[str, Found]] = []
+    depth = 0  # of define … endef, whose lines are text
     for match in _ASSIGNMENT.finditer(source.text):
+        if match["text"]:
+            depth += 1 if match["text"] == "define" else -min(depth, 1)
+        if depth or not match["name"]:
+            continue
         name, how = match["name"], match["how"] or ""
         start, end = match.span("value")
-        while end > start and source.text[end - 1] in " \t\r\n":
-            end -= 1
+        while end > start and source.text[end - 1] in " \t\r\n":  # a line that goes on with nothing ends it as well
+            end = source.text.rindex("\\", start, end) if source.text[end - 1] == "\n" else end - 1
         written = source.text[start:end]
         joined = re.sub(r"[ \t]*\\\r?\n[ \t]*", " ", written)
         value = None if how == "!" else _followed(joined, known)

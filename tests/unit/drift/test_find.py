@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from orchestrator.drift.adopt import name_lists, propose
 from orchestrator.drift.check import check
+from orchestrator.drift.files import walk
 from orchestrator.drift.find import Group, find
 from orchestrator.drift.first import UNKNOWN, first_matrix
 from orchestrator.drift.scan import Kind
@@ -273,3 +275,10 @@ def test_a_claim_names_the_stage_only_where_stages_differ(tmp_path: Path) -> Non
     (tmp_path / "Dockerfile").write_text(same.replace("13.0.2\nFROM", "12.9.1\nFROM"))
     sights = [sight for group in find(tmp_path).groups for sights in group.values.values() for sight in sights]
     assert {sight.locator.stage for sight in sights} == {"a", "b"}
+
+
+def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.sh")  # opening it waits for a writer
+    (tmp_path / "b.sh").write_text("CUDA_VERSION=13.0.2\n")
+    (tmp_path / "c.sh").symlink_to("c.sh")
+    assert [path.name for path in walk(tmp_path)] == ["b.sh"]

@@ -86,6 +86,10 @@ def test_what_is_a_list(key: str, text: str, expected: bool) -> None:
         ("A != date\n", [("A", "date", True)]),
         ("all:\n\tA=1 make\n", []),
         ("# A = 1\n", []),
+        ("# x \\\n A = 1\nB = 2 # x \\\n A = 3\n", [("B", "2", False)]),  # a comment goes on
+        ("all:\n\techo \\\n A=1\nB = 2\n", [("B", "2", False)]),
+        ("define T\nA = 1\ndefine U\nendef\nA = 2\nendef\nA = 3\n", [("A", "3", False)]),
+        ("\ufeffA = 1 \\\r\n \\\n # x\r\nB = 2", [("A", "1", False), ("B", "2", False)]),
     ],
 )
 def test_assignments_of_a_makefile(text: str, expected: list[tuple[str, str, bool]]) -> None:
