@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.events import Event
     from orchestrator.bake.process import BakeCommand, BakeResult
+    from orchestrator.engine.history import Silence
     from orchestrator.process import Stop
 
 _EXPORTER = re.compile(r"\bcache export(?:er)?\b", re.IGNORECASE)
@@ -60,8 +61,8 @@ class SafeBake:
         """Its log file."""
         return self.command.log
 
-    def silent(self) -> str:
-        """Why its builder does not answer, "" if it does."""
+    def silent(self) -> Silence | None:
+        """Why its builder does not answer, None if it does."""
         return self.command.silent()
 
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:

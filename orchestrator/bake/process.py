@@ -30,7 +30,7 @@ from orchestrator.bake.progress import Failure, Progress
 from orchestrator.bake.watch import Answer, Bounds, Overrun, Watch, ask
 from orchestrator.engine import history
 from orchestrator.engine.plugin import direct
-from orchestrator.errors import InterruptedRunError
+from orchestrator.errors import FailureClass, InterruptedRunError
 from orchestrator.orphans import ended_with_us
 from orchestrator.process import Stop, kill_group, spawn
 from orchestrator.redact import redact_values
@@ -52,6 +52,7 @@ _GHA_DROPPED = (
     "type=gha cache was left out by buildx: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not in the environment "
     "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
 )
+_STALLED_S = 2.0  # seconds between SIGTERM and SIGKILL for a bake whose builder went silent
 _MARKED = 64  # lines kept with a command's mark
 _LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
 
@@ -100,9 +101,9 @@ class BakeCommand:
             files.make_private(self.file.parent)
             files.write_whole(self.file, self.bake_json, mode=files.PRIVATE)
 
-    def silent(self) -> str:
-        """Why its builder does not answer, "" if it does."""
-        return "" if self.call is None else history.silent(self.call)
+    def silent(self) -> history.Silence | None:
+        """Why its builder does not answer, None if it does."""
+        return None if self.call is None else history.silent(self.call, timeout=self.bounds.answer_s)
 
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
         """Run it to its end (`run_bake`)."""
@@ -252,7 +253,12 @@ def _watch(command: BakeCommand, progress: Progress, tell: Callable[[Event], Non
     call, since = command.call, time.time()
     if call is None:
         return Watch(Bounds(step_s=command.bounds.step_s), ask=Answer, tell=tell)
-    return Watch(command.bounds, ask=lambda: ask(call, command.target, progress, since=since), tell=tell)
+    timeout = command.bounds.answer_s
+
+    def asked() -> Answer:
+        return ask(call, command.target, progress, since=since, timeout=timeout)
+
+    return Watch(command.bounds, ask=asked, tell=tell)
 
 
 class _Ending:
@@ -287,7 +293,9 @@ class _Ending:
                 with contextlib.suppress(InterruptedRunError):  # seen as a stop by the next look
                     self.overrun = self._watch.look()
             if self.stopped or self.overrun is not None:
-                self._deadline = time.monotonic() + self._after
+                # A builder that went silent hears no goodbye: buildx waits for its answer in vain.
+                stalled = self.overrun is not None and self.overrun.failure is FailureClass.STALLED
+                self._deadline = time.monotonic() + (min(self._after, _STALLED_S) if stalled else self._after)
                 kill_group(self._child, signal.SIGTERM)
         if self._deadline is None or self._killed:
             return self._killed

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.buildx import BakeCall
 
 _CATCH_UP_S = 5.0  # what the record is ahead by may still be on its way
+_LEAST_ANSWER_S = 3.0  # a busy machine needs as long to start buildx
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +38,13 @@ class Bounds:
 
     step_s: float | None = None
     silence_s: float | None = None
+
+    @property
+    def answer_s(self) -> float:
+        """Seconds that a builder has for an answer: no more than it may be silent, or the answer is the longer wait."""
+        if self.silence_s is None:
+            return history.ANSWER_S
+        return min(history.ANSWER_S, max(_LEAST_ANSWER_S, self.silence_s))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +66,20 @@ class Overrun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a look at the builder's record gave: whether the build goes on there, None where nothing tells, and why."""
+    """What a look at the builder's record gave.
+
+    Attributes:
+        alive: Whether the build goes on there, None where nothing tells.
+        why: Why it does not, or why nothing tells.
+        late: Whether the builder was waited for in vain.
+    """
 
     alive: bool | None = None
     why: str = ""
+    late: bool = False
 
 
-def ask(call: BakeCall, target: str, progress: Progress, *, since: float) -> Answer:
+def ask(call: BakeCall, target: str, progress: Progress, *, since: float, timeout: float) -> Answer:
     """Ask the builder whether it still runs a build, and whether what it has of it has arrived here.
 
     Args:
@@ -72,22 +87,21 @@ def ask(call: BakeCall, target: str, progress: Progress, *, since: float) -> Ans
         target: The bake target.
         progress: What has arrived.
         since: When the build was started, in seconds of the wall clock.
+        timeout: Seconds that the builder has for each answer.
 
     Raises:
         InterruptedRunError: A stop was asked for.
     """
     ref = history.reference(target, root=call.root, since=since)
     if not ref:
-        problem = history.silent(call)
-        return Answer(alive=False, why=problem) if problem else Answer(alive=None, why="the build has not begun there")
-    found = history.record(call, ref)
+        return _unless_silent(call, "the build has not begun there", timeout)
+    found = history.record(call, ref, timeout=timeout)
     if found.missing:
         return Answer(alive=False, why="the builder does not know the build any more")
     if found.silent:
-        return Answer(alive=False, why=found.problem)
+        return Answer(alive=False, why=found.problem, late=True)
     if found.problem:  # a buildx without `history logs`, or a builder that refuses connections
-        problem = history.silent(call)
-        return Answer(alive=False, why=problem) if problem else Answer(alive=None, why=found.problem)
+        return _unless_silent(call, found.problem, timeout)
     if found.ended:
         return Answer(alive=False, why="the build has ended there, and nothing of that arrived")
     there = Progress()
@@ -97,6 +111,12 @@ def ask(call: BakeCall, target: str, progress: Progress, *, since: float) -> Ans
     if progress.behind(there):
         return Answer(alive=False, why="the build goes on there, and nothing of that arrives")
     return Answer(alive=True)
+
+
+def _unless_silent(call: BakeCall, why: str, timeout: float) -> Answer:
+    """That nothing tells, and why; or that the builder does not even answer."""
+    silence = history.silent(call, timeout=timeout)
+    return Answer(why=why) if silence is None else Answer(alive=False, why=silence.why, late=silence.late)
 
 
 @dataclass(slots=True)
@@ -175,7 +195,8 @@ class Watch:
         if not self._doubt:
             # Once more before it is ended: what arrives late, or a builder that is busy, costs no build.
             self._doubt = answer.why
-            again_in = limit if answer.alive is None else min(limit, _CATCH_UP_S)
+            # One that did not answer in time has had its wait.
+            again_in = 0.0 if answer.late else limit if answer.alive is None else min(limit, _CATCH_UP_S)
             self._asked -= limit - again_in
             return None
         return Overrun(

@@ -51,6 +51,19 @@ class Record:
     problem: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Silence:
+    """Why a builder gives no answer.
+
+    Attributes:
+        why: In one line.
+        late: Whether it was waited for in vain; False where it refuses connections, as one does that restarts.
+    """
+
+    why: str
+    late: bool = False
+
+
 def reference(target: str, *, root: Path, since: float, env: Mapping[str, str] | None = None) -> str:
     """Return the reference of the build of a bake target, "" where buildx has written none yet.
 
@@ -98,8 +111,8 @@ def record(call: BakeCall, ref: str, *, timeout: float = ANSWER_S) -> Record:
     return Record(missing="no record found" in reason, problem=reason)
 
 
-def silent(call: BakeCall, *, timeout: float = ANSWER_S) -> str:
-    """Return why the builder does not answer, "" if it does.
+def silent(call: BakeCall, *, timeout: float = ANSWER_S) -> Silence | None:
+    """Return why the builder does not answer, None if it does.
 
     Raises:
         InterruptedRunError: A stop was asked for (see `process.stoppable`).
@@ -108,8 +121,8 @@ def silent(call: BakeCall, *, timeout: float = ANSWER_S) -> str:
     try:
         done = process.run(call.about_builder("du", "--filter", "id=none"), timeout=timeout, cwd=call.root)
     except EnvironmentLacksError as error:
-        return redact(error.message)
-    return "" if done.ok else redact(last_error(done.stderr))
+        return Silence(why=redact(error.message), late=True)
+    return None if done.ok else Silence(why=redact(last_error(done.stderr)))
 
 
 def _config(env: Mapping[str, str]) -> Path:

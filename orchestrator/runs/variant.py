@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.bake.process import BakeResult
     from orchestrator.bake.watch import Overrun
     from orchestrator.cache.compile_statistics import CompileStatistics
+    from orchestrator.engine.history import Silence
     from orchestrator.process import Stop
     from orchestrator.runs.halt import Halt
     from orchestrator.runs.journal import Journal
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
         def log(self) -> Path:
             """Its log file."""
 
-        def silent(self) -> str:
-            """Why its builder does not answer, "" if it does."""
+        def silent(self) -> Silence | None:
+            """Why its builder does not answer, None if it does."""
 
         def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
             """Run it to its end."""
@@ -223,14 +224,15 @@ class VariantBuild:
                 return _Tried(error=error_info(error), again=error.failure.retried)
         try:
             # A builder that went silent answers a question first: otherwise each attempt waits for the whole limit.
-            silent = self._bake.silent() if self._stalled else ""
+            silent = self._bake.silent() if self._stalled else None
         except InterruptedRunError:
             return _Tried()
         if self._stop.is_set():
             return _Tried()
-        if silent:
-            message = f"the builder went silent and does not answer since: {silent}"
-            return _Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=True)
+        if silent is not None:
+            message = f"the builder went silent and does not answer since: {silent.why}"
+            # One that refuses connections may be restarting; one that hangs has not answered three times now.
+            return _Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=not silent.late)
         result = self._bake.run(
             on_event=lambda event: self._reporter.event(self._job.id, event),
             stop=self._stop,

@@ -90,6 +90,22 @@ def test_a_lost_build_is_ended_after_a_second_look(clock: Clock) -> None:
     assert told == []
 
 
+def test_a_builder_that_was_waited_for_in_vain_is_asked_again_at_once(clock: Clock) -> None:
+    late = Answer(alive=False, why="no answer", late=True)
+    watch, left, _ = watching(Bounds(silence_s=60), late, late)
+    clock.now += 61
+    assert watch.look() is None
+    clock.now += 0.1
+    found = watch.look()
+    assert found is not None
+    assert (found.failure, left) == (FailureClass.STALLED, [])
+
+
+@pytest.mark.parametrize(("silence", "answer"), [(None, 20), (1, 3), (4, 4), (600, 20)])
+def test_an_answer_is_not_waited_for_longer_than_the_silence(silence: float | None, answer: float) -> None:
+    assert Bounds(silence_s=silence).answer_s == answer
+
+
 def test_what_arrives_between_the_looks_saves_the_build(clock: Clock) -> None:
     watch, left, _ = watching(Bounds(silence_s=60), LOST, LOST)
     clock.now += 61

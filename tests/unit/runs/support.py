@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.bake.events import Event
+    from orchestrator.engine.history import Silence
     from orchestrator.process import Stop
     from orchestrator.runs.outcome import Outcome
     from orchestrator.runs.variant import Job
@@ -62,8 +63,8 @@ class FakeBake:
     def log(self) -> Path:
         return self.command.log
 
-    def silent(self) -> str:
-        return self.bakes.silent.pop(0) if self.bakes.silent else ""
+    def silent(self) -> Silence | None:
+        return self.bakes.silent.pop(0) if self.bakes.silent else None
 
     def run(
         self,
@@ -81,7 +82,7 @@ class Bakes:
 
     results: dict[str, list[BakeResult | Callable[[Stop], BakeResult]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
+    silent: list[Silence] = field(default_factory=list)
     most_at_once: int = 0
     _now: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -14,6 +14,7 @@ from orchestrator.bake.events import StepKind
 from orchestrator.bake.preflight import NotArrivedError
 from orchestrator.bake.process import BakeCommand, BakeResult
 from orchestrator.bake.watch import Overrun
+from orchestrator.engine.history import Silence
 from orchestrator.errors import (
     EnvironmentLacksError,
     FailureClass,
@@ -427,13 +428,19 @@ def test_a_stalled_attempt_is_made_again_even_in_a_run_step() -> None:
 
 
 def test_a_builder_that_stays_silent_is_not_waited_for_in_each_attempt() -> None:
-    bakes = Bakes({"a": [stalled()]}, silent=["no answer within 20 s", "no answer within 20 s"])
+    bakes = Bakes({"a": [stalled()]}, silent=[Silence(why="no answer within 20 s", late=True)])
     (outcome,) = run(job("a"), bakes=bakes)
-    assert bakes.asked == ["a"]  # the other attempts only asked the builder
-    assert (outcome.status, outcome.attempts, exit_code([outcome])) == (Status.FAILED, 3, 6)
+    assert bakes.asked == ["a"]  # the second attempt only asked the builder, and there was no third
+    assert (outcome.status, outcome.attempts, exit_code([outcome])) == (Status.FAILED, 2, 6)
     assert outcome.error is not None
     assert outcome.error.failure is FailureClass.STALLED
     assert "does not answer since: no answer within 20 s" in outcome.error.message
+
+
+def test_a_builder_that_refuses_connections_may_be_back_for_the_next_attempt() -> None:
+    bakes = Bakes({"a": [stalled()]}, silent=[Silence(why="connection refused")])
+    (outcome,) = run(job("a"), bakes=bakes)
+    assert (outcome.status, outcome.attempts) == (Status.BUILT, 3)
 
 
 def test_a_step_over_its_limit_fails_the_variant_and_is_not_made_again() -> None:
