@@ -99,13 +99,19 @@ class LogLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepStatus:
-    """How far a part of a step is (a layer downloaded or pushed); `current` and `total` in bytes, 0 if unknown."""
+    """How far a part of a step is (a layer downloaded); `current` and `total` in bytes, 0 if unknown.
+
+    `pulled`, `sent` and `pushed` are the bytes that the whole build has moved so far.
+    """
 
     number: int
     what: str
     current: int
     total: int
     done: bool
+    pulled: int = 0
+    sent: int = 0
+    pushed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

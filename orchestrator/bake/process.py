@@ -26,6 +26,8 @@ from orchestrator import files
 from orchestrator.bake.entries import read_entry
 from orchestrator.bake.events import LogLine, Steps
 from orchestrator.bake.log import LogFile
+from orchestrator.bake.moved import Moved, StepTime
+from orchestrator.bake.origin import Origin, origin
 from orchestrator.bake.progress import Failure, Progress
 from orchestrator.bake.watch import Answer, Bounds, Overrun, Watch, ask
 from orchestrator.engine import history
@@ -128,6 +130,9 @@ class BakeResult:
         marked: Lines of output that begin with the command's mark: the last 64, untrusted.
         pushed: `REFERENCE@DIGEST` of each tag that moved, also if the bake failed or was stopped afterwards.
         overrun: Why the process was ended by us though `stop` was not set; None if it was not.
+        origin: Where the failed instruction stands; None where nothing failed or that is not known.
+        moved: The bytes that were moved.
+        timeline: When each step ran.
     """
 
     returncode: int
@@ -143,6 +148,9 @@ class BakeResult:
     marked: tuple[str, ...] = ()
     pushed: tuple[str, ...] = ()
     overrun: Overrun | None = None
+    origin: Origin | None = None
+    moved: Moved = field(default_factory=Moved)
+    timeline: tuple[StepTime, ...] = ()
 
 
 def run_bake(
@@ -209,6 +217,11 @@ def run_bake(
         marked=tuple(marked),
         pushed=progress.pushed,
         overrun=ending.overrun if failure else None,
+        origin=_origin(command, progress, (ending.overrun.step if ending.overrun else "") or failure.step)
+        if failure
+        else None,
+        moved=progress.moved,
+        timeline=progress.timeline,
     )
 
 
@@ -241,6 +254,14 @@ def dropped_gha_caches(command: BakeCommand) -> tuple[str, ...]:
     if not any(read_entry(entry).get("type") == "gha" for entry in entries):
         return ()
     return (_GHA_DROPPED,)
+
+
+def _origin(command: BakeCommand, progress: Progress, step: str) -> Origin | None:
+    try:
+        members = json.loads(command.bake_json)["target"]
+        return origin(command.cwd, members, step, progress.excerpt) if step else None
+    except (ValueError, AttributeError, TypeError, KeyError):  # not a file of ours
+        return None
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -31,6 +31,8 @@ from orchestrator.bake.events import (
     step_kind,
 )
 from orchestrator.bake.imports import CacheSource, source
+from orchestrator.bake.moved import Moved, Ran, StepTime, Tally, seconds, timeline
+from orchestrator.bake.origin import Excerpt, Origin
 from orchestrator.redact import redact
 from orchestrator.untrusted import without_controls
 
@@ -99,6 +101,28 @@ class Progress:
         self.cache_problems: tuple[str, ...] = ()
         self._sources: dict[str, CacheSource] = {}
         self.pushed: tuple[str, ...] = ()
+        self._tally = Tally()
+        self._excerpt = Excerpt()
+
+    @property
+    def moved(self) -> Moved:
+        """The bytes that were moved so far."""
+        return self._tally.moved
+
+    @property
+    def excerpt(self) -> Origin | None:
+        """Where the failed instruction stands, as buildx prints it."""
+        return self._excerpt.found
+
+    @property
+    def timeline(self) -> tuple[StepTime, ...]:
+        """When each step ran that took time or belongs to the Dockerfile, in order."""
+        ran = [
+            Ran(name=step.name, kind=step.kind, started=step.started, completed=step.completed, state=_state(step))
+            for step in self._steps.values()
+            if step.started is not None
+        ]
+        return timeline(ran)
 
     @property
     def cache_sources(self) -> tuple[CacheSource, ...]:
@@ -137,6 +161,7 @@ class Progress:
             return
         if isinstance(found, PlainLine):
             text = _shown(found.text)
+            self._excerpt.add(text)
             self._plain.append(text[:TAIL_WIDTH])
             yield PlainLine(text=text)
             return
@@ -241,7 +266,7 @@ class Progress:
     def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
         yield from self._flush(step)
         step.completed, step.cached, step.error = at, vertex.cached, _shown(vertex.error)
-        seconds = _seconds(step.started, at)
+        took = seconds(step.started, at)
         if step.kind is StepKind.CACHE_IMPORT and not _CANCELLED.search(step.error):
             found = source(step.name, step.error)
             self._sources[found.ref] = found
@@ -252,7 +277,7 @@ class Progress:
                 number=step.number,
                 name=step.name,
                 kind=step.kind,
-                seconds=seconds,
+                seconds=took,
                 error=step.error,
                 steps=self.steps,
                 cancelled=bool(_CANCELLED.search(step.error)),
@@ -263,7 +288,7 @@ class Progress:
             number=step.number,
             name=step.name,
             kind=step.kind,
-            seconds=seconds,
+            seconds=took,
             cached=step.cached,
             steps=self.steps,
         )
@@ -272,6 +297,8 @@ class Progress:
         step = self._steps.get(status.vertex)
         if status.done and step is not None and step.kind is StepKind.EXPORT and (found := _PUSHED.match(status.what)):
             self.pushed = tuple(dict.fromkeys((*self.pushed, _shown(found[1]))))
+        if step is not None:
+            self._tally.add(status, step.kind)
         if step is not None and step.number:
             yield StepStatus(
                 number=step.number,
@@ -279,6 +306,9 @@ class Progress:
                 current=status.current,
                 total=status.total,
                 done=status.done,
+                pulled=self.moved.pulled,
+                sent=self.moved.sent,
+                pushed=self.moved.pushed,
             )
 
     def _log(self, log: RawLog) -> Iterator[Event]:
@@ -338,8 +368,7 @@ def _as_shown(line: bytes) -> str:
     return text.rsplit("\r", 1)[-1] if "\r" in text else text
 
 
-def _seconds(start: datetime | None, end: datetime) -> float:
-    try:
-        return max(0.0, (end - start).total_seconds()) if start is not None else 0.0
-    except TypeError:  # one with a time zone, one without
-        return 0.0
+def _state(step: _Step) -> str:
+    if step.completed is None:
+        return "unfinished"
+    return "failed" if step.error else "cached" if step.cached else "done"

@@ -5,11 +5,12 @@ Does not depend on how a variant is built.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.bake.events import Steps
+from orchestrator.bake.moved import Moved
 from orchestrator.errors import FailureClass, OrchestrateError
 from orchestrator.files import FULL
 from orchestrator.redact import redact
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.bake.imports import CacheSource
+    from orchestrator.bake.moved import StepTime
+    from orchestrator.bake.origin import Origin
     from orchestrator.cache.compile_statistics import CompileStatistics
 
-__all__ = ["ErrorInfo", "Outcome", "Status", "Steps", "error_info", "exit_code", "internal_error"]
+__all__ = ["ErrorInfo", "Outcome", "Status", "Steps", "Try", "error_info", "exit_code", "internal_error", "located"]
 
 
 class Status(StrEnum):
@@ -42,16 +45,46 @@ class ErrorInfo:
         failure: The class, `error.class` of the report.
         message: The reason, one line as a rule.
         step: The failed step as BuildKit names it, or "" when no step failed.
+        file, line: Where its instruction stands in a Dockerfile; "" and 0 where that is not known.
     """
 
     failure: FailureClass
     message: str
     step: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """`docker/Dockerfile:12`, "" where it is not known."""
+        return f"{self.file}:{self.line}" if self.file else ""
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""
         object.__setattr__(self, "message", redact(clean_lines(self.message)))
+        object.__setattr__(self, "file", redact(clean(self.file)))
         object.__setattr__(self, "step", redact(clean(self.step)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Try:
+    """One attempt of a variant.
+
+    Attributes:
+        began: In seconds of the wall clock.
+        seconds: How long it took.
+        reason: Why it failed, "" where it did not.
+        steps: When each step ran, counted from the attempt's first step.
+    """
+
+    began: float
+    seconds: float
+    reason: str = ""
+    steps: tuple[StepTime, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Clean untrusted text, so that no writer can forget to."""
+        object.__setattr__(self, "reason", redact(clean(self.reason)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +113,11 @@ class Outcome:
         output: Where the result went and how it was written, as bake's `output` says it; "" where nothing was built.
         compile_cache: What the compile cache did, None where no step printed it.
         notes: What a user should know though nothing failed (cache not found, log clipped).
+        began: When it was started, in seconds of the wall clock; 0 if it never was.
+        tries: Its attempts.
+        moved: The bytes that all attempts moved.
+        layers: Digest and stored bytes of each layer of the image, the lowest first, where it was read.
+        architectures: Bytes of device code by architecture, where it was read.
     """
 
     id: str
@@ -107,6 +145,11 @@ class Outcome:
     inputs: str = ""
     compile_cache: CompileStatistics | None = None
     notes: tuple[str, ...] = ()
+    began: float = 0.0
+    tries: tuple[Try, ...] = ()
+    moved: Moved = field(default_factory=Moved)
+    layers: tuple[tuple[str, int], ...] = ()
+    architectures: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""
@@ -127,6 +170,11 @@ def _one_line(error: OrchestrateError) -> str:
     """Message and hint as the one line that tables and annotations have room for."""
     lines = [*error.message.splitlines(), error.hint]
     return "; ".join(line.strip() for line in lines if line.strip())
+
+
+def located(error: ErrorInfo, origin: Origin | None) -> ErrorInfo:
+    """Return the error with the place of the failed instruction, where that is known."""
+    return error if origin is None else replace(error, file=origin.file, line=origin.line)
 
 
 def internal_error(error: BaseException) -> ErrorInfo:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.matrix.variants import Variant
-    from orchestrator.runs.outcome import Outcome
+    from orchestrator.runs.outcome import ErrorInfo, Outcome
 
 SCHEMA = 1
 
@@ -40,7 +40,7 @@ def report(
     Returns:
         `{"schema": 1, "started": …, "matrix": …, "variants": [{"id", "target", "cuda", "platform", "archs", "status",
         "digest", "revision", "verified", "tags", "output", "attempts", "seconds", "steps", "log", "compile_cache",
-        "notes", "error"}]}`.
+        "notes", "bytes", "error"}]}`.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     return {
@@ -49,6 +49,12 @@ def report(
         "matrix": matrix or None,
         "variants": [_row(variant, by_id[variant.id], revision) for variant in variants if variant.id in by_id],
     }
+
+
+def error_row(error: ErrorInfo) -> dict[str, Any]:
+    """Return an error as the report has it; file and line only where an instruction is known."""
+    row: dict[str, Any] = {"class": error.failure.value, "message": error.message, "step": error.step}
+    return {**row, "file": error.file, "line": error.line} if error.file else row
 
 
 def write_report(path: Path, content: dict[str, Any]) -> None:
@@ -90,5 +96,6 @@ def _row(variant: Variant, outcome: Outcome, revision: str) -> dict[str, Any]:
         "log": str(outcome.log) if outcome.log is not None else None,
         "compile_cache": compile_statistics.as_json(outcome.compile_cache) if outcome.compile_cache else None,
         "notes": list(outcome.notes),
-        "error": {"class": error.failure.value, "message": error.message, "step": error.step} if error else None,
+        "bytes": {"pulled": outcome.moved.pulled, "sent": outcome.moved.sent, "pushed": outcome.moved.pushed},
+        "error": error_row(error) if error is not None else None,
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.bake.events import StepKind, StepStarted
 from orchestrator.bake.log import LogFile
+from orchestrator.bake.moved import Moved
 from orchestrator.cache import compile_statistics
 from orchestrator.durations import duration
 from orchestrator.engine.machine import prune_command
@@ -20,7 +21,7 @@ from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateEr
 from orchestrator.process import stoppable
 from orchestrator.runs.breaker import Breaker, host
 from orchestrator.runs.halt import VariantStop
-from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, error_info, internal_error
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Try, error_info, internal_error, located
 from orchestrator.runs.resources import killed
 from orchestrator.runs.retry import RetryPolicy, attempts, judge
 
@@ -167,11 +168,13 @@ class VariantBuild:
         self._breaker = breaker
         self._last = _Tried()
         self._refused = ""
-        self._begun = time.monotonic()
+        self._begun, self._began = time.monotonic(), time.time()
         self._stop = VariantStop(halt.stop, limits.variant_s)
         self._stalled = False
         self._bake: Bake | None = None
         self._tries = 0
+        self._made: list[Try] = []
+        self._moved = Moved()
         self._adapted = ""
 
     def outcome(self) -> Outcome:
@@ -182,7 +185,10 @@ class VariantBuild:
                 outcome = self._after(outcome)
         if outcome.status is not Status.BUILT and self._job.discard is not None:
             self._job.discard()
-        return replace(outcome, seconds=time.monotonic() - self._begun)
+        return replace(
+            outcome, seconds=time.monotonic() - self._begun, began=self._began, tries=tuple(self._made),
+            moved=self._moved,
+        )  # fmt: skip
 
     def _built(self) -> Outcome:
         try:
@@ -208,7 +214,13 @@ class VariantBuild:
             self._refused = self._breaker.refuses(self._job.id, self._last.host, stop=self._stop)
             if self._refused:
                 return replace(self._last, again=False)
+        begun, began = time.monotonic(), time.time()
         self._last = self._attempt(number)
+        result = self._last.result
+        steps = result.timeline if result is not None else ()
+        took = time.monotonic() - begun
+        self._made.append(Try(began=began, seconds=took, reason=self._last.reason, steps=steps))
+        self._moved += result.moved if result is not None else Moved()
         self._breaker.ended(self._job.id, self._last.host)
         return self._last
 
@@ -296,6 +308,7 @@ class VariantBuild:
         else:
             error = ErrorInfo(failure=judge(failure).failure, message=failure.message, step=failure.step)
             status = Status.FAILED
+        error = located(error, result.origin)
         return replace(seen, status=status, error=error, last_lines=result.last_lines)
 
     def _ended_early(self) -> _Early | None:

@@ -41,6 +41,9 @@ def verified(variant: Variant, outcome: Outcome, source: str, *, spec: VerifySpe
         platform=variant.platform,
         bundle=bundle,
     )
+    outcome = replace(
+        outcome, layers=verdict.scanned.layers, architectures=tuple(verify.bytes_by_arch(verdict.table).items())
+    )
     if not verdict.ok:
         headers = verdict.headers.problems if verdict.headers else ()
         what = "its FlashInfer headers" if len(headers) == len(verdict.problems) else "what was promised"

@@ -19,6 +19,7 @@ from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, Step
 from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.reporter import Reporter
+from orchestrator.sizes import size_text
 from orchestrator.ui import github
 from orchestrator.ui.lines import OPTIONS, GitHubLines, JsonLines, PlainLines, Quiet
 from orchestrator.ui.results import STYLES
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["GitHubLines", "LiveBoard", "PlainLines", "Progress", "Reporter", "make_reporter"]
 
 _NARROW = 70  # columns of a terminal, below which the counts of steps go to a line of their own
+_WIDE = 100  # columns of a terminal that has room for the bytes
 _NINJA = re.compile(r"\[\s*(?P<done>\d{1,9})/(?P<all>\d{1,9})\]\s*(?P<rest>.*)")
 _BAR = 12  # characters of a bar
 
@@ -96,6 +98,7 @@ class _Row:
     of: int = 1
     digest: str | None = None
     line: str = ""
+    moved: str = ""
 
 
 class LiveBoard:
@@ -142,6 +145,8 @@ class LiveBoard:
         """See Reporter."""
         with self._lock:
             row = self._rows[variant]
+            if isinstance(event, StepStatus) and (event.pulled or event.sent or event.pushed):
+                row.moved = moved_text(event.pulled, event.sent + event.pushed)
             match event:
                 case StepStarted(name=name, steps=steps):
                     row.step, row.steps, row.line = OPTIONS.sub("", name), steps, ""
@@ -228,6 +233,8 @@ class LiveBoard:
             step = f"(attempt {row.attempt}/{row.of}) {step}"
         counted = row.steps.total and width >= _NARROW
         counts = f"{row.steps.done}/{row.steps.total} {row.steps.cached} cached" if counted else ""
+        if counted and row.moved and width >= _WIDE:
+            counts = f"{row.moved}  {counts}"
         return (mark, Text(name), Text(clean(step)), Text(counts), Text(duration(elapsed)))
 
     def _spin(self) -> RenderableType:
@@ -235,6 +242,12 @@ class LiveBoard:
 
         frames = self._signs.spinner
         return Text(frames[int(time.monotonic() * 8) % len(frames)], style="cyan")
+
+
+def moved_text(down: int, up: int) -> str:
+    """Return the bytes that a builder pulled and was sent, or pushed: `30.0 MB pulled, 1.2 MB sent`."""
+    parts = [f"{size_text(count)} {way}" for count, way in ((down, "pulled"), (up, "sent")) if count]
+    return ", ".join(parts)
 
 
 def _urgency(item: tuple[str, _Row]) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, StepKind, StepStarted
 from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
+from orchestrator.runs.report import error_row
 from orchestrator.ui import github
 from orchestrator.ui.results import compile_line, never_started
 from orchestrator.ui.text import shorten
@@ -171,7 +172,8 @@ class GitHubLines(PlainLines):
             return
         message = f"{outcome.error.step}: {outcome.error.message}" if outcome.error.step else outcome.error.message
         title = f"{outcome.id} failed ({outcome.error.failure})"
-        block = [github.command("error", message, title=title)]
+        place = github.Place(file=outcome.error.file, line=outcome.error.line)
+        block = [github.command("error", message, title=title, place=place)]
         log = self._log(outcome)
         if log:
             # The log is untrusted: a line of it that looks like a workflow command must stay text.
@@ -245,7 +247,7 @@ class JsonLines:
             digest=outcome.digest,
             seconds=round(outcome.seconds, 3),
             attempts=outcome.attempts,
-            error={"class": error.failure.value, "message": error.message, "step": error.step} if error else None,
+            error=error_row(error) if error is not None else None,
         )
 
     def notice(self, text: str) -> None:

@@ -119,7 +119,8 @@ def failure_lines(outcome: Outcome) -> list[str]:
     if outcome.error is None or never_started(outcome):
         return []
     error = outcome.error
-    step = f" at {shorten(clean(error.step), 160, '...')}" if error.step else ""
+    where = f" at {clean(error.place)}" if error.place else " at" if error.step else ""
+    step = where + (f" {shorten(clean(error.step), 160, '...')}" if error.step else "")
     first, *more = error.message.splitlines() or [""]
     lines = [f"{outcome.id}: {outcome.status.value} ({error.failure}){step}: {clean(first)}"]
     lines += [f"    {clean(line)}" for line in more]

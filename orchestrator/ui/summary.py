@@ -84,7 +84,8 @@ def _failure(outcome: Outcome) -> str:
         return ""
     error = outcome.error
     first, *more = error.message.splitlines() or [""]
-    step = f" at {code_span(shorten(clean(error.step), 160, '…'))}" if error.step else ""
+    where = f" at {code_span(error.place)}" if error.place else " at" if error.step else ""
+    step = where + (f" {code_span(shorten(clean(error.step), 160, '…'))}" if error.step else "")
     text = f"**{_text(outcome.id)}** {outcome.status.value} ({error.failure}){step}: {_text(first)}\n\n"
     last = outcome.last_lines[-SHOWN_LINES:] if outcome.status is Status.FAILED else ()
     body = [clean(line) for line in more] + [shorten(clean(line), 400, "…") for line in last]

@@ -33,10 +33,15 @@ def test_of_two_at_once_one_fails_and_the_other_is_pushed(registry: Registry, tm
 
     assert (found["bad"]["status"], found["bad"]["digest"], found["bad"]["attempts"]) == ("failed", None, 1)
     step = f"[bad 1/1] {bad}"
-    assert found["bad"]["error"] == {"class": "run", "message": "exit code: 9", "step": step}
+    error = found["bad"]["error"]
+    assert error | {"file": "", "line": 0} == {
+        "class": "run", "message": "exit code: 9", "step": step, "file": "", "line": 0,
+    }  # fmt: skip
+    line = project.root.joinpath("Dockerfile").read_text().splitlines().index(bad) + 1
+    assert (error["file"], error["line"]) == ("Dockerfile", line)
     log = found["bad"]["log"]
     end = [
-        f"bad-cu130-amd64: failed (run) at {step}: exit code: 9",
+        f"bad-cu130-amd64: failed (run) at Dockerfile:{line} {step}: exit code: 9",
         "  | one",
         "  | 503 Service Unavailable",
         f"  log: {log}",

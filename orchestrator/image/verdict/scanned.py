@@ -36,6 +36,7 @@ class Scanned:
         user: Whom the image runs as: "", "1000", "1000:0", "app".
         files: What the runtime sees.
         image: Whether it is an image, and no wheel, directory or file.
+        layers: Digest and stored bytes of each layer, the lowest first.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Scanned:
     user: str = ""
     files: Files = field(default_factory=lambda: Files(code={}))
     image: bool = False
+    layers: tuple[tuple[str, int], ...] = ()
 
     @property
     def promised(self) -> tuple[Arch, ...]:
@@ -100,4 +102,5 @@ def scan_source(
         user=contents.user,
         files=merge(layers),
         image=own is None,
+        layers=tuple((layer.digest, layer.size) for layer in contents.layers),
     )

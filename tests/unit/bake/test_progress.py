@@ -25,6 +25,7 @@ from orchestrator.bake.events import (
 )
 from orchestrator.bake.imports import SourceState
 from orchestrator.bake.log import LogFile, render
+from orchestrator.bake.moved import Moved
 from orchestrator.bake.progress import LINE_LIMIT, TAIL_LINES, Progress, one_line
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -72,6 +73,8 @@ def test_a_recorded_failure_names_the_step_and_keeps_its_own_words() -> None:
     assert failure is not None
     assert failure.kind is StepKind.RUN
     assert failure.step.startswith("[bad 1/1] RUN echo before;")
+    assert progress.excerpt is not None
+    assert (progress.excerpt.file, progress.excerpt.line) == ("Dockerfile", 8)
     assert failure.message == "exit code: 4"
     assert failure.client.endswith("did not complete successfully: exit code: 4")
     assert progress.last_lines() == ("before", "network x not found", "\ufffd\ufffd bytes")
@@ -377,3 +380,45 @@ def test_what_another_step_says_cannot_pass_for_a_push() -> None:
     status = {"id": what, "vertex": "v", "current": 0, "completed": "2026-11-26T08:00:02Z"}
     list(progress.feed(json.dumps({"statuses": [status]}).encode()))
     assert progress.pushed == ()
+
+
+def test_bytes_are_counted_once_each_and_by_direction() -> None:
+    blob = f"sha256:{'a' * 64}"
+
+    def moved(digest: str, what: str, *counts: int) -> list[bytes]:
+        rows = [{"vertex": digest, "id": what, "current": count, "total": 100, "timestamp": T0} for count in counts]
+        return [json.dumps({"statuses": [row]}).encode() for row in rows]
+
+    progress, events = play(
+        vertex("base", "[a 1/2] FROM x", started=T0),
+        vertex("context", "[internal] load build context", started=T0),
+        vertex("export", "exporting to image", started=T0),
+        *moved("base", blob, 10, 60, 60, 100),
+        *moved("base", f"extracting {blob}", 100),
+        *moved("context", "transferring context:", 7, 5),
+        *moved("export", f"pushing layer {blob}", 20, 40),
+    )
+    assert progress.moved == Moved(pulled=100, sent=7, pushed=40)
+    told = [event for event in events if isinstance(event, StepStatus)]
+    assert (told[-1].pulled, told[-1].sent, told[-1].pushed) == (100, 7, 40)
+
+
+def test_a_timeline_says_when_each_step_ran() -> None:
+    progress, _ = play(
+        vertex("d", "[internal] load metadata for x", started=T0, completed=T0),  # took no time
+        vertex("e", "[internal] load build context", started=T0, completed=T1),
+        vertex("a", "[a 1/3] COPY x", started=T0, completed=T0, cached=True),
+        vertex("b", "[a 2/3] RUN x", started=T1, completed=T2, error="exit code: 1"),
+        vertex("c", "[b 1/1] RUN y", started=T1),
+    )
+    shown = [(one.name.partition(" ")[0], one.began, one.seconds, one.state) for one in progress.timeline]
+    length, rest = shown[0][2], shown[3][2]
+    assert length > 0
+    assert rest > 0
+    assert shown == [
+        ("[internal]", 0.0, length, "done"),
+        ("[a", 0.0, 0.0, "cached"),
+        ("[a", length, rest, "failed"),
+        ("[b", length, rest, "unfinished"),
+    ]
+    assert Progress().timeline == ()

@@ -19,6 +19,7 @@ from orchestrator.errors import (
     VerificationError,
 )
 from orchestrator.image.verdict import verify as image_verify
+from orchestrator.image.verdict.scanned import Scanned
 from orchestrator.process import Completed, Stop
 from orchestrator.runs import header_bundle
 from orchestrator.runs.after_build import AfterBuild
@@ -62,11 +63,15 @@ def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = Tru
     def verify_image(*_: Any, **__: Any) -> Any:
         if verify is not None:
             raise verify
-        return SimpleNamespace(ok=True, warnings=fields.get("warnings", ()))
+        return SimpleNamespace(ok=True, warnings=fields.get("warnings", ()), table=(), scanned=Scanned(source="image"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_verify, "verify_image", verify_image)
         return after(plan.variants[0], outcome, stop=fields.get("stop", Stop()), reporter=reporter)
+
+
+def good_verdict(*_: object, **__: object) -> SimpleNamespace:
+    return SimpleNamespace(ok=True, warnings=(), table=(), scanned=Scanned(source="image"))
 
 
 @pytest.fixture
@@ -211,7 +216,7 @@ def test_the_tag_that_held_an_image_goes(
         return "kept"
 
     monkeypatch.setattr(Tagging, "release", release)
-    monkeypatch.setattr(image_verify, "verify_image", lambda *_, **__: SimpleNamespace(ok=True, warnings=()))
+    monkeypatch.setattr(image_verify, "verify_image", good_verdict)
     plan = planned(tmp_path)
     after = AfterBuild(plan=plan, output=output, tagging=Tagging(retry=RetryPolicy()), verify=verify)
     outcome = after(plan.variants[0], BUILT, stop=Stop(), reporter=Heard())

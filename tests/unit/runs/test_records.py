@@ -169,6 +169,7 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
                 "log": None,
                 "compile_cache": None,
                 "notes": ["clipped"],
+                "bytes": {"pulled": 0, "sent": 0, "pushed": 0},
                 "error": None,
             },
             {
@@ -192,6 +193,7 @@ def test_the_report_has_the_documented_shape(tmp_path: Path) -> None:
                 "log": str(tmp_path / "b.log"),
                 "compile_cache": None,
                 "notes": [],
+                "bytes": {"pulled": 0, "sent": 0, "pushed": 0},
                 "error": {"class": "run", "message": "exit code: 1", "step": "[b 1/1] RUN false"},
             },
         ],
