@@ -168,6 +168,32 @@ def as_json(found: CompileStatistics) -> dict[str, Any]:
     }
 
 
+def from_json(row: Mapping[str, Any]) -> CompileStatistics:
+    """Return the statistics that `as_json` wrote, as far as they are in it.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is not of that shape.
+    """
+    ptx, cubin, units = (
+        Counts(hits=int(row[name]["hits"]), misses=int(row[name]["misses"])) for name in ("ptx", "cubin", "units")
+    )
+    return CompileStatistics(
+        tool=str(row["tool"]),
+        on=row["used"] is True,
+        why=str(row["why"]),
+        fallbacks=int(row["fallbacks"]),
+        requests=int(row["requests"]),
+        writes=int(row["writes"]),
+        read_s=float(row["read_seconds"]),
+        write_s=float(row["write_seconds"]),
+        seconds=float(row["seconds"]),
+        cpu_s=None if row["cpu_seconds"] is None else float(row["cpu_seconds"]),
+        ptx=ptx,
+        cubin=cubin,
+        units=units,
+    )
+
+
 def _read(line: str) -> CompileStatistics | None:
     if not line.startswith(MARK) or len(line) > _LONGEST:
         return None

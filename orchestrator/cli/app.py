@@ -27,6 +27,7 @@ COMMANDS = {
         "plan": "Show what is built, what is not, and why.",
         "build": "Build the selected variants; one that fails does not stop the others.",
         "logs": "Show the log of a variant's last build, and follow one that runs.",
+        "report": "Show what earlier runs of `orchestrate build` did.",
         "check": "Compare the repository's other files with the matrix.",
         "init": "Write a first matrix.yaml for a repository that has none.",
         "headers": "Carry FlashInfer's headers into images that run without a network.",
@@ -36,6 +37,7 @@ COMMANDS = {
         "publish": "Move the tags of multi-platform indexes, all or nothing.",
         "verify": "Verify from an image's own bytes which GPUs it has code for.",
         "doctor": "Check engine, buildx, builder, disk, memory, processors and registry.",
+        "clean": "List what earlier runs left on this machine; with --yes, remove it.",
         "schema": "Print the JSON Schema of matrix.yaml.",
         "plugin": "Make `docker orchestrate` run this program.",
     }.items()

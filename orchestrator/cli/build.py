@@ -16,6 +16,7 @@ from orchestrator.cli.outputs import REPORT, require_replaceable, require_writab
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
+    from orchestrator.matrix.variants import Plan
     from orchestrator.runs.run import Result
     from orchestrator.ui.board import Progress
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         "orchestrate build --cuda 13.0 --push --jobs 2 --report report.json",
         "orchestrate build --variant openai-cu130-arm64 --load",
         "orchestrate build --air-gapped --push --registry registry.lan:5000",
+        "orchestrate build --push --only-failed    (what the last run did not build)",
         "orchestrate build --push --resume     (after a failure: only what is missing)",
         "orchestrate build --push --changed    (on every commit: what did not change keeps its digest)",
     ),
@@ -72,6 +74,10 @@ if TYPE_CHECKING:
     help="Skip variants whose result is there and was built from the same inputs.",
 )  # fmt: skip
 @kit.option(
+    "--only-failed", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Build the variants that the last run did not build: that failed, or that it ended before.",
+)  # fmt: skip
+@kit.option(
     "--changed", heading=Heading.BEHAVIOUR, is_flag=True,
     help="Build what changed; move the tags of the rest to what was built from the same inputs.",
 )  # fmt: skip
@@ -112,6 +118,7 @@ def command(
     fail_fast: bool,
     adapt: bool,
     resume: bool,
+    only_failed: bool,
     changed: bool,
     max_age: str,
     verify: bool | None,
@@ -135,6 +142,14 @@ def command(
     except KeyboardInterrupt:
         _report_nothing(report)
         raise
+    if only_failed:
+        plan = _failed_last(plan)
+        if not plan.variants:
+            from orchestrator.ui import streams
+
+            _report_nothing(report)
+            streams.tell("nothing to build: the last run built every selected variant")
+            return 0
     with begun(plan, builder) as early:  # docker answers while the modules of a build are loaded
         from dataclasses import replace
         from functools import partial
@@ -198,6 +213,25 @@ def _warn(progress: Progress, text: str) -> None:
     from orchestrator.ui.board import Progress
 
     _tell(Progress.PLAIN if progress is Progress.QUIET else progress, f"warning: {text}")
+
+
+def _failed_last(plan: Plan) -> Plan:
+    """The plan with the variants alone that the last run of its directory did not build.
+
+    Raises:
+        UsageError: No run has ended there.
+    """
+    from dataclasses import replace
+
+    from orchestrator.errors import UsageError
+    from orchestrator.runs import kept
+    from orchestrator.state import require_own
+
+    runs = kept.last(require_own(plan.matrix.root.absolute()))
+    if not runs:
+        raise UsageError("--only-failed: no run was found that has ended", hint="build without it first")
+    failed = frozenset(runs[0].failed)
+    return replace(plan, variants=tuple(variant for variant in plan.variants if variant.id in failed))
 
 
 def _report_nothing(path: Path | None) -> None:

@@ -19,7 +19,7 @@ from orchestrator.cache.records import Records
 from orchestrator.engine import client, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
-from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, resources, targets
+from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, kept, resources, targets
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.alone import alone
 from orchestrator.runs.freshness import Freshness
@@ -104,11 +104,12 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
         screen.warn(note)
     extras = None if early.stop.is_set() else _features(plan, wishes, screen)
     if extras is None:
-        return _result(plan, wishes, screen, started, _none_started(plan), interrupted=True)
+        ended = _Ended(started=started, outcomes=_none_started(plan), interrupted=True)
+        return _result(plan, wishes, screen, ended)
     extras = caching.with_caches(plan, extras, wishes.cache)
     if wishes.air_gap is not None:
         extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
-    stop = early.stop
+    stop, logs = early.stop, None
     with Resume(wishes.output, changed=wishes.changed) as resume, ExitStack() as held:
         try:
             with process.stoppable(stop):
@@ -131,7 +132,9 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
             raise
         else:
             outcomes = [without_missing_log(outcome) for outcome in _run(ready, wishes, screen, stop)]
-        return _result(plan, wishes, screen, started, outcomes, interrupted=stop.is_set())
+            logs = ready.prepared.logs
+        ended = _Ended(started=started, outcomes=outcomes, interrupted=stop.is_set(), logs=logs)
+        return _result(plan, wishes, screen, ended)
 
 
 def _features(plan: Plan, wishes: Wishes, screen: Screen) -> Mapping[str, Extras] | None:
@@ -276,18 +279,32 @@ def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:
     return found
 
 
-def _result(
-    plan: Plan, wishes: Wishes, screen: Screen, started: datetime, outcomes: list[Outcome], *, interrupted: bool
-) -> Result:
-    content = _report(plan, outcomes, started)
-    code = exit_code(outcomes, interrupted=interrupted)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ended:
+    """How a run ended: its outcomes, whether a signal came, and the directory of its logs, None where it had none."""
+
+    started: datetime
+    outcomes: list[Outcome]
+    interrupted: bool
+    logs: Path | None = None
+
+
+def _result(plan: Plan, wishes: Wishes, screen: Screen, ended: _Ended) -> Result:
+    content = _report(plan, ended.outcomes, ended.started)
+    code = exit_code(ended.outcomes, interrupted=ended.interrupted)
+    if ended.logs is not None:
+        took = (datetime.now(UTC) - ended.started).total_seconds()
+        try:
+            kept.keep(ended.logs, content, ended.outcomes, seconds=took)
+        except OSError as error:  # what was built is shown all the same
+            screen.warn(f"{ended.logs / kept.NAME}: the report was not kept: {error.strerror}")
     if wishes.report is not None:
         try:
             write_report(wishes.report, content)
         except OSError as error:  # what was built is shown all the same
             screen.warn(f"{wishes.report}: the report could not be written: {error.strerror}")
             code = code or EnvironmentLacksError.exit_code
-    return Result(outcomes=tuple(outcomes), code=code, report=content)
+    return Result(outcomes=tuple(ended.outcomes), code=code, report=content)
 
 
 def _report(plan: Plan, outcomes: list[Outcome], started: datetime) -> dict[str, Any]:

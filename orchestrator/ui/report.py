@@ -7,15 +7,13 @@ escaped, and characters that cannot be seen are spelled out. No meaning is carri
 from __future__ import annotations
 
 import re
-from html import escape
-from importlib.resources import files
-from string import Template
 from typing import TYPE_CHECKING
 
 from orchestrator.cuda.devices import device_names
 from orchestrator.image.verdict.kernels import Status
 from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
 from orchestrator.sizes import size_text
+from orchestrator.ui.html import escaped, filled
 from orchestrator.ui.kernel_table import WORDS, level, unread_lines
 
 if TYPE_CHECKING:
@@ -41,15 +39,15 @@ def page(verdict: Verdict) -> str:
     Args:
         verdict: What it shows.
     """
-    template = Template(files("orchestrator.ui").joinpath("report.html").read_text(encoding="utf-8"))
     kind, sign, text = _outcome(verdict)
     name = verdict.scanned.source.rstrip("/").rpartition("/")[2] or verdict.scanned.source
-    return template.substitute(
-        title=_text(f"{name}: kernels"),
-        heading=_text(name),
+    return filled(
+        "report.html",
+        title=escaped(f"{name}: kernels"),
+        heading=escaped(name),
         verdict_class=kind,
         verdict_sign=sign,
-        verdict_text=_text(text),
+        verdict_text=escaped(text),
         about=_about(verdict),
         problems=_problems(verdict),
         table=_table(verdict),
@@ -59,12 +57,6 @@ def page(verdict: Verdict) -> str:
         toolchains=_toolchains(verdict),
         notes=_notes(verdict),
     )
-
-
-def _text(text: str) -> str:
-    """Escape untrusted text for HTML; what prints nothing or turns the line around is written as its code."""
-    shown = "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text)
-    return escape(shown).replace("##", "#&#35;")  # `##[` is a command in the log of a workflow that prints the page
 
 
 def _outcome(verdict: Verdict) -> tuple[str, str, str]:
@@ -86,14 +78,15 @@ def _about(verdict: Verdict) -> str:
         "platform": scanned.platform,
         "promised": f"{promise} (from {verdict.promised_by})" if promise else "",
     }
-    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{_text(value)}</dd>' for name, value in rows.items() if value)}</dl>"
+    return f"<dl>{''.join(f'<dt>{name}</dt><dd>{escaped(value)}</dd>' for name, value in rows.items() if value)}</dl>"
 
 
 def _problems(verdict: Verdict) -> str:
     if not verdict.problems:
         return ""
     items = "".join(
-        f'<li><strong>{_text(one.file)}</strong><p>{_text(one.what)}</p><p class="soft">{_text(one.hint)}</p></li>'
+        f"<li><strong>{escaped(one.file)}</strong><p>{escaped(one.what)}</p>"
+        f'<p class="soft">{escaped(one.hint)}</p></li>'
         for one in verdict.problems
     )
     return f'<h2>What is missing</h2><ul class="problems" id="problems">{items}</ul>'
@@ -129,15 +122,15 @@ def _head(cc: str, verdict: Verdict) -> str:
             pill = f'<span class="pill {kind}">{text}</span>'
             break
     names = device_names(cc)
-    title = f' title="{_text(", ".join(names))}"' if names else ""
-    return f'<th scope="col"{title}>{_text(cc)}<small>{_text(names[0] if names else "")}</small>{pill}</th>'
+    title = f' title="{escaped(", ".join(names))}"' if names else ""
+    return f'<th scope="col"{title}>{escaped(cc)}<small>{escaped(names[0] if names else "")}</small>{pill}</th>'
 
 
 def _row(library: Library, *, judged: bool) -> str:
     cells = "".join(_cell(cell, library, judged=judged) for cell in library.cells)
     kind = ' class="other"' if judged and not library.required else ""
     size = f'<td class="number" title="{library.code.size:,} bytes">{size_text(library.code.size)}</td>'
-    return f'<tr{kind}><th scope="row">{_text(library.path)}</th>{size}{cells}</tr>'
+    return f'<tr{kind}><th scope="row">{escaped(library.path)}</th>{size}{cells}</tr>'
 
 
 def _cell(cell: Cell, library: Library, *, judged: bool) -> str:
@@ -149,7 +142,7 @@ def _cell(cell: Cell, library: Library, *, judged: bool) -> str:
     more = cell.why or ", ".join(f"{number} {how.value}" for how, number in cell.how.items())
     says = f"<small>{_SAYS[cell.status]}</small>" if cell.status in _SAYS else ""
     return (
-        f'<td class="{looks}" title="{_text(more)}"><span aria-hidden="true">{WORDS[sign]}</span>'
+        f'<td class="{looks}" title="{escaped(more)}"><span aria-hidden="true">{WORDS[sign]}</span>'
         f'<span class="hidden">{_MEANING[sign]}</span> {count}{says}</td>'
     )
 
@@ -176,7 +169,7 @@ def _bars(sizes: Mapping[str, int]) -> str:
     most = max(sizes.values(), default=1) or 1
     whole = sum(sizes.values()) or 1
     return "".join(
-        f'<tr><th scope="row">{_text(_arch(tag))}</th><td class="number">{size_text(size)}</td>'
+        f'<tr><th scope="row">{escaped(_arch(tag))}</th><td class="number">{size_text(size)}</td>'
         f'<td class="number soft">{size:,} bytes</td><td class="number soft">{size / whole:.1%}</td>'
         f'<td class="room"><span class="bar{" jit" if tag.startswith("p") else ""}" style="width:{size / most:.2%}">'
         "</span></td></tr>"
@@ -201,7 +194,7 @@ def _libraries(verdict: Verdict) -> str:
 def _library(library: Library) -> str:
     rows = sorted_profiles(library.code.profiles)
     units = "".join(
-        f'<tr><td class="number">{count} &times;</td><td><code>{_text(" ".join(tags))}</code></td></tr>'
+        f'<tr><td class="number">{count} &times;</td><td><code>{escaped(" ".join(tags))}</code></td></tr>'
         for tags, count in rows[:_MAX_PROFILES]
     )
     if len(rows) > _MAX_PROFILES:
@@ -209,7 +202,7 @@ def _library(library: Library) -> str:
     failed = any(cell.status is Status.FAIL for cell in library.cells)
     count = library.code.containers
     return (
-        f"<details{' open' if failed else ''}><summary>{_text(library.path)} "
+        f"<details{' open' if failed else ''}><summary>{escaped(library.path)} "
         f'<span class="soft">{count} translation unit{"s" if count != 1 else ""}, {size_text(library.code.size)}</span>'
         f'</summary><div class="two"><div><h3>sets of architectures, p is PTX</h3><table>{units}</table></div>'
         f'<div><h3>bytes</h3><table class="bars">{_bars(library.code.stored)}</table></div></div></details>'
@@ -223,8 +216,8 @@ def _toolchains(verdict: Verdict) -> str:
     for one in verdict.compilers:
         reach = f"✗ cannot target {' '.join(one.cannot)}" if one.cannot else "✓" if verdict.promised else ""
         rows += (
-            f'<tr><th scope="row"><code>{_text(one.path)}</code></th><td>CUDA {_text(one.release)}</td>'
-            f"<td>{_text(reach)}</td></tr>"
+            f'<tr><th scope="row"><code>{escaped(one.path)}</code></th><td>CUDA {escaped(one.release)}</td>'
+            f"<td>{escaped(reach)}</td></tr>"
         )
     return f'<h2>Compilers in it</h2><table id="compilers" class="bars">{rows}</table>'
 
@@ -256,5 +249,5 @@ def _notes(verdict: Verdict) -> str:
 
 
 def _list(title: str, lines: Iterable[str]) -> str:
-    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    items = "".join(f"<li>{escaped(line)}</li>" for line in lines)
     return f'<h2>{title}</h2><ul class="notes">{items}</ul>' if items else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from orchestrator.cli import app, cache, headers, lock, wheels
+from orchestrator.cli import app, cache, headers, lock, report, wheels
 from orchestrator.cli.common import Selection
 from orchestrator.cli.kit import Argument, Command, LazyGroup, Option
 
@@ -45,10 +45,11 @@ VERBS = frozenset(_VERBS.split())
 
 def test_all_commands_are_there() -> None:
     assert list(app.COMMANDS) == [
-        "plan", "build", "logs", "check", "init", "headers", "wheels", "cache", "lock", "publish", "verify",
-        "doctor", "schema", "plugin",
+        "plan", "build", "logs", "report", "check", "init", "headers", "wheels", "cache", "lock", "publish", "verify",
+        "doctor", "clean", "schema", "plugin",
     ]  # fmt: skip
     assert list(lock.COMMANDS) == ["bases"]
+    assert list(report.COMMANDS) == ["last"]
     assert list(cache.COMMANDS) == ["ls", "explain", "prune"]
     assert list(headers.COMMANDS) == ["lock", "fetch", "verify", "export", "import", "serve", "status", "gc"]
     assert list(wheels.COMMANDS) == ["lock", "fetch", "verify"]
@@ -70,13 +71,17 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 def test_the_list_of_commands_says_what_each_says_itself() -> None:
     told = {
-        name: lazy.summary for name, lazy in app.COMMANDS.items() if name not in {"headers", "wheels", "cache", "lock"}
+        name: lazy.summary
+        for name, lazy in app.COMMANDS.items()
+        if name not in {"headers", "wheels", "cache", "lock", "report"}
     }
     told |= {f"headers {name}": lazy.summary for name, lazy in headers.COMMANDS.items()}
     told |= {f"wheels {name}": lazy.summary for name, lazy in wheels.COMMANDS.items()}
     told |= {f"cache {name}": lazy.summary for name, lazy in cache.COMMANDS.items()}
+    told |= {f"report {name}": lazy.summary for name, lazy in report.COMMANDS.items()}
     told |= {f"lock {name}": lazy.summary for name, lazy in lock.COMMANDS.items()}
     assert told == {name: str(command.help).split("\n", 1)[0] for name, command in COMMANDS.items()}
+    assert app.COMMANDS["report"].summary == str(report.command.help).split("\n", 1)[0]
     assert app.COMMANDS["lock"].summary == str(lock.command.help).split("\n", 1)[0]
     assert app.COMMANDS["cache"].summary == str(cache.command.help).split("\n", 1)[0]
     assert app.COMMANDS["wheels"].summary == str(wheels.command.help).split("\n", 1)[0]

@@ -1,0 +1,178 @@
+"""Keeps the report of each run beside its logs, with what the report for scripts leaves out, and reads the last ones.
+
+`run.json` of a run's directory is the build report and, for each variant, when it began, its attempts with the times of
+their steps, and the sizes of the image. A file that is not of this shape is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator import files
+from orchestrator.bake.events import StepKind
+from orchestrator.bake.moved import Moved, StepTime
+from orchestrator.cache import compile_statistics
+from orchestrator.errors import FailureClass
+from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps, Try
+from orchestrator.untrusted import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NAME = "run.json"
+
+_SCHEMA = 1
+_MOST = 256 << 20  # bytes; 1,000 variants of 100 steps take about 20 MB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run that has ended.
+
+    Attributes:
+        directory: Where its logs are.
+        started: When it began, in seconds of the wall clock.
+        seconds: How long it took.
+        matrix: Digest of its matrix, "" where unknown.
+        outcomes: One for each variant, in the order of the plan.
+    """
+
+    directory: Path
+    started: float
+    seconds: float
+    matrix: str = ""
+    outcomes: tuple[Outcome, ...] = field(default=())
+
+    @property
+    def when(self) -> str:
+        """When it began, as it is shown."""
+        return datetime.fromtimestamp(self.started, UTC).isoformat(sep=" ", timespec="seconds")
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The variants that were not built: they failed, or the run ended before them."""
+        wrong = (Status.FAILED, Status.CANCELLED)
+        return tuple(outcome.id for outcome in self.outcomes if outcome.status in wrong)
+
+
+def keep(directory: Path, report: Mapping[str, Any], outcomes: Sequence[Outcome], *, seconds: float) -> None:
+    """Write a run's record.
+
+    Args:
+        directory: The directory of the run.
+        report: Its build report.
+        outcomes: How its variants ended.
+        seconds: How long it took.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    by_id = {outcome.id: outcome for outcome in outcomes}
+    rows = [{**row, **_more(by_id[row["id"]])} for row in report["variants"] if row["id"] in by_id]
+    content = {**report, "seconds": round(seconds, 3), "variants": rows}
+    files.write_whole(directory / NAME, json_text(content, indent=None) + "\n", mode=files.PRIVATE)
+
+
+def last(state: Path, count: int = 1) -> list[Run]:
+    """Return the last runs that have a record, the newest first.
+
+    Args:
+        state: The state directory.
+        count: How many.
+    """
+    found: list[Run] = []
+    try:
+        directories = sorted((path for path in (state / "runs").iterdir() if path.is_dir()), reverse=True)
+    except OSError:
+        return found
+    for directory in directories:
+        if len(found) == count:
+            break
+        run = _read(directory)
+        if run is not None:
+            found.append(run)
+    return found
+
+
+def _more(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "began": round(outcome.began, 3),
+        "tries": [
+            {
+                "began": round(one.began, 3),
+                "seconds": round(one.seconds, 3),
+                "reason": one.reason,
+                "steps": [[step.name, step.kind.value, step.began, step.seconds, step.state] for step in one.steps],
+            }
+            for one in outcome.tries
+        ],
+        "layers": [list(layer) for layer in outcome.layers],
+        "architectures": [list(one) for one in outcome.architectures],
+    }
+
+
+def _read(directory: Path) -> Run | None:
+    try:
+        with (directory / NAME).open("rb") as stream:
+            content: Any = json.loads(stream.read(_MOST))
+        if content["schema"] != _SCHEMA:
+            return None
+        return Run(
+            directory=directory,
+            started=datetime.fromisoformat(content["started"]).timestamp(),
+            seconds=float(content["seconds"]),
+            matrix=str(content["matrix"] or ""),
+            outcomes=tuple(map(_outcome, content["variants"])),
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _outcome(row: Any) -> Outcome:
+    error, steps, moved = row["error"], row["steps"], row["bytes"]
+    return Outcome(
+        id=str(row["id"]),
+        status=Status(row["status"]),
+        digest=None if row["digest"] is None else str(row["digest"]),
+        tags=tuple(map(str, row["tags"])),
+        attempts=int(row["attempts"]),
+        seconds=float(row["seconds"]),
+        steps=Steps(total=int(steps["total"]), cached=int(steps["cached"])),
+        log=None if row["log"] is None else Path(row["log"]),
+        error=None if error is None else _error(error),
+        verified=row["verified"] is True,
+        cache=str(row["cache"] or ""),
+        compile_cache=compile_statistics.from_json(row["compile_cache"]) if row["compile_cache"] else None,
+        notes=tuple(map(str, row["notes"])),
+        began=float(row["began"]),
+        tries=tuple(map(_try, row["tries"])),
+        moved=Moved(pulled=int(moved["pulled"]), sent=int(moved["sent"]), pushed=int(moved["pushed"])),
+        layers=tuple((str(digest), int(size)) for digest, size in row["layers"]),
+        architectures=tuple((str(arch), int(size)) for arch, size in row["architectures"]),
+    )
+
+
+def _error(row: Any) -> ErrorInfo:
+    return ErrorInfo(
+        failure=FailureClass(row["class"]),
+        message=str(row["message"]),
+        step=str(row["step"]),
+        file=str(row.get("file", "")),
+        line=int(row.get("line", 0)),
+    )
+
+
+def _try(row: Any) -> Try:
+    return Try(
+        began=float(row["began"]),
+        seconds=float(row["seconds"]),
+        reason=str(row["reason"]),
+        steps=tuple(
+            StepTime(name=str(name), kind=StepKind(kind), began=float(began), seconds=float(seconds), state=str(state))
+            for name, kind, began, seconds, state in row["steps"]
+        ),
+    )
