@@ -54,6 +54,9 @@ _GHA_DROPPED = (
     "type=gha cache was left out by buildx: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not in the environment "
     "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
 )
+# A build that has run for a while is looked at some times a second and not at each event: many run beside each other.
+_YOUNG_S, _REST_S = 2.0, 0.3
+_FEW = 4096  # bytes at once; one that writes more must not wait for its pipe to be emptied
 _STALLED_S = 2.0  # seconds between SIGTERM and SIGKILL for a bake whose builder went silent
 _MARKED = 64  # lines kept with a command's mark
 _LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
@@ -348,8 +351,10 @@ def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[b
     if child.stderr is None:
         return
     fd = child.stderr.fileno()
-    pending = b""
+    pending, begun, few = b"", time.monotonic(), False
     while True:
+        if few and time.monotonic() - begun > _YOUNG_S:
+            time.sleep(_REST_S)
         ready, _, _ = select.select([fd], [], [], _POLL)
         ending.check()
         if not ready:
@@ -359,6 +364,7 @@ def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[b
         chunk = os.read(fd, _CHUNK)
         if not chunk:
             break
+        few = len(chunk) < _FEW
         *lines, pending = (pending + chunk).split(b"\n")
         yield from lines
         if len(pending) > _LINE_LIMIT:
