@@ -72,7 +72,7 @@ def check(
         raise invalid(matrix.positions.file, problems)
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    named = mentioned(matrix.spec.bake.files, files)
+    named = mentioned(matrix.bake_files, files)
     sections = (matrix.spec.headers, matrix.spec.wheels, matrix.spec.compile_cache)
     if any(section is not None for section in sections) or named:
         from orchestrator.drift import guard

@@ -27,6 +27,7 @@ from orchestrator.drift.files import UnreadableError, read_text
 from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import ARCH_ARGS
 from orchestrator.drift.scan import Kind
+from orchestrator.engine.bake_files import overrides
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         "version: 1",
         f"image: {found.image or _name(root)}",
         "bake:",
-        f"  files: [{scalar(found.file)}]",
+        f"  files: [{', '.join(scalar(name) for name in (found.file, *overrides(root, found.file)))}]",
         f"  targets: [{', '.join(scalar(name) for name in found.targets)}]"
         + (f"  # without {', '.join(found.others)}: not built for CUDA" if found.others else ""),
         "arch_lists:",

@@ -65,7 +65,7 @@ def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
     if asked is None:
         return Guarded(skipped=(f"{PLACE}: buildx is not asked",))
     try:
-        targets = asked.targets(tuple(matrix.spec.bake.files), tuple(matrix.spec.bake.targets))
+        targets = asked.targets(matrix.bake_files, tuple(matrix.spec.bake.targets))
     except EnvironmentLacksError as error:
         return Guarded(skipped=(f"{PLACE}: {error.message}",))
     found: dict[tuple[str, int, str], Disagreement] = {}
@@ -76,9 +76,7 @@ def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
         one = _disagreement(Problem(file=_version_file(spec), what=error.message, hint=error.hint))
         found[one.file, one.line, one.message] = one
     for name, target in targets.items():
-        for problem in _problems(
-            spec, name, target, _Asked(files=files, version=version, bake=matrix.spec.bake.files[0])
-        ):
+        for problem in _problems(spec, name, target, _Asked(files=files, version=version, bake=matrix.bake_files[0])):
             one = _disagreement(problem)
             found[one.file, one.line, one.message] = one
     return Guarded(disagreements=tuple(found[key] for key in sorted(found)))
@@ -102,7 +100,7 @@ def wheels(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:
     if asked is None:
         return Guarded(skipped=(f"{WHEELS_PLACE}: buildx is not asked",))
     try:
-        targets = asked.targets(tuple(matrix.spec.bake.files), names)
+        targets = asked.targets(matrix.bake_files, names)
     except EnvironmentLacksError as error:
         return Guarded(skipped=(f"{WHEELS_PLACE}: {error.message}",))
     from orchestrator.headers import guard
@@ -139,7 +137,7 @@ def compile_cache(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded
     if asked is None:
         return Guarded(disagreements=tuple(found), skipped=(f"{COMPILE_PLACE}: buildx is not asked",))
     try:
-        targets = asked.targets(tuple(matrix.spec.bake.files), names)
+        targets = asked.targets(matrix.bake_files, names)
     except EnvironmentLacksError as error:
         return Guarded(disagreements=tuple(found), skipped=(f"{COMPILE_PLACE}: {error.message}",))
     from orchestrator.cache import compile_dockerfile
@@ -237,7 +235,7 @@ def _dockerfiles(matrix: Matrix, files: Files, asked: Buildx) -> Mapping[str, Ma
     """
     from orchestrator.drift.readers import bake
 
-    named, targets = tuple(matrix.spec.bake.files), tuple(matrix.spec.bake.targets)
+    named, targets = matrix.bake_files, tuple(matrix.spec.bake.targets)
     with contextlib.suppress(ReadError, UnreadableError):
         written = bake.dockerfiles([files.read(name).defined for name in named], targets)
         if written is not None:

@@ -40,6 +40,29 @@ class Matrix:
 
         return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
 
+    @property
+    def bake_files(self) -> tuple[str, ...]:
+        """The project's bake files: those that the file names, else those that bake reads by itself.
+
+        Raises:
+            MatrixError: The file names none, and there is none that bake reads by itself.
+        """
+        if self.spec.bake.files:
+            return tuple(self.spec.bake.files)
+        from orchestrator.engine.bake_files import NAMES, read_by_itself
+        from orchestrator.matrix.positions import invalid
+
+        found = read_by_itself(self.root)
+        if not found:
+            missing = self.positions.problem(
+                ("bake",),
+                f"a bake file was not found in {self.root}",
+                expected=f"one of {', '.join(NAMES)}",
+                hint="name the project's own bake files, as in files: [docker/docker-bake.hcl]",
+            )
+            raise invalid(self.positions.file, [missing])
+        return found
+
     def target_places(self, names: Iterable[str]) -> dict[str, Place]:
         """Bake targets with the place where the file lists each."""
         listed = list(self.spec.bake.targets)

@@ -57,8 +57,11 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         for name in given:
             if pattern is not None and not pattern.fullmatch(name):
                 yield at.problem((*path, name), f"{name!r} is not a valid {what}", key=True)
-    if not spec.bake.files:
-        yield at.problem(("bake", "files"), "bake.files is empty", expected="the project's own bake files")
+    if not spec.bake.files and ("bake", "files") in at.values:
+        yield at.problem(
+            ("bake", "files"), "bake.files is empty", expected="the project's own bake files",
+            hint="leave the key out for those that bake reads by itself",
+        )  # fmt: skip
     for name, values in spec.axes.items():
         if name in RESERVED:
             yield at.problem(

@@ -76,7 +76,10 @@ class Target(Section):
 class Bake(Section):
     """The project's own bake files and the targets in them that are shipped."""
 
-    files: TextList = key("Bake files, relative to matrix.yaml.")
+    files: TextList = key(
+        "Bake files, relative to matrix.yaml (default: those that bake reads by itself, with their override files).",
+        default=[],
+    )
     targets: Annotated[
         dict[str, Annotated[Target, _EMPTY]],
         Short(_names_to_mapping, {"type": "array", "items": {"type": "string"}}),

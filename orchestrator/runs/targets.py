@@ -68,9 +68,7 @@ def asked_by(plan: Plan, builder: str, stop: Stop) -> Iterator[Early]:
 
 def bake_call(plan: Plan, docker: tuple[str, ...], builder: str = "") -> BakeCall:
     """Return how buildx is called for a plan."""
-    return BakeCall(
-        docker=docker, files=tuple(plan.matrix.spec.bake.files), root=plan.matrix.root.absolute(), builder=builder
-    )
+    return BakeCall(docker=docker, files=plan.matrix.bake_files, root=plan.matrix.root.absolute(), builder=builder)
 
 
 def resolved(plan: Plan, call: BakeCall) -> Targets:
