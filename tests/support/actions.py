@@ -45,6 +45,10 @@ class UnknownError(AssertionError):
     """The YAML holds something that this runner does not evaluate."""
 
 
+class ActionError(Exception):
+    """An action of another repository fails its step."""
+
+
 def truthy(value: Any) -> bool:
     """Whether an expression's value counts as true."""
     return bool(value) and value != 0
@@ -398,7 +402,10 @@ class Runner:
                 continue
             ran.ran.append(str(step.get("name") or step.get("id") or step.get("uses") or step["run"]))
             if "uses" in step:
-                outputs = self._uses(step, filled(step.get("with", {}), here))
+                try:
+                    outputs = self._uses(step, filled(step.get("with", {}), here))
+                except ActionError as error:
+                    outputs, ran.failed, ran.log = {}, True, f"{ran.log}{error}\n"
             else:
                 outputs, done = self._run(step, here, extra)
                 ran.log += done.stdout
@@ -493,6 +500,8 @@ def download(runner: Runner, given: Values) -> dict[str, str]:
     """actions/download-artifact: one by name into a directory, those of a pattern into one each below it."""
     target = runner.workspace / given["path"]
     if "name" in given:
+        if not (runner.artifacts / given["name"]).is_dir():
+            raise ActionError(f"artifact {given['name']} was not found")
         shutil.copytree(runner.artifacts / given["name"], target, dirs_exist_ok=True)
         return {}
     for folder in sorted(runner.artifacts.glob(given["pattern"])):

@@ -166,6 +166,7 @@ class Caller:
     def run(
         self, read: Mapping[Any, Any], given: Values, *, event: str = "push", called: bool = True,
         secrets: Mapping[str, str] | None = None, only: str = "", needs: Mapping[str, Any] | None = None,
+        report: Mapping[str, Any] | None = None,
     ) -> Done:  # fmt: skip
         """Run the workflow, or one job of it.
 
@@ -177,8 +178,12 @@ class Caller:
             secrets: What the caller hands on; a fork has none.
             only: The one job that runs.
             needs: What the jobs before that one gave.
+            report: The report of all that they left as an artifact, None for none.
         """
         shutil.rmtree(self.folder / "artifacts", ignore_errors=True)
+        if report is not None:
+            (self.folder / "artifacts/orchestrate-report").mkdir(parents=True)
+            (self.folder / "artifacts/orchestrate-report/orchestrate-report.json").write_text(json.dumps(report))
         (self.folder / "logins").unlink(missing_ok=True)
         (self.folder / "summary").unlink(missing_ok=True)
         what = EVENTS[event]
