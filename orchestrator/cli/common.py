@@ -109,11 +109,15 @@ def open_plan(given: Selection) -> Plan:
     Raises:
         MatrixError, UsageError: What is wrong with the file or the options.
     """
+    return _expanded(given, open_matrix(given), strict=True)
+
+
+def _expanded(given: Selection, matrix: Matrix, *, strict: bool) -> Plan:
+    """Expand a matrix and keep what the options select; without `strict` they may select nothing."""
     from orchestrator.matrix.expand import plan
     from orchestrator.matrix.layers import CommandLine
-    from orchestrator.matrix.selectors import Selector, narrow, parse_axes
+    from orchestrator.matrix.selectors import Selector, matching, narrow, parse_axes
 
-    matrix = open_matrix(given)
     selector = Selector(
         cuda=tuple(given.cuda),
         platform=tuple(given.platform),
@@ -124,7 +128,34 @@ def open_plan(given: Selection) -> Plan:
     values = CommandLine(
         args=_pairs(given.args), archs=given.archs, image=given.image, when=selector.conditions(matrix.spec)
     )
-    return narrow(plan(matrix, given=values), selector)
+    return (narrow if strict else matching)(plan(matrix, given=values), selector)
+
+
+def plan_at(given: Selection, plan: Plan, ref: str) -> tuple[Plan | None, str]:
+    """The same plan from the matrix of another commit, with this checkout's `{git.…}`; and that commit.
+
+    Args:
+        given: The options.
+        plan: The plan that they open here.
+        ref: A branch, a tag or a hash.
+
+    Returns:
+        The plan, None where the commit has no such file.
+
+    Raises:
+        UsageError: The checkout has no such commit.
+        MatrixError: With every problem of that file.
+    """
+    from orchestrator.matrix import git
+    from orchestrator.matrix.load import parse
+
+    matrix = plan.matrix
+    commit = git.resolved(matrix.root, ref)
+    data = git.file_at(matrix.root, commit, matrix.path.name)
+    if data is None:
+        return None, commit
+    old = parse(data, path=matrix.path, shown=f"{ref}:{matrix.path.name}")
+    return _expanded(given, old, strict=False), commit
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:

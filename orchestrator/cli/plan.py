@@ -35,9 +35,11 @@ class PlanFormat(StrEnum):
         "orchestrate plan --explain openai-cu130-arm64",
         "orchestrate plan --preflight    (in CI: would the build start, and may it push)",
         "orchestrate plan --status       (asks the registry: what is built, and what is stale because of what)",
+        "orchestrate plan --diff main    (what this branch changes: variants, archs, arguments, tags)",
         "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
     ),
     conflicts={
+        "--diff": ("--explain", "--kernels", "--preflight", "--network-report", "--status"),
         "--explain": ("--kernels", "--format", "--preflight", "--network-report", "--status"),
         "--kernels": ("--format", "--preflight", "--network-report", "--status"),
         "--network-report": ("--preflight", "--status"),
@@ -69,6 +71,10 @@ class PlanFormat(StrEnum):
     help="Show what the registry holds instead: built, stale (and why) or never built.",
 )  # fmt: skip
 @kit.option(
+    "--diff", "diff", heading=Heading.OUTPUT, default="", metavar="REF",
+    help="Show what changes against the matrix of this commit, branch or tag instead.", default_text="no comparison",
+)  # fmt: skip
+@kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
     help="Check against this buildx builder.", default_text="the current builder",
 )  # fmt: skip
@@ -87,16 +93,20 @@ def command(
     preflight: bool,
     no_push: bool,
     status: bool,
+    diff: str,
     builder: str,
     allow: tuple[str, ...],
     network_report: bool,
     cache: str,
 ) -> int:
     """Show what is built, what is not, and why."""
-    if (preflight or status) and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
-        option = "--preflight" if preflight else "--status"
+    if (preflight or status or diff) and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
+        option = "--preflight" if preflight else "--status" if status else "--diff"
         raise UsageError(f"{option} --format {format_}: expected table or json")
     found = common.open_plan(given)
+    if diff:
+        _difference(given, found, diff, format_)
+        return 0
     if status:
         return _status(found, format_, builder)
     if preflight:
@@ -185,6 +195,23 @@ def _status(plan: Plan, format_: PlanFormat, builder: str) -> int:
     else:
         streams.say(status_view.plain(found))
     return 0
+
+
+def _difference(given: Selection, plan: Plan, ref: str, format_: PlanFormat) -> None:
+    """What the plan changes against another commit's, also for the job summary."""
+    from orchestrator.matrix.difference import difference
+    from orchestrator.ui import difference_view, streams
+
+    before, commit = common.plan_at(given, plan, ref)
+    if before is None:
+        streams.tell(f"{ref} has no {plan.matrix.path.name}: every variant is new")
+    found = difference(before, plan)
+    if format_ is PlanFormat.JSON:
+        streams.write_json(difference_view.as_json(found, ref, commit))
+    else:
+        streams.say(difference_view.plain(found, f"{ref} ({commit[:12]})"))
+    if trouble := difference_view.append(found, ref, env=os.environ):
+        streams.tell(f"warning: {trouble}")
 
 
 def _print(plan: Plan, format_: PlanFormat, cache: str) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.errors import EnvironmentLacksError, MatrixError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.reference import tag_slug
 
 if TYPE_CHECKING:
@@ -125,6 +125,36 @@ def origin(root: Path) -> str:
 def commit(root: Path, *, back: int = 0) -> str:
     """The commit that is checked out, or its first parent (`back=1`); "" where it is not here (a shallow clone)."""
     return _line(("rev-parse", "-q", "--verify", f"HEAD~{back}"), root)
+
+
+def resolved(root: Path, ref: str) -> str:
+    """The commit that a ref, a tag or a hash names.
+
+    Raises:
+        UsageError: There is none of that name in the checkout.
+        EnvironmentLacksError: git was not found.
+    """
+    words = ("git", "rev-parse", "-q", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    done = process.run(words, cwd=root, timeout=30, env=_QUIET)
+    if not done.ok:
+        shallow = _line(("rev-parse", "--is-shallow-repository"), root) == "true"
+        hint = (
+            "this clone is shallow: fetch the ref, or clone with the history" if shallow else "`git log REF` shows it"
+        )
+        raise UsageError(f"{ref}: a commit of that name was not found in the checkout of {root}", hint=hint)
+    return done.stdout.strip()
+
+
+def file_at(root: Path, commit: str, name: str) -> bytes | None:
+    """A file of the directory as a commit has it; None where the commit does not have it.
+
+    Args:
+        root: A directory of the checkout.
+        commit: A full hash.
+        name: The file's path from `root`.
+    """
+    done = process.run(("git", "show", f"{commit}:./{name}"), cwd=root, timeout=30, env=_QUIET)
+    return done.stdout.encode() if done.ok else None
 
 
 def is_ancestor(root: Path, older: str, newer: str) -> bool | None:

@@ -127,12 +127,21 @@ def narrow(plan: Plan, selector: Selector) -> Plan:
         return plan
     _must_exist(plan, selector)
     wanted = selector.conditions(plan.matrix.spec)
-    variants = tuple(variant for variant in plan.variants if _matches(variant, wanted))
-    if not variants:
+    found = matching(plan, selector)
+    if not found.variants:
         given = _words(selector)
         dropped = [f"{row.id}: {row.why}" for row in plan.dropped if row.id in wanted.get("variant", ())]
         reason = f" ({'; '.join(dropped)})" if dropped else ""
         raise UsageError(f"no variant matches {given}{reason}", hint="`orchestrate plan` lists the variants")
+    return found
+
+
+def matching(plan: Plan, selector: Selector) -> Plan:
+    """As `narrow`, but a value may be missing: what another plan has is not there."""
+    if selector.empty:
+        return plan
+    wanted = selector.conditions(plan.matrix.spec)
+    variants = tuple(variant for variant in plan.variants if _matches(variant, wanted))
     return replace(plan, variants=variants, dropped=tuple(row for row in plan.dropped if _matches(row, wanted)))
 
 
@@ -153,7 +162,7 @@ def _must_exist(plan: Plan, selector: Selector) -> None:
 
 def _matches(row: Variant | DroppedVariant, wanted: Mapping[str, frozenset[str]]) -> bool:
     coordinates = {**row.coordinates(), "variant": row.id}
-    return all(coordinates[name] in values for name, values in wanted.items())
+    return all(coordinates.get(name) in values for name, values in wanted.items())
 
 
 def _words(selector: Selector) -> str:

@@ -37,12 +37,17 @@ def append_summary(outcomes: Sequence[Outcome], *, env: Mapping[str, str]) -> st
     Returns:
         Why it could not be written, "" if it was: a summary must not fail a build.
     """
+    return append_text(markdown(outcomes), env=env) if outcomes else ""
+
+
+def append_text(text: str, *, env: Mapping[str, str]) -> str:
+    """Append Markdown to the summary; as `append_summary`."""
     place = env.get(VARIABLE, "")
-    if not place or not outcomes:
+    if not place:
         return ""
     try:
         with Path(place).open("a", encoding="utf-8", errors="replace") as file:
-            file.write(markdown(outcomes))
+            file.write(text)
     except OSError as error:
         return f"{VARIABLE}: {place}: {error.strerror}"
     return ""

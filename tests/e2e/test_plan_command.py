@@ -316,3 +316,50 @@ def test_a_plan_of_thousands_ends_soon_and_in_order(tmp_path: Path) -> None:
     (tmp_path / "matrix.yaml").write_text(large(5000))
     done = orchestrate(tmp_path, "plan", "--format", "json")
     assert [v["axes"]["n"] for v in json.loads(done.stdout)["variants"]] == [f"v{n}" for n in range(5000)]
+
+
+# -- against another commit -------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_compared_with_another_commit(project: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(project, root)
+    text = EXAMPLE.replace("8.9 9.0 10.0 11.0 12.0+PTX", "8.9 9.0 11.0 12.0+PTX", 1).replace(
+        "max_jobs: 8", "max_jobs: 4"
+    )
+    (root / "matrix.yaml").write_text(text)
+    summary = tmp_path / "summary.md"
+    done = orchestrate(root / "below", "plan", "--diff", "v1", "--target", "openai", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == 0, done.stderr
+    head = call("git", "-C", root, "rev-parse", "HEAD").stdout[:12]
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"6 changed, 0 the same against v1 ({head})"
+    assert "    argument max_jobs: 8 -> 4" in lines
+    assert "    archs: -10.0" in lines
+    assert summary.read_text().startswith("### Plan: 6 changed, 0 the same against `v1`")
+    read = json.loads(orchestrate(root, "plan", "--diff", head, "--format", "json", "--platform", "linux/arm64").stdout)
+    assert [edit["what"] for edit in read["changed"][0]["values"]] == ["argument max_jobs"]
+    assert read["base"]["ref"] == head
+
+
+def test_a_commit_without_the_matrix_and_one_that_is_not_there(project: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(project, root)
+    (root / "other.yaml").write_text(EXAMPLE)
+    done = orchestrate(root, "plan", "--file", "other.yaml", "--diff", "HEAD", "--cuda", "13.0")
+    assert (done.returncode, done.stderr) == (0, "HEAD has no other.yaml: every variant is new\n")
+    assert done.stdout.startswith("8 added, 0 the same against HEAD")
+    for ref in ("none", "--output=hit", "v1:matrix.yaml"):
+        done = orchestrate(root, "plan", f"--diff={ref}")
+        assert done.returncode == 2, done.stdout
+        assert done.stderr.startswith(f"error: {ref}: a commit of that name was not found in the checkout of")
+    assert not (root / "hit").exists()
+    (root / "matrix.yaml").write_text("version: 1\n")
+    git = ("git", "-C", root, "-c", "user.name=t", "-c", "user.email=t@example.org")
+    call(*git, "commit", "-qam", "broken")
+    (root / "matrix.yaml").write_text(EXAMPLE)
+    done = orchestrate(root, "plan", "--diff", "HEAD")
+    assert done.returncode == 2
+    assert "HEAD:matrix.yaml" in done.stderr
+    assert "cannot be combined with --diff" in orchestrate(root, "plan", "--diff", "HEAD", "--status").stderr
+    assert "expected table or json" in orchestrate(root, "plan", "--diff", "HEAD", "--format", "bake").stderr
