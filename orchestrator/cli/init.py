@@ -14,19 +14,36 @@ if TYPE_CHECKING:
 
 @kit.command(
     "init",
-    examples=("orchestrate init", "orchestrate init --print", "orchestrate init -C ../vllm --file matrix.yaml"),
+    examples=(
+        "orchestrate init",
+        "orchestrate init --print",
+        "orchestrate init -C ../vllm --file matrix.yaml",
+        "orchestrate init --workflow --tool OWNER/REPOSITORY@SHA    (a workflow for GitHub Actions, from the matrix)",
+    ),
     conflicts={"--print": ("--force",)},
+    needs={"--tool": ("--workflow",)},
 )
 @options.location
-@kit.option("--force", heading=Heading.OUTPUT, is_flag=True, help="Replace a matrix that exists.")
-@kit.option("--print", "show", heading=Heading.OUTPUT, is_flag=True, help="Print the matrix instead of writing it.")
-def command(*, given: Location, force: bool, show: bool) -> None:
+@kit.option("--force", heading=Heading.OUTPUT, is_flag=True, help="Replace a file that exists.")
+@kit.option("--print", "show", heading=Heading.OUTPUT, is_flag=True, help="Print the file instead of writing it.")
+@kit.option(
+    "--workflow", heading=Heading.OUTPUT, is_flag=True,
+    help="Write .github/workflows/images.yml for the matrix that exists.",
+)  # fmt: skip
+@kit.option(
+    "--tool", heading=Heading.OUTPUT, default="", metavar="OWNER/REPOSITORY@SHA",
+    help="Use this commit of the repository of orchestrate in the workflow.", default_text="a placeholder",
+)  # fmt: skip
+def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: str) -> None:
     """Write a first matrix.yaml for a repository that has none.
 
     It holds what the files say: the bake file of the CUDA image and its targets, CUDA releases, arch lists, and a claim
     for each place. `check` shows at once where the repository contradicts itself. UNKNOWN stands for what no file says;
-    `plan` refuses it.
+    `plan` refuses it. With --workflow it writes the workflow that builds, verifies and publishes the matrix instead.
     """
+    if workflow:
+        _workflow(given, tool, force=force, show=show)
+        return
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.find import find
     from orchestrator.drift.first import UNKNOWN, first_matrix
@@ -64,3 +81,43 @@ def command(*, given: Location, force: bool, show: bool) -> None:
         raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
     streams.say(f"{path}: {counts}")
     streams.tell(f"hint: {hint}")
+
+
+def _workflow(given: Location, tool: str, *, force: bool, show: bool) -> None:
+    """Write the workflow of the matrix."""
+    from orchestrator.cli.common import open_matrix
+    from orchestrator.files import write_whole
+    from orchestrator.matrix import git
+    from orchestrator.matrix.expand import plan
+    from orchestrator.ui import streams, workflow
+
+    if tool and not workflow.TOOL.fullmatch(tool):
+        raise UsageError(
+            f"--tool {tool}: expected OWNER/REPOSITORY@SHA, with a full commit of 40 digits",
+            hint="a tag can be moved to other code: `git rev-parse TAG` gives its commit",
+        )
+    matrix = open_matrix(given)
+    facts: set[str] = set()
+
+    def fact(name: str) -> str:
+        facts.add(name)
+        return "0" * 12
+
+    branch = git.default_branch(matrix.root) or git.branch(matrix.root) or "main"
+    text = workflow.text(plan(matrix, fact=fact), tool=tool or workflow.UNKNOWN_TOOL, branch=branch, facts=facts)
+    path = matrix.root / workflow.PLACE
+    if show:
+        streams.say(text.rstrip("\n"))
+    elif path.exists() and not force:
+        raise UsageError(f"{path} exists already", hint="--force replaces it, --print shows the new one")
+    else:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text)
+        except OSError as error:
+            raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
+        streams.say(f"{path}: written")
+    if not tool:
+        streams.tell(
+            f"hint: write the repository of orchestrate and a commit of it where {workflow.UNKNOWN_TOOL} stands"
+        )
