@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.publish.record import Record
     from orchestrator.reference import Repository
     from orchestrator.registry.manifests import Manifest
+    from orchestrator.runs.planned import Planned
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,21 +107,15 @@ def publish(plan: Plan, wishes: Wishes, *, tell: Callable[[str], None], clients:
     """
     wanted = families(plan, wishes.chosen)
     keys = planned(plan, ours=wishes.reports, tell=tell)
+    named = _named_here(plan, wishes, keys)  # a wrong option ends the command before a tag moves
     with clients or Clients() as registries:
         run = _Run(plan=plan, wishes=wishes, clients=registries, tell=tell)
         recovered, pending = run.recover(wanted)
         variants = [variant for family in wanted for variant in family.members.values()]
-        if wishes.reports:
-            candidates: Candidates = found_by.from_reports(wishes.reports)
-        elif wishes.from_registry:
-            candidates = found_by.from_registry(plan, variants, registries)
-        else:
-            known = {id_: one.key for id_, one in keys.inputs.items()}
-            candidates = found_by.from_journal(plan, known)
         checker = Checker(
             plan=plan,
             planned=keys,
-            candidates=candidates,
+            candidates=named or found_by.from_registry(plan, variants, registries),
             clients=registries,
             commit=revision_of(plan),
             look_only=wishes.dry_run,
@@ -138,6 +133,15 @@ def publish(plan: Plan, wishes: Wishes, *, tell: Callable[[str], None], clients:
             pending=pending,
             notes=said,
         )
+
+
+def _named_here(plan: Plan, wishes: Wishes, keys: Planned) -> Candidates | None:
+    """What files of this machine name; None where the registry is asked."""
+    if wishes.reports:
+        return found_by.from_reports(wishes.reports)
+    if wishes.from_registry:
+        return None
+    return found_by.from_journal(plan, {id_: one.key for id_, one in keys.inputs.items()})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -197,9 +201,9 @@ class _Run:
         copies: dict[tuple[Repository, Repository, Digest], None] = {}
         for checked, index in ready:
             first, *others = checked.family.repositories
-            own = [index.digest, *(image.image.digest for image in checked.images.values())]
-            digests.setdefault(first, {}).update(dict.fromkeys(own))
-            copies |= {(first, other, digest): None for other in others for digest in own}
+            images = (image.image.digest for image in checked.images.values())
+            digests.setdefault(first, {}).update(dict.fromkeys((index.digest, *images)))
+            copies |= {(first, other, index.digest): None for other in others}  # with its images, each list once
         for repository, named in digests.items():
             count = cosign.sign(repository, list(named))
             self.tell(f"{repository}: {count} digests signed, {len(named) - count} had a signature")

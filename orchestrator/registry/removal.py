@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING
 
-from orchestrator.registry.manifests import OCI_MANIFEST, Manifest, digest_of, read
+from orchestrator.registry.referrers import artifact, upload_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.reference import Digest, Tag
     from orchestrator.registry.client import Registry
-
-_EMPTY = b"{}"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+    from orchestrator.registry.manifests import Manifest
 
 
 def remove_tag(registry: Registry, tag: Tag, *, delete: Callable[[Digest], bool] | None = None) -> None:
@@ -38,8 +35,7 @@ def remove_tag(registry: Registry, tag: Tag, *, delete: Callable[[Digest], bool]
     if registry.head(tag) is None:
         return
     delete = delete or registry.delete
-    digest = digest_of(_EMPTY)
-    registry.upload(digest, len(_EMPTY), lambda: [_EMPTY])
+    upload_parts(registry)
     first, second = _empty_manifest(), _empty_manifest()
     registry.put_manifest(first, first.digest)
     delete(first.digest)
@@ -49,13 +45,4 @@ def remove_tag(registry: Registry, tag: Tag, *, delete: Callable[[Digest], bool]
 
 def _empty_manifest() -> Manifest:
     """A manifest without content, unlike every other one."""
-    config = {"mediaType": _EMPTY_TYPE, "digest": str(digest_of(_EMPTY)), "size": len(_EMPTY)}
-    content = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": "application/vnd.orchestrate.removed",
-        "config": config,
-        "layers": [config],
-        "annotations": {"nonce": uuid.uuid4().hex},
-    }
-    return read(json.dumps(content).encode(), OCI_MANIFEST)
+    return artifact("application/vnd.orchestrate.removed", annotations={"nonce": uuid.uuid4().hex})

@@ -77,9 +77,9 @@ def _base(name: str, row: Any) -> LockedBase:
     parse(name)
     return LockedBase(
         name=name,
-        digest=Digest(row["digest"]),
+        digest=Digest(str(row["digest"])),
         locked=str(row["locked"]),
-        platforms={str(platform): Digest(digest) for platform, digest in row["platforms"].items()},
+        platforms={str(platform): Digest(str(digest)) for platform, digest in row["platforms"].items()},
         variants=tuple(map(str, row["variants"])),
     )
 

@@ -7,9 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
 
-from tests.support.artifacts import cache_dir, downloads
+from tests.support.artifacts import debian_program
 from tests.support.base import write_rootfs
 from tests.support.engine import call
 from tests.support.project import write_project
@@ -32,24 +31,9 @@ ENTRYPOINT ["/bin/sh", "-c", "cat /bill.json > \\"$BUILDKIT_SCAN_DESTINATION/bil
 """
 
 
-@pytest.fixture(scope="module")
-def oras(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's oras, unpacked: it needs nothing beside itself."""
-    folder = cache_dir() / "oras"
-    folder.mkdir(exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "usr/bin/oras").exists():
-            got = tmp_path_factory.mktemp("oras")
-            downloads.made_available("oras", "apt-get", "download", "oras/forky", cwd=got)
-            (package,) = got.glob("oras_*.deb")
-            call("dpkg", "-x", package, folder)
-    return folder / "usr/bin/oras"
-
-
 @pytest.mark.download
-def test_what_rides_with_an_image_rides_on(
-    throwaway_registry: MakeRegistry, tmp_image: str, tmp_path: Path, oras: Path
-) -> None:
+def test_what_rides_with_an_image_rides_on(throwaway_registry: MakeRegistry, tmp_image: str, tmp_path: Path) -> None:
+    oras = debian_program("oras")
     scanner = tmp_path / "scanner"
     write_rootfs(scanner)
     (scanner / "bill.json").write_text(json.dumps(BILL))

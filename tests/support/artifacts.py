@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,19 @@ def download(requirement: str, *, platform: str = "", python: str = "", sdist: b
             msg = f"{found.name}: sha256 {sha256(found)}, expected {digest}"
             raise AssertionError(msg)
         return found
+
+
+def debian_program(name: str) -> Path:
+    """A program of a package of Debian's newer suite that has the same name and needs nothing beside itself."""
+    folder = cache_dir() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "usr/bin" / name
+    with FileLock(f"{folder}.lock"), tempfile.TemporaryDirectory(dir=folder) as got:
+        if not program.exists():
+            downloads.made_available(name, "apt-get", "download", f"{name}/forky", cwd=got)
+            (package,) = Path(got).glob(f"{name}_*.deb")
+            subprocess.run(["dpkg", "-x", package, folder], check=True, timeout=600, capture_output=True)
+    return program
 
 
 def unpacked(wheel: Path, *folders: str) -> Path:

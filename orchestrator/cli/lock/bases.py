@@ -30,7 +30,7 @@ def command(*, given: Location, check: bool) -> None:
 
     plan = common.open_plan(common.Selection(file=given.file, directory=given.directory))
     root = plan.matrix.root
-    before = base_lock.read(root)
+    before = base_lock.read(root) if check else None
     if check and before is None:
         raise UsageError(f"--check: {base_lock.LOCK} was not found in {root}", hint="orchestrate lock bases")
     found = bases.find(plan, tell=streams.tell)
