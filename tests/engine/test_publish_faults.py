@@ -1,6 +1,7 @@
 """Publishing through networks that fail, stall, refuse and lie, and runs that are killed: never half.
 
-Every run goes through proxies that count requests. The k-th one is answered wrongly, or is the last that the publishing
+Two registries, one of them with a password and TLS. Every run goes through proxies that count requests. The k-th one is
+answered wrongly, or is the last that the publishing
 process sends before SIGKILL (before it reaches the registry, or after). Afterwards the registries themselves are
 asked, and a second run, on another machine half of the time, must end what the first one left.
 `ORCHESTRATE_PUBLISH_SWEEP=all` tries every k, and every fault at it; by default every fourth k, and one fault in turn.
@@ -9,12 +10,15 @@ The same for every k, with registries in memory, in seconds: tests/unit/publish/
 
 from __future__ import annotations
 
+import base64
+import json
 import multiprocessing
 import os
 import random
 import signal
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,8 +34,10 @@ from orchestrator.registry.client import Registry
 from orchestrator.registry.clients import Clients
 from orchestrator.registry.manifests import described
 from orchestrator.registry.session import Limits
+from tests.support.engine import write_certificate
 from tests.support.faults import Fault, FaultyProxy, Seen
 from tests.support.publishing import Wanted, images, publish, recover
+from tests.support.releases import BRIDGE, HTPASSWD, PASSWORD, USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,17 +74,25 @@ class Trap:
     fault: Fault | None = None
     victim: BaseProcess | None = None
     after: bool = False
+    place: int | None = None
+    """Which registry's requests count, None for both."""
     count: int = 0
+    seen: Counter[int] = field(default_factory=Counter)
+    """Requests of each registry."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def arm(self, at: int, *, fault: Fault | None = None, after: bool = False) -> None:
+    def arm(self, at: int, *, fault: Fault | None = None, after: bool = False, place: int | None = None) -> None:
         """Wait for the k-th request from now on; 0 for none."""
         with self.lock:
-            self.at, self.fault, self.after, self.count, self.victim = at, fault, after, 0, None
+            self.at, self.fault, self.after, self.place, self.count, self.victim = at, fault, after, place, 0, None
+            self.seen.clear()
 
-    def take(self) -> Fault | None:
-        """Hear of a request that came in."""
+    def take(self, place: int) -> Fault | None:
+        """Hear of a request that came in to a registry."""
         with self.lock:
+            self.seen[place] += 1
+            if self.place not in (None, place):
+                return None
             self.count += 1
             if self.count != self.at:
                 return None
@@ -101,16 +115,17 @@ class Trap:
 
 
 class TrappedProxy(FaultyProxy):
-    """A proxy that asks a trap what to do."""
+    """A proxy in front of the registry `place` that asks a trap what to do."""
 
-    def __init__(self, upstream: str, trap: Trap) -> None:
-        super().__init__(upstream)
+    def __init__(self, upstream: str, trap: Trap, place: int, *, tls: tuple[str, Path, Path] | None = None) -> None:
+        super().__init__(upstream, tls=tls)
         self.trap = trap
+        self.place = place
 
     def take(self, method: str, path: str) -> Fault | None:
         """The trap's fault."""
         del method, path
-        return self.trap.take()
+        return self.trap.take(self.place)
 
     def note(self, seen: Seen) -> None:
         """Tell the trap of an answer."""
@@ -126,6 +141,8 @@ class Field:
     published: tuple[Repository, ...]
     """As the publishing process names them: the proxies."""
     real: tuple[Repository, ...]
+    environment: Mapping[str, str]
+    """In which the registries can be reached."""
 
     def release(self, number: int, tags: Mapping[str, Rank], *, immutable: bool) -> Wanted:
         """A release that nobody published yet, its images pushed past the proxies."""
@@ -150,15 +167,25 @@ class Field:
 
 
 @pytest.fixture
-def field_of_two(throwaway_registry: MakeRegistry) -> Iterator[Field]:
-    addresses = [throwaway_registry().address for _ in range(2)]
+def field_of_two(throwaway_registry: MakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Field]:
+    """A registry that anybody may write to over plain HTTP, and one with a password behind TLS."""
+    plain, closed = throwaway_registry().address, throwaway_registry(htpasswd=HTPASSWD).address
     trap = Trap()
+    tls = (BRIDGE, *write_certificate(tmp_path, BRIDGE))
     with ExitStack() as running:
-        proxies = [running.enter_context(TrappedProxy(address, trap)) for address in addresses]
+        open_ = running.enter_context(TrappedProxy(plain, trap, 0))
+        secured = running.enter_context(TrappedProxy(closed, trap, 1, tls=tls))
+        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        logins = {address: {"auth": login} for address in (closed, secured.address)}
+        (tmp_path / "config.json").write_text(json.dumps({"auths": logins}))
+        environment = {"DOCKER_CONFIG": str(tmp_path), "SSL_CERT_FILE": str(tls[1]), "NO_PROXY": BRIDGE}
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
         yield Field(
             trap=trap,
-            published=tuple(Repository(host=proxy.address, path="acme/app") for proxy in proxies),
-            real=tuple(Repository(host=address, path="acme/app") for address in addresses),
+            published=tuple(Repository(host=one.address, path="acme/app") for one in (open_, secured)),
+            real=tuple(Repository(host=address, path="acme/app") for address in (plain, closed)),
+            environment=environment,
         )
 
 
@@ -174,6 +201,12 @@ def tags_of(number: int, *, versions: int, floating: int) -> dict[str, Rank]:
 def run_once(wanted: Wanted, root: Path) -> Ending | None:
     with Clients(limits=LIMITS) as clients:
         return publish(clients, wanted, root, patience=PATIENCE)
+
+
+def run_elsewhere(wanted: Wanted, root: Path, environment: Mapping[str, str]) -> None:
+    """`run_once` in another process, which has the environment of an earlier test."""
+    os.environ.update(environment)
+    run_once(wanted, root)
 
 
 def never_ahead(named: Mapping[tuple[int, str], Digest | None], wanted: Wanted) -> None:
@@ -224,7 +257,7 @@ def killed_run(field: Field, wanted: Wanted, root: Path) -> int:
     """Publish in a process of its own, which the trap kills; its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    child = context.Process(target=run_once, args=(wanted, root))
+    child = context.Process(target=run_elsewhere, args=(wanted, root, field.environment))
     child.start()
     field.trap.victim = child
     child.join(60)
@@ -284,30 +317,33 @@ def test_a_kill_at_every_request(field_of_two: Field, tmp_path: Path) -> None:
 
 def test_forty_tags_at_random_requests(field_of_two: Field, tmp_path: Path) -> None:
     field = field_of_two
-    total = requests_of(field, 0, tags_of(0, versions=10, floating=9), tmp_path / "first")
+    requests_of(field, 0, tags_of(0, versions=10, floating=9), tmp_path / "first")
+    totals = dict(field.trap.seen)
     chance = random.Random(14)  # which request, no secret
     runs: dict[str, int] = {}
-    for number in range(1, 61 if ALL else 13):
+    for number in range(1, 65 if ALL else 13):
         tags = tags_of(number, versions=10, floating=9)
         wanted = field.release(number, tags, immutable=bool(number % 2))
         before = field.named(tags)
-        k = chance.randint(1, total)
+        place = (number - 1) // 4 % 2  # four runs in a row, two killed and two with a fault
+        k = chance.randint(1, totals[place])
         root = tmp_path / f"{number}"
         if number % 2:
             what = "killed"
-            field.trap.arm(k, after=bool(number % 4 == 1))
+            field.trap.arm(k, after=bool(number % 4 == 1), place=place)
             killed_run(field, wanted, root)
         else:
             what = chance.choice(list(FAULTS))
-            field.trap.arm(k, fault=FAULTS[what])
+            field.trap.arm(k, fault=FAULTS[what], place=place)
             try:
                 run_once(wanted, root)
             except OrchestrateError:
                 what = f"{what} refused"
         never_ahead(field.named(tags), wanted)
         ended = second_run(field, wanted, before, root if number % 4 < 2 else tmp_path / f"{number}-other")
-        runs[f"{what} then {ended.value}"] = runs.get(f"{what} then {ended.value}", 0) + 1
-    print(f"\n40 tags, {total} requests, {sum(runs.values())} runs: {dict(sorted(runs.items()))}")
+        name = f"{('plain', 'password and TLS')[place]}: {what} then {ended.value}"
+        runs[name] = runs.get(name, 0) + 1
+    print(f"\n40 tags, {totals} requests, {sum(runs.values())} runs: {dict(sorted(runs.items()))}")
 
 
 def test_two_publishers_at_once(field_of_two: Field, tmp_path: Path) -> None:

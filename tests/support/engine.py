@@ -118,6 +118,18 @@ class Registry:
             request("DELETE", f"http://{self.address}/v2/{name}/manifests/{digest}")
 
 
+def write_certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    """Write a certificate for an IP address that signs itself, and its key: `folder/ca.pem` and `folder/key.pem`."""
+    certificate, key = folder / "ca.pem", folder / "key.pem"
+    call(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-days", "2",
+        "-subj", f"/CN={host}", "-addext", f"subjectAltName=IP:{host}",
+        "-keyout", key, "-out", certificate,
+    )  # fmt: skip
+    return certificate, key
+
+
 class RegistryProcess:
     """A registry of one's own: a process, a port that the kernel chose, and a directory.
 
@@ -178,13 +190,7 @@ class RegistryProcess:
             raise
 
     def _certificate(self) -> dict[str, str]:
-        certificate, key = self.folder / "ca.pem", self.folder / "key.pem"
-        call(
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "2",
-            "-subj", f"/CN={self.host}", "-addext", f"subjectAltName=IP:{self.host}",
-            "-keyout", key, "-out", certificate,
-        )  # fmt: skip
+        certificate, key = write_certificate(self.folder, self.host)
         return {"certificate": str(certificate), "key": str(key)}
 
     def _address(self) -> str:

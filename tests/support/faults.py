@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
 _CHUNK = 1 << 16
@@ -64,20 +66,36 @@ class Seen:
 
 
 class FaultyProxy:
-    """The proxy; a context manager. `address` is its `127.0.0.1:port`."""
+    """The proxy; a context manager. `address` is its `127.0.0.1:port`, or another host's with a certificate for it.
 
-    def __init__(self, upstream: str, faults: Sequence[Fault] = ()) -> None:
+    Args:
+        upstream: `127.0.0.1:port` of the registry, which speaks plain HTTP.
+        faults: What it does to the first requests.
+        tls: Host to listen on, file of its certificate, file of the key; None speaks plain HTTP.
+    """
+
+    def __init__(
+        self, upstream: str, faults: Sequence[Fault] = (), *, tls: tuple[str, Path, Path] | None = None
+    ) -> None:
         self.upstream = upstream
         self.seen: list[Seen] = []
         self._lock = threading.Lock()
         self._left = [[fault, fault.times] for fault in faults]
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self.scheme = "https" if tls else "http"
+        self._host = tls[0] if tls else "127.0.0.1"
+        self._server = _Server((self._host, 0), _handler(self))
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls[1], tls[2])
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._host}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -208,6 +226,8 @@ class _Forwarder(BaseHTTPRequestHandler):
             for name, value in self.headers.items():
                 if name.lower() not in _HOP_BY_HOP:
                     upstream.putheader(name, value)
+            if self.owner.scheme == "https":
+                upstream.putheader("X-Forwarded-Proto", "https")  # or the registry's links lead to http
             chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
             if chunked:
                 upstream.putheader("Transfer-Encoding", "chunked")
