@@ -32,6 +32,15 @@ def parse_size(text: str) -> int:
     return round(float(match[1]) * float((1024 if match[3] else 1000) ** power))
 
 
+def size_problem(name: str, text: str) -> str:
+    """Return why the value of a key is no size, "" if it is one."""
+    try:
+        parse_size(text)
+    except InvalidSizeError as error:
+        return f"{name}: {error}"
+    return ""
+
+
 def binary_text(count: int) -> str:
     """Bytes of memory or of a disk: `23.5 GiB`, `20 GiB`."""
     value, unit = _scaled(count, 1024)

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options.formats(explanation="Print the results as a table or as the JSON report.")
 @kit.option(
-    "-j", "--jobs", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=1, metavar="N",
-    help="Build this many variants at once.",
+    "-j", "--jobs", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=None, metavar="N",
+    help="Build this many variants at once.", default_text="1, or all slots of builders of the matrix",
 )  # fmt: skip
 @kit.option(
     "--limit", heading=Heading.BEHAVIOUR, multiple=True, metavar="NAME=SPAN",
@@ -112,7 +112,7 @@ def command(
     output: Path | None,
     report: Path | None,
     format_: common.Format,
-    jobs: int,
+    jobs: int | None,
     limit: tuple[str, ...],
     progress: str,
     fail_fast: bool,
@@ -164,9 +164,11 @@ def command(
         from orchestrator.ui.board import Progress, make_reporter
 
         wanted = plan.matrix.spec.verify.after_build if verify is None else verify
+        fleet = {} if builder else plan.matrix.spec.builders
+        parallel = jobs or sum(one.slots for one in fleet.values()) or 1
         wishes = Wishes(
             output=Output(push=push, load=load, directory=output.absolute() if output else None),
-            limits=replace(limits(plan.matrix.spec.limits, limit, parallel=jobs, fail_fast=fail_fast), adapt=adapt),
+            limits=replace(limits(plan.matrix.spec.limits, limit, parallel=parallel, fail_fast=fail_fast), adapt=adapt),
             resume=resume,
             changed=changed,
             max_age_s=common.seconds("--max-age", max_age) if max_age else None,

@@ -165,7 +165,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     checked = checks.check_all(
         call,
         checks.questions(plan, files, extras, push=given.push),
-        builder=engine.builder,
+        builders=[engine.builder],
         outlines=Outlines(memory if memory.exists() else None),
         allowed=allowed,
     )

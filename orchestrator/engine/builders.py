@@ -257,8 +257,21 @@ def in_use(name: str = "") -> Builder:
         EnvironmentLacksError: As for `choose`, or buildx does not answer.
         InterruptedRunError: A stop was asked for.
     """
-    found = parse_inspected(beyond.inspect_builder(wanted(name)).stdout)
+    found = inspected(wanted(name))
     return choose(listed(), name) if found is None else choose([found], found.name)
+
+
+def inspected(name: str = "") -> Builder | None:
+    """Ask buildx for one builder alone, which it waits up to 20 s for; None where it does not know it.
+
+    Args:
+        name: Of the builder, "" for the current one.
+
+    Raises:
+        EnvironmentLacksError: buildx does not answer.
+        InterruptedRunError: A stop was asked for.
+    """
+    return parse_inspected(beyond.inspect_builder(name).stdout)
 
 
 def selected(found: Builder, *, containerd_store: bool) -> Builder:

@@ -125,6 +125,11 @@ def silent(call: BakeCall, *, timeout: float = ANSWER_S) -> Silence | None:
     return None if done.ok else Silence(why=redact(last_error(done.stderr)))
 
 
+def instance(name: str) -> Path:
+    """Return the file in which buildx keeps what it knows of a builder."""
+    return _config(os.environ) / "instances" / name
+
+
 def _config(env: Mapping[str, str]) -> Path:
     """Where buildx keeps its state, as buildx finds it."""
     if own := env.get("BUILDX_CONFIG"):

@@ -12,6 +12,7 @@ KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 RELEASE = re.compile(r"[1-9][0-9]*\.[0-9]+", re.ASCII)
 VERSION = re.compile(r"[1-9][0-9]*\.[0-9]+\.[0-9]+", re.ASCII)
 AXIS = re.compile(r"[a-z][a-z0-9_]*")
+BUILDER = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # buildx writes its names in small letters
 ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # The names of Go's GOOS and GOARCH, which the OCI image specification uses, with the variants that it lists.

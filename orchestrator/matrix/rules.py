@@ -12,6 +12,7 @@ from orchestrator.cuda.arch import ArchSyntaxError, parse_arch, parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, did_you_mean
 from orchestrator.matrix import names, template
+from orchestrator.matrix.rules_builders import builder_problems
 from orchestrator.matrix.schema import ALLOWED_IN_MATRIX, MOST_CELLS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
         *_allowed(spec, positions),
         *_arch_lists(spec, positions),
         *_cuda(spec, positions),
+        *builder_problems(spec, positions),
         *_references(spec, positions),
         *_conditions(spec, positions),
         *_placeholders(spec, positions),

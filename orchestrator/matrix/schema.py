@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.matrix.output_schema import OutputSpec
+from orchestrator.matrix.schema_builders import FleetBuilder
 from orchestrator.matrix.schema_cache import CacheSpec, CompileCacheSpec
 from orchestrator.matrix.schema_limits import LimitsSpec
 from orchestrator.matrix.schema_resources import ResourcesSpec
-from orchestrator.matrix.section import AnyScalar, Range, Section, Short, Text, key
+from orchestrator.matrix.section import ONE, AnyScalar, Range, Section, Short, Text, TextList, key
 from orchestrator.matrix.template import PLACEHOLDERS
 
 MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
@@ -32,19 +33,10 @@ def _empty_to_mapping(value: object) -> object:
     return {} if value is None else value
 
 
-def _text_to_list(value: object) -> object:
-    """Let one word stand for a list of one."""
-    return [value] if isinstance(value, str) else value
-
-
 def _text_to_arch_list(value: object) -> object:
     """Let `release: 7.5 8.0` stand for `release: {archs: 7.5 8.0}`."""
     return {"archs": value} if isinstance(value, str) else value
 
-
-_ONE = Short(_text_to_list, {"type": ["string", "number", "boolean"]})
-
-TextList = Annotated[list[Text], _ONE]
 
 Share = Annotated[float, Range(0, 1)]
 
@@ -153,7 +145,7 @@ class Override(Section):
     labels: dict[str, Text] = key("Added to the labels.", default={})
     contexts: dict[str, Text] = key("Added to the named contexts.", default={})
     secrets: list[Text] | None = key("Replaces the secrets.", default=None)
-    runner: Annotated[list[Text] | None, _ONE] = key("Replaces the platform's runner.", default=None)
+    runner: Annotated[list[Text] | None, ONE] = key("Replaces the platform's runner.", default=None)
 
 
 class Exclude(Section):
@@ -369,6 +361,9 @@ class MatrixFile(Section):
     output: OutputSpec = key("How layers are written.", default=OutputSpec())
     limits: LimitsSpec = key("How long builds may take.", default=LimitsSpec())
     resources: ResourcesSpec = key("How much of a builder builds may take.", default=ResourcesSpec())
+    builders: dict[str, Annotated[FleetBuilder, _EMPTY]] = key(
+        "Builders that share the variants, by buildx's name; the current one alone if absent.", default={}
+    )
     headers: HeadersSpec | None = key("FlashInfer headers for air-gapped images.", default=None)
     wheels: WheelsSpec | None = key("Python packages for air-gapped builds.", default=None)
     verify: VerifySpec = key("What a built image must hold.", default=VerifySpec())

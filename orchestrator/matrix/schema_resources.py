@@ -6,7 +6,7 @@ Annotations are evaluated here (no `from __future__ import annotations`): the se
 from typing import Annotated, Literal
 
 from orchestrator.matrix.section import Range, Section, Text, key
-from orchestrator.sizes import InvalidSizeError, parse_size
+from orchestrator.sizes import parse_size, size_problem
 
 AUTO = "auto"
 _MOST_JOBS = 4096
@@ -20,7 +20,7 @@ class BuilderSpec(Section):
 
     def broken_rule(self) -> str:
         """Why the memory is no size."""
-        return _size("memory", self.memory)
+        return size_problem("memory", self.memory)
 
 
 class ResourcesSpec(Section):
@@ -45,16 +45,8 @@ class ResourcesSpec(Section):
         jobs = self.max_jobs
         if jobs not in (AUTO, "off") and not (jobs.isascii() and jobs.isdecimal() and 0 < int(jobs) <= _MOST_JOBS):
             return f"max_jobs: {jobs} is invalid: expected auto, off or a number up to {_MOST_JOBS}"
-        if problem := _size("unit_memory", self.unit_memory) or _size("min_free", self.min_free):
+        if problem := size_problem("unit_memory", self.unit_memory) or size_problem("min_free", self.min_free):
             return problem
         if not parse_size(self.unit_memory):
             return f"unit_memory: {self.unit_memory} is invalid: expected more than nothing, as in 4GB"
         return ""
-
-
-def _size(name: str, text: str) -> str:
-    try:
-        parse_size(text)
-    except InvalidSizeError as error:
-        return f"{name}: {error}"
-    return ""

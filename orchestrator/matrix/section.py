@@ -110,6 +110,18 @@ Text = Annotated[str, AnyScalar()]
 """A scalar, taken as it is written."""
 
 
+def _text_to_list(value: object) -> object:
+    """Let one word stand for a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+ONE = Short(_text_to_list, {"type": ["string", "number", "boolean"]})
+"""One word for a list of one, in `Annotated[…]`."""
+
+TextList = Annotated[list[Text], ONE]
+"""A list of scalars, or one of them."""
+
+
 class Range(NamedTuple):
     """Bounds of a number, in `Annotated[…]`; both are included."""
 

@@ -29,16 +29,16 @@ from orchestrator.runs import preflight
 from orchestrator.runs.archive import archived
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
+from orchestrator.runs.job import Job
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.resources import VARIABLE, compile_jobs
 from orchestrator.runs.targets import resolved
-from orchestrator.runs.variant import Job
 from orchestrator.runs.wanted import contents as listing
 from orchestrator.runs.wanted import wanted
 from orchestrator.state import STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
     from orchestrator.cache.contents import Contents
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.reporter import Reporter
     from orchestrator.runs.resources import CompileJobs
     from orchestrator.runs.resume import Resume, Wanted
+    from orchestrator.runs.sites import Site
     from orchestrator.runs.targets import Targets
 
     class Hook(Protocol):
@@ -79,6 +80,7 @@ class Context:
         journal: What earlier runs built, to say what changed since; None for no word on that.
         at_once: How many variants run beside each other.
         memory: Bytes that the builder has, 0 where unknown.
+        sites: The builders of the run by name, where several share it; they take the place of what is said here.
         bounds: How long a step may take, and how long a builder may say nothing.
     """
 
@@ -97,6 +99,15 @@ class Context:
     bounds: Bounds = field(default_factory=Bounds)
     at_once: int = 1
     memory: int = 0
+    sites: Mapping[str, Site] = field(default_factory=dict)
+
+    def on(self, name: str) -> Context:
+        """Return what the jobs share on the builder of that name."""
+        site = self.sites[name]
+        return replace(
+            self, call=site.call(self.call), builder=site.builder, extras=site.extras, memory=site.memory,
+            at_once=site.at_once,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,13 +153,27 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             f"{error.filename or state}: logs and bake files cannot be written: {error.strerror}",
             hint=f"{state} must be a directory that you may write to",
         ) from error
-    rendered = bake_files(plan, context.call, output=context.output, extras=context.extras, targets=targets)
+    resolved_ = resolved(plan, context.call) if targets is None else targets
+    rendered = bake_files(plan, context.call, output=context.output, extras=context.extras, targets=resolved_)
     outlines = Outlines(state / "outlines.json")
     allowed = preflight.allowed_by(plan, context.allowed)
     contents = listing(plan, (context.report, context.output.directory))
     records = Records(state / "inputs")
     questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
-    checked = preflight.check_all(context.call, questions, builder=context.builder, outlines=outlines, allowed=allowed)
+    builders = [site.builder for site in context.sites.values()]
+    if not builders and context.builder is not None:
+        builders = [context.builder]
+    checked = preflight.check_all(context.call, questions, builders=builders, outlines=outlines, allowed=allowed)
+    revision = revision_of(plan) if context.sites else ""
+
+    def drawn(step: _Step, name: str) -> _Step:
+        """A step on the builder of that name: caches and secrets may differ there."""
+        there, id_ = context.on(name), step.variant.id
+        extras = there.extras.get(id_)
+        file = render(plan, step.variant, resolved_, output=context.output, extras=extras, revision=revision)
+        file = with_key(file, step.found.key if step.found is not None else "", context.output)
+        return replace(step, context=there, file=file, suffix=f".{name}")
+
     steps = [
         _Step(
             context=context,
@@ -159,6 +184,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             records=records,
             directory=run,
             asked=question.asked,
+            drawn=drawn if context.sites else None,
         )
         for question in questions
     ]
@@ -206,6 +232,8 @@ class _Step:
     asked: tuple[privileges.Ask, ...]
     wanted: Wanted | None = None
     found: Inputs | None = None
+    drawn: Callable[[_Step, str], _Step] | None = None
+    suffix: str = ""
 
     @property
     def log(self) -> Path:
@@ -219,7 +247,15 @@ class _Step:
             self.variant, found, image=self.image, output=output, freshness=self.context.freshness, records=self.records
         )
         self.found = found
-        resume = self.context.resume
+        return self.as_job()
+
+    def at(self, name: str) -> Job:
+        """The job on the builder of that name."""
+        return (self.drawn(self, name) if self.drawn is not None else self).as_job()
+
+    def as_job(self) -> Job:
+        """The job as it stands."""
+        output, resume = self.context.output, self.context.resume
         return Job(
             id=self.variant.id,
             prepare=self.prepare,
@@ -227,13 +263,14 @@ class _Step:
             then="verifying" if self.context.verify else "",
             discard=self.discard,
             references=self.references,
-            decide=partial(resume.decide, self.wanted) if resume is not None else None,
-            key=found.key,
+            decide=partial(resume.decide, self.wanted) if resume is not None and self.wanted is not None else None,
+            key=self.found.key if self.found is not None else "",
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             log=self.log,
             compile_cache=self.variant.compile_cache,
             compiling=self.compiling,
             smaller=self.smaller if self.compiling is not None and self.compiling.given else None,
+            at=self.at if self.drawn is not None else None,
         )
 
     @property
@@ -272,7 +309,7 @@ class _Step:
 
     def _command(self) -> SafeBake:
         call = self.context.call
-        path = self.directory / f"{self.variant.id}.json"
+        path = self.directory / f"{self.variant.id}{self.suffix}.json"
         if self.file.cache.swap is not None:
             # A local cache that cannot be written fails no build: bake says so, and is repeated without it.
             with contextlib.suppress(OSError):

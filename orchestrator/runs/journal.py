@@ -45,6 +45,7 @@ class Entry:
         sources: Cache reference that was read -> what was found there, as it is shown.
         inputs: Name of the record of what went in.
         bases: Image -> digest, as BuildKit resolved the images that it starts from.
+        builder: The builder of its last attempt, "" where not known.
         at: When, ISO 8601 in UTC.
     """
 
@@ -67,6 +68,7 @@ class Entry:
     sources: Mapping[str, str] = field(default_factory=dict)
     inputs: str = ""
     bases: Mapping[str, str] = field(default_factory=dict)
+    builder: str = ""
 
 
 class Journal:
@@ -138,6 +140,7 @@ class Journal:
             sources={one.ref: one.state.value for one in outcome.cache_sources},
             inputs=outcome.inputs,
             bases=bases(outcome.metadata),
+            builder=outcome.builder,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         self._append(_write(entry))
@@ -196,6 +199,7 @@ def _write(entry: Entry) -> str:
         "sources": dict(entry.sources),
         "inputs": entry.inputs,
         "bases": dict(entry.bases),
+        "builder": entry.builder,
         "at": entry.at,
     }
     return json.dumps(row, separators=(",", ":"))
@@ -226,6 +230,7 @@ def _read(line: bytes) -> Entry | None:
             sources={str(ref): str(state) for ref, state in dict(row.get("sources", {})).items()},
             inputs=str(row.get("inputs", "")),
             bases={str(name): str(digest) for name, digest in dict(row.get("bases", {})).items()},
+            builder=str(row.get("builder", "")),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

@@ -110,6 +110,7 @@ class Outcome:
         verified: Whether its image was read and holds what was promised.
         cache_sources: The cache references that were read, and what was found there.
         key: The content key that it was built from, "" where that is not known.
+        builder: The builder of its last attempt, "" where that is not known.
         output: Where the result went and how it was written, as bake's `output` says it; "" where nothing was built.
         compile_cache: What the compile cache did, None where no step printed it.
         notes: What a user should know though nothing failed (cache not found, log clipped).
@@ -132,6 +133,7 @@ class Outcome:
     error: ErrorInfo | None = None
     last_lines: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
+    builder: str = ""
     output: str = ""
     size: int = 0
     mtime_ns: int = 0

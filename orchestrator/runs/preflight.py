@@ -112,7 +112,7 @@ def check_all(
     call: BakeCall,
     questions: Sequence[Question],
     *,
-    builder: Builder | None = None,
+    builders: Sequence[Builder] = (),
     outlines: Outlines | None = None,
     allowed: privileges.Allowed | None = None,
 ) -> dict[str, Checked]:
@@ -121,7 +121,7 @@ def check_all(
     Args:
         call: How to call buildx.
         questions: The variants.
-        builder: The builder that builds them; None where it was not asked.
+        builders: The builders that share them; none where none was asked.
         outlines: What earlier runs learned.
         allowed: The privileges that builds may use; None for none.
 
@@ -146,10 +146,11 @@ def check_all(
     for one in questions:
         if checked[one.variant.id].error is None:
             checked[one.variant.id] = _with_access(one, denied, checked[one.variant.id])
-    if builder is not None:
-        for one in questions:
-            if checked[one.variant.id].error is None:  # what is wrong in the matrix comes first
-                checked[one.variant.id] = _on_builder(call, one, builder, checked[one.variant.id])
+    for one in questions if builders else ():
+        if checked[one.variant.id].error is None:  # what is wrong in the matrix comes first
+            found_on = [_on_builder(call, one, builder, checked[one.variant.id]) for builder in builders]
+            fitting = next((found for found in found_on if found.error is None), None)
+            checked[one.variant.id] = fitting or _on_none(found_on)
     for one in questions:  # what is not allowed comes before all else
         checked[one.variant.id] = _allowed(call, one, allowed or privileges.Allowed(), checked[one.variant.id])
     return checked
@@ -257,6 +258,15 @@ def _on_builder(call: BakeCall, one: Question, builder: Builder, checked: Checke
         if check.status == "fail":
             return Checked(error=EnvironmentLacksError(check.detail, hint=check.hint), arrival=checked.arrival)
     return checked
+
+
+def _on_none(found: Sequence[Checked]) -> Checked:
+    """What is said of a variant that no builder can build."""
+    first, *others = (one for one in found if one.error is not None)
+    if not others or first.error is None:
+        return first
+    reasons = "; ".join(dict.fromkeys(one.error.message for one in found if one.error is not None))
+    return replace(first, error=EnvironmentLacksError(reasons, hint=first.error.hint))
 
 
 def needed_platforms(root: Path, file: BakeFile, platform: str) -> frozenset[str]:

@@ -39,8 +39,8 @@ def report(
 
     Returns:
         `{"schema": 1, "started": …, "matrix": …, "variants": [{"id", "target", "cuda", "platform", "archs", "status",
-        "digest", "revision", "verified", "tags", "output", "attempts", "seconds", "steps", "log", "compile_cache",
-        "notes", "bytes", "error"}]}`.
+        "digest", "revision", "verified", "tags", "output", "builder", "attempts", "seconds", "steps", "log",
+        "compile_cache", "notes", "bytes", "error"}]}`.
     """
     by_id = {outcome.id: outcome for outcome in outcomes}
     return {
@@ -87,6 +87,7 @@ def _row(variant: Variant, outcome: Outcome, revision: str) -> dict[str, Any]:
         "verified": outcome.verified,
         "tags": list(outcome.tags),
         "output": outcome.output or None,
+        "builder": outcome.builder or None,
         "attempts": outcome.attempts,
         "seconds": round(outcome.seconds, 3),
         "steps": {"total": outcome.steps.total, "cached": outcome.steps.cached},

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.progress import Failure
     from orchestrator.engine.doctor import Engine
+    from orchestrator.matrix.schema_builders import FleetBuilder
     from orchestrator.matrix.schema_resources import ResourcesSpec
     from orchestrator.matrix.variants import Plan, Variant
 
@@ -88,14 +89,18 @@ class CompileJobs:
         return f"a compiler was killed for lack of memory with max_jobs {self.jobs}{beside}{took}: {cure}"
 
 
-def machine_of(spec: ResourcesSpec, engine: Engine) -> Machine | None:
+def machine_of(spec: ResourcesSpec, engine: Engine, fleet: Mapping[str, FleetBuilder] | None = None) -> Machine | None:
     """Return what the builder of a run has; None where that is not known.
 
     Args:
         spec: The section: what it says of a builder wins.
         engine: The engine and its builder.
+        fleet: The section `builders`, which says the same of its own.
     """
     builder = engine.builder
+    member = (fleet or {}).get(builder.name)
+    if member is not None and member.processors and member.memory:
+        return Machine(processors=member.processors, memory=parse_size(member.memory), name=builder.name)
     declared = spec.builders.get(builder.name)
     if declared is not None:
         return Machine(processors=declared.processors, memory=parse_size(declared.memory), name=builder.name)
@@ -151,7 +156,7 @@ def with_jobs(
     if not users:
         return dict(extras)
     beside = min(max(1, at_once), len(plan.variants))
-    machine = machine_of(spec, engine)
+    machine = machine_of(spec, engine, plan.matrix.spec.builders)
     if spec.max_jobs != AUTO:
         number = int(spec.max_jobs)
     elif machine is not None:
@@ -161,7 +166,7 @@ def with_jobs(
     else:
         tell(
             f"max_jobs: the processors and memory of builder {engine.builder.name} are not known, the Dockerfile's own "
-            "number stays: declare them in resources.builders of the matrix"
+            "number stays: declare them in builders or resources.builders of the matrix"
         )
         return dict(extras)
     found = dict(extras)

@@ -58,6 +58,16 @@ _HEALS = re.compile(
     r"\bsnapshot \S+ does not exist|\b(?:image|snapshot) \S+:? already exists|\bno active session for ", re.IGNORECASE
 )
 _EXIT = re.compile(r"^exit code: \d+")
+# What buildx says when the connection to BuildKit itself breaks, in mid-build or before it (buildx 0.29).
+_BROKEN = re.compile(
+    r"\bUnavailable: (?:error reading from server|closing transport|connection error|transport is closing)"
+    r"|failed to receive status: rpc error: code = Unavailable|^\[internal\] waiting for connection"
+    r"|error reading from server: EOF|error while dialing|server preface|cannot connect to the docker daemon"
+    r"|failed to connect to the docker api|the server is shutting down",
+    re.IGNORECASE,
+)
+_MAY_BE_LOST = frozenset({FailureClass.NETWORK, FailureClass.ENVIRONMENT, FailureClass.CANCELLED})
+_KILLED_RUN = re.compile(r"exit code: (?:137|143)$")
 # As GitHub's and Amazon's registries write it: "toomanyrequests: retry-after: 370.121µs, allowed: 44000/minute".
 _AFTER = re.compile(r"\bretry[- ]?after:? +(?P<number>\d+(?:\.\d+)?)(?P<unit>ns|[uµμ]s|ms|s|m|h)?\b", re.IGNORECASE)
 _UNITS_S = {"ns": 1e-9, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -156,6 +166,19 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
     if failure.kind in _EXPORTERS and _CONFIGURED.search(text):
         return Judgement(failure=FailureClass.MATRIX)
     return _by_answer(text) or Judgement(failure=unknown)
+
+
+def broke(failure: Failure, judged: Judgement) -> bool:
+    """Return whether a failure's words say that the connection to the builder broke."""
+    return judged.again and bool(_BROKEN.search(failure.message) or _BROKEN.search(failure.client))
+
+
+def may_be_lost(failure: Failure, judged: Judgement) -> bool:
+    """Return whether a failure may come from a builder that went away: then the builder is asked.
+
+    An engine that ends kills its steps first, so a `RUN` that was killed counts.
+    """
+    return judged.failure in _MAY_BE_LOST or bool(_KILLED_RUN.search(failure.message))
 
 
 def _by_answer(text: str) -> Judgement | None:

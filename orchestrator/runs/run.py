@@ -19,9 +19,11 @@ from orchestrator.cache.records import Records
 from orchestrator.engine import client, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
+from orchestrator.matrix.schema_builders import FleetBuilder
 from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, kept, resources, targets
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.alone import alone
+from orchestrator.runs.fleet import Fleet, Member
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.halt import SIGNALLED
 from orchestrator.runs.journal import Journal
@@ -31,6 +33,8 @@ from orchestrator.runs.report import report, write_report
 from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting
+from orchestrator.runs.sites import Site, opened
+from orchestrator.runs.sites import fleet as fleet_of
 from orchestrator.runs.tagging import Tagging
 from orchestrator.sizes import parse_size
 from orchestrator.state import STATE, require_own
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.bake.file import Extras
+    from orchestrator.engine.info import EngineInfo
     from orchestrator.matrix.variants import Plan
     from orchestrator.process import Stop
     from orchestrator.runs.preflight import Checked
@@ -169,6 +174,8 @@ class _Ready:
     journal: Journal
     disk: Path | None
     plan: Plan
+    fleet: Fleet
+    builder: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,14 +192,20 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     # Platforms are judged by each variant alone, after its preflight.
     call = targets.bake_call(plan, client.docker_command(), wishes.builder)
-    engine = doctor.require_engine(builder=wishes.builder, asked=begun.early.asked)
+    info, sites = _builders(plan, wishes, screen, begun.early)
+    if sites:
+        up = next(one for one in sites if not one.down)
+        engine, call = doctor.Engine(info=info, builder=up.builder), up.call(call)
+    else:
+        engine = doctor.require_engine(builder=wishes.builder, asked=begun.early.asked)
     for line in caching.reasons(begun.extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
-    extras = caching.fitting(plan, begun.extras, engine.builder, warn=screen.warn)
-    extras = resources.with_jobs(plan, extras, engine, wishes.limits.parallel, tell=screen.tell)
-    machine_ = resources.machine_of(plan.matrix.spec.resources, engine)
+    alone_ = Site(spec=FleetBuilder(slots=wishes.limits.parallel), builder=engine.builder)
+    here, *_ = equipped = [_equipped(plan, one, info or engine.info, begun, screen) for one in sites or [alone_]]
+    extras = next(one for one in equipped if one.builder.name == engine.builder.name).extras
     run = f"{begun.name}-{secrets.token_hex(3)}".lower()
-    output = replace(wishes.output, digests=engine.builder.driver != DOCKER_DRIVER, run=run)
+    digests = all(one.builder.driver != DOCKER_DRIVER for one in equipped)
+    output = replace(wishes.output, digests=digests, run=run)
     if wishes.verify and output.push:
         output = replace(output, hold="digest" if output.digests else "tag")
     if output.directory is not None:
@@ -220,16 +233,54 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         resume=begun.resume,
         journal=journal,
         bounds=wishes.limits.bounds,
-        at_once=min(wishes.limits.parallel, len(plan.variants)),
-        memory=machine_.memory if machine_ is not None else 0,
+        at_once=here.at_once,
+        memory=here.memory,
+        sites={one.builder.name: one for one in equipped} if sites else {},
         freshness=Freshness(
-            local=engine.builder.driver == "docker", offline=wishes.air_gap is not None, max_age_s=wishes.max_age_s
+            local=any(one.builder.driver == DOCKER_DRIVER for one in equipped),
+            offline=wishes.air_gap is not None,
+            max_age_s=wishes.max_age_s,
         ),
     )
     prepared = jobs.prepare(plan, context, begun.early.targets.result())
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries, screen.warn)
-    return _Ready(prepared=prepared, journal=journal, disk=engine.disk, plan=plan)
+    fleet = Fleet(members=(Member(name=engine.builder.name, slots=wishes.limits.parallel),))
+    if sites:
+        fleet = fleet_of(plan, equipped, prepared.files, call, journal)
+    local = next((one.builder for one in equipped if not one.builder.elsewhere), engine.builder)
+    return _Ready(
+        prepared=prepared,
+        journal=journal,
+        disk=doctor.Engine(info=info or engine.info, builder=local).disk,
+        plan=plan,
+        fleet=fleet,
+        builder=local.name if sites else wishes.builder,
+    )
+
+
+def _builders(plan: Plan, wishes: Wishes, screen: Screen, early: Early) -> tuple[EngineInfo | None, list[Site]]:
+    """The builders of the matrix and this machine's engine; none where a builder is named on the command line."""
+    if wishes.builder or not plan.matrix.spec.builders:
+        return None, []
+    early.asked.version()
+    try:
+        info: EngineInfo | None = early.asked.info()
+    except EnvironmentLacksError:
+        info = None
+    root = plan.matrix.root.absolute()
+    return info, opened(plan.matrix.spec.builders, info, root=root, tell=screen.tell, warn=screen.warn)
+
+
+def _equipped(plan: Plan, site: Site, info: EngineInfo | None, begun: _Begun, screen: Screen) -> Site:
+    """A builder with what variants are given on it: the caches that it writes, the compile jobs that it carries."""
+    engine = doctor.Engine(info=info, builder=site.builder)
+    at_once = min(site.spec.slots, len(plan.variants))
+    extras = caching.fitting(plan, begun.extras, site.builder, warn=screen.warn)
+    extras = resources.with_jobs(plan, extras, engine, at_once, tell=screen.tell)
+    machine_ = resources.machine_of(plan.matrix.spec.resources, engine, plan.matrix.spec.builders)
+    memory = machine_.memory if machine_ is not None else 0
+    return replace(site, extras=extras, memory=memory, at_once=max(1, at_once))
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:
@@ -242,7 +293,7 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
     peaks = [ready.journal.peak(job.id) for job in variants]
     with process.stoppable(stop):
         disk_room.make(
-            ready.plan, ready.disk, peaks, disk_room.Run(parallel=wishes.limits.parallel, builder=wishes.builder),
+            ready.plan, ready.disk, peaks, disk_room.Run(parallel=wishes.limits.parallel, builder=ready.builder),
             warn=screen.warn,
         )  # fmt: skip
     tidy(ready.prepared.state / "runs")
@@ -256,9 +307,14 @@ def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outc
             limits=wishes.limits,
             retry=wishes.retry,
             memory=Memory(
-                journal=ready.journal, disk=ready.disk, room=parse_size(ready.plan.matrix.spec.resources.min_free)
+                journal=ready.journal,
+                disk=ready.disk,
+                room=parse_size(ready.plan.matrix.spec.resources.min_free),
+                fleet=ready.fleet,
             ),
         )
+    for lost in ready.fleet.lost:
+        screen.warn(str(lost))
     order = {job.id: number for number, job in enumerate(ready.prepared.jobs)}
     return sorted(outcomes, key=lambda outcome: order[outcome.id])
 

@@ -5,7 +5,6 @@ Does not depend on what a variant is made of nor on how the run is shown.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -16,11 +15,14 @@ from orchestrator.engine.machine import free_bytes
 from orchestrator.errors import InterruptedRunError
 from orchestrator.process import stoppable
 from orchestrator.runs.breaker import Breaker
+from orchestrator.runs.fleet import Fleet, Member
 from orchestrator.runs.halt import Halt
-from orchestrator.runs.outcome import Outcome, Status, internal_error
+from orchestrator.runs.job import Job, Shared
+from orchestrator.runs.line import Line, Turn
+from orchestrator.runs.outcome import Outcome, Status, error_info, internal_error
 from orchestrator.runs.resume import Decision
 from orchestrator.runs.retry import RetryPolicy
-from orchestrator.runs.variant import Job, VariantBuild
+from orchestrator.runs.variant import VariantBuild
 from orchestrator.runs.wishes import Limits
 
 if TYPE_CHECKING:
@@ -39,17 +41,19 @@ _DISK_EVERY = 1.0  # seconds between looks at the disk
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Memory:
-    """What a run reads of earlier runs, and keeps for later ones.
+    """What a run reads of earlier runs, keeps for later ones, and builds on.
 
     Attributes:
         journal: Gets every outcome of a variant that was started; None for no journal.
         disk: Where the engine keeps its layers, to remember how much of it a variant takes; None where unknown.
         room: Free bytes of that disk below which no variant is started beside one that runs.
+        fleet: The builders that share the variants; None for one of `limits.parallel` slots.
     """
 
     journal: Journal | None = None
     disk: Path | None = None
     room: int = 0
+    fleet: Fleet | None = None
 
 
 def build_all(
@@ -103,23 +107,35 @@ class _Run:
         self._reporter = reporter
         self._stop = stop
         self._limits = limits
-        self._retry = retry
         self._memory = memory
         # Workers obey a halt of this run: --fail-fast sets it without touching the caller's stop.
         self._halt = Halt()
-        self._breaker = Breaker()
+        fleet = memory.fleet or Fleet(members=(Member(name="", slots=limits.parallel),))
+        self._shared = Shared(
+            limits=limits,
+            retry=retry,
+            reporter=reporter,
+            halt=self._halt,
+            breaker=Breaker(),
+            fleet=fleet,
+        )
         self._lock = threading.Lock()
         self._slots: list[Outcome | None] = [None] * len(jobs)
         self._running: set[str] = set()
         self._disk = _DiskWatch(memory.disk)
 
     def all(self) -> list[Outcome]:
-        waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+        with self._shared.fleet.watched(self._halt.stop):
+            self._build()
         for index in range(len(self._jobs)):
-            waiting.put(index)
+            self._finish(index, self._cancelled(index))  # those that did not end in time
+        return [outcome for outcome in self._slots if outcome is not None]
+
+    def _build(self) -> None:
+        line = Line([job.id for job in self._jobs], self._shared.fleet, self._halt.stop)
         # Daemon threads: one that hangs in a verification hook must not keep the program from ending.
         workers = [
-            threading.Thread(target=self._work, args=(waiting,), name=f"variant-{n}", daemon=True)
+            threading.Thread(target=self._work, args=(line,), name=f"variant-{n}", daemon=True)
             for n in range(min(max(1, self._limits.parallel), len(self._jobs)))
         ]
         for worker in workers:
@@ -130,9 +146,6 @@ class _Run:
             self._halt.interrupt(immediate=False)
             self._watch(workers)
             raise
-        for index in range(len(self._jobs)):
-            self._finish(index, self._cancelled(index))  # those that did not end in time
-        return [outcome for outcome in self._slots if outcome is not None]
 
     def _watch(self, workers: Sequence[threading.Thread]) -> None:
         deadline: float | None = None
@@ -149,46 +162,57 @@ class _Run:
         if self._stop.is_set():
             self._halt.interrupt(immediate=self._stop.immediate)
 
-    def _work(self, waiting: queue.SimpleQueue[int]) -> None:
+    def _work(self, line: Line) -> None:
         while True:
-            try:
-                index = waiting.get_nowait()
-            except queue.Empty:
+            self._obey()
+            turn = line.next()
+            if turn is None:
                 return
-            self._finish(index, self._one(index))
+            outcome = self._built(turn) if turn.decided else self._skipped(turn, line)
+            if outcome is not None:
+                self._finish(turn.index, self._named(turn.index, outcome))
 
-    def _one(self, index: int) -> Outcome:
-        """How a job ended, with what names its result."""
-        job, outcome = self._jobs[index], self._ended(index)
+    def _named(self, index: int, outcome: Outcome) -> Outcome:
+        """An outcome with what names its result."""
+        job = self._jobs[index]
         if outcome.status not in (Status.BUILT, Status.SKIPPED) or job.references is None:
             return outcome
         return replace(outcome, references=job.references(outcome.digest))
 
-    def _ended(self, index: int) -> Outcome:
-        job = self._jobs[index]
-        self._obey()
+    def _skipped(self, turn: Turn, line: Line) -> Outcome | None:
+        """How a job ended that needs no build; None for one that now waits for a builder."""
+        job = self._jobs[turn.index]
         if self._halt.asked:
-            return self._cancelled(index)
+            return self._cancelled(turn.index)
         try:
             with stoppable(self._halt.stop):
                 decision = self._decided(job)
         except InterruptedRunError:
-            return self._cancelled(index)
+            return self._cancelled(turn.index)
         if decision.outcome is not None:
             return decision.outcome
-        notes = [f"needs a build: {decision.why}"] if decision.why else []
-        if waited := self._held_back(job):
+        line.ready(turn, (f"needs a build: {decision.why}",) if decision.why else ())
+        return None
+
+    def _built(self, turn: Turn) -> Outcome:
+        job, notes, seat = self._jobs[turn.index], list(turn.notes), turn.seat
+        if self._halt.asked or (seat is None and turn.refused is None):
+            if seat is not None:
+                self._shared.fleet.leave(seat)
+            return self._cancelled(turn.index)
+        if seat is None:
+            error = error_info(turn.refused) if turn.refused is not None else None
+            return Outcome(id=job.id, status=Status.FAILED, tags=job.tags, log=job.log, error=error, notes=turn.notes)
+        if seat.builder.here and (waited := self._held_back(job)):
             notes.append(f"held back for {duration(waited)}: the engine's disk had too little room beside the others")
         if self._halt.asked:
-            return self._cancelled(index)
+            self._shared.fleet.leave(seat)
+            return self._cancelled(turn.index)
         try:
             self._reporter.started(job.id)
-            self._disk.begin(job.id)
-            build = VariantBuild(
-                job, limits=self._limits, retry=self._retry, reporter=self._reporter, halt=self._halt,
-                breaker=self._breaker,
-            )  # fmt: skip
-            outcome = build.outcome()
+            if seat.builder.here:
+                self._disk.begin(job.id)
+            outcome = VariantBuild(job, self._shared, seat).outcome()
         finally:
             with self._lock:
                 self._running.discard(job.id)

@@ -9,9 +9,9 @@ import contextlib
 import time
 import traceback
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.bake.events import StepKind, StepStarted
+from orchestrator.bake.events import Notice, StepKind, StepStarted
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.moved import Moved
 from orchestrator.cache import compile_statistics
@@ -19,52 +19,23 @@ from orchestrator.durations import duration
 from orchestrator.engine.machine import prune_command
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
-from orchestrator.runs.breaker import Breaker, host
+from orchestrator.runs.breaker import host
+from orchestrator.runs.fleet import NoBuilderError, Seat
 from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Try, error_info, internal_error, located
 from orchestrator.runs.resources import killed
-from orchestrator.runs.retry import RetryPolicy, attempts, judge
+from orchestrator.runs.retry import Judgement, attempts, broke, judge, may_be_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from orchestrator.bake.events import Event
     from orchestrator.bake.process import BakeResult
+    from orchestrator.bake.progress import Failure
     from orchestrator.bake.watch import Overrun
     from orchestrator.cache.compile_statistics import CompileStatistics
-    from orchestrator.engine.history import Silence
-    from orchestrator.process import Stop
-    from orchestrator.runs.halt import Halt
-    from orchestrator.runs.journal import Journal
-    from orchestrator.runs.reporter import Reporter
-    from orchestrator.runs.resources import CompileJobs
-    from orchestrator.runs.resume import Decision
-    from orchestrator.runs.wishes import Limits
-
-    class Bake(Protocol):
-        """One bake, ready to run (`orchestrator.bake.process.BakeCommand`)."""
-
-        @property
-        def target(self) -> str:
-            """The target to bake."""
-
-        @property
-        def log(self) -> Path:
-            """Its log file."""
-
-        def silent(self) -> Silence | None:
-            """Why its builder does not answer, None if it does."""
-
-        def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
-            """Run it to its end."""
-
-    class After(Protocol):
-        """What follows a build that succeeded."""
-
-        def __call__(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
-            """Return the outcome as it is, or failed."""
-
+    from orchestrator.runs.fleet import Seat
+    from orchestrator.runs.job import Bake, Job, Shared
 
 CLIPPED = (
     "BuildKit clipped a step's output (the limit is the builder's): create the builder with "
@@ -72,41 +43,6 @@ CLIPPED = (
 )
 KILLED = "a compiler was killed, usually for lack of memory (exit code 137): lower max_jobs or --jobs"
 STEP_DISK = f"the step's output says that no space is left: free some with `{prune_command()}`"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One variant to build.
-
-    Attributes:
-        id: The variant.
-        prepare: Does the preflight and returns the bake. An OrchestrateError fails the variant alone.
-        after: Looks at what was built and returns the outcome, as it is or failed (verification); None for nothing.
-        then: What `after` does, as it is shown ("verifying"); "" if it takes no noticeable time.
-        discard: Removes what a build that did not succeed leaves behind; None for nothing.
-        references: What names the result with this digest, where it was put; None for nothing.
-        decide: Whether it is built at all, asked with the journal before it is started; None for always.
-        key: Its content key; "" where that is not known.
-        tags: References it will get, shown also if it never comes that far.
-        log: Its log file, if known before `prepare`.
-        compile_cache: Whether a compile cache was given to it.
-        compiling: How many compile jobs it runs; None where nobody says.
-        smaller: Returns the bake with half of them; None where that cannot be.
-    """
-
-    id: str
-    prepare: Callable[[], Bake]
-    after: After | None = None
-    then: str = ""
-    discard: Callable[[], None] | None = None
-    references: Callable[[str | None], tuple[str, ...]] | None = None
-    decide: Callable[[Journal], Decision] | None = None
-    key: str = ""
-    tags: tuple[str, ...] = ()
-    log: Path | None = None
-    compile_cache: bool = False
-    compiling: CompileJobs | None = None
-    smaller: Callable[[], Bake] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +54,7 @@ class _Tried:
     again: bool = False
     host: str = ""
     after_s: float = 0.0
+    lost: str = ""
 
     @property
     def overrun(self) -> Overrun | None:
@@ -127,6 +64,8 @@ class _Tried:
     @property
     def reason(self) -> str:
         """Why it failed, in one line."""
+        if self.lost:
+            return self.lost
         if self.error is not None:
             return self.error.message
         if (overrun := self.overrun) is not None:
@@ -150,26 +89,25 @@ class VariantBuild:
 
     Args:
         job: The variant.
-        limits: How a bake is stopped.
-        retry: How often and how soon to try again.
-        reporter: Hears of attempts and events; must not raise.
-        halt: Ends the run.
-        breaker: What the run knows of hosts that are down.
+        run: What it shares with the others.
+        seat: The slot of its first attempt, which it gives back.
     """
 
-    def __init__(
-        self, job: Job, *, limits: Limits, retry: RetryPolicy, reporter: Reporter, halt: Halt, breaker: Breaker
-    ) -> None:
-        self._job = job
-        self._limits = limits
-        self._retry = retry
-        self._reporter = reporter
-        self._halt = halt
-        self._breaker = breaker
+    def __init__(self, job: Job, run: Shared, seat: Seat) -> None:
+        self._whole = self._job = job
+        self._limits = run.limits
+        self._retry = run.retry
+        self._reporter = run.reporter
+        self._halt = run.halt
+        self._breaker = run.breaker
+        self._fleet = run.fleet
+        self._seat: Seat | None = seat
+        self._builder = ""
+        self._moves: tuple[str, ...] = ()
         self._last = _Tried()
         self._refused = ""
         self._begun, self._began = time.monotonic(), time.time()
-        self._stop = VariantStop(halt.stop, limits.variant_s)
+        self._stop = VariantStop(run.halt.stop, run.limits.variant_s)
         self._stalled = False
         self._bake: Bake | None = None
         self._tries = 0
@@ -201,13 +139,15 @@ class VariantBuild:
                 least_s=lambda tried: tried.after_s,
             )
             outcome = self._ending(tried)
-            return replace(outcome, notes=(*outcome.notes, self._refused)) if self._refused else outcome
+            notes = (*self._moves, *outcome.notes, *([self._refused] if self._refused else []))
+            return replace(outcome, notes=notes) if notes else outcome
         except (OrchestrateError, OSError) as error:  # docker itself is missing, say, or the log cannot be written
             return self._outcome(status=Status.FAILED, error=error_info(error))
         except Exception as error:  # noqa: BLE001 - one variant's fault, ours included, must not cost the others
             return self._broken(self._outcome(status=Status.FAILED), error)
         finally:
             self._breaker.left(self._job.id, self._last.host)
+            self._leave()
 
     def _once(self, number: int) -> _Tried:
         if self._last.host:
@@ -215,7 +155,10 @@ class VariantBuild:
             if self._refused:
                 return replace(self._last, again=False)
         begun, began = time.monotonic(), time.time()
-        self._last = self._attempt(number)
+        try:
+            self._last = self._attempt(number)
+        finally:
+            self._leave()
         result = self._last.result
         steps = result.timeline if result is not None else ()
         took = time.monotonic() - begun
@@ -227,41 +170,93 @@ class VariantBuild:
     def _attempt(self, number: int) -> _Tried:
         self._tries = number
         self._reporter.attempt(self._job.id, number, self._retry.attempts)
-        if self._bake is None:
-            try:
-                self._bake = self._job.prepare()
-            except InterruptedRunError:  # by the halt, which knows the reason
-                return _Tried()
-            except OrchestrateError as error:
-                return _Tried(error=error_info(error), again=error.failure.retried)
-        try:
-            # A builder that went silent answers a question first: otherwise each attempt waits for the whole limit.
-            silent = self._bake.silent() if self._stalled else None
-        except InterruptedRunError:
-            return _Tried()
-        if self._stop.is_set():
-            return _Tried()
-        if silent is not None:
-            message = f"the builder went silent and does not answer since: {silent.why}"
-            # One that refuses connections may be restarting; one that hangs has not answered three times now.
-            return _Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=not silent.late)
-        result = self._bake.run(
+        bake = self._ready()
+        if isinstance(bake, _Tried):
+            return bake
+        result = bake.run(
             on_event=lambda event: self._reporter.event(self._job.id, event),
             stop=self._stop,
             terminate_after=self._limits.terminate_after_s,
         )
         if (overrun := result.overrun) is not None:
             self._stalled = overrun.failure is FailureClass.STALLED
-            return _Tried(result=result, again=overrun.again)
+            lost = self._gone(overrun.message) if self._stalled else ""
+            return _Tried(result=result, again=overrun.again, lost=lost)
         if self._adapts(result):
             return _Tried(result=result, again=True)
         if result.failure is None or result.stopped:
             return _Tried(result=result)
         judged = judge(result.failure)
+        if lost := self._lost(result.failure, judged):
+            return _Tried(result=result, again=True, lost=lost)
         down = judged.again and judged.failure is FailureClass.NETWORK
         return _Tried(
             result=result, again=judged.again, host=host(result.failure) if down else "", after_s=judged.after_s
         )
+
+    def _ready(self) -> Bake | _Tried:
+        """The bake of an attempt, on a builder that has a slot for it; or how the attempt ends without one."""
+        try:
+            self._take()
+            if self._bake is None:
+                self._bake = self._job.prepare()
+            # A builder that went silent answers a question first: otherwise each attempt waits for the whole limit.
+            silent = self._bake.silent() if self._stalled else None
+        except InterruptedRunError:  # by the halt, which knows the reason
+            return _Tried()
+        except OrchestrateError as error:
+            again = error.failure.retried and not isinstance(error, NoBuilderError)
+            return _Tried(error=error_info(error), again=again)
+        if self._stop.is_set():
+            return _Tried()
+        if silent is not None:
+            message = f"the builder went silent and does not answer since: {silent.why}"
+            # One that refuses connections may be restarting; one that hangs has not answered three times now.
+            return _Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=not silent.late)
+        return self._bake
+
+    def _take(self) -> None:
+        """Take a slot, and what the builder of that slot is told."""
+        if self._seat is None:
+            self._seat = self._fleet.take(self._whole.id, stop=self._stop, tell=self._tell)
+        name = self._seat.builder.name
+        if name == self._builder:
+            return
+        self._builder = name
+        if self._whole.at is None:
+            return
+        self._tell(f"builder {self._seat.builder}")
+        self._job, self._stalled = self._whole.at(name), False
+        self._bake = self._job.smaller() if self._adapted and self._job.smaller is not None else None
+
+    def _leave(self) -> None:
+        if self._seat is not None:
+            self._fleet.leave(self._seat)
+            self._seat = None
+
+    def _tell(self, text: str) -> None:
+        self._reporter.event(self._whole.id, Notice(text=text))
+
+    def _lost(self, failure: Failure, judged: Judgement) -> str:
+        """Why it failed though the build is right: its builder is lost; "" where that is not so."""
+        if self._seat is None or not self._fleet.several or not may_be_lost(failure, judged):
+            return ""
+        if broke(failure, judged):
+            return self._gone(failure.client or failure.message)
+        try:
+            reason = self._seat.builder.look() or self._seat.builder.ask()
+        except InterruptedRunError:
+            return ""
+        return self._gone(reason) if reason else ""
+
+    def _gone(self, reason: str) -> str:
+        """Take the builder out of the run; the sentence that says so."""
+        if self._seat is None or not self._fleet.several:
+            return ""
+        self._fleet.take_out(self._seat.builder, reason)
+        said = f"builder {self._seat.builder} is lost: {reason}"
+        self._moves = (*self._moves, f"attempt {self._tries}: {said}")
+        return said
 
     def _adapts(self, result: BakeResult) -> bool:
         """Whether it is tried once more with half of the compile jobs, for it was killed for lack of memory."""
@@ -305,6 +300,9 @@ class VariantBuild:
         elif (overrun := result.overrun) is not None:
             status = Status.FAILED
             error = ErrorInfo(failure=overrun.failure, message=overrun.message, step=overrun.step)
+        elif tried.lost:
+            status = Status.FAILED
+            error = ErrorInfo(failure=FailureClass.NETWORK, message=tried.lost, step=failure.step)
         else:
             error = ErrorInfo(failure=judge(failure).failure, message=failure.message, step=failure.step)
             status = Status.FAILED
@@ -363,7 +361,10 @@ class VariantBuild:
 
     def _outcome(self, **fields: Any) -> Outcome:
         log = self._bake.log if self._bake is not None else self._job.log
-        return Outcome(id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, key=self._job.key, **fields)
+        return Outcome(
+            id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, key=self._job.key,
+            builder=self._builder, **fields,
+        )  # fmt: skip
 
 
 def _of_target(metadata: Mapping[str, Any] | None, target: str) -> Mapping[str, Any] | None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.bake.events import Event
     from orchestrator.engine.history import Silence
     from orchestrator.process import Stop
+    from orchestrator.runs.job import Job
     from orchestrator.runs.outcome import Outcome
-    from orchestrator.runs.variant import Job
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.process import Stop
 from orchestrator.runs import scheduler
+from orchestrator.runs.job import Job
 from orchestrator.runs.retry import RetryPolicy
-from orchestrator.runs.variant import Job
 from orchestrator.runs.wishes import Limits
 from tests.unit.runs.support import Silent, command
 

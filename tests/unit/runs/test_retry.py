@@ -10,7 +10,7 @@ from orchestrator.bake.events import StepKind, step_kind
 from orchestrator.bake.progress import Failure
 from orchestrator.errors import FailureClass as F  # stands in every line of the table
 from orchestrator.process import Stop
-from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, judge
+from orchestrator.runs.retry import Judgement, RetryPolicy, attempts, broke, judge
 from tests.unit.runs.support import failure
 
 HEAD = "unexpected status from HEAD request to http://127.0.0.1:5000/v2/bp/x/manifests/503:"
@@ -343,3 +343,20 @@ def test_a_registry_that_asks_for_a_longer_wait_gets_it() -> None:
         least_s=lambda _: 75.0,
     )
     assert clock.waits == [75.0]
+
+
+@pytest.mark.parametrize(
+    ("message", "client", "lost"),
+    [
+        ("failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF", "", True),
+        ("context canceled", "failed to solve: Unavailable: error reading from server: EOF", True),
+        ("Cannot connect to the Docker daemon at unix:///x.sock", "", True),
+        ("unexpected status: 503 Service Unavailable", "", False),
+        ("failed to do request: dial tcp 10.0.0.1:443: i/o timeout", "", False),
+    ],
+)
+def test_a_broken_connection_to_the_builder_is_told_from_one_to_a_registry(
+    message: str, client: str, lost: bool
+) -> None:
+    found = failure(message, kind=StepKind.RUN if client else StepKind.CLIENT, client=client)
+    assert broke(found, judge(found)) is lost

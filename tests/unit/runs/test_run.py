@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.matrix.variants import Plan
-    from orchestrator.runs.variant import Job
+    from orchestrator.runs.job import Job
 
 
 def planned(root: Path) -> Plan:

@@ -1,0 +1,204 @@
+"""Opens the builders of the matrix for a run: asks each, creates what is absent, and says what differs between them.
+
+Who is down and when is `fleet`'s; where a variant goes is `placement`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import process
+from orchestrator.engine import builders, create, history
+from orchestrator.engine.builders import REMOTE_DRIVER, Builder, Node
+from orchestrator.engine.endpoints import fault
+from orchestrator.errors import EnvironmentLacksError
+from orchestrator.redact import redact
+from orchestrator.runs.fleet import Fleet, Member
+from orchestrator.runs.placement import preferred
+from orchestrator.runs.preflight import needed_platforms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from orchestrator.bake.file import BakeFile, Extras
+    from orchestrator.engine.buildx import BakeCall
+    from orchestrator.engine.create import Wanted
+    from orchestrator.engine.info import EngineInfo
+    from orchestrator.matrix.schema_builders import FleetBuilder
+    from orchestrator.matrix.variants import Plan
+    from orchestrator.runs.journal import Journal
+
+_HINT = "`orchestrate doctor` looks at each; --builder NAME builds on one alone"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """One builder of a run, and what variants are given there.
+
+    Attributes:
+        spec: What the matrix says of it.
+        builder: What buildx says of it; what the matrix says where it does not answer.
+        down: Why it does not answer, "" if it does.
+        extras: What features add to each variant on it.
+        memory: Bytes that it has, 0 where unknown.
+        at_once: How many variants it builds at once.
+    """
+
+    spec: FleetBuilder
+    builder: Builder
+    down: str = ""
+    extras: Mapping[str, Extras] = field(default_factory=dict)
+    memory: int = 0
+    at_once: int = 1
+
+    @property
+    def endpoint(self) -> str:
+        """Where it is, as it is shown; "" for this machine's engine."""
+        if not self.builder.elsewhere:
+            return ""
+        return redact(", ".join(node.endpoint or node.name for node in self.builder.nodes))
+
+    def call(self, call: BakeCall) -> BakeCall:
+        """Return how buildx is called for builds on it."""
+        return replace(call, builder=self.builder.name)
+
+    def takes(self, platform: str, needed: frozenset[str]) -> bool:
+        """Whether it builds a variant.
+
+        Args:
+            platform: The variant's platform.
+            needed: The platforms that its steps run on.
+        """
+        declared = not self.spec.platforms or platform in self.spec.platforms
+        return declared and all(self.builder.builds(one) for one in needed)
+
+    def look(self) -> str:
+        """Why its endpoint takes no connection, "" if it does or nobody can tell."""
+        if self.builder.driver != REMOTE_DRIVER:
+            return ""
+        found = [fault(node.endpoint, node.options) for node in self.builder.nodes]
+        return "; ".join(found) if found and all(found) else ""
+
+    def member(self, ask: Callable[[], str]) -> Member:
+        """Return it as a member of the fleet."""
+        return Member(
+            name=self.builder.name, slots=self.spec.slots, endpoint=self.endpoint, here=not self.builder.elsewhere,
+            look=self.look, ask=ask,
+        )  # fmt: skip
+
+
+def opened(
+    specs: Mapping[str, FleetBuilder],
+    info: EngineInfo | None,
+    *,
+    root: Path,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> list[Site]:
+    """Ask every builder of the matrix at once, and create those that are absent.
+
+    Args:
+        specs: The section `builders`.
+        info: The engine of this machine, None where none answers.
+        root: The directory of the matrix.
+        tell: Hears of builders that are created.
+        warn: Hears of builders that do not answer.
+
+    Raises:
+        EnvironmentLacksError: One was not found or is another than the matrix says, or none answers.
+        InterruptedRunError: A stop was asked for.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    store = info is not None and info.containerd_store
+    with ThreadPoolExecutor(max_workers=len(specs), thread_name_prefix="builders") as pool:
+        jobs = [pool.submit(process.carried(_open), name, spec, root, tell) for name, spec in specs.items()]
+        sites = [job.result() for job in jobs]
+    sites = [replace(one, builder=replace(one.builder, containerd_store=store)) for one in sites]
+    down = [f"{_shown(one)}: {one.down}" for one in sites if one.down]
+    if len(down) == len(sites):
+        raise EnvironmentLacksError(f"no builder of the matrix answers: {'; '.join(down)}", hint=_HINT)
+    for line in down:
+        warn(f"builder {line}; its variants go to the others, and it is asked again later")
+    return sites
+
+
+def _shown(site: Site) -> str:
+    return f"{site.builder.name} at {site.endpoint}" if site.endpoint else site.builder.name
+
+
+def _open(name: str, spec: FleetBuilder, root: Path, tell: Callable[[str], None]) -> Site:
+    wanted = asked_for(name, spec, root)
+    if spec.driver is not None and not create.known(name):
+        tell(f"builder {name} is created ({spec.driver}{f', {redact(spec.endpoint)}' if spec.endpoint else ''})")
+        create.create(wanted)
+    # looked at first: buildx waits 20 s for a remote builder that is down
+    if spec.driver == REMOTE_DRIVER and (reason := fault(wanted.endpoint, wanted.options)):
+        return Site(spec=spec, builder=_from_matrix(wanted), down=reason, at_once=spec.slots)
+    found = builders.inspected(name)
+    if found is None:
+        hint = "create it (`docker buildx create`), or give it a driver in builders of the matrix"
+        raise EnvironmentLacksError(f"builder {name} was not found", hint=hint)
+    create.require_same(wanted, found)
+    silent = builders.silent_nodes(found)
+    down = redact(found.error) or ("; ".join(silent) if silent and len(silent) == len(found.nodes) else "")
+    return Site(spec=spec, builder=replace(found, error=""), down=down, at_once=spec.slots)
+
+
+def asked_for(name: str, spec: FleetBuilder, root: Path) -> Wanted:
+    """Return what the matrix says of a builder, with the paths of this machine."""
+    options = {key: _path(value, root) if key in create.FILES else value for key, value in spec.options.items()}
+    gc = spec.gc
+    sizes = {"reserved": gc.reserved, "max_used": gc.max_used, "min_free": gc.min_free} if gc is not None else {}
+    return create.Wanted(
+        name=name,
+        driver=spec.driver or "",
+        endpoint=spec.endpoint,
+        platforms=tuple(spec.platforms),
+        options=options,
+        config=_path(spec.config, root) if spec.config else "",
+        gc={key: size for key, size in sizes.items() if size},
+    )
+
+
+def _path(text: str, root: Path) -> str:
+    """Buildx refuses paths that are not absolute."""
+    return str((root / Path(text).expanduser()).absolute())
+
+
+def _from_matrix(wanted: Wanted) -> Builder:
+    node = Node(name=f"{wanted.name}0", endpoint=wanted.endpoint, running=False, options=wanted.options)
+    return Builder(name=wanted.name, driver=wanted.driver, platforms=wanted.platforms, running=False, nodes=(node,))
+
+
+def fleet(plan: Plan, sites: Sequence[Site], files: Mapping[str, BakeFile], call: BakeCall, journal: Journal) -> Fleet:
+    """Return the fleet of a run: each variant's builders in order, and those that are down taken out.
+
+    Args:
+        plan: The plan.
+        sites: What `opened` returned.
+        files: Variant id -> its bake file.
+        call: How buildx is called.
+        journal: What earlier runs built, and where.
+    """
+
+    def asks(site: Site) -> Callable[[], str]:
+        def ask() -> str:
+            silence = history.silent(site.call(call))
+            return silence.why if silence is not None else ""
+
+        return ask
+
+    orders = {}
+    for variant in plan.variants:
+        needed = needed_platforms(call.root, files[variant.id], variant.platform)
+        slots = {one.builder.name: one.spec.slots for one in sites if one.takes(variant.platform, needed)}
+        before = journal.last(variant.id)
+        orders[variant.id] = preferred(variant.id, slots, last=before.builder if before is not None else "")
+    made = Fleet(members=[one.member(asks(one)) for one in sites], orders=orders)
+    for member, site in zip(made.members, sites, strict=True):
+        if site.down:
+            made.take_out(member, site.down)
+    return made

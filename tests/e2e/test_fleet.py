@@ -1,0 +1,203 @@
+"""Builds that several builders share: the installed command, two engines of their own behind ports, and this one's."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.fleet import Certificates, Machine, Port, certificates, machine, served
+from tests.support.project import Project, write_project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.engine import Registry
+
+VARIANTS = tuple(f"v{number}" for number in range(8))
+MOMENTS = int(os.environ.get("ORCHESTRATE_FLEET_MOMENTS", "1"))
+"""How many random moments each fault gets."""
+
+
+@dataclass
+class Farm:
+    """Two machines, how each is reached, and what the matrix says of them."""
+
+    machines: tuple[Machine, Machine]
+    ports: tuple[Port, Port]
+    certificates: Certificates
+    home: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"BUILDX_CONFIG": str(self.home)}
+
+    def builders(self, **more: Any) -> dict[str, Any]:
+        """The section of the matrix; `default` is the engine of this machine."""
+        plain, secure = self.ports
+        return {
+            "plain": {"driver": "remote", "endpoint": plain.endpoint, "slots": 2},
+            "secure": {
+                "driver": "remote",
+                "endpoint": secure.endpoint,
+                "slots": 2,
+                "options": self.certificates.options,
+            },
+            "default": {},
+            **more,
+        }
+
+
+@pytest.fixture(scope="module")
+def machines(registry: Registry) -> Iterator[tuple[Machine, Machine]]:
+    with machine(registry.address) as one, machine(registry.address) as other:
+        yield one, other
+
+
+@pytest.fixture
+def farm(machines: tuple[Machine, Machine], tmp_path: Path) -> Iterator[Farm]:
+    trust = certificates(tmp_path / "certificates")
+    with served(machines[0].host) as plain, served(machines[1].host, trust.server()) as secure:
+        yield Farm(machines=machines, ports=(plain, secure), certificates=trust, home=tmp_path / "buildx")
+
+
+def project_of(folder: Path, image: str, farm: Farm, *, seconds: int = 1, **more: Any) -> Project:
+    """Eight variants that differ in their words."""
+    start = f"FROM scratch\nADD rootfs.tar /\nENV FRESH={uuid.uuid4().hex}\nRUN --network=none"
+    stages = {name: f"{start} echo begin {name}; sleep {seconds}; echo end" for name in VARIANTS}
+    project = write_project(folder, image, **stages)
+    matrix = project.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text() + f"builders: {json.dumps(farm.builders(**more))}\n")
+    return project
+
+
+def spread(project: Project) -> dict[str, list[str]]:
+    """Builder -> the variants that it built."""
+    found: dict[str, list[str]] = {}
+    for variant in project.reported().values():
+        found.setdefault(variant["builder"], []).append(variant["target"])
+    return found
+
+
+def test_variants_spread_over_the_builders(farm: Farm, registry: Registry, tmp_path: Path) -> None:
+    project = project_of(tmp_path, registry.repository("fleet-spread"), farm)
+    done = project.build("--push", env=farm.env)
+    assert done.returncode == 0, done.stderr
+    assert set(registry.tags("fleet-spread")) == {f"{name}-amd64" for name in VARIANTS}
+    first = spread(project)
+    assert set(first) == {"plain", "secure", "default"}
+    assert {one["attempts"] for one in project.reported().values()} == {1}
+    assert project.processes() == []
+    again = project.build("--push", env=farm.env)  # each goes where its layers are
+    assert again.returncode == 0, again.stderr
+    cached = [one["steps"]["cached"] == one["steps"]["total"] for one in project.reported().values()]
+    assert sum(cached) >= len(VARIANTS) - 3, spread(project)
+
+
+def test_a_named_builder_builds_alone(farm: Farm, registry: Registry, tmp_path: Path) -> None:
+    project = project_of(tmp_path, registry.repository("fleet-alone"), farm)
+    farm.ports[0].close()
+    done = project.build("--builder", "default", "--variant", "v0-cu130-amd64", env=farm.env)
+    assert done.returncode == 0, done.stderr
+    assert set(spread(project)) == {"default"}
+    assert "plain" not in done.stderr
+
+
+def killed(farm: Farm, port: Port) -> None:
+    """The connections of the builds break; the builder lives on."""
+    del farm
+    assert port.signal(signal.SIGKILL)
+
+
+def stopped(farm: Farm, port: Port) -> None:
+    """The connections of the builds hang: only the record of a build tells it from a quiet compile."""
+    del farm
+    assert port.signal(signal.SIGSTOP)
+
+
+def gone(farm: Farm, port: Port) -> None:
+    """Nobody listens any more, and the connections break."""
+    del farm
+    port.close()
+    port.signal(signal.SIGKILL)
+
+
+def restarted(farm: Farm, port: Port) -> None:
+    """The engine ends and comes back."""
+    there = farm.machines[farm.ports.index(port)]
+    there.stop()
+    there.start()
+
+
+def refused(farm: Farm, port: Port) -> None:
+    """The server trusts another authority from now on."""
+    port.tls = farm.certificates.server(certificates(farm.home.parent / "others").file("ca.pem"))
+    port.signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+@pytest.mark.parametrize("fault", [killed, stopped, gone, restarted, refused])
+def test_a_builder_that_is_lost_costs_no_variant(
+    farm: Farm, registry: Registry, tmp_path: Path, fault: Callable[[Farm, Port], None], moment: int
+) -> None:
+    chance = random.Random(f"{fault.__name__} {moment}")
+    name = f"fleet-{fault.__name__}-{moment}"
+    port = farm.ports[1] if fault is refused else chance.choice(farm.ports)
+    project = project_of(tmp_path, registry.repository(name), farm, seconds=2 if MOMENTS > 1 else 1)
+    run = project.start("--push", "--limit", "silence=2s", env=farm.env)
+    try:
+        for_line(run, project, "| begin", on=port)
+        time.sleep(chance.uniform(0, 4) if MOMENTS > 1 else 0)
+        fault(farm, port)
+        said, _ = run.communicate(timeout=150)
+    finally:
+        run.kill()
+        port.signal(signal.SIGCONT)
+    assert run.returncode == 0, said
+    assert "Traceback" not in said
+    found = project.reported()
+    assert set(registry.tags(name)) == {f"{target}-amd64" for target in VARIANTS}
+    for target in VARIANTS:
+        assert registry.digest(name, f"{target}-amd64") == found[target]["digest"]
+    assert project.processes() == []
+    rows = [json.loads(line) for line in (project.root / ".orchestrate/journal.jsonl").read_text().split("\n") if line]
+    assert sorted(row["id"] for row in rows) == [f"{target}-cu130-amd64" for target in VARIANTS]  # each built once
+    again = [one for one in found.values() if one["attempts"] > 1]
+    for one in again:
+        assert f"at {port.endpoint}" in " ".join(one["notes"]), said
+    if MOMENTS == 1:
+        assert again, said
+        assert f"at {port.endpoint} was taken out: " in said
+
+
+def for_line(run: Any, project: Project, line: str, *, on: Port) -> None:
+    """Wait until a build on the builder of a port has said a line."""
+    end = time.monotonic() + 60
+    while True:
+        texts = [log.read_text(errors="replace") for log in project.root.glob(".orchestrate/runs/*/*.log")]
+        if any(line in text and f"--builder {BUILDER_OF[on.tls is None]}" in text for text in texts):
+            return
+        assert run.poll() is None, run.communicate()[0]
+        assert time.monotonic() < end, texts
+        time.sleep(0.05)
+
+
+BUILDER_OF = {True: "plain", False: "secure"}
+
+
+def test_builders_that_never_answer_are_named(farm: Farm, registry: Registry, tmp_path: Path) -> None:
+    project = project_of(tmp_path, registry.repository("fleet-down"), farm)
+    plain, _ = farm.ports
+    plain.close()
+    done = project.build("--push", env=farm.env)
+    assert done.returncode == 0, done.stderr
+    assert set(spread(project)) == {"secure", "default"}
+    assert f"builder plain at {plain.endpoint}: nothing listens there (connection refused)" in done.stderr
