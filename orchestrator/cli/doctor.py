@@ -59,7 +59,10 @@ def command(*, given: Selection, jobs: int, builder: str, format_: Format) -> No
     need = replace(need, builder=builder)
     with ThreadPoolExecutor(max_workers=1) as pool:
         registry_job = pool.submit(check_registry, image) if image else None
-        checks += diagnose(need)
+        fleet = [] if builder else _fleet(given, need)
+        alone = ("engine", "buildx") if fleet else ()
+        checks += [check for check in diagnose(need) if check.name in alone or not alone]
+        checks += fleet
         checks += [registry_job.result()] if registry_job is not None else []
     if format_ is Format.JSON:
         streams.write_json({"schema": 1, "checks": [_row(check) for check in checks]})
@@ -104,6 +107,19 @@ def _need(given: Selection, jobs: int, builder: str) -> tuple[Need, str, list[Ch
         cache=plan.matrix.spec.cache.backend,
     )
     return need, plan.image, [Check(name="matrix", status="ok", detail=f"{len(plan.variants)} variants"), *unread]
+
+
+def _fleet(given: Selection, need: Need) -> list[Check]:
+    """Checks of the builders that the matrix names; none where it names none, or is invalid."""
+    from orchestrator.runs.fleet_doctor import check_builders
+
+    if given.file is None and not given.path.exists():
+        return []
+    try:
+        plan = common.open_plan(given)
+    except MatrixError:
+        return []
+    return check_builders(plan, need) if plan.matrix.spec.builders else []
 
 
 def _platforms(plan: Plan, builder: str) -> tuple[tuple[str, ...], list[Check]]:

@@ -40,12 +40,14 @@ class Node:
         endpoint: Where it is: an address, or a context of docker.
         running: Whether it answers; one of a docker-container builder starts with its first build.
         options: Driver options.
+        version: BuildKit's version as it says it, "" where it does not.
     """
 
     name: str
     endpoint: str
     running: bool
     options: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +183,7 @@ def _node(values: Mapping[str, Any]) -> Node:
         endpoint=str(values.get("Endpoint") or ""),
         running=values.get("Status") == "running",
         options={str(name): str(value) for name, value in options.items()} if isinstance(options, dict) else {},
+        version=str(values.get("BuildKit version") or values.get("Version") or ""),
     )
 
 

@@ -263,7 +263,7 @@ def check_platforms(builder: Builder, wanted: Sequence[str], *, here: bool) -> l
     """
     missing = [platform for platform in wanted if not builder.builds(platform)]
     if missing:
-        can = _short(builder.platforms)
+        can = short(builder.platforms)
         return [
             Check(
                 name="platforms",
@@ -273,10 +273,10 @@ def check_platforms(builder: Builder, wanted: Sequence[str], *, here: bool) -> l
                 "(an image whose RUN steps use $BUILDPLATFORM alone needs none)",
             )
         ]
-    return [Check(name="platforms", status="ok", detail=", ".join(wanted) or _short(builder.platforms))]
+    return [Check(name="platforms", status="ok", detail=", ".join(wanted) or short(builder.platforms))]
 
 
-def _short(platforms: Sequence[str]) -> str:
+def short(platforms: Sequence[str]) -> str:
     """Join the platforms, without micro-architectures whose plain form is listed."""
     plain = [name for name in platforms if name.rpartition("/")[0] not in platforms]
     return ", ".join(plain) or "unknown until it starts"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator import process
 from orchestrator.engine import builders, create, history
 from orchestrator.engine.builders import REMOTE_DRIVER, Builder, Node
+from orchestrator.engine.client import DockerFailedError
 from orchestrator.engine.endpoints import fault
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
@@ -130,10 +131,30 @@ def _shown(site: Site) -> str:
 
 
 def _open(name: str, spec: FleetBuilder, root: Path, tell: Callable[[str], None]) -> Site:
-    wanted = asked_for(name, spec, root)
     if spec.driver is not None and not create.known(name):
         tell(f"builder {name} is created ({spec.driver}{f', {redact(spec.endpoint)}' if spec.endpoint else ''})")
-        create.create(wanted)
+        wanted = asked_for(name, spec, root)
+        try:
+            create.create(wanted)
+        except DockerFailedError as error:
+            reason = f"it could not be created: {error.reason}"
+            return Site(spec=spec, builder=_from_matrix(wanted), down=reason, at_once=spec.slots)
+    return looked_at(name, spec, root)
+
+
+def looked_at(name: str, spec: FleetBuilder, root: Path) -> Site:
+    """Ask a builder that exists.
+
+    Args:
+        name: buildx's name of it.
+        spec: What the matrix says of it.
+        root: The directory of the matrix.
+
+    Raises:
+        EnvironmentLacksError: It was not found, or is another than the matrix says.
+        InterruptedRunError: A stop was asked for.
+    """
+    wanted = asked_for(name, spec, root)
     # looked at first: buildx waits 20 s for a remote builder that is down
     if spec.driver == REMOTE_DRIVER and (reason := fault(wanted.endpoint, wanted.options)):
         return Site(spec=spec, builder=_from_matrix(wanted), down=reason, at_once=spec.slots)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.engine import Registry
+    from tests.support.engine import MakeRegistry, Registry
 
 VARIANTS = tuple(f"v{number}" for number in range(8))
 MOMENTS = int(os.environ.get("ORCHESTRATE_FLEET_MOMENTS", "1"))
@@ -201,3 +202,33 @@ def test_builders_that_never_answer_are_named(farm: Farm, registry: Registry, tm
     assert done.returncode == 0, done.stderr
     assert set(spread(project)) == {"secure", "default"}
     assert f"builder plain at {plain.endpoint}: nothing listens there (connection refused)" in done.stderr
+
+
+def test_doctor_looks_at_every_builder(
+    farm: Farm, registry: Registry, throwaway_registry: MakeRegistry, tmp_path: Path
+) -> None:
+    plain, secure = farm.ports
+    subprocess.run(
+        ["docker", "buildx", "create", "--name", "twin", "--driver", "remote", plain.endpoint],
+        check=True, capture_output=True, env={**os.environ, **farm.env},
+    )  # fmt: skip
+    project = project_of(tmp_path, registry.repository("fleet-doctor"), farm, twin={})
+    before = project.run("doctor", env=farm.env)
+    assert before.returncode == 0, before.stdout
+    assert "is created by the next build, driver remote" in before.stdout
+    assert project.build("--variant", "v0-cu130-amd64", env=farm.env).returncode == 0  # which creates them
+    secure.tls = farm.certificates.server(certificates(tmp_path / "others").file("ca.pem"))
+    matrix = project.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace(registry.address, throwaway_registry().address))
+    done = project.run("doctor", "--format", "json", env=farm.env)
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 5, done.stderr
+    assert checks["builder plain"]["detail"].startswith(f"driver remote at {plain.endpoint}, BuildKit v")
+    assert checks["builder secure"]["status"] == "fail"
+    assert f"driver remote at {secure.endpoint}: " in checks["builder secure"]["detail"]
+    assert checks["default: registry"]["detail"] == "reached from the builder"
+    assert checks["plain: registry"]["status"] == "warn"
+    assert "connection refused" in checks["plain: registry"]["detail"]
+    assert checks["plain: resources"]["detail"] == "processors, memory, disk not known: buildx does not say"
+    assert checks["builders"]["detail"].startswith("plain and twin are one daemon")
+    assert (checks["platforms"]["status"], checks["plain: cache export"]["status"]) == ("ok", "ok")
