@@ -20,10 +20,10 @@ from pathlib import Path
 
 from orchestrator.bake.process import BakeCommand
 from orchestrator.process import Stop
+from orchestrator.runs.job import Job
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.scheduler import Memory, build_all
-from orchestrator.runs.variant import Job
 from orchestrator.runs.wishes import Limits
 from orchestrator.ui.board import LiveBoard
 

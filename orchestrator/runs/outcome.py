@@ -186,6 +186,18 @@ def internal_error(error: BaseException) -> ErrorInfo:
     return ErrorInfo(failure=FailureClass.INTERNAL, message=f"{name}: {text}" if text else name)
 
 
+def of_target(metadata: Mapping[str, Any] | None, target: str) -> Mapping[str, Any] | None:
+    """Return what `--metadata-file` holds for a target; None where it holds nothing."""
+    found = metadata.get(target) if metadata is not None else None
+    return found if isinstance(found, dict) else None
+
+
+def digest_of(metadata: Mapping[str, Any] | None) -> str | None:
+    """Return the digest of what was built, as the metadata of its target says."""
+    digest = metadata.get("containerimage.digest") if metadata is not None else None
+    return digest if isinstance(digest, str) else None
+
+
 def exit_code(outcomes: Sequence[Outcome], *, interrupted: bool = False) -> int:
     """Return the exit code of a run, as documented in `orchestrator.errors`.
 

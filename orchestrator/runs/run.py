@@ -20,7 +20,7 @@ from orchestrator.engine import client, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 from orchestrator.matrix.schema_builders import FleetBuilder
-from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, kept, resources, targets
+from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, kept, targets
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.alone import alone
 from orchestrator.runs.fleet import Fleet, Member
@@ -34,6 +34,7 @@ from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting
 from orchestrator.runs.sites import Site, opened
+from orchestrator.runs.sites import equipped as equipped_
 from orchestrator.runs.sites import fleet as fleet_of
 from orchestrator.runs.tagging import Tagging
 from orchestrator.sizes import parse_size
@@ -201,7 +202,10 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     for line in caching.reasons(begun.extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
     alone_ = Site(spec=FleetBuilder(slots=wishes.limits.parallel), builder=engine.builder)
-    here, *_ = equipped = [_equipped(plan, one, info or engine.info, begun, screen) for one in sites or [alone_]]
+    here, *_ = equipped = [
+        equipped_(plan, one, info or engine.info, begun.extras, tell=screen.tell, warn=screen.warn)
+        for one in sites or [alone_]
+    ]
     extras = next(one for one in equipped if one.builder.name == engine.builder.name).extras
     run = f"{begun.name}-{secrets.token_hex(3)}".lower()
     digests = all(one.builder.driver != DOCKER_DRIVER for one in equipped)
@@ -270,17 +274,6 @@ def _builders(plan: Plan, wishes: Wishes, screen: Screen, early: Early) -> tuple
         info = None
     root = plan.matrix.root.absolute()
     return info, opened(plan.matrix.spec.builders, info, root=root, tell=screen.tell, warn=screen.warn)
-
-
-def _equipped(plan: Plan, site: Site, info: EngineInfo | None, begun: _Begun, screen: Screen) -> Site:
-    """A builder with what variants are given on it: the caches that it writes, the compile jobs that it carries."""
-    engine = doctor.Engine(info=info, builder=site.builder)
-    at_once = min(site.spec.slots, len(plan.variants))
-    extras = caching.fitting(plan, begun.extras, site.builder, warn=screen.warn)
-    extras = resources.with_jobs(plan, extras, engine, at_once, tell=screen.tell)
-    machine_ = resources.machine_of(plan.matrix.spec.resources, engine, plan.matrix.spec.builders)
-    memory = machine_.memory if machine_ is not None else 0
-    return replace(site, extras=extras, memory=memory, at_once=max(1, at_once))
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:

@@ -13,9 +13,11 @@ from orchestrator import process
 from orchestrator.engine import builders, create, history
 from orchestrator.engine.builders import REMOTE_DRIVER, Builder, Node
 from orchestrator.engine.client import DockerFailedError
+from orchestrator.engine.doctor import Engine
 from orchestrator.engine.endpoints import fault
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
+from orchestrator.runs import caching, resources
 from orchestrator.runs.fleet import Fleet, Member
 from orchestrator.runs.placement import preferred
 from orchestrator.runs.preflight import needed_platforms
@@ -192,6 +194,33 @@ def _path(text: str, root: Path) -> str:
 def _from_matrix(wanted: Wanted) -> Builder:
     node = Node(name=f"{wanted.name}0", endpoint=wanted.endpoint, running=False, options=wanted.options)
     return Builder(name=wanted.name, driver=wanted.driver, platforms=wanted.platforms, running=False, nodes=(node,))
+
+
+def equipped(
+    plan: Plan,
+    site: Site,
+    info: EngineInfo | None,
+    extras: Mapping[str, Extras],
+    *,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Site:
+    """Return a builder with what variants are given on it: caches that it writes, compile jobs that it carries.
+
+    Args:
+        plan: The plan.
+        site: The builder.
+        info: The engine of this machine, None where none answers.
+        extras: What features add on every builder.
+        tell: Hears of the number of compile jobs.
+        warn: Hears of caches that it cannot write.
+    """
+    engine = Engine(info=info, builder=site.builder)
+    at_once = max(1, min(site.spec.slots, len(plan.variants)))
+    there = caching.fitting(plan, extras, site.builder, warn=warn)
+    there = resources.with_jobs(plan, there, engine, at_once, tell=tell)
+    machine = resources.machine_of(plan.matrix.spec.resources, engine, plan.matrix.spec.builders)
+    return replace(site, extras=there, memory=machine.memory if machine is not None else 0, at_once=at_once)
 
 
 def fleet(plan: Plan, sites: Sequence[Site], files: Mapping[str, BakeFile], call: BakeCall, journal: Journal) -> Fleet:

@@ -22,12 +22,21 @@ from orchestrator.process import stoppable
 from orchestrator.runs.breaker import host
 from orchestrator.runs.fleet import NoBuilderError, Seat
 from orchestrator.runs.halt import VariantStop
-from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Try, error_info, internal_error, located
+from orchestrator.runs.outcome import (
+    ErrorInfo,
+    Outcome,
+    Status,
+    Try,
+    digest_of,
+    error_info,
+    internal_error,
+    located,
+    of_target,
+)
 from orchestrator.runs.resources import killed
 from orchestrator.runs.retry import Judgement, attempts, broke, judge, may_be_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from orchestrator.bake.process import BakeResult
@@ -279,7 +288,7 @@ class VariantBuild:
             if ended := self._ended_early():
                 return self._outcome(status=ended.status, error=ended.error)
             return self._outcome(status=Status.FAILED, error=tried.error)
-        metadata = _of_target(result.metadata, self._bake.target if self._bake else "")
+        metadata = of_target(result.metadata, self._bake.target if self._bake else "")
         compiled = compile_statistics.read(result.marked)
         notes = (*_notes(result), *self._memory_notes(result), *self._compile_notes(result, compiled))
         seen = self._outcome(
@@ -293,7 +302,7 @@ class VariantBuild:
         )
         failure = result.failure
         if failure is None:
-            return replace(seen, digest=_digest(metadata))
+            return replace(seen, digest=digest_of(metadata))
         early = self._ended_early()
         if early is not None:
             status, error = early.status, replace(early.error, step=failure.step)
@@ -365,16 +374,6 @@ class VariantBuild:
             id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, key=self._job.key,
             builder=self._builder, **fields,
         )  # fmt: skip
-
-
-def _of_target(metadata: Mapping[str, Any] | None, target: str) -> Mapping[str, Any] | None:
-    found = metadata.get(target) if metadata is not None else None
-    return found if isinstance(found, dict) else None
-
-
-def _digest(metadata: Mapping[str, Any] | None) -> str | None:
-    digest = metadata.get("containerimage.digest") if metadata is not None else None
-    return digest if isinstance(digest, str) else None
 
 
 def _notes(result: BakeResult) -> tuple[str, ...]:
