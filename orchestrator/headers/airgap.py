@@ -98,7 +98,7 @@ def needs(target: Mapping[str, Any], text: str, around: Surroundings, *, bundle:
 
 
 def missing(found: Sequence[Need]) -> tuple[Need, ...]:
-    """The needs that must be covered before the build starts."""
+    """Return the needs that must be covered before the build starts."""
     return tuple(need for need in found if need.certain and not need.covered)
 
 
@@ -118,7 +118,7 @@ class _Search:
         self.network = str(target.get("network") or "")
 
     def image(self, text: str, place: str, kind: str = "base image") -> Need:
-        """Whether an image can be had."""
+        """Return whether an image can be had."""
         try:
             named = reference.parse(text)
         except reference.InvalidReferenceError as error:
@@ -136,7 +136,7 @@ class _Search:
         return Need(kind=kind, name=text, place=place, covered=False, why="not in the local store", cure=cure)
 
     def frontends(self) -> Iterator[Need]:
-        """The frontend that the file or an argument asks for."""
+        """Yield the frontend that the file or an argument asks for."""
         for text in (self.file.syntax, self.args.get("BUILDKIT_SYNTAX", "")):
             if text:
                 need = self.image(text, f"{self.around.place}:1", kind="frontend")
@@ -146,7 +146,7 @@ class _Search:
                 yield need
 
     def contexts(self) -> Iterator[Need]:
-        """The build context and the named ones."""
+        """Yield the build context and the named ones."""
         for name, value in {"context": str(self.target.get("context") or "."), **self.named}.items():
             place = f"context {name}"
             if value.startswith("target:"):
@@ -212,7 +212,7 @@ class _Search:
             )  # fmt: skip
 
     def _accesses(self, step: Step) -> Iterator[tuple[str, str]]:
-        """What a step's commands fetch, and the script that does it; scripts of the context are followed."""
+        """Yield what a step's commands fetch, and the script that does it; scripts of the context are followed."""
         found = reached(run_commands(step))
         for command in found:
             if name := fetches(command):
@@ -249,7 +249,7 @@ class _Search:
                     yield from (word.removeprefix("./") for word in step.words[:-1])
 
     def _context_text(self, path: str) -> str:
-        """A text file of the local build context, "" where there is none."""
+        """Return a text file of the local build context, "" where there is none."""
         context = str(self.target.get("context") or ".")
         if _REMOTE.match(context) or context.startswith(("target:", "docker-image://")):
             return ""
@@ -286,7 +286,7 @@ def _configures(words: tuple[str, ...]) -> bool:
 
 
 def cure_of(access: str) -> str:
-    """What stands in for a network access: a prepared base, a named context, a mirror."""
+    """Return what stands in for a network access: a prepared base, a named context, a mirror."""
     for pattern, cure in _CURES:
         if re.search(pattern, access):
             return cure
@@ -312,12 +312,12 @@ _CURES = (
 
 
 def _host(registry: str) -> str:
-    """A registry's host as references have it: `index.docker.io` and `docker.io` are one."""
+    """Return a registry's host as references have it: `index.docker.io` and `docker.io` are one."""
     return reference.host_of(f"{registry}/any/image") or registry
 
 
 def _local_path(context: str) -> str:
-    """The directory of a local context, the tag or digest of an OCI layout left out."""
+    """Return the directory of a local context, the tag or digest of an OCI layout left out."""
     if context.startswith("oci-layout://"):
         return reference.layout_directory(context)
     return context.removeprefix("file://")

@@ -91,7 +91,7 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
 
     Args:
         archive: A `.tar.zst` of `export`.
-        store: Gets the files once all of them are right.
+        store: Gets the files once all of them are verified.
         lock_path: Where the lock is written to, None for nowhere.
         expected: Bundle digest (`sha256:…`) that the archive must have, "" for any.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def contents(lock: Lock) -> tuple[Placed, ...]:
-    """Every file of a materialised bundle."""
+    """Return every file of a materialised bundle."""
     words = ((locks.SUMS_NAME, locks.sums(lock)), (LOCK_NAME, locks.dumps(lock)))
     return (*locks.tree(lock), *(place.written(name, text) for name, text in words))
 
@@ -42,14 +42,14 @@ def ensure(lock: Lock, store: Store, target: Path) -> None:
 
 
 def verify_directory(lock: Lock, root: Path) -> tuple[Problem, ...]:
-    """Whether a directory holds exactly the bundle.
+    """Return whether a directory holds exactly the bundle.
 
     Args:
         lock: What should be there.
         root: A materialised bundle, or a cubin directory that a bundle was placed in.
 
     Returns:
-        One problem for every file that is missing, damaged or too much; empty when all is right. Files of a running
+        One problem for every file that is missing, damaged or too much; empty where all is verified. Files of a running
         FlashInfer (its links below `flashinfer/`, lock files) are not too much.
     """
     problems = place.problems(contents(lock), root)
@@ -64,7 +64,7 @@ def verify_directory(lock: Lock, root: Path) -> tuple[Problem, ...]:
 
 
 def read_lock(path: Path) -> Lock:
-    """A lock from its file.
+    """Return a lock from its file.
 
     Raises:
         UsageError: It is not there.

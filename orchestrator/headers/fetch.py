@@ -166,7 +166,7 @@ class _Run:
             self._downloads.pool.close()
 
     def downloads(self) -> Downloads:
-        """The HTTP transfers, made with the first source that needs them."""
+        """Return the HTTP transfers, made with the first source that needs them."""
         from orchestrator.headers import transfer
 
         with self._guard:
@@ -201,7 +201,7 @@ class _Run:
             ) from error
 
     def order(self) -> list[Source]:
-        """The sources as they were named, those that could not be reached last."""
+        """Return the sources as they were named, those that could not be reached last."""
         with self._guard:
             return sorted(self.sources, key=lambda source: source.name in self._down)
 

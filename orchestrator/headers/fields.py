@@ -9,7 +9,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 def text_of(item: Any, name: str) -> str:
-    """A text.
+    """Return a field that holds a text.
 
     Raises:
         KeyError, TypeError: It is missing, or something else.
@@ -21,7 +21,7 @@ def text_of(item: Any, name: str) -> str:
 
 
 def count_of(item: Any, name: str) -> int:
-    """A number of things.
+    """Return a field that holds a number of things.
 
     Raises:
         KeyError, TypeError, ValueError: It is missing, or something else.
@@ -33,7 +33,7 @@ def count_of(item: Any, name: str) -> int:
 
 
 def sha256_of(item: Any, name: str = "sha256") -> str:
-    """A sha256 as bare hex.
+    """Return a field that holds a sha256, as bare hex.
 
     Raises:
         KeyError, TypeError, ValueError: It is missing, or something else.

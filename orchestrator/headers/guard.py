@@ -161,7 +161,7 @@ class _Check:
                 yield self._problem(step, what, hint)
 
     def stand_in(self) -> Iterator[Problem]:
-        """Whether the stage that stands in for a forgotten bundle is there and holds its marker."""
+        """Yield what is wrong with the stage that stands in for a forgotten bundle: missing, or without its marker."""
         context = self.promised.context
         stage = self.file.stage(context)
         if stage is None:
@@ -189,7 +189,7 @@ class _Check:
                 )
 
     def received(self, target: str) -> Iterator[Problem]:
-        """Whether a target takes the headers and proves them, and nothing later replaces them."""
+        """Yield what is wrong where a target does not take or prove the headers, or something later replaces them."""
         context, digest_arg = self.promised.context, self.promised.digest_arg
         ancestry = self.file.ancestry(target)
         if not ancestry:
@@ -221,7 +221,7 @@ class _Check:
                 yield self._problem(step, what, "receive the bundle after the last package install")
 
     def unpromised(self, target: str) -> Iterator[Problem]:
-        """A target that installs FlashInfer and brings none of its headers, where the matrix promises nothing."""
+        """Yield a problem for a target with FlashInfer and without its headers, where the matrix promises nothing."""
         ancestry = self.file.ancestry(target)
         steps = [step for stage in ancestry for step in stage.steps]
         installed = next((step for step in steps if self._installs_flashinfer(step)), None)
@@ -234,14 +234,14 @@ class _Check:
         yield self._problem(installed, what, hint)
 
     def _concerns(self, step: Step) -> bool:
-        """Whether a step can do harm to the headers, by the words in it once quotes and escapes are gone."""
+        """Return whether a step can do harm to the headers, by the words in it once quotes and escapes are gone."""
         if step.keyword != "RUN":
             return step.keyword == "ENV"
         text = _QUOTING.sub("", "\n".join((step.text, *step.documents))).lower()
         return any(word in text for word in (*_CONCERNING, *map(str.lower, self.scripts)))
 
     def _own(self, step: Step) -> list[Command]:
-        """What a step starts; each step is read once, however many questions are asked about it."""
+        """Return what a step starts; each step is read once, however many questions are asked about it."""
         if id(step) not in self._started:  # the steps live as long as `file`
             self._started[id(step)] = run_commands(step)
         return self._started[id(step)]
@@ -260,11 +260,11 @@ class _Check:
         )
 
     def _requires_flashinfer(self, path: str) -> bool:
-        """Whether a file of the context is a requirement file that names FlashInfer."""
+        """Return whether a file of the context is a requirement file that names FlashInfer."""
         return path.endswith((".txt", ".in")) and _REQUIRED.search(self.read(path)) is not None
 
     def _brings(self, step: Step) -> bool:
-        """Whether a step downloads headers or the package that holds them, in whatever way a release knew."""
+        """Return whether a step downloads headers or the package that holds them, in whatever way a release knew."""
         found, texts = self._runs(step)
         if any(_OLD_CALL.search(_COMMENT.sub("", text)) for text in texts):
             return True
@@ -275,7 +275,7 @@ class _Check:
         return False
 
     def _runs(self, step: Step) -> tuple[list[Command], list[str]]:
-        """What a step starts, with the scripts of the file that it names; and the texts that this stands in."""
+        """Return what a step starts, with the scripts of the file that it names; and the texts that this stands in."""
         found = self._own(step)
         if step.keyword != "RUN":
             return found, []
@@ -284,7 +284,7 @@ class _Check:
         return found + [one for text in named for one in commands(text)], [step.text, *step.documents, *named]
 
     def _shell(self, stage: Stage, step: Step) -> list[str]:
-        """What the SHELL instruction says that holds for a step, [] for Docker's own shell."""
+        """Return what the SHELL instruction says that holds for a step, [] for Docker's own shell."""
         told: list[str] = []
         for one in self.file.ancestry(stage.name):
             for before in one.steps:
@@ -314,7 +314,7 @@ def _replaces(command: Command) -> bool:
 
 
 def _always_set(step: Step, name: str) -> bool:
-    """Whether an ENV gives a variable a value that no argument can take away."""
+    """Return whether an ENV gives a variable a value that no argument can take away."""
     pairs = list(assignments(step.text))
     if pairs and pairs[0][1] is None:  # the old form: ENV NAME the rest of the line
         pairs = [(pairs[0][0], step.text.removeprefix(pairs[0][0]).strip())]

@@ -42,7 +42,7 @@ class Injection:
 
 
 def check_lock(spec: HeadersSpec, directory: Path, version: str) -> Lock:
-    """The lock of matrix.yaml's `headers`, for the version and tier that it names.
+    """Return the lock of matrix.yaml's `headers`, for the version and tier that it names.
 
     Args:
         spec: The section.
@@ -75,7 +75,7 @@ def injection(
     version: Callable[[], str],
     obtain: Callable[[Lock], None] | None = None,
 ) -> Injection | None:
-    """The bundle of matrix.yaml's `headers`, materialised and verified.
+    """Return the bundle of matrix.yaml's `headers`, materialised and verified.
 
     Args:
         spec: The section.

@@ -2,7 +2,7 @@
 
 Read in FlashInfer's source at every final tag from 0.6.0 to 0.7.2.post1; measured with the real loader for L1 to L4.
 Five generations came in one year; a version outside the known range is an error that says what to check, because a
-guess would be found out on the user's machine. This module is pure: versions and paths in, paths out.
+wrong guess fails on the user's machine. This module is pure: versions and paths in, paths out.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)((?:a|b|rc|\.dev)\d+)?(?:\.post(\d+
 
 
 def key(version: str) -> tuple[int, int, int, int]:
-    """A FlashInfer version as (major, minor, patch, post); a pre-release counts as the release it leads to.
+    """Return a FlashInfer version as (major, minor, patch, post); a pre-release counts as the release it leads to.
 
     Raises:
         UsageError: It is not a version of the form that FlashInfer uses.
@@ -72,7 +72,7 @@ def key(version: str) -> tuple[int, int, int, int]:
 
 
 def of(version: str) -> Layout:
-    """The layout generation of a version.
+    """Return the layout generation of a version.
 
     Raises:
         UsageError: The version is older or newer than every one whose loader was read, or a nightly of which only its
@@ -92,7 +92,7 @@ def of(version: str) -> Layout:
 
 
 def _before(start: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """The last version of the generation before, for `_at`."""
+    """Return the last version of the generation before, for `_at`."""
     return max((one for one, _ in _STARTS if one < start), default=start)
 
 
@@ -117,7 +117,7 @@ def _at(wanted: tuple[int, int, int, int], version: str) -> Layout:
 
 
 def named(name: str) -> Layout:
-    """A generation by its name.
+    """Return a generation by its name.
 
     Raises:
         UsageError: There is no such generation.
@@ -129,7 +129,7 @@ def named(name: str) -> Layout:
 
 
 def asks_for(layout: Layout, path: str) -> bool:
-    """Whether a generation reads a header of a manifest from the artifact server.
+    """Return whether a generation reads a header of a manifest from the artifact server.
 
     Up to 0.6.4 the exported headers are in FlashInfer's own package, whatever the manifests list beside them.
     """
@@ -137,7 +137,7 @@ def asks_for(layout: Layout, path: str) -> bool:
 
 
 def placed(layout: Layout, keys: Iterable[str], *, bmm: str) -> dict[str, str]:
-    """Where each artifact must lie, relative to the cubin directory.
+    """Return where each artifact must lie, relative to the cubin directory.
 
     Args:
         layout: The generation.

@@ -100,7 +100,7 @@ class Lock:
 
 
 def clean_path(path: str) -> str:
-    """A relative path that is safe to create below any directory.
+    """Return a relative path that is safe to create below any directory.
 
     Raises:
         ValueError: It is absolute, climbs out, or holds what no artifact's name has ever held.
@@ -166,7 +166,7 @@ def parse_manifest(pin: Pin, data: bytes) -> dict[str, str]:
 
 
 def tree(lock: Lock) -> tuple[Placed, ...]:
-    """The files of the placed tree, sorted by path.
+    """Return the files of the placed tree, sorted by path.
 
     Raises:
         VerificationError: Two files would lie at one place.
@@ -189,7 +189,7 @@ def tree(lock: Lock) -> tuple[Placed, ...]:
 
 
 def sums(lock: Lock) -> str:
-    """The text SHA256SUMS, as `sha256sum -c` reads it."""
+    """Return the text SHA256SUMS, as `sha256sum -c` reads it."""
     return "".join(f"{entry.sha256}  {entry.path}\n" for entry in tree(lock))
 
 
@@ -208,7 +208,7 @@ def _total(lock: Lock) -> dict[str, int]:
 
 
 def _said(lock: Lock) -> dict[str, Any]:
-    """What a lock says beside its pins and files."""
+    """Return what a lock says beside its pins and files."""
     return {
         "schema": SCHEMA,
         "flashinfer": {"version": lock.version, "commit": lock.commit, "wheel_sha256": lock.wheel_sha256},
@@ -226,7 +226,7 @@ def _pins(lock: Lock) -> list[dict[str, Any]]:
 
 
 def dumps(lock: Lock) -> str:
-    """The lock as text: sorted, one line a file, ending in a newline, the same on every machine."""
+    """Return the lock as text: sorted, one line a file, ending in a newline, the same on every machine."""
     head = {**_said(lock), "bundle": bundle_digest(lock)}
     lines = [f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
     pins = [json.dumps(pin, ensure_ascii=False) for pin in _pins(lock)]
@@ -237,7 +237,7 @@ def dumps(lock: Lock) -> str:
 
 
 def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
-    """A lock from its text, with everything checked that can be checked without the files.
+    """Return a lock from its text, with everything checked that can be checked without the files.
 
     Raises:
         VerificationError: It is not a lock, a path is unsafe, its bundle digest is not that of what it says, or it says
@@ -269,7 +269,7 @@ def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
 
 
 def implausible(lock: Lock) -> str:
-    """What a lock says that cannot be true, in a few words; "" for a plausible one.
+    """Return what a lock says that cannot be true, in a few words; "" for a plausible one.
 
     Whoever edits a lock can write the right digest too. A bundle that claims every cubin and holds none makes an image
     set FLASHINFER_NO_DOWNLOAD, and FlashInfer then runs another kernel instead of an error.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, what: str, make: str) -> str:
-    """The text of a lock file.
+    """Return the text of a lock file.
 
     Args:
         path: The file.

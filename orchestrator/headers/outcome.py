@@ -44,14 +44,14 @@ class Shell:
 
 
 def shell_of(argv: Sequence[str], scripts: Mapping[str, str]) -> Shell:
-    """The shell that a SHELL instruction or a command line names."""
+    """Return the shell that a SHELL instruction or a command line names."""
     run = _Run(Shell(scripts=scripts), lambda _: False, [])
     run.options(argv[1:])
     return Shell(errexit=run.errexit, pipefail=run.pipefail, scripts=scripts)
 
 
 def swallows(texts: Sequence[str], matters: Callable[[tuple[str, ...]], bool], shell: Shell | None = None) -> bool:
-    """Whether scripts can end with success although a command that matters has failed.
+    """Return whether scripts can end with success although a command that matters has failed.
 
     Args:
         texts: Scripts; each is judged alone.
@@ -118,7 +118,7 @@ class _Run:
         self.background = False  # whether something that failed runs there
 
     def whole(self, tree: Node) -> int:
-        """The exit status of a script; 1 where it never ends."""
+        """Return the exit status of a script; 1 where it never ends."""
         try:
             try:
                 status = self.node(tree, tested=False)
@@ -135,7 +135,7 @@ class _Run:
         return status
 
     def choice(self) -> bool:
-        """One way of a test whose result nobody knows: the way that this path was given, else success."""
+        """Return one way of a test whose result nobody knows: the way that this path was given, else success."""
         at = len(self.taken)
         self.taken.append(self.choices[at] if at < len(self.choices) else True)
         return self.taken[-1]
@@ -275,7 +275,7 @@ class _Run:
             return ended.status
 
     def _shell(self, words: tuple[str, ...], document: str) -> int | None:
-        """The status of `sh -c TEXT`, `sh FILE` or `sh <<EOF`, None where the text is not known."""
+        """Return the status of `sh -c TEXT`, `sh FILE` or `sh <<EOF`, None where the text is not known."""
         at, inline = script_of(words)
         known = words[at] if inline else self.scripts.get(words[at].rsplit("/", 1)[-1])
         text = known if at else document
@@ -351,7 +351,7 @@ _BUILTINS = {
 
 
 def _given(words: tuple[str, ...], status: int) -> int:
-    """The status that `exit` or `return` names; a variable's is taken for a failure."""
+    """Return the status that `exit` or `return` names; a variable's is taken for a failure."""
     if len(words) == 1:
         return status
     return int(words[1]) if _NUMBER.fullmatch(words[1]) else 1

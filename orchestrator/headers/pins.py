@@ -3,7 +3,7 @@
 `flashinfer/artifacts.py` holds two tables of constants: `ArtifactPath.X`, a directory of NVIDIA's artifact server, and
 `CheckSumHash.X`, the sha256 of the `checksums.txt` in it. Together with the wheel's own sha256 they make a static chain
 of trust down to every file. This module reads them by parsing: importing flashinfer would need torch and a GPU, and a
-table kept here would be wrong after the next release (almost every one moves a pin). It knows nothing of networks.
+table kept here would be wrong after the next release (almost every one moves a pin). It opens no connection.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Pins:
 
 
 def read(source: Path) -> Pins:
-    """The pins of a flashinfer-python wheel, an installed package, or an unpacked wheel or source tree.
+    """Return the pins of a flashinfer-python wheel, an installed package, or an unpacked wheel or source tree.
 
     Args:
         source: A `.whl` file; or a directory that is the package `flashinfer`, or holds it.
@@ -104,7 +104,7 @@ def read(source: Path) -> Pins:
 
 
 def read_text(where: str, text: Callable[[str], str | None], *, version: str = "") -> Pins:
-    """The pins of a package whose files somebody else has read (the layers of an image).
+    """Return the pins of a package whose files somebody else has read (the layers of an image).
 
     Args:
         where: What is read, for messages.
@@ -244,7 +244,7 @@ _UNREAD = object()
 
 
 def _value(node: ast.expr, names: dict[str, object]) -> object:
-    """What an expression is, `_UNREAD` if that takes more than reading."""
+    """Return what an expression is, `_UNREAD` if that takes more than reading."""
     match node:
         case ast.Name(id=name):
             return names.get(name, _UNREAD)
@@ -281,7 +281,7 @@ def _require_read(
     sums: dict[str, object],
     sums_unread: dict[str, str],
 ) -> None:
-    """Refuse tables of which a pin would be left out: a lock without it looks whole and is not."""
+    """Raise where a pin of a table cannot be read: a lock without it looks whole and is not."""
     problems = []
 
     def refused(table: str, attr: str, found: str, expected: str) -> None:
@@ -362,7 +362,7 @@ def _digest(where: str, name: str, value: object) -> str:
 
 
 def _clean(where: str, name: str, value: str) -> str:
-    """A pin's path without the slashes that releases before 0.6.5 lack and later ones have."""
+    """Return a pin's path without the slashes that releases before 0.6.5 lack and later ones have."""
     path = value.strip("/")
     if not path or not re.fullmatch(r"[A-Za-z0-9._/+-]+", path) or any(p in ("", ".", "..") for p in path.split("/")):
         raise UsageError(f"{where}: {name} is {value!r}, expected a plain relative path")

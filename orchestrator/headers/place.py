@@ -42,7 +42,7 @@ class Placed:
 
 
 def written(path: str, text: str) -> Placed:
-    """A file of generated text."""
+    """Return a file of generated text."""
     data = text.encode()
     return Placed(path=path, sha256=hashlib.sha256(data).hexdigest(), size=len(data), content=data)
 
@@ -106,7 +106,7 @@ def _normalise(path: str, mode: int) -> None:
 
 
 def problems(entries: Iterable[Placed], root: Path) -> list[Problem]:
-    """One problem for every file that is missing or damaged in a directory."""
+    """Return one problem for every file that is missing or damaged in a directory."""
     found = []
     for entry in entries:
         what = difference(root / entry.path, entry.sha256, entry.size)
@@ -116,7 +116,7 @@ def problems(entries: Iterable[Placed], root: Path) -> list[Problem]:
 
 
 def difference(path: Path, sha256: str, size: int) -> str:
-    """How a file differs from what is expected, "" where it does not."""
+    """Return how a file differs from what is expected, "" where it does not."""
     try:
         if path.is_symlink():
             return "is a link, expected a file"

@@ -2,7 +2,7 @@
 
 Every pin's manifest (`checksums.txt`, whose digest the pin names) lists all files of its directory with their digests.
 Which of them belong to the bundle is the tier's choice; a hard-coded list of header names would be wrong after the next
-release. This module chooses and records; bringing the bytes is the fetcher's business.
+release. This module chooses and records; fetch.py brings the bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def resolve(
     tier: str = "headers",
     sm: Sequence[str] = (),
 ) -> Lock:
-    """The lock of one FlashInfer version. Everything it lists is in the store afterwards.
+    """Return the lock of one FlashInfer version. Everything it lists is in the store afterwards.
 
     Args:
         pins: From `pins.read`.
@@ -106,7 +106,7 @@ def _chosen(path: str, tier: str, sm: Sequence[str], layout: Layout) -> bool:
 
 
 def matches_sm(path: str, sm: Sequence[str]) -> bool:
-    """Whether an artifact may run on one of the compute capabilities.
+    """Return whether an artifact may run on one of the compute capabilities.
 
     Args:
         path: Its name carries `sm100f`, `Sm103a` or nothing; without a name for it, it is taken.
@@ -145,5 +145,5 @@ def _not_covered(pins: Pins, tier: str, sm: Sequence[str], absent: Sequence[str]
 
 
 def wanted_of(lock: Lock) -> list[Wanted]:
-    """What a lock needs in the store."""
+    """Return what a lock needs in the store."""
     return [Wanted(path=file.path, sha256=file.sha256, size=file.size) for file in lock.files]

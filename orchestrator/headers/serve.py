@@ -60,14 +60,14 @@ class Mirror(ThreadingHTTPServer):
         return f"http://{host!s}:{port}/"
 
     def good(self, sha256: str) -> bool:
-        """Whether a blob's bytes are right; each is read once."""
+        """Return whether a blob is verified; each is read once."""
         if sha256 not in self.verified and next(self.store.verify([sha256]), None) is None:
             self.verified.add(sha256)
         return sha256 in self.verified
 
 
 def _folders(paths: Iterable[str]) -> dict[str, set[str]]:
-    """Every directory with the names in it, directories with a slash."""
+    """Return every directory with the names in it, directories with a slash."""
     found: dict[str, set[str]] = {"": set()}
     for path in paths:
         parts = path.split("/")
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's signature
-        """One line a request, to whoever started the server."""
+        """Log one line for each request."""
         self.server.log(format % args)
 
     def _answer(self, *, body: bool) -> None:

@@ -36,7 +36,7 @@ class HttpSource:
     name: str
 
     def address(self, path: str) -> str:
-        """The URL of one artifact: single slashes, and a query (a signature) behind the path."""
+        """Return the URL of one artifact: single slashes, and a query (a signature) behind the path."""
         parts = urlsplit(self.url)
         return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
@@ -49,7 +49,7 @@ class DirectorySource:
     name: str
 
     def open(self, path: str) -> Iterator[bytes] | None:
-        """The bytes of one artifact in chunks, None if it is not there."""
+        """Return the bytes of one artifact in chunks, None if it is not there."""
         for inside in _INSIDE:
             candidate = self.path / f"{inside}{path}"
             if candidate.is_file():
@@ -65,7 +65,7 @@ class WheelSource:
     name: str
 
     def open(self, path: str) -> Iterator[bytes] | None:
-        """The bytes of one artifact in chunks, None if it is not there."""
+        """Return the bytes of one artifact in chunks, None if it is not there."""
         for inside in _INSIDE:
             if inside + path in self.archive.NameToInfo:
                 return _wheel_chunks(self.archive, inside + path)
@@ -79,7 +79,7 @@ Source = HttpSource | LocalSource
 def chain(
     mirrors: Sequence[str], *, environment: dict[str, str] | None = None, default: bool = True
 ) -> tuple[Source, ...]:
-    """The sources in the order in which they are tried.
+    """Return the sources in the order in which they are tried.
 
     Args:
         mirrors: What the user named: `https://…`, `http://…`, `file:///…`, a directory, a wheel.
@@ -110,7 +110,7 @@ def chain(
 
 
 def source_of(text: str) -> Source:
-    """One source from what a user wrote.
+    """Return one source from what a user wrote.
 
     Raises:
         UsageError: It is neither an http(s) URL nor an existing directory or wheel.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Staleness:
-    """What a lock lacks for a FlashInfer version.
+    """What is missing in a lock for a FlashInfer version.
 
     Attributes:
         state: `fresh`, `refresh` (another version, the same pins: the files are right) or `stale`.
@@ -31,7 +31,7 @@ class Staleness:
 
 
 def compare(lock: Lock, pins: Pins, *, where: str = LOCK_NAME) -> Staleness:
-    """Whether a lock still serves the FlashInfer that a build will install.
+    """Return whether a lock still serves the FlashInfer that a build will install.
 
     Args:
         lock: What was locked.
@@ -66,7 +66,7 @@ def compare(lock: Lock, pins: Pins, *, where: str = LOCK_NAME) -> Staleness:
 
 
 def _layout_of(version: str, lock: Lock) -> str:
-    """The layout of a version; of one that only `--layout` could name, the one that the lock was made with.
+    """Return the layout of a version; of one that only `--layout` could name, the one that the lock was made with.
 
     Raises:
         UsageError: The layout of the version is not known, and the lock is one of another version.

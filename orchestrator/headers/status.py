@@ -39,7 +39,7 @@ class Row:
 
 
 def of(plan: Plan, store: Store, version: Callable[[], str]) -> tuple[Row, ...]:
-    """One row for every variant of a plan.
+    """Return one row for every variant of a plan.
 
     Args:
         plan: The plan.
@@ -63,7 +63,7 @@ def of(plan: Plan, store: Store, version: Callable[[], str]) -> tuple[Row, ...]:
 
 
 def _common(plan: Plan, store: Store, version: Callable[[], str]) -> tuple[str, tuple[str, ...]]:
-    """What holds for every variant that carries the bundle."""
+    """Return what holds for every variant that carries the bundle."""
     spec = plan.matrix.spec.headers
     if spec is None:
         return "no", ()

@@ -48,7 +48,7 @@ def run_commands(step: Step) -> list[Command]:
 
 
 def installs(command: Command) -> str:
-    """The package manager's call in a few words (`pip install`), "" for a command that installs nothing."""
+    """Return the package manager's call in a few words (`pip install`), "" for a command that installs nothing."""
     name, arguments = command.name, [word for word in command.words[1:] if not word.startswith("-")]
     if _PYTHON.fullmatch(name) and "-m" in command.words and arguments[:1] == ["pip"]:
         name, arguments = "pip", arguments[1:]
@@ -67,7 +67,7 @@ def installs(command: Command) -> str:
 
 
 def fetches(command: Command) -> str:
-    """The call that needs a network in a few words (`git clone`), "" for a command that needs none."""
+    """Return the call that needs a network in a few words (`git clone`), "" for a command that needs none."""
     if command.name in _FETCHERS:
         return command.name
     verbs = [word for word in command.words[1:] if not word.startswith(("-", "+"))]
@@ -86,7 +86,7 @@ def fetches(command: Command) -> str:
 
 
 def _builds_python(command: Command, verbs: list[str]) -> bool:
-    """A build of a Python package, for which pip, uv or build install its requirements first."""
+    """Return the call that builds a Python package, for which pip, uv or build install its requirements first."""
     if {"--no-build-isolation", "--no-isolation"} & set(command.words):
         return False
     if _PIP.fullmatch(command.name) or command.name == "uv":
@@ -95,12 +95,12 @@ def _builds_python(command: Command, verbs: list[str]) -> bool:
 
 
 def proves_checksums(command: Command) -> bool:
-    """Whether a command compares files with a list of checksums: `sha256sum --check`."""
+    """Return whether a command compares files with a list of checksums: `sha256sum --check`."""
     return command.name == "sha256sum" and any(re.fullmatch(r"--check|-\w*c\w*", word) for word in command.words[1:])
 
 
 def ignored_failure(found: list[Command]) -> str:
-    """The construct that turns a failure into success, "" where there is none.
+    """Return the construct that turns a failure into success, "" where there is none.
 
     `|| { echo …; exit 1; }` is none: the failure stays one.
     """
@@ -127,7 +127,7 @@ def ignored_failure(found: list[Command]) -> str:
 
 
 def goes_on(step: Step, shell: Sequence[str], scripts: Mapping[str, str]) -> bool:
-    """Whether a RUN step can end with success although a command that brings or proves headers has failed.
+    """Return whether a RUN step can end with success although a command that brings or proves headers has failed.
 
     Args:
         step: The step.

@@ -58,15 +58,15 @@ class Store:
         self.command = command
 
     def path(self, sha256: str) -> Path:
-        """Where the blob lies or would lie."""
+        """Return where the blob lies or would lie."""
         return self.root / "blobs" / sha256[:2] / sha256
 
     def partial(self, sha256: str) -> Path:
-        """Where the beginning of a download of it is kept; only for the holder of `lock(sha256)`."""
+        """Return where the beginning of a download of it is kept; only for the holder of `lock(sha256)`."""
         return self.root / "partial" / sha256
 
     def has(self, sha256: str, size: int | None = None) -> bool:
-        """Whether the blob is there (and of that size, if one is given). Its bytes are not read."""
+        """Return whether the blob is there (and of that size, if one is given). Its bytes are not read."""
         try:
             status = self.path(sha256).stat()
         except OSError:
@@ -78,7 +78,7 @@ class Store:
         return self.path(sha256).stat().st_size
 
     def read(self, sha256: str) -> bytes:
-        """The verified bytes of a small blob.
+        """Return the verified bytes of a small blob.
 
         Raises:
             VerificationError: It is missing or damaged.
@@ -205,7 +205,7 @@ class Store:
             self.path(sha256).unlink(missing_ok=True)
 
     def blobs(self) -> Iterator[str]:
-        """The digest of every blob that is there."""
+        """Yield the digest of every blob that is there."""
         for path in (self.root / "blobs").glob("??/*"):
             if _HEX64.fullmatch(path.name):
                 yield path.name
@@ -255,12 +255,12 @@ class Store:
 
 
 def variable(command: str = "headers") -> str:
-    """The variable that names another place for a store."""
+    """Return the variable that names another place for a store."""
     return f"ORCHESTRATE_{command.upper()}_STORE"
 
 
 def default_root(command: str = "headers") -> Path:
-    """What the variable says, else `orchestrate/<command>` below the user's cache directory."""
+    """Return what the variable says, else `orchestrate/<command>` below the user's cache directory."""
     told = os.environ.get(variable(command))
     if told:
         return Path(told)

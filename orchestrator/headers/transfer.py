@@ -39,7 +39,7 @@ _WORTH_RESUMING = 256 * 1024  # bytes; a smaller file is fetched again sooner th
 
 
 def client(options: Options) -> httpx.Client:
-    """A connection pool for one fetch.
+    """Return a connection pool for one fetch.
 
     Raises:
         UsageError: A proxy variable or the netrc file cannot be read.
@@ -119,7 +119,7 @@ _PROXIED = frozenset({"http", "https", "all"})
 
 
 def _check_proxies() -> None:
-    """A proxy that is no URL would look like a dead mirror. Its text is not shown: it may hold a password."""
+    """Refuse a proxy that is not a URL: it looks like a dead mirror. Its text is not shown: it may hold a password."""
     for scheme, address in urllib.request.getproxies().items():
         if scheme not in _PROXIED:
             continue
@@ -334,6 +334,6 @@ def _retry_after(answer: httpx.Response) -> float | None:
 
 
 def _reason(error: Exception) -> str:
-    """The error in words, without the URLs that some messages hold."""
+    """Return the error in words, without the URLs that some messages hold."""
     text = re.sub(r"\w+://\S+", "(URL)", str(error)).strip()
     return text or type(error).__name__

@@ -26,7 +26,7 @@ _PIP_SECONDS = 900
 
 
 def package(version: str, store: Store) -> Path:
-    """The flashinfer-python wheel of a version, downloaded by pip from the index that pip is configured for.
+    """Return the flashinfer-python wheel of a version, downloaded by pip from the index that pip is configured for.
 
     Raises:
         NetworkError: pip did not find it or did not reach its index.
@@ -51,7 +51,7 @@ def package(version: str, store: Store) -> Path:
 
 
 def pip_command() -> list[str]:
-    """The argv that starts pip: this environment's own, another one on PATH, or the one that uv brings.
+    """Return the argv that starts pip: this environment's own, another one on PATH, or the one that uv brings.
 
     Environments that uv makes hold no pip, and `uv pip` cannot download.
 
@@ -95,7 +95,7 @@ def make_lock(
     options: Options | None = None,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> tuple[Lock, Report]:
-    """A lock, and what was fetched for it (sizes are not in the manifests, so every file is).
+    """Return a lock, and what was fetched for it (sizes are not in the manifests, so every file is).
 
     Args:
         known: From `pins.read`.
@@ -164,7 +164,7 @@ def read_pins(source: Path | None, version: str, store: Store) -> Pins:
 
 
 def verify_store(lock: Lock, store: Store, *, repair: bool) -> dict[str, str]:
-    """The files of a lock that are missing or damaged in the store, path -> what.
+    """Return the files of a lock that are missing or damaged in the store, path -> what.
 
     Args:
         lock: What should be there.

@@ -178,7 +178,7 @@ class LiveBoard:
             row.line = ""
 
     def render(self) -> RenderableType:
-        """The board as it stands."""
+        """Return the board as it stands."""
         from rich.table import Table
         from rich.text import Text
 

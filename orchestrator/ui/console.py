@@ -20,12 +20,12 @@ WIDE = 160
 
 
 def out() -> Console:
-    """The console for results."""
+    """Return the console for results."""
     return _console(stderr=False)
 
 
 def err() -> Console:
-    """The console for everything that is not a result."""
+    """Return the console for everything that is not a result."""
     return _console(stderr=True)
 
 

@@ -98,7 +98,7 @@ def _counts(found: Difference) -> str:
 
 
 def _grouped(found: Difference) -> dict[tuple[str, ...], list[str]]:
-    """The changes by the variants that have them, in the plan's order."""
+    """Return the changes by the variants that have them, in the plan's order."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for one in found.changed:
         groups.setdefault(tuple(_lines(one)), []).append(one.id)

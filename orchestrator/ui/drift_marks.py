@@ -31,7 +31,7 @@ _GUARD = sarif.Rule(
 
 
 def as_sarif(report: Report, prefix: str, matrix: str) -> dict[str, Any]:
-    """The report as a SARIF log.
+    """Return the report as a SARIF log.
 
     Args:
         report: The result of a check.
@@ -51,7 +51,7 @@ def as_sarif(report: Report, prefix: str, matrix: str) -> dict[str, Any]:
 
 
 def _text(one: Disagreement) -> str:
-    """A disagreement with what it matters for and what to do."""
+    """Return a disagreement with what it matters for and what to do."""
     return one.message + "".join(f" ({text})" for text in (one.why, one.hint) if text)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def lines(report: Report) -> list[str]:
-    """One line for each disagreement, `file:line: …`; below it why it matters, and what to do by hand."""
+    """Return one line for each disagreement, `file:line: …`; below it why it matters, and what to do by hand."""
     shown = []
     for one in report.disagreements:
         shown.append(str(one))
@@ -29,13 +29,13 @@ def lines(report: Report) -> list[str]:
 
 
 def summary(report: Report) -> str:
-    """The counts: "32 claims, 175 places in 14 files: all agree"."""
+    """Return the counts: "32 claims, 175 places in 14 files: all agree"."""
     counts = f"{count(report.claims, 'claim')}, {count(report.places, 'place')} in {count(len(report.files), 'file')}"
     return f"{counts}: all agree" if report.clean else f"{counts}: {count(len(report.disagreements), 'disagreement')}"
 
 
 def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
-    """The report for programs, with the diff of `--diff` and `--fix`."""
+    """Return the report for programs, with the diff of `--diff` and `--fix`."""
     content: dict[str, Any] = {
         "schema": 1,
         "claims": report.claims,
@@ -66,12 +66,12 @@ def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
 
 
 def skipped_lines(skipped: Sequence[Problem]) -> list[str]:
-    """One line for each file that `check --find` and `init` could not read."""
+    """Return one line for each file that `check --find` and `init` could not read."""
     return [clean(f"{problem.place}: skipped: {problem.what}") for problem in skipped]
 
 
 def findings_as_json(findings: Findings) -> dict[str, Any]:
-    """The result of `check --find`, for programs."""
+    """Return the result of `check --find`, for programs."""
     return {
         "schema": 1,
         "subjects": [
@@ -119,5 +119,5 @@ def findings_as_json(findings: Findings) -> dict[str, Any]:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: 1 claim, 2 claims."""
+    """Return a number with its noun: 1 claim, 2 claims."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -32,12 +32,12 @@ class Place:
 
 
 def running(env: Mapping[str, str]) -> bool:
-    """Whether this process runs in a workflow."""
+    """Return whether this process runs in a workflow."""
     return env.get("GITHUB_ACTIONS") == "true"
 
 
 def command(name: str, text: str = "", *, place: Place | None = None, title: str = "") -> str:
-    """One workflow command, one line.
+    """Return one workflow command, one line.
 
     Args:
         name: Its name: error, warning, notice, group, endgroup, stop-commands or a token of that.

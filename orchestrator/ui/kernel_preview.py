@@ -64,7 +64,7 @@ def show_kernels(plan: Plan, screen: Console) -> None:
         ) from error
 
     def include(name: str) -> str | None:
-        """The text of a file beside CMakeLists.txt."""
+        """Return the text of a file beside CMakeLists.txt."""
         try:
             return (plan.matrix.root / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):

@@ -33,7 +33,7 @@ LOST = Rule(id="kernels-lost", text="A new image holds all device code that the 
 
 
 def verdict_log(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as a SARIF log, a value for `json.dumps`."""
+    """Return the verdict as a SARIF log, a value for `json.dumps`."""
     headers = verdict.headers.problems if verdict.headers else ()
     findings = [
         _finding(HEADERS if problem in headers else MISSING, Level.ERROR, problem) for problem in verdict.problems
@@ -47,7 +47,7 @@ def verdict_log(verdict: Verdict) -> dict[str, Any]:
 
 
 def comparison_log(comparison: Comparison) -> dict[str, Any]:
-    """What the new image lost as a SARIF log, a value for `json.dumps`."""
+    """Return what the new image lost as a SARIF log, a value for `json.dumps`."""
     findings = [_finding(LOST, Level.ERROR, problem) for problem in comparison.lost]
     return sarif.log(findings, elsewhere=comparison.new)
 

@@ -183,7 +183,7 @@ def _rest(verdict: Verdict, screen: Console) -> None:
 
 
 def unread_lines(verdict: Verdict) -> list[str]:
-    """The files that were not read, each with its size and reason, up to a number."""
+    """Return the files that were not read, each with its size and reason, up to a number."""
     unread = verdict.unread
     lines = [f"{path}: not read ({size_text(size)}): {why}" for path, size, why in unread[:MAX_UNREAD]]
     if len(unread) > MAX_UNREAD:

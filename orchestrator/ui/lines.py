@@ -288,7 +288,7 @@ class Quiet:
 
 
 def brief(name: str) -> str:
-    """A step's name for a line: without the options in front of a RUN's command, and not over 110 characters."""
+    """Return a step's name for a line: without the options in front of a RUN's command, and not over 110 characters."""
     return shorten(OPTIONS.sub("", name), _WIDTH, "...")
 
 

@@ -79,7 +79,7 @@ def words(archs: Iterable[Arch]) -> str:
 
 
 def _dropped(plan: Plan) -> list[str]:
-    """One line for each architecture and CUDA release, not one for each variant."""
+    """Return one line for each architecture and CUDA release, not one for each variant."""
     lines: dict[str, None] = {}
     for variant in plan.variants:
         for item in variant.archs.dropped:
@@ -92,7 +92,7 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as `--format json` prints it; stable, versioned, documented in docs/build.md."""
+    """Return the plan as `--format json` prints it; stable, versioned, documented in docs/build.md."""
     return {
         "schema": SCHEMA,
         "matrix": {"file": plan.matrix.positions.file, "digest": plan.matrix.digest},
@@ -161,7 +161,7 @@ def as_github(plan: Plan) -> dict[str, Any]:
 
 
 def _runner(labels: Sequence[str]) -> str | list[str]:
-    """What `runs-on` takes: one label, or a list of several; "" for none."""
+    """Return what `runs-on` takes: one label, or a list of several; "" for none."""
     return list(labels) if len(labels) > 1 else "".join(labels)
 
 

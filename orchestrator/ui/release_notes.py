@@ -23,7 +23,7 @@ _MOST_NAMES = 3
 
 
 def markdown(families: Sequence[FamilyNotes]) -> str:
-    """The notes of all families."""
+    """Return the notes of all families."""
     return "\n".join(line for family in families for line in _family(family)) + "\n"
 
 
@@ -79,7 +79,7 @@ def _platform(one: PlatformNotes, *, first: bool) -> Iterator[str]:
 
 
 def architecture(tag: str) -> str:
-    """A tag of device code as people know it: `11.0 (Jetson AGX Thor)`, `12.0 PTX`."""
+    """Return a tag of device code as people know it: `11.0 (Jetson AGX Thor)`, `12.0 PTX`."""
     match = _TAG.fullmatch(tag)
     if match is None:
         return code_span(tag)

@@ -34,7 +34,7 @@ _SAYS = {Status.FAIL: "fails", Status.WARN: "look at this", Status.EXCEPTED: "ac
 
 
 def page(verdict: Verdict) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         verdict: What it shows.
@@ -60,7 +60,7 @@ def page(verdict: Verdict) -> str:
 
 
 def _outcome(verdict: Verdict) -> tuple[str, str, str]:
-    """The class, the sign and the words of the whole."""
+    """Return the class, the sign and the words of the whole."""
     if not verdict.promised and verdict.ok:
         return "ptx", "?", "Nothing was promised, so nothing was judged"
     if verdict.ok:
@@ -178,7 +178,7 @@ def _bars(sizes: Mapping[str, int]) -> str:
 
 
 def _arch(tag: str) -> str:
-    """A tag in nvcc's words: 90a is sm_90a, p80 is PTX."""
+    """Return a tag in nvcc's words: 90a is sm_90a, p80 is PTX."""
     match = re.fullmatch(r"([a-z]*)(\d+[af]?)", tag)
     if not match:
         return tag
@@ -186,7 +186,7 @@ def _arch(tag: str) -> str:
 
 
 def _libraries(verdict: Verdict) -> str:
-    """What each required library is made of; open where something is missing."""
+    """Return what each required library is made of; open where something is missing."""
     parts = "".join(_library(library) for library in verdict.table if library.required and library.code.profiles)
     return f"<h2>What the required libraries are made of</h2>{parts}" if parts else ""
 

@@ -51,7 +51,7 @@ def plain(outcomes: Sequence[Outcome]) -> str:
 
 
 def _more(outcomes: Sequence[Outcome]) -> list[str]:
-    """The lines below the table."""
+    """Return the lines below the table."""
     lines = references(outcomes)
     lines += [f"{outcome.id}: {text}" for outcome in outcomes if (text := compile_line(outcome))]
     lines += [f"{outcome.id}: note: {clean(note)}" for outcome in outcomes for note in outcome.notes]
@@ -132,7 +132,7 @@ def failure_lines(outcome: Outcome) -> list[str]:
 
 
 def never_started(outcome: Outcome) -> bool:
-    """Whether the end of the run came before the variant: the run's reason is no news of each of many."""
+    """Return whether the end of the run came before the variant: the reason of the run is shown once, not for each."""
     return outcome.status is Status.CANCELLED and not outcome.attempts and not outcome.seconds
 
 

@@ -98,7 +98,7 @@ def _variants(run: Run, outcomes: Sequence[Outcome], previous: Run | None) -> st
 
 
 def _attempts(outcome: Outcome, first: float, whole: float) -> str:
-    """The lane of a variant: a bar for each attempt."""
+    """Return the lane of a variant: a bar for each attempt."""
     spans = "".join(
         _bar(one.began - first, one.seconds, whole, "failed" if one.reason else "", f"attempt {number}: {one.reason}")
         for number, one in enumerate(outcome.tries, 1)
@@ -135,7 +135,7 @@ def _named(step: StepTime) -> str:
 
 
 def _looks(step: StepTime) -> str:
-    """The class of a step's bar."""
+    """Return the class of a step's bar."""
     return step.state if step.state in ("failed", "cached", "unfinished") else ""
 
 
@@ -163,7 +163,7 @@ def _compiled(outcomes: Sequence[Outcome]) -> str:
 
 
 def _sizes(outcomes: Sequence[Outcome]) -> str:
-    """The sizes of the images that were read: those that were verified."""
+    """Return the sizes of the images that were read: those that were verified."""
     parts = "".join(
         f"<details><summary>{escaped(one.id)} "
         f'<span class="soft">{size_text(sum(size for _, size in one.layers))} in {len(one.layers)} layers</span>'
@@ -176,7 +176,7 @@ def _sizes(outcomes: Sequence[Outcome]) -> str:
 
 
 def _largest(layers: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """The layers in order, the smallest left out where there are many."""
+    """Return the layers in order, the smallest left out where there are many."""
     least = sorted((size for _, size in layers), reverse=True)[:_LAYERS][-1:] or [0]
     shown = [(f"{number} {short_digest(digest)}", size) for number, (digest, size) in enumerate(layers, 1)]
     return [one for one in shown if one[1] >= least[0]][:_LAYERS]
@@ -198,7 +198,7 @@ def _timelines(outcomes: Sequence[Outcome]) -> str:
 
 
 def _timeline(outcome: Outcome) -> str:
-    """The steps of each attempt, one a row, on the attempt's own time; open where the variant failed."""
+    """Return the steps of each attempt, one a row, on the attempt's own time; open where the variant failed."""
     tables = ""
     for number, attempt in enumerate(outcome.tries, 1):
         whole = max((step.began + step.seconds for step in attempt.steps), default=0.0)

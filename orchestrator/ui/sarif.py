@@ -62,7 +62,7 @@ class Finding:
 
 
 def log(findings: Sequence[Finding], *, elsewhere: str) -> dict[str, Any]:
-    """One SARIF log with one run.
+    """Return one SARIF log with one run.
 
     Args:
         findings: In the order in which they are shown; rules are listed in the order of their first finding.
@@ -117,7 +117,7 @@ def _result(finding: Finding, index: int, elsewhere: str) -> dict[str, Any]:
 
 
 def _region(place: Place) -> dict[str, int]:
-    """The region; line 1 where none is known, because code scanning refuses a result without a line."""
+    """Return the region; line 1 where none is known, because code scanning refuses a result without a line."""
     region = {"startLine": max(place.line, 1)}
     if place.line > 0 and place.column > 0:
         region["startColumn"] = place.column
@@ -127,7 +127,7 @@ def _region(place: Place) -> dict[str, int]:
 
 
 def _uri(path: str) -> str:
-    """A path as a relative reference: nothing in it can be taken for a scheme, a query or a parent directory."""
+    """Return a path as a relative reference: nothing in it can be taken for a scheme, a query or a parent directory."""
     parts = [part for part in clean(path).split("/") if part not in ("", ".", "..")]
     return quote("/".join(parts)) or "."
 

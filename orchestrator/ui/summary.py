@@ -54,7 +54,7 @@ def append_text(text: str, *, env: Mapping[str, str]) -> str:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """The results as Markdown: a table of all variants, then each failure with its last lines."""
+    """Return the results as Markdown: a table of all variants, then each failure with its last lines."""
     lines = [
         f"### Build: {summary(outcomes)}",
         "",
@@ -105,7 +105,7 @@ def _text(text: str) -> str:
 
 
 def code_span(text: str) -> str:
-    """A code span whatever is in it; `|` would end a table's cell even there."""
+    """Return a code span whatever is in it; `|` would end a table's cell even there."""
     quoted = clean(text).replace("|", "\\|")
     fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", quoted)), default=0))
     pad = " " if "`" in quoted else ""

@@ -30,7 +30,7 @@ ASCII = Signs(built="+", failed="x", cancelled="-", skipped="=", waiting=".", sp
 
 
 def signs(stream: IO[str]) -> Signs:
-    """The signs that a stream's encoding has."""
+    """Return the signs that a stream's encoding has."""
     try:
         "".join(astuple(UNICODE)).encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeError, LookupError):
@@ -55,5 +55,5 @@ def middle(text: str, width: int, ellipsis: str) -> str:
 
 
 def shorten(text: str, width: int, ellipsis: str) -> str:
-    """At most `width` characters, the end left out."""
+    """Return at most `width` characters, the end left out."""
     return text if len(text) <= width else text[: max(0, width - len(ellipsis))] + ellipsis

@@ -93,7 +93,7 @@ def _secrets(plan: Plan) -> list[str]:
 
 
 def _scalar(value: str) -> str:
-    """A value in YAML: plain where that is a text for every reader, quoted otherwise."""
+    """Return a value in YAML: plain where that is a text for every reader, quoted otherwise."""
     plain = re.fullmatch(r"[A-Za-z][\w./-]*", value) and value.lower() not in (
         "true",
         "false",
