@@ -6,6 +6,7 @@ BuildKit tells the bytes of what it pulls and of what it is sent; an engine that
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def timeline(steps: Sequence[Ran]) -> tuple[StepTime, ...]:
     last = max((step.completed or step.started for step in steps), key=_since)
     found = (
         StepTime(
-            name=step.name,
+            name=sys.intern(step.name),  # hundreds of variants have the same steps
             kind=step.kind,
             began=round(seconds(first, step.started), 3),
             seconds=round(seconds(step.started, step.completed or last), 3),

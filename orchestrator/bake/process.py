@@ -55,7 +55,7 @@ _GHA_DROPPED = (
     "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
 )
 # A build that has run for a while is looked at some times a second and not at each event: many run beside each other.
-_YOUNG_S, _REST_S = 2.0, 0.3
+_YOUNG_S, _REST_S = 2.0, 0.4
 _FEW = 4096  # bytes at once; one that writes more must not wait for its pipe to be emptied
 _STALLED_S = 2.0  # seconds between SIGTERM and SIGKILL for a bake whose builder went silent
 _MARKED = 64  # lines kept with a command's mark

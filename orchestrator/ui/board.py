@@ -39,6 +39,7 @@ __all__ = ["GitHubLines", "LiveBoard", "PlainLines", "Progress", "Reporter", "ma
 _NARROW = 70  # columns of a terminal, below which the counts of steps go to a line of their own
 _WIDE = 100  # columns of a terminal that has room for the bytes
 _NINJA = re.compile(r"\[\s*(?P<done>\d{1,9})/(?P<all>\d{1,9})\]\s*(?P<rest>.*)")
+_MANY = 60  # variants, beyond which the board is drawn half as often
 _BAR = 12  # characters of a bar
 
 
@@ -114,7 +115,7 @@ class LiveBoard:
         self._lock = threading.Lock()
         self._live = Live(
             console=self._console,
-            refresh_per_second=8,
+            refresh_per_second=8 if len(self._rows) <= _MANY else 4,
             get_renderable=self.render,
             redirect_stdout=False,
             redirect_stderr=False,

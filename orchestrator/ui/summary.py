@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
-from orchestrator.ui.results import SHOWN_LINES, cached_steps, compile_line, references, summary
+from orchestrator.ui.results import (
+    SHOWN_LINES,
+    cached_steps,
+    compile_line,
+    never_started,
+    not_started,
+    references,
+    summary,
+)
 from orchestrator.ui.text import UNICODE, shorten
 from orchestrator.untrusted import clean
 
@@ -65,6 +73,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     ]
     tags = [f"- {code_span(reference)}" for reference in references(outcomes)]
     tags += [f"- {code_span(outcome.id)} {_text(said)}" for outcome in outcomes if (said := compile_line(outcome))]
+    tags += [f"- {_text(line)}" for line in not_started(outcomes)]
     text = "\n".join([*lines, *tags, ""] if tags else lines) + "\n"
     for outcome in outcomes:
         more = _failure(outcome)
@@ -85,7 +94,7 @@ def _row(outcome: Outcome) -> str:
 
 
 def _failure(outcome: Outcome) -> str:
-    if outcome.error is None:
+    if outcome.error is None or never_started(outcome):  # the list has the reason of those, once
         return ""
     error = outcome.error
     first, *more = error.message.splitlines() or [""]

@@ -408,3 +408,22 @@ def test_output_takes_no_line_from_a_variant(monkeypatch: pytest.MonkeyPatch) ->
     assert len(lines) == 5
     assert sum("RUN x" in line for line in lines) == 4
     assert sum("says" in line for line in lines) == 1
+
+
+def test_an_annotation_stands_at_the_instruction_that_failed() -> None:
+    stream = Stream()
+    error = ErrorInfo(failure=FailureClass.RUN, message="exit code: 1", step="RUN x", file="docker/Dockerfile", line=7)
+    with GitHubLines(["b"], stream=stream) as reporter:
+        reporter.finished(Outcome(id="b", status=Status.FAILED, attempts=1, error=error))
+    assert "::error file=docker/Dockerfile,line=7,title=b failed (run)::RUN x: exit code: 1" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("width", "told"), [(120, True), (99, False), (60, False)])
+def test_bytes_are_shown_where_there_is_room(width: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    board = LiveBoard(["one"], stream=Stream(tty=True))
+    board.started("one")
+    board.event("one", StepStarted(number=1, name="RUN x", kind=StepKind.RUN, steps=Steps(total=3)))
+    moved = StepStatus(number=1, what="x", current=1, total=2, done=True, pulled=30_000_000, sent=2_000, pushed=1_000)
+    board.event("one", moved)
+    assert ("30.0 MB pulled, 3.0 kB sent" in "\n".join(shown(board, width=width))) == told

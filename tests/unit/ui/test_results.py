@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,12 @@ def test_variants_that_were_never_started_are_listed_once() -> None:
     ]
     assert sum(line.startswith("v77 ") for line in lines) == 1
     assert len(lines) == 502 + 3
+
+
+def test_the_place_of_a_failed_instruction_is_named() -> None:
+    error = ErrorInfo(failure=FailureClass.RUN, message="exit code: 2", step="[b 1/1] RUN make")
+    error = replace(error, file="d/Dockerfile", line=7)
+    (line,) = failure_lines(Outcome(id="b", status=Status.FAILED, error=error))
+    assert line == "b: failed (run) at d/Dockerfile:7 [b 1/1] RUN make: exit code: 2"
+    (line,) = failure_lines(Outcome(id="b", status=Status.FAILED, error=replace(error, step="")))
+    assert line == "b: failed (run) at d/Dockerfile:7: exit code: 2"

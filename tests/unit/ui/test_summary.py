@@ -83,3 +83,19 @@ def test_it_is_never_larger_than_the_runner_takes() -> None:
     assert len(text.encode()) <= MOST + 10
     assert text.endswith("…\n")
     assert "| `v399` |" in text
+
+
+def test_variants_that_were_never_started_share_one_line() -> None:
+    error = ErrorInfo(failure=FailureClass.INTERRUPTED, message="stopped by a signal")
+    never = [Outcome(id=f"never{n}", status=Status.CANCELLED, error=error) for n in range(400)]
+    text = markdown([BUILT, *never])
+    assert text.count("stopped by a signal") == 1
+    assert "- 400 variants not started: stopped by a signal" in text.replace("\\", "")
+    assert all(text.count(f"`never{n}`") == 1 for n in range(400))
+
+
+def test_the_place_of_a_failure_is_named() -> None:
+    error = failed().error
+    assert error is not None
+    located = replace(error, file="docker/Dockerfile", line=7)
+    assert "failed (run) at `docker/Dockerfile:7` `` [b 1/1] RUN make" in markdown([failed(error=located)])
