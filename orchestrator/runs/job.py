@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.fleet import Fleet
     from orchestrator.runs.halt import Halt
     from orchestrator.runs.journal import Journal
-    from orchestrator.runs.outcome import Outcome
+    from orchestrator.runs.outcome import ErrorInfo, Outcome
     from orchestrator.runs.reporter import Reporter
     from orchestrator.runs.resources import CompileJobs
     from orchestrator.runs.resume import Decision
@@ -59,6 +59,7 @@ class Job:
         then: What `after` does, as it is shown ("verifying"); "" if it takes no noticeable time.
         discard: Removes what a build that did not succeed leaves behind; None for nothing.
         references: What names the result with this digest, where it was put; None for nothing.
+        blame: Says of a failure which values of the matrix the failed instruction uses; None says nothing.
         decide: Whether it is built at all, asked with the journal before it is started; None for always.
         key: Its content key; "" where that is not known.
         tags: References it will get, shown also if it never comes that far.
@@ -75,6 +76,7 @@ class Job:
     then: str = ""
     discard: Callable[[], None] | None = None
     references: Callable[[str | None], tuple[str, ...]] | None = None
+    blame: Callable[[ErrorInfo], tuple[str, ...]] | None = None
     decide: Callable[[Journal], Decision] | None = None
     key: str = ""
     tags: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, Orch
 from orchestrator.matrix import git
 from orchestrator.runs import preflight
 from orchestrator.runs.archive import archived
+from orchestrator.runs.blame import blamed
 from orchestrator.runs.explained import explained
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.job import Job
@@ -263,6 +264,7 @@ class _Step:
             then="verifying" if self.context.verify else "",
             discard=self.discard,
             references=self.references,
+            blame=lambda error: blamed(error, self.variant.args),
             decide=partial(resume.decide, self.wanted) if resume is not None and self.wanted is not None else None,
             key=self.found.key if self.found is not None else "",
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),

@@ -175,6 +175,8 @@ class _Run:
     def _named(self, index: int, outcome: Outcome) -> Outcome:
         """An outcome with what names its result."""
         job = self._jobs[index]
+        if outcome.status is Status.FAILED and outcome.error is not None and job.blame is not None:
+            outcome = replace(outcome, notes=(*outcome.notes, *job.blame(outcome.error)))
         if outcome.status not in (Status.BUILT, Status.SKIPPED) or job.references is None:
             return outcome
         return replace(outcome, references=job.references(outcome.digest))

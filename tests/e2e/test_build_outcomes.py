@@ -86,7 +86,7 @@ def test_in_actions_the_log_is_a_group_and_the_summary_is_appended(engine: str, 
                       done.stderr, re.DOTALL | re.MULTILINE)  # fmt: skip
     assert group is not None, done.stderr
     assert " | ::warning::x" in group[2]
-    assert re.search(r"^::error title=bad-cu130-amd64 failed \(run\)::.*exit code: 9$", done.stderr, re.MULTILINE)
+    assert re.search(r"^::error file=Dockerfile,line=\d+,title=bad-cu130-amd64 failed \(run\)::.*exit code: 9$", done.stderr, re.MULTILINE)
     text = summary.read_text()
     assert text.startswith("## Before\n### Build: 1 built, 1 failed\n")
     assert re.search(r"^\| `good-cu130-amd64` \| ✓ built \|", text, re.MULTILINE)
@@ -105,3 +105,13 @@ def test_long_steps_are_short_on_the_screen_and_whole_in_the_log(engine: str, tm
     log = project.log("app")
     assert log is not None
     assert f"[app 1/1] RUN --mount=type=tmpfs,target=/t {command}" in log.read_text()
+
+
+def test_a_failed_instruction_leads_to_the_arguments_of_the_matrix(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, "127.0.0.1:5000/unused", bad="RUN echo $torch_cuda_arch_list; exit 3")
+    done = project.build()
+    assert done.returncode == 1
+    lines = project.root.joinpath("matrix.yaml").read_text().splitlines()
+    (line,) = (number for number, text in enumerate(lines, 1) if "torch_cuda_arch_list" in text)
+    assert "note: the instruction uses torch_cuda_arch_list='8.0 9.0 11.0' from variants.args" in done.stdout
+    assert f"matrix.yaml:{line}:" in done.stdout
