@@ -86,7 +86,11 @@ def test_in_actions_the_log_is_a_group_and_the_summary_is_appended(engine: str, 
                       done.stderr, re.DOTALL | re.MULTILINE)  # fmt: skip
     assert group is not None, done.stderr
     assert " | ::warning::x" in group[2]
-    assert re.search(r"^::error file=Dockerfile,line=\d+,title=bad-cu130-amd64 failed \(run\)::.*exit code: 9$", done.stderr, re.MULTILINE)
+    assert re.search(
+        r"^::error file=Dockerfile,line=\d+,title=bad-cu130-amd64 failed \(run\)::.*exit code: 9$",
+        done.stderr,
+        re.MULTILINE,
+    )
     text = summary.read_text()
     assert text.startswith("## Before\n### Build: 1 built, 1 failed\n")
     assert re.search(r"^\| `good-cu130-amd64` \| ✓ built \|", text, re.MULTILINE)
