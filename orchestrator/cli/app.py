@@ -40,6 +40,7 @@ COMMANDS = {
         "clean": "List what earlier runs left on this machine; with --yes, remove it.",
         "schema": "Print the JSON Schema of matrix.yaml.",
         "plugin": "Make `docker orchestrate` run this program.",
+        "help": "Print a topic, or the help text of a command.",
     }.items()
 }
 """In the order of the help text. Each is the module of its name in this package, which has a `command`."""

@@ -29,7 +29,7 @@ _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _STEP_KEYS = {"id", "name", "uses", "with", "run", "shell", "env", "if", "working-directory", "continue-on-error"}
 _JOB_KEYS = {
     "name", "needs", "if", "runs-on", "timeout-minutes", "permissions", "outputs", "env", "strategy", "steps",
-    "concurrency",
+    "concurrency", "environment",
 }  # fmt: skip
 _WORKFLOW_KEYS = {"name", "on", True, "permissions", "concurrency", "jobs"}  # YAML 1.1 reads `on` as true
 _MACHINE = (
@@ -318,8 +318,7 @@ class Runner:
         """
         if unknown := set(read) - _WORKFLOW_KEYS:
             raise UnknownError(f"unknown keys {sorted(map(str, unknown))}")
-        trigger = read[True][event]
-        inputs = _inputs(trigger["inputs"], given)
+        inputs = _inputs(read[True][event].get("inputs", {}), given)
         declared = (read[True].get("workflow_call") or {}).get("secrets", self.secrets)
         if unknown := set(self.secrets) - set(declared) - {"GITHUB_TOKEN"}:
             raise UnknownError(f"unexpected secrets {sorted(unknown)}")

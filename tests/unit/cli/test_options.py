@@ -46,7 +46,7 @@ VERBS = frozenset(_VERBS.split())
 def test_all_commands_are_there() -> None:
     assert list(app.COMMANDS) == [
         "plan", "build", "logs", "report", "check", "init", "headers", "wheels", "cache", "lock", "publish", "verify",
-        "doctor", "clean", "schema", "plugin",
+        "doctor", "clean", "schema", "plugin", "help",
     ]  # fmt: skip
     assert list(lock.COMMANDS) == ["bases"]
     assert list(report.COMMANDS) == ["last"]
