@@ -4,7 +4,8 @@ Two registries, one of them with a password and TLS. Every run goes through prox
 answered wrongly, or is the last that the publishing
 process sends before SIGKILL (before it reaches the registry, or after). Afterwards the registries themselves are
 asked, and a second run, on another machine half of the time, must end what the first one left.
-`ORCHESTRATE_PUBLISH_SWEEP=all` tries every k, and every fault at it; by default every fourth k, and one fault in turn.
+`ORCHESTRATE_PUBLISH_SWEEP=all` tries every k, and every fault at it; `=every` every k, and one fault in turn; by
+default it is every fourth k, and one fault in turn.
 The same for every k, with registries in memory, in seconds: tests/unit/publish/test_sweep.py.
 """
 
@@ -50,8 +51,9 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(attempts=3, answer_s=1)
 PATIENCE = Patience(rounds=3, pause_s=0.05)
-ALL = os.environ.get("ORCHESTRATE_PUBLISH_SWEEP") == "all"
-STRIDE = 1 if ALL else 4
+SWEEP = os.environ.get("ORCHESTRATE_PUBLISH_SWEEP", "")
+ALL = SWEEP == "all"
+STRIDE = 1 if SWEEP else 4
 TOGETHER = {"v1": Rank.VERSION, "nightly": Rank.FLOATING, "latest": Rank.LATEST}
 FAULTS = {
     "500": Fault(status=500),
@@ -321,7 +323,7 @@ def test_forty_tags_at_random_requests(field_of_two: Field, tmp_path: Path) -> N
     totals = dict(field.trap.seen)
     chance = random.Random(14)  # which request, no secret
     runs: dict[str, int] = {}
-    for number in range(1, 65 if ALL else 13):
+    for number in range(1, 65 if SWEEP else 13):
         tags = tags_of(number, versions=10, floating=9)
         wanted = field.release(number, tags, immutable=bool(number % 2))
         before = field.named(tags)
