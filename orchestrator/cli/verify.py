@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +14,10 @@ from orchestrator.cli.outputs import PAGE, require_replaceable, require_writable
 from orchestrator.errors import Problem, UsageError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Self
+    from collections.abc import Sequence
 
     from orchestrator.cli.common import Selection
     from orchestrator.cuda.arch import Arch
-    from orchestrator.image.layers.parallel import Step
     from orchestrator.image.verdict.policy import Policy
     from orchestrator.image.verdict.scanned import Scanned
     from orchestrator.image.verdict.verify import Verdict
@@ -49,20 +44,22 @@ class VerifyFormat(StrEnum):
         "orchestrate verify IMAGE --variant openai-cu130-arm64       what matrix.yaml promises",
         "orchestrate verify --compare OLD NEW                        architectures gained and lost",
         "orchestrate verify IMAGE --html matrix.html --format json",
+        "orchestrate verify IMAGE --cost                             bytes by architecture, and twice",
         "orchestrate verify IMAGE --signature                        by publish.sign of the matrix",
         "orchestrate verify IMAGE --format sarif                     for code scanning",
     ),
     conflicts={
         "--compare": (
-            "--archs", "--device", "--require", "--allow-ptx", "--html",
+            "--archs", "--device", "--require", "--allow-ptx", "--html", "--cost",
             "--cuda", "--target", "--axis", "--variant", "--file",
         ),
         "--fail-on-lost": (
-            "--archs", "--device", "--require", "--allow-ptx", "--html",
+            "--archs", "--device", "--require", "--allow-ptx", "--html", "--cost",
             "--cuda", "--target", "--axis", "--variant", "--file",
         ),
         "--signature": (
             "--compare", "--fail-on-lost", "--archs", "--device", "--require", "--allow-ptx", "--html", "--deep",
+            "--cost",
             "--cuda", "--target", "--axis", "--variant", "--platform",
         ),
         "--archs": ("--device", "--cuda", "--target", "--axis", "--variant"),
@@ -98,6 +95,10 @@ class VerifyFormat(StrEnum):
     help="Compare kernel by kernel inside each translation unit (slower).",
 )  # fmt: skip
 @kit.option(
+    "--cost", heading=Heading.BEHAVIOUR, is_flag=True,
+    help="Show what each architecture costs, what is there twice, and what a shorter list saves (reads as --deep).",
+)  # fmt: skip
+@kit.option(
     "--html", heading=Heading.OUTPUT, type=click.Path(path_type=Path), metavar="FILE",
     help="Write the table to this file as an HTML page.", default_text="none",
 )  # fmt: skip
@@ -118,6 +119,7 @@ def command(
     require: tuple[str, ...],
     allow_ptx: bool,
     deep: bool,
+    cost: bool,
     html: Path | None,
     format_: VerifyFormat,
     signature: bool,
@@ -133,7 +135,7 @@ def command(
     if signature:
         _verify_signatures(sources, given)
         return
-    reader = _Reader(platform="".join(given.platform), deep=deep, keep=not no_cache)
+    reader = _Reader(platform="".join(given.platform), deep=deep or cost, keep=not no_cache)
     if compare or fail_on_lost:
         lost = _compare(reader, sources, format_)
         if fail_on_lost and lost:
@@ -148,7 +150,9 @@ def command(
         require_writable(html, "--html")
     promise = _explicit_promise(archs, device, given)
     scanned = reader.read(sources[0])
-    judging = _Judging(require=require, allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_)
+    judging = _Judging(
+        require=require, allow_ptx=allow_ptx, whole_ptx=bool(device), html=html, format_=format_, cost=cost
+    )
     _verify(scanned, promise, given, judging)
 
 
@@ -180,9 +184,10 @@ class _Reader:
         """Read one source, with progress on standard error."""
         from orchestrator.image.layers.store import LayerStore, default_directory
         from orchestrator.image.verdict.scanned import scan_source
+        from orchestrator.ui.layer_progress import layers_read
 
         store = LayerStore(default_directory() if self.keep else None)
-        with _progress() as progress:
+        with layers_read() as progress:
             return scan_source(source, platform=self.platform, deep=self.deep, store=store, progress=progress)
 
 
@@ -190,61 +195,21 @@ class _Judging:
     """How one command line judges and shows."""
 
     def __init__(
-        self, *, require: Sequence[str], allow_ptx: bool, whole_ptx: bool, html: Path | None, format_: VerifyFormat
+        self,
+        *,
+        require: Sequence[str],
+        allow_ptx: bool,
+        whole_ptx: bool,
+        html: Path | None,
+        format_: VerifyFormat,
+        cost: bool,
     ) -> None:
         self.require = require
         self.allow_ptx = allow_ptx
         self.whole_ptx = whole_ptx  # "will it run on mine": compiled at first use is a yes
         self.html = html
         self.format = format_
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Step], None] | None]:
-    """A progress bar over the bytes of all layers, where somebody looks and a layer must be read."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with contextlib.ExitStack() as stack:
-        layers: dict[int, Step] = {}
-        bars: list[_Bar] = []
-        lock = threading.Lock()
-
-        def tell(step: Step) -> None:
-            with lock:
-                layers[step.index] = step
-                if not step.cached and not bars:  # rich takes longer to load than kept scans take to read
-                    bars.append(stack.enter_context(_Bar()))
-                for bar in bars:
-                    bar.show(layers.values())
-
-        yield tell
-
-
-class _Bar:
-    """The progress bar itself; shown while entered."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-        from orchestrator.ui import console
-
-        columns = TextColumn("reading layers"), BarColumn(), DownloadColumn()
-        self._progress = Progress(*columns, console=console.err(), transient=True)
-        self._task = self._progress.add_task("layers", total=0)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, steps: Iterable[Step]) -> None:
-        known = list(steps)
-        self._progress.update(
-            self._task, total=sum(one.size for one in known), completed=sum(one.read for one in known)
-        )
+        self.cost = cost
 
 
 def _explicit_promise(archs: str, device: str, given: Selection) -> tuple[tuple[Arch, ...], str, Policy | None]:
@@ -299,7 +264,7 @@ def _verify(
         promised, promised_by = scanned.promised, "the image's labels"
     result = verdict(scanned, promised, _policy(scanned, policy, given, judging), promised_by=promised_by)
     _show(result, judging)
-    if not promised and result.ok:
+    if not promised and result.ok and not judging.cost:
         _unjudged(scanned)
     if not result.ok:
         from orchestrator.image.verdict.explain import shortened
@@ -349,27 +314,32 @@ def _policy(scanned: Scanned, policy: Policy | None, given: Selection, judging: 
 
 
 def _show(result: Verdict, judging: _Judging) -> None:
+    from orchestrator.image.verdict.cost import cost
+
+    costs = cost(result.scanned.files, result.ccs) if judging.cost else None
     if judging.html is not None:
         from orchestrator.files import write_whole
         from orchestrator.ui import report
 
         try:
-            write_whole(judging.html, report.page(result))
+            write_whole(judging.html, report.page(result, costs))
         except OSError as error:
             raise UsageError(f"--html {judging.html}: {error.strerror}") from error
     from orchestrator.ui import streams
 
     match judging.format:
         case VerifyFormat.JSON:
-            streams.write_json(result.to_json())
+            streams.write_json(result.to_json() | ({"cost": costs.to_json()} if costs else {}))
         case VerifyFormat.SARIF:
             from orchestrator.ui import kernel_sarif
 
             streams.write_json(kernel_sarif.verdict_log(result))
         case VerifyFormat.TABLE:
-            from orchestrator.ui import console, kernel_table
+            from orchestrator.ui import console, cost_view, kernel_table
 
             kernel_table.show(result, console.out())
+            if costs is not None:
+                cost_view.show(costs, console.out())
 
 
 def _compare(reader: _Reader, sources: Sequence[str], format_: VerifyFormat) -> tuple[Problem, ...]:

@@ -13,12 +13,14 @@ from orchestrator.cuda.devices import device_names
 from orchestrator.image.verdict.kernels import Status
 from orchestrator.image.verdict.verify import bytes_by_arch, sorted_profiles
 from orchestrator.sizes import size_text
+from orchestrator.ui.cost_view import sections
 from orchestrator.ui.html import escaped, filled
 from orchestrator.ui.kernel_table import WORDS, level, unread_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from orchestrator.image.verdict.cost import Cost
     from orchestrator.image.verdict.kernels import Cell, Library
     from orchestrator.image.verdict.verify import Verdict
 
@@ -33,11 +35,12 @@ _MEANING = {
 _SAYS = {Status.FAIL: "fails", Status.WARN: "look at this", Status.EXCEPTED: "accepted"}
 
 
-def page(verdict: Verdict) -> str:
+def page(verdict: Verdict, cost: Cost | None = None) -> str:
     """Return the page.
 
     Args:
         verdict: What it shows.
+        cost: What the image's GPUs cost, shown as well.
     """
     kind, sign, text = _outcome(verdict)
     name = verdict.scanned.source.rstrip("/").rpartition("/")[2] or verdict.scanned.source
@@ -54,7 +57,7 @@ def page(verdict: Verdict) -> str:
         legend=_legend(),
         bytes=_bytes(verdict),
         libraries=_libraries(verdict),
-        toolchains=_toolchains(verdict),
+        toolchains=_toolchains(verdict) + _cost(cost),
         notes=_notes(verdict),
     )
 
@@ -220,6 +223,10 @@ def _toolchains(verdict: Verdict) -> str:
             f"<td>{escaped(reach)}</td></tr>"
         )
     return f'<h2>Compilers in it</h2><table id="compilers" class="bars">{rows}</table>'
+
+
+def _cost(cost: Cost | None) -> str:
+    return "".join(_list(escaped(title), lines) for title, lines in sections(cost)) if cost else ""
 
 
 def _notes(verdict: Verdict) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.support.artifacts import unpacked
+from tests.support.artifacts import download, unpacked
 from tests.support.wheels import wheel
 
 pytestmark = pytest.mark.download
@@ -102,6 +102,56 @@ def test_the_bug_in_an_image(tmp_path: Path) -> None:
     assert value["platform"] == "linux/arm64"
     cell = {one["path"]: one for one in value["libraries"]}[f"{site}/vllm/_C.abi3.so"]["served"]["11.0"]
     assert (cell["direct"], cell["ptx"], cell["total"], cell["status"]) == (0, 20, 87, "fail")
+
+
+def test_what_gpus_cost_in_an_image_that_holds_cuda_three_times(tmp_path: Path) -> None:
+    site = "usr/local/lib/python3.12/dist-packages"
+    places = {
+        "usr/local/cuda-13.0": "13.0.88",
+        f"{site}/nvidia/cu13": "13.0.88",
+        f"{site}/triton/backends/nvidia": "13.3.73",
+    }
+    files: dict[str, Path] = {}
+    for place, version in places.items():
+        root = unpacked(download(f"nvidia-cuda-nvcc=={version}"))
+        files |= {f"{place}/bin/{name}": next(root.rglob(f"bin/{name}")) for name in ("nvcc", "ptxas")}
+    (xformers,) = (path for path in wheel("xformers==0.0.35", "x86_64").libraries if path.name == "_C.so")
+    nccl = next(iter(wheel("nvidia-nccl-cu13==2.32.3", "x86_64").libraries))
+    files |= {f"{site}/xformers/_C.so": xformers, f"{site}/nvidia/nccl/lib/libnccl.so.2": nccl}
+    path = image(tmp_path / "image.tar", {"com.orchestrate.archs": "7.5 8.0 9.0"}, files)
+    page = tmp_path / "page.html"
+    words = (path, "--require", "*/xformers/_C.so", "--cost")
+    done = verify(*words, "--html", page, "--format", "json", cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    cost = found["cost"]
+    assert cost["bytes"] == found["bytes"]
+    # counted here by another program's rules: the sum over containers of what the fatbins' headers say
+    own = {one["path"]: one["bytes"] for one in found["libraries"]}
+    assert {one["path"]: one["bytes"] for one in cost["places"]} == own
+    copies = {tuple(one["paths"]): one for one in cost["copies"]}
+    roots = list(places)
+    for name in ("nvcc", "ptxas"):
+        one = copies.pop((f"{roots[0]}/bin/{name}", f"{roots[1]}/bin/{name}"))
+        data = files[f"{roots[0]}/bin/{name}"].read_bytes()
+        assert one == {
+            "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "paths": one["paths"], "wasted": len(data),
+        }  # fmt: skip
+    assert copies == {}
+    assert [(one["root"], one["release"]) for one in cost["toolkits"]] == sorted(
+        (root, "13.0.88" if version == "13.0.88" else "13.3.73") for root, version in places.items()
+    )
+    # code of 12.0 serves nothing that was promised; what 9.0 alone needs goes with it
+    bytes_ = cost["bytes"]
+    assert cost["without"]["9.0"] == bytes_["90"] + bytes_["90a"]
+    assert cost["without"]["7.5"] == bytes_["75"]
+    assert cost["only"]["9.0"] == bytes_["75"] + bytes_["80"]
+    text = page.read_text()
+    assert f"2 copies: {roots[0]}/bin/ptxas, {roots[1]}/bin/ptxas" in text
+    told = verify(*words, cache=tmp_path / "cache").stdout
+    assert "The same file more than once: " in told
+    assert "without 9.0: " in told
+    print(told[told.index("Device code by library") :])
 
 
 def test_the_mended_wheel_runs_on_thor() -> None:

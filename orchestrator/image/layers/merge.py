@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.artifacts import GROUPS, USERS, Access, Artifact
@@ -19,10 +19,12 @@ from orchestrator.image.layers.installed import Distribution, Installed, install
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 12
+SCANNER = 13
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
+HASHED = 64 << 10
+"""Bytes from which on a deep scan keeps a file's digest: what lies twice in an image counts from there."""
 MAX_ALIASES = 10_000  # links to directories multiply
 MAX_STEPS = 20_000_000  # a few seconds; an image of 50,000 links takes under a million
 # Packages that compile on the device's host: no fatbin shows what they can reach (Triton 3.9.0, TileLang 0.1.15 and
@@ -32,6 +34,18 @@ _COMPILES_LATER = re.compile(
     r"|(?:^|/)third_party/(deep_gemm)/[^/]+\.so$"
 )
 _COMPILES_LATER_ENDS = ("/METADATA", ".so")  # asked first: an image holds tens of thousands of paths
+
+
+class Held(NamedTuple):
+    """A file of some size, by its content.
+
+    Attributes:
+        sha256: Of its bytes, in hexadecimal.
+        size: In bytes.
+    """
+
+    sha256: str
+    size: int
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,6 +65,7 @@ class LayerScan:
         artifacts: Path -> file of FlashInfer, and the lists of users and groups; it is among `code` or `plain` too.
         closed: Directories whose mode, owner or group is not 0755, root, root.
         records: Path of a RECORD -> what it says; it is among `plain` too.
+        held: Deep mode: path -> file of at least `HASHED` bytes, by its content; a hard link is not one.
         far: Ranges of the unpacked layer that must be kept in a second reading; not part of what is kept.
         holes: Bytes of the holes of sparse files; not part of what is kept.
         listed: Bytes of the RECORD files that were read; not part of what is kept.
@@ -67,6 +82,7 @@ class LayerScan:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     closed: dict[str, Access] = field(default_factory=dict)
     records: dict[str, Distribution] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
     far: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     holes: int = field(default=0, compare=False)
     listed: int = field(default=0, compare=False)
@@ -75,6 +91,7 @@ class LayerScan:
         """Drop what an earlier member of the same archive put at `path`."""
         for names in (self.code, self.releases, self.links, self.below, self.artifacts, self.closed, self.records):
             names.pop(path, None)
+        self.held.pop(path, None)
         self.plain.discard(path)
         self.directories.discard(path)
 
@@ -103,6 +120,7 @@ class LayerScan:
         data["artifacts"] = {path: one.to_json() for path, one in self.artifacts.items()}
         data["closed"] = {path: list(access) for path, access in self.closed.items()}
         data["records"] = {path: one.to_json() for path, one in self.records.items()}
+        data["held"] = {path: list(one) for path, one in self.held.items()}
         for name in ("plain", "directories", "whiteouts", "opaque"):
             data[name] = "".join(f"{path}\0" for path in sorted(getattr(self, name)))  # "" is a path: the root
         return data
@@ -117,6 +135,7 @@ class LayerScan:
         values["artifacts"] = {path: Artifact.from_json(one) for path, one in data["artifacts"].items()}
         values["closed"] = {path: Access(*access) for path, access in data["closed"].items()}
         values["records"] = {path: Distribution.from_json(one) for path, one in data["records"].items()}
+        values["held"] = {path: Held(*one) for path, one in data["held"].items()}
         return cls(**values)
 
 
@@ -149,6 +168,7 @@ class Files:
         artifacts: Path -> file of FlashInfer.
         closed: Directories whose mode, owner or group is not 0755, root, root.
         repeated: Bytes of files of FlashInfer that a higher layer holds once more.
+        held: Deep mode: path -> file of at least `HASHED` bytes, by its content.
         installed: Which distribution a file belongs to.
         layers: What it was merged from, the lowest first.
     """
@@ -162,6 +182,7 @@ class Files:
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     closed: Mapping[str, Access] = field(default_factory=dict)
     repeated: int = 0
+    held: Mapping[str, Held] = field(default_factory=dict)
     installed: Installed = field(default_factory=Installed)
     layers: tuple[LayerScan, ...] = ()
 
@@ -195,6 +216,7 @@ def merge(layers: Iterable[LayerScan]) -> Files:
         artifacts=view.artifacts,
         closed=view.closed,
         repeated=view.repeated,
+        held=view.held,
         installed=installed((path, value) for path, (kind, value, _) in nodes.items() if kind == "record"),
     )
 
@@ -231,6 +253,7 @@ class _View:
         self.hidden: list[Copy] = []
         self.artifacts: dict[str, Artifact] = {}
         self.closed: dict[str, Access] = {}
+        self.held: dict[str, Held] = {}
         self.repeated = 0
 
     def apply(self, layer: LayerScan, index: int) -> None:
@@ -246,6 +269,8 @@ class _View:
         for path in [path for path in artifacts if hides.file(path)]:
             gone = artifacts.pop(path)
             self.repeated += gone.size if path in layer.artifacts and path not in (USERS, GROUPS) else 0
+        for path in [path for path in self.held if hides.file(path)]:
+            del self.held[path]
         for path in [path for path in self.closed if path in layer.directories or hides.directory(path)]:
             del self.closed[path]
         nodes.update({path: ("code", code, index) for path, code in layer.code.items()})
@@ -257,6 +282,7 @@ class _View:
         artifacts.update(layer.artifacts)
         artifacts.update({path: one for path, one in linked_artifacts.items() if one is not None})
         self.closed.update(layer.closed)
+        self.held.update(layer.held)
 
 
 class _Hiding:

@@ -15,7 +15,7 @@ from orchestrator.image.code.library import FileCode, bare_ptx, guarded, require
 from orchestrator.image.code.stream import scan
 from orchestrator.image.layers import artifacts
 from orchestrator.image.layers.installed import MAX_RECORD, distribution, is_record
-from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.merge import HASHED, Held, LayerScan
 from orchestrator.image.layers.sparse import content
 from orchestrator.image.layers.tar import BLOCK, Member, Type, members
 from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
@@ -146,16 +146,21 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
         result.records[member.path] = distribution(member.path, reader.exactly(member.size))
         result.plain.add(member.path)
         return
-    if not artifacts.wanted(member.path):
+    wanted, held = artifacts.wanted(member.path), deep and member.size >= HASHED
+    if not wanted and not held:
         _add_code(result, member.path, reader, member.size, deep=deep)
         return
     digest = hashlib.sha256()
     reader.digest(digest)
     end = reader.offset + member.size
-    text = reader.exactly(member.size) if artifacts.is_text(member.path, member.size) else b""
+    text = reader.exactly(member.size) if wanted and artifacts.is_text(member.path, member.size) else b""
     _add_code(result, member.path, reader, end - reader.offset, deep=deep)
     reader.skip(end - reader.offset)
     reader.digest(None)
+    if held:
+        result.held[member.path] = Held(digest.hexdigest(), member.size)
+    if not wanted:
+        return
     result.artifacts[member.path] = artifacts.Artifact(
         sha256=digest.hexdigest(),
         size=member.size,

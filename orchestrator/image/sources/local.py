@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from dataclasses import replace
@@ -17,7 +18,7 @@ from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.reader import read_code
 from orchestrator.image.layers import scan
 from orchestrator.image.layers.installed import distribution
-from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.merge import HASHED, Held, LayerScan
 from orchestrator.image.layers.tar import BLOCK, Member, Type, normalise
 from orchestrator.image.layers.unpack import ALWAYS_ALLOWED, CHUNK, MAX_GROWTH, ahead
 from orchestrator.image.sources.base import Contents
@@ -90,6 +91,9 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
             result.records[name] = distribution(name, file.read_bytes())
         release = scan.release_of(name, file)
         found = None if release else _read(file, deep=deep)
+        if deep and (size := file.stat().st_size) >= HASHED:
+            with file.open("rb") as stream:
+                result.held[name] = Held(hashlib.file_digest(stream, "sha256").hexdigest(), size)
     except PermissionError as error:
         raise EnvironmentLacksError(f"{file}: {error.strerror}") from error
     if release:

@@ -92,11 +92,12 @@ def bare_cubins(files: Files) -> dict[str, dict[str, int]]:
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for path, code in files.code.items():
         if code.bare:
-            groups[_package(path)][code.bare] += 1
+            groups[package(path)][code.bare] += 1
     return {place: dict(sorted(counts.items())) for place, counts in sorted(groups.items())}
 
 
-def _package(path: str) -> str:
+def package(path: str) -> str:
+    """The directory of the package that a file belongs to."""
     parts = path.split("/")[:-1]
     for index, part in enumerate(parts):
         if part in ("site-packages", "dist-packages") and index + 1 < len(parts):
