@@ -139,6 +139,7 @@ def _outcome(row: Any) -> Outcome:
         status=Status(row["status"]),
         digest=None if row["digest"] is None else str(row["digest"]),
         tags=tuple(map(str, row["tags"])),
+        builder=str(row.get("builder") or ""),
         attempts=int(row["attempts"]),
         seconds=float(row["seconds"]),
         steps=Steps(total=int(steps["total"]), cached=int(steps["cached"])),

@@ -79,7 +79,7 @@ def _failures(outcomes: Sequence[Outcome]) -> str:
 
 
 def _variants(run: Run, outcomes: Sequence[Outcome], previous: Run | None) -> str:
-    heads = ("variant", "status", "when", "time", "before", "change", "cached", "attempts", "pulled", "sent")
+    heads = ("variant", "status", "when", "time", "before", "change", "cached", "attempts", "pulled", "sent", "builder")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     first = min((one.began for one in outcomes if one.began), default=run.started)
     whole = max([one.began + one.seconds - first for one in outcomes if one.began] or [0.0])
@@ -91,7 +91,8 @@ def _variants(run: Run, outcomes: Sequence[Outcome], previous: Run | None) -> st
         f'<td class="number">{escaped(before(one, previous))}</td>'
         f'<td class="number">{escaped(change(one, previous))}</td>'
         f'<td class="number">{cached_steps(one)}</td><td class="number">{one.attempts}</td>'
-        f'<td class="number">{size_text(one.moved.pulled)}</td><td class="number">{size_text(one.moved.sent)}</td></tr>'
+        f'<td class="number">{size_text(one.moved.pulled)}</td><td class="number">{size_text(one.moved.sent)}</td>'
+        f"<td>{escaped(one.builder)}</td></tr>"
         for one in outcomes
     )
     return f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"

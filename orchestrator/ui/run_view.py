@@ -9,6 +9,7 @@ from orchestrator.runs.outcome import Status
 from orchestrator.sizes import size_text
 from orchestrator.ui.results import cached_steps, compile_line, failure_lines, never_started, not_started, summary
 from orchestrator.ui.text import shorten
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,9 @@ def _earlier(outcome: Outcome, previous: Run | None) -> Outcome | None:
 
 
 def _table(outcomes: Sequence[Outcome], previous: Run | None) -> list[str]:
-    rows = [("variant", "status", "time", "before", "change", "cached", "attempts", "pulled", "sent")]
+    named = any(one.builder for one in outcomes)
+    names = ("variant", "status", "time", "before", "change", "cached", "attempts", "pulled", "sent")
+    rows = [(*names, "builder") if named else names]
     rows += [
         (
             one.id,
@@ -84,6 +87,7 @@ def _table(outcomes: Sequence[Outcome], previous: Run | None) -> list[str]:
             str(one.attempts),
             size_text(one.moved.pulled),
             size_text(one.moved.sent),
+            *((clean(one.builder) or "-",) if named else ()),
         )
         for one in outcomes
     ]

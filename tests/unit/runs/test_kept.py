@@ -34,6 +34,7 @@ def outcomes(plan: Plan) -> list[Outcome]:
         digest=DIGEST,
         tags=("r:a",),
         attempts=2,
+        builder="far",
         seconds=70.5,
         steps=Steps(total=4, cached=1),
         log=Path("a.log"),

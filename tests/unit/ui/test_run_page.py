@@ -124,3 +124,11 @@ def test_the_table_of_a_terminal() -> None:
 def test_a_change_is_told_against_the_run_before(seconds: float, said: str) -> None:
     assert said in lines(run(built("good", seconds)), BEFORE)[3].split()
     assert "-" in lines(run(built("good", seconds)))[3].split()
+
+
+def test_the_builder_is_shown_where_it_is_known() -> None:
+    one = run(replace(built("good", 5), builder="far"), FAILED)
+    assert lines(one)[2].split()[-1] == "builder"
+    assert lines(one)[3].split()[-1] == "far"
+    assert lines(one)[4].split()[-1] == "-"
+    assert "<td>far</td>" in page(one)
