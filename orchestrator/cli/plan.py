@@ -139,9 +139,8 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     from orchestrator.bake.arrived import Outlines
     from orchestrator.bake.file import Output
     from orchestrator.cache.rights import CacheUse
-    from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import caching, features, jobs, resources, targets
+    from orchestrator.runs import caching, features, jobs, resources, sites, targets
     from orchestrator.runs import preflight as checks
     from orchestrator.state import require_own
     from orchestrator.ui import preflight_view, streams
@@ -150,7 +149,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
         raise UsageError("--preflight: the plan has no variants to check")
     allowed = checks.allowed_by(plan, privileges.parse(given.allow, Path.cwd()))
     with targets.begun(plan, given.builder) as early, process.stoppable(early.stop):
-        engine = doctor.require_engine(builder=given.builder, asked=early.asked)
+        engine, builders = sites.standing(plan, given.builder, early.asked)
         resolved = early.targets.result()
 
     def warn(text: str) -> None:
@@ -159,13 +158,14 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     extras = features.extras(plan, fetch=True, tell=streams.tell, warn=warn)
     extras = caching.fitting(plan, caching.with_caches(plan, extras, CacheUse(given.cache)), engine.builder, warn=warn)
     extras = resources.with_jobs(plan, extras, engine, 1, tell=streams.tell)
-    call = targets.bake_call(plan, docker_command(), given.builder)
+    named = given.builder or (engine.builder.name if plan.matrix.spec.builders else "")
+    call = targets.bake_call(plan, docker_command(), named)
     files = jobs.bake_files(plan, call, output=Output(push=given.push), extras=extras, targets=resolved)
     memory = require_own(plan.matrix.root) / "outlines.json"
     checked = checks.check_all(
         call,
         checks.questions(plan, files, extras, push=given.push),
-        builders=[engine.builder],
+        builders=builders,
         outlines=Outlines(memory if memory.exists() else None),
         allowed=allowed,
     )

@@ -13,7 +13,7 @@ from orchestrator import process
 from orchestrator.engine import builders, create, history
 from orchestrator.engine.builders import REMOTE_DRIVER, Builder, Node
 from orchestrator.engine.client import DockerFailedError
-from orchestrator.engine.doctor import Engine
+from orchestrator.engine.doctor import Engine, require_engine
 from orchestrator.engine.endpoints import fault
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.bake.file import BakeFile, Extras
     from orchestrator.engine.buildx import BakeCall
     from orchestrator.engine.create import Wanted
+    from orchestrator.engine.doctor import Asked
     from orchestrator.engine.info import EngineInfo
     from orchestrator.matrix.schema_builders import FleetBuilder
     from orchestrator.matrix.variants import Plan
@@ -113,18 +114,12 @@ def opened(
         EnvironmentLacksError: One was not found or is another than the matrix says, or none answers.
         InterruptedRunError: A stop was asked for.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    store = info is not None and info.containerd_store
-    with ThreadPoolExecutor(max_workers=len(specs), thread_name_prefix="builders") as pool:
-        jobs = [pool.submit(process.carried(_open), name, spec, root, tell) for name, spec in specs.items()]
-        sites = [job.result() for job in jobs]
-    sites = [replace(one, builder=replace(one.builder, containerd_store=store)) for one in sites]
-    down = [f"{_shown(one)}: {one.down}" for one in sites if one.down]
-    if len(down) == len(sites):
-        raise EnvironmentLacksError(f"no builder of the matrix answers: {'; '.join(down)}", hint=_HINT)
-    for line in down:
-        warn(f"builder {line}; its variants go to the others, and it is asked again later")
+    sites = _all_of(specs, info, lambda name, spec: _open(name, spec, root, tell))
+    if all(one.down for one in sites):
+        raise _none_answers(sites)
+    for one in sites:
+        if one.down:
+            warn(f"builder {_shown(one)}: {one.down}; its variants go to the others, and it is asked again later")
     return sites
 
 
@@ -168,6 +163,53 @@ def looked_at(name: str, spec: FleetBuilder, root: Path) -> Site:
     silent = builders.silent_nodes(found)
     down = redact(found.error) or ("; ".join(silent) if silent and len(silent) == len(found.nodes) else "")
     return Site(spec=spec, builder=replace(found, error=""), down=down, at_once=spec.slots)
+
+
+def standing(plan: Plan, named: str, asked: Asked) -> tuple[Engine, list[Builder]]:
+    """Return the engine that is asked about a plan, and the builders of its builds; nothing is created.
+
+    Args:
+        plan: The plan.
+        named: The builder of the command line, which wins over those of the matrix; "" for none.
+        asked: What was asked of docker already, for that builder.
+
+    Raises:
+        EnvironmentLacksError: Something of it is missing, or no builder answers.
+        InterruptedRunError: A stop was asked for.
+    """
+    specs, root = plan.matrix.spec.builders, plan.matrix.root.absolute()
+    there = {name: spec for name, spec in specs.items() if spec.driver is None or create.known(name)}
+    if named or not there:
+        engine = require_engine(builder=named, asked=asked)
+        return engine, [engine.builder]
+    try:
+        info: EngineInfo | None = asked.info()
+    except EnvironmentLacksError:
+        info = None
+    sites = [*_all_of(there, info, lambda name, spec: looked_at(name, spec, root))]
+    up = [one.builder for one in sites if not one.down]
+    if not up:
+        raise _none_answers(sites)
+    later = [_from_matrix(asked_for(name, spec, root)) for name, spec in specs.items() if name not in there]
+    return Engine(info=info, builder=up[0]), [*up, *later]
+
+
+def _all_of(
+    specs: Mapping[str, FleetBuilder], info: EngineInfo | None, work: Callable[[str, FleetBuilder], Site]
+) -> list[Site]:
+    """Each builder looked at, all at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    store = info is not None and info.containerd_store
+    with ThreadPoolExecutor(max_workers=len(specs), thread_name_prefix="builders") as pool:
+        jobs = [pool.submit(process.carried(work), name, spec) for name, spec in specs.items()]
+        sites = [job.result() for job in jobs]
+    return [replace(one, builder=replace(one.builder, containerd_store=store)) for one in sites]
+
+
+def _none_answers(sites: Sequence[Site]) -> EnvironmentLacksError:
+    reasons = "; ".join(f"{_shown(one)}: {one.down}" for one in sites)
+    return EnvironmentLacksError(f"no builder of the matrix answers: {reasons}", hint=_HINT)
 
 
 def asked_for(name: str, spec: FleetBuilder, root: Path) -> Wanted:

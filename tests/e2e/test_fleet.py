@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.base import write_rootfs
+from tests.support.engine import call
 from tests.support.fleet import Certificates, Machine, Port, certificates, machine, served
 from tests.support.project import Project, write_project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.support.engine import MakeRegistry, Registry
 
@@ -232,3 +237,73 @@ def test_doctor_looks_at_every_builder(
     assert checks["plain: resources"]["detail"] == "processors, memory, disk not known: buildx does not say"
     assert checks["builders"]["detail"].startswith("plain and twin are one daemon")
     assert (checks["platforms"]["status"], checks["plain: cache export"]["status"]) == ("ok", "ok")
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, tmp_image: str) -> Iterator[str]:
+    """An image in the place of buildkitd's, which nobody has here: it forwards to the BuildKit of this engine."""
+    folder = tmp_path / "stand-in"
+    write_rootfs(folder)
+    bash = folder / "bash"
+    with served("") as port:
+        dial = f"exec 3<>/dev/tcp/127.0.0.1/{port.number}; cat <&3 & cat >&3; wait"
+        files = {"buildkitd": "while :; do sleep 1; done", "buildctl": f'[ "$1" = dial-stdio ] || exit 0\n{dial}'}
+        for name, text in files.items():
+            (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+            (folder / name).chmod(0o755)
+        shutil.copy(shutil.which("bash") or "bash", bash)
+        libraries = re.findall(r"(/\S+) \(0x", call("ldd", bash).stdout)
+        for library in libraries:
+            shutil.copy(library, folder / Path(library).name)
+        copies = [f"COPY {Path(library).name} {library}" for library in libraries]
+        lines = ["FROM scratch", "ADD rootfs.tar /", *copies, "COPY bash /bin/bash",
+                 "COPY buildkitd buildctl /usr/bin/", "ENV PATH=/usr/bin:/bin"]  # fmt: skip
+        (folder / "Dockerfile").write_text("\n".join([*lines, 'ENTRYPOINT ["buildkitd"]', ""]))
+        call(
+            "docker",
+            "--context",
+            "default",
+            "buildx",
+            "build",
+            "--builder",
+            "default",
+            "-t",
+            tmp_image,
+            "--load",
+            folder,
+        )
+        try:
+            yield tmp_image
+        finally:
+            call("docker", "image", "rm", "--force", tmp_image, check=False)
+
+
+def test_a_builder_is_created_from_the_matrix(farm: Farm, registry: Registry, stand_in: str, tmp_path: Path) -> None:
+    box = {
+        "driver": "docker-container",
+        "slots": 2,
+        "options": {"image": stand_in, "network": "host"},
+        "gc": {"max_used": "5GB"},
+        "platforms": "linux/amd64",
+    }
+    project = project_of(tmp_path, registry.repository("fleet-created"), farm)
+    matrix = project.root / "matrix.yaml"
+    head = matrix.read_text().partition("builders:")[0]
+    name = f"box-{tmp_path.name[-20:]}".lower().replace("_", "-")
+    matrix.write_text(f"{head}builders: {json.dumps({name: box, 'plain': farm.builders()['plain']})}\n")
+    try:
+        done = project.build("--push", env=farm.env)
+        assert done.returncode == 0, done.stderr
+        assert f"builder {name} is created (docker-container)" in done.stderr
+        assert set(spread(project)) == {name, "plain"}
+        kept = (farm.home / "instances" / name).read_text()
+        (node,) = json.loads(kept)["Nodes"]
+        config = base64.b64decode(node["Files"]["buildkitd.toml"]).decode()
+        assert 'maxUsedSpace = "5000000000"' in config
+        again = project.build("--push", env=farm.env)
+        assert again.returncode == 0, again.stderr
+        assert "is created" not in again.stderr
+        checked = project.run("plan", "--preflight", env=farm.env)
+        assert checked.returncode == 0, checked.stderr
+    finally:
+        subprocess.run(["docker", "buildx", "rm", name], env={**os.environ, **farm.env}, capture_output=True)
