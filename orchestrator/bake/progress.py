@@ -51,6 +51,9 @@ _RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ', re.DOT
 _PUSHED = re.compile(r"pushing manifest for (\S+@\S+)$")
 _WRAPPING = re.compile(r"^(?:ERROR: )?(?:target [\w-]+: )?(?:failed to solve: )?", re.DOTALL)
 
+SAID_NOTHING = "and said nothing"
+"""The end of the message of a failure that neither a step nor buildx has a word for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
@@ -195,7 +198,7 @@ class Progress:
         if not client and self._plain:
             client = self._plain[-1]
         if failed is None:
-            text = client or f"docker buildx bake ended with status {returncode} and said nothing"
+            text = client or f"docker buildx bake ended with status {returncode} {SAID_NOTHING}"
             return Failure(
                 step="", kind=StepKind.CLIENT, message=one_line(text), returncode=returncode, client=one_line(client)
             )

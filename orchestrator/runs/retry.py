@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.bake.events import StepKind
+from orchestrator.bake.progress import SAID_NOTHING
 from orchestrator.errors import FailureClass
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
         configured as it must be; else `unknown`.
     """
     text = failure.message
+    if _said_nothing(failure):
+        return _AGAIN
     if _HEALS.search(text) and not _EXIT.match(text):
         return _BACK_SOON
     if failure.kind is StepKind.RUN and not _CANCELLED.search(text):
@@ -170,7 +173,17 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
 
 def broke(failure: Failure, judged: Judgement) -> bool:
     """Return whether a failure's words say that the connection to the builder broke."""
-    return judged.again and bool(_BROKEN.search(failure.message) or _BROKEN.search(failure.client))
+    return _said_nothing(failure) or (
+        judged.again and bool(_BROKEN.search(failure.message) or _BROKEN.search(failure.client))
+    )
+
+
+def _said_nothing(failure: Failure) -> bool:
+    """Whether buildx ended while no step had failed, without a word: so it ends at times when its session is lost.
+
+    Seen with buildx 0.29 and a connection that was killed during a RUN, once in about ten.
+    """
+    return failure.kind is StepKind.CLIENT and failure.returncode == 1 and failure.message.endswith(SAID_NOTHING)
 
 
 def may_be_lost(failure: Failure, judged: Judgement) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.process import BakeResult
 from orchestrator.bake.watch import Overrun
+from orchestrator.engine.history import Silence
 from orchestrator.errors import FailureClass, InterruptedRunError
 from orchestrator.process import Stop
 from orchestrator.runs.fleet import Fleet, Member, NoBuilderError, Patience
@@ -93,10 +94,10 @@ def test_a_lost_connection_moves_the_variant_and_is_told() -> None:
 def test_a_stalled_builder_is_left() -> None:
     overrun = Overrun(failure=FailureClass.STALLED, message="no output for 3s", again=True)
     stalled = BakeResult(returncode=-15, failure=failure("context canceled", kind=StepKind.RUN), overrun=overrun)
-    bakes = {"x": Bakes(results={"a": [stalled]}), "y": Bakes()}
+    bakes = {"x": Bakes(results={"a": [stalled]}), "y": Bakes(silent=[Silence(why="not asked")])}
     builders = fleet(Member(name="x"), Member(name="y"), orders={"a": ("x", "y")})
     (outcome,) = build("a", builders, bakes)
-    assert (outcome.status, outcome.builder) == (Status.BUILT, "y")
+    assert (outcome.status, outcome.builder, outcome.attempts) == (Status.BUILT, "y", 2)
     assert bakes["y"].asked == ["a"]
 
 
@@ -123,6 +124,27 @@ def test_a_run_that_failed_asks_nobody() -> None:
     builders = fleet(Member(name="x", ask=asked), Member(name="y"), orders={"a": ("x", "y")})
     (outcome,) = build("a", builders, bakes)
     assert (outcome.status, outcome.builder, outcome.attempts) == (Status.FAILED, "x", 1)
+    assert outcome.error is not None
+    assert outcome.error.failure is FailureClass.RUN
+
+
+def test_a_further_attempt_leaves_out_a_builder_whose_endpoint_is_dead() -> None:
+    heard = Heard()
+    y = Member(name="y", endpoint="tcp://y:1", look=lambda: "nothing listens there")
+    bakes = {name: Bakes() for name in "xyz"}
+    bakes["x"].results["a"] = [failed(EOF_, kind=StepKind.CLIENT)]
+    builders = fleet(Member(name="x"), y, Member(name="z"), orders={"a": ("x", "y", "z")})
+    (outcome,) = build("a", builders, bakes, reporter=heard)
+    assert (outcome.builder, outcome.attempts, bakes["y"].asked) == ("z", 2, [])
+    assert [one.reason for one in builders.lost] == [EOF_, "nothing listens there"]
+
+
+def test_those_that_wait_keep_their_order() -> None:
+    x = Member(name="x", look=lambda: "nothing listens there")
+    builders = fleet(x, Member(name="y"), orders=dict.fromkeys("abc", ("x", "y")))
+    bakes = {"x": Bakes(), "y": Bakes(results={one: [slowly()] for one in "abc"})}
+    build("abc", builders, bakes, parallel=1)
+    assert bakes["y"].asked == ["a", "b", "c"]
 
 
 def test_an_endpoint_that_is_dead_costs_no_attempt() -> None:

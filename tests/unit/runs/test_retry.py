@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -360,3 +361,12 @@ def test_a_broken_connection_to_the_builder_is_told_from_one_to_a_registry(
 ) -> None:
     found = failure(message, kind=StepKind.RUN if client else StepKind.CLIENT, client=client)
     assert broke(found, judge(found)) is lost
+
+
+def test_a_client_that_ends_without_a_word_has_lost_its_builder() -> None:
+    mute = Failure(step="", kind=StepKind.CLIENT, message="ended with status 1 and said nothing", returncode=1)
+    assert judge(mute) == Judgement(failure=F.NETWORK, again=True)
+    assert broke(mute, judge(mute))
+    for other in (replace(mute, returncode=-9), replace(mute, message="x"), replace(mute, kind=StepKind.RUN)):
+        assert not judge(other).again
+        assert not broke(other, judge(other))
