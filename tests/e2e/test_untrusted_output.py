@@ -20,7 +20,10 @@ SAYS = (
     r"\043\043[set-output name=digest]evil\n\043\043[add-mask]e\n\072:add-mask\072:e\n  \072:stop-commands\072:x\n"
     r"\033]0;own\145d\007\033[2J\043\043vso[task.setvariable variable=x]y\nhttps://ghp_\033[0mSECRET\124OKEN@github.com/a\n"
 )
-OURS = re.compile(r"::(?:error title=|group::log of |endgroup::$|stop-commands::[0-9a-f]{32}$|[0-9a-f]{32}::$)")
+OURS = re.compile(
+    r"::(?:error (?:file=Dockerfile,line=\d+,)?title=|group::log of |endgroup::$"
+    r"|stop-commands::[0-9a-f]{32}$|[0-9a-f]{32}::$)"
+)
 
 
 @pytest.mark.parametrize("in_actions", ["true", ""])
