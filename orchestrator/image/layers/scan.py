@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from orchestrator.image.code.forward import Digest
     from orchestrator.image.layers.sparse import Sparse
     from orchestrator.image.layers.unpack import Raw
 
@@ -147,16 +148,19 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
         result.plain.add(member.path)
         return
     wanted, held = artifacts.wanted(member.path), deep and member.size >= HASHED
-    if not wanted and not held:
-        _add_code(result, member.path, reader, member.size, deep=deep)
+    compiler = _COMPILER.search(member.path) is not None and reader.peek(min(4, member.size)) == b"\x7fELF"
+    if not (wanted or held or compiler):
+        note(result, member.path, _code(member.path, reader, member.size, deep=deep) if member.size else None)
         return
-    digest = hashlib.sha256()
-    reader.digest(digest)
+    digest, release = hashlib.sha256(), _Release()
+    reader.digest(_Passing(*[digest] * (wanted or held), *[release] * compiler))
     end = reader.offset + member.size
     text = reader.exactly(member.size) if wanted and artifacts.is_text(member.path, member.size) else b""
-    _add_code(result, member.path, reader, end - reader.offset, deep=deep)
+    left = end - reader.offset  # none where the file was read already
+    code = _code(member.path, reader, left, deep=deep) if left else None
     reader.skip(end - reader.offset)
     reader.digest(None)
+    note(result, member.path, code, release.found)
     if held:
         result.held[member.path] = Held(digest.hexdigest(), member.size)
     if not wanted:
@@ -183,17 +187,21 @@ def takes_record(result: LayerScan, path: str, size: int) -> bool:
     return True
 
 
-def _add_code(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> None:
-    """Note the device code or the release in the next `size` bytes, none of them when the file was read already."""
-    if _COMPILER.search(path) and reader.peek(min(4, size)) == b"\x7fELF":
-        release = find_release(_pieces(reader, size))
-        if release:
-            result.releases[path] = release
-            return
-    elif size and (code := _code(path, reader, size, deep=deep)):
+def note(result: LayerScan, path: str, code: FileCode | None, release: str = "") -> None:
+    """Note what was found in a file: its device code, else the release of a ptxas or nvcc.
+
+    Args:
+        result: What is known of the layer so far.
+        path: In the image.
+        code: What was found.
+        release: As in "13.0.88", "" for none.
+    """
+    if code is not None and not (release and code == FileCode(size=code.size, unread=code.unread)):
         result.code[path] = code
-        return
-    result.plain.add(path)
+    elif release:
+        result.releases[path] = release
+    else:
+        result.plain.add(path)
 
 
 def _code(path: str, reader: Forward, size: int, *, deep: bool) -> FileCode | None:
@@ -234,13 +242,6 @@ def ptx(size: int, read: Callable[[], bytes]) -> FileCode | None:
     return guarded(bare, size)
 
 
-def _pieces(reader: Forward, size: int) -> Iterator[bytes]:
-    while size:
-        step = min(size, 1 << 20)
-        yield reader.exactly(step)
-        size -= step
-
-
 def release_of(path: str, file: Path) -> str:
     """The release of a ptxas or nvcc that lies in a directory tree, "" for any other file.
 
@@ -260,12 +261,36 @@ def find_release(pieces: Iterable[bytes]) -> str:
     """The release of a ptxas or nvcc, "13.0.88", by the text that every one of them holds; "" when it is not there.
 
     Args:
-        pieces: The file's bytes; consumed to the end.
+        pieces: The file's bytes.
     """
-    found, tail = "", b""
+    release = _Release()
     for piece in pieces:
-        match = None if found else _RELEASE.search(tail + piece)
-        if match:
-            found = match[1].decode()
-        tail = piece[-64:]
-    return found
+        release.update(memoryview(piece))
+    return release.found
+
+
+class _Release:
+    """Looks for the text with the release in the bytes of a file as they pass."""
+
+    def __init__(self) -> None:
+        self.found = ""
+        self._tail = b""
+
+    def update(self, data: memoryview, /) -> None:
+        if self.found:
+            return
+        text = self._tail + bytes(data)
+        match = _RELEASE.search(text)
+        self.found = match[1].decode() if match else ""
+        self._tail = text[-64:]
+
+
+class _Passing:
+    """Hands the bytes of a file as they pass to several that take them in."""
+
+    def __init__(self, *takers: Digest) -> None:
+        self._takers = takers
+
+    def update(self, data: memoryview, /) -> None:
+        for taker in self._takers:
+            taker.update(data)

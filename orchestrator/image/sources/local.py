@@ -90,18 +90,13 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
         if scan.takes_record(result, name, file.stat().st_size):
             result.records[name] = distribution(name, file.read_bytes())
         release = scan.release_of(name, file)
-        found = None if release else _read(file, deep=deep)
+        found = _read(file, deep=deep)
         if deep and (size := file.stat().st_size) >= HASHED:
             with file.open("rb") as stream:
                 result.held[name] = Held(hashlib.file_digest(stream, "sha256").hexdigest(), size)
     except PermissionError as error:
         raise EnvironmentLacksError(f"{file}: {error.strerror}") from error
-    if release:
-        result.releases[name] = release
-    elif found is not None:
-        result.code[name] = found
-    else:
-        result.plain.add(name)
+    scan.note(result, name, found, release)
 
 
 def open_wheel(path: Path, *, deep: bool = False) -> Contents:

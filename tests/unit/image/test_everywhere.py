@@ -106,6 +106,18 @@ def test_files_of_device_code_alone_are_read_everywhere(tmp_path: Path, name: st
     assert others[0].get("bare", "") == expected
 
 
+@pytest.mark.parametrize("name", ["nvcc-kernels.so", "ptxas", "nvcc-bench"])
+@pytest.mark.parametrize("text", [b"", b"Cuda compilation tools, release 12.9, V12.9.86\0"])
+def test_the_name_of_a_compiler_hides_no_device_code(tmp_path: Path, name: str, text: bytes) -> None:
+    """Nor does the text by which one is known."""
+    data = fatbins.elf(
+        {".rodata": text, ".nv_fatbin": fatbins.fatbin([["80"], ["90"]]), ".data": fatbins.fatbin([["75"]])}
+    )
+    _, *others = verdicts(tmp_path, name, data)
+    assert others == [others[0]] * 3
+    assert others[0]["profiles"] == {"80": 1, "90": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "head"),
     [
