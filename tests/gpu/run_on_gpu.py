@@ -12,6 +12,7 @@ tests/unit/image/verdict/test_gpu_record.py replays it.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -210,8 +211,8 @@ def containers_of(program: Path) -> tuple[list[list[Image]], list[list[Image]]]:
 
 def _is_empty(image: Any, source: Window) -> bool:
     folder = Folder()
-    stored = source.read_at(image.payload, image.stored)
-    return folder.wants(image) and not open_image(image, stored, folder).kernel
+    stored = io.BytesIO(source.read_at(image.payload, image.stored))
+    return folder.wants(image) and not open_image(image, stored.read, folder).kernel
 
 
 def predict(

@@ -25,7 +25,7 @@ from orchestrator.image.code.glance import ENTRY_MARK, FUNCTION, SYMBOL
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from orchestrator.image.code.elf import Source
 
@@ -35,6 +35,7 @@ MAX_OPENED = 256 * 1024 * 1024
 PIECE = 128 * 1024
 """Bytes that are unpacked at once: one zstd block."""
 
+_READ = 16 * 1024  # packed bytes of a cubin that are read at once: its first piece takes about 11,000
 _EXECUTABLE = 4  # SHF_EXECINSTR
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SHT_SYMTAB = 2
@@ -65,6 +66,27 @@ class Pieces:
         return b"".join(self._pieces[first : last + 1])[start : start + max(count, 0)]
 
 
+class Stored:
+    """The bytes of an image as they stand in a file, read as far as they are needed.
+
+    Args:
+        read: Returns the next bytes, fewer only at the end of the file.
+        size: Of all of them.
+    """
+
+    __slots__ = ("_left", "_read")
+
+    def __init__(self, read: Callable[[int], bytes], size: int) -> None:
+        self._read = read
+        self._left = size
+
+    def read(self, count: int = -1, /) -> bytes:
+        """The next `count` bytes, all that are left where it is negative."""
+        data = self._read(min(count, self._left) if count >= 0 else self._left)
+        self._left -= len(data)
+        return data
+
+
 class Unpacker:
     """Unpacks images; one zstd context serves all of a file, because making one costs more than a small image."""
 
@@ -91,7 +113,7 @@ class Unpacker:
             raise DamagedFileError(f"{compression} image unpacks to {len(whole)} bytes, expected {size}")
         return whole
 
-    def pieces(self, stored: bytes, compression: str, size: int) -> Iterator[bytes]:
+    def pieces(self, stored: Stored | bytes, compression: str, size: int) -> Generator[bytes]:
         """The bytes of an image one after another, so that the rest need not be unpacked; of small ones all at once.
 
         Args:
@@ -105,15 +127,15 @@ class Unpacker:
         if compression == "zstd" and size > PIECE:
             yield from self._zstd_pieces(stored, size)
         else:
-            yield self.unpack(stored, compression, size)
+            yield self.unpack(stored if isinstance(stored, bytes) else stored.read(), compression, size)
 
-    def _zstd_pieces(self, stored: bytes, size: int) -> Iterator[bytes]:
+    def _zstd_pieces(self, stored: Stored | bytes, size: int) -> Iterator[bytes]:
         import zstandard
 
         self._ready()
         left = size
         try:
-            with self._zstd.stream_reader(stored) as reader:
+            with self._zstd.stream_reader(stored, read_size=_READ) as reader:
                 while left and (piece := reader.read(min(PIECE, left))):
                     left -= len(piece)
                     yield piece
@@ -281,6 +303,11 @@ def _section_table(header: Header, cubin: Source) -> bytes:
     if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")
     return table
+
+
+def names_entry(ptx: bytes) -> bool:
+    """Whether `.entry` stands anywhere in PTX, in a comment or a string too."""
+    return _PTX_ENTRY.find(ptx, 0, len(ptx)) >= 0
 
 
 def holds_entry(ptx: bytes) -> bool:

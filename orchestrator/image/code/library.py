@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,7 @@ Profile = tuple[str, ...]
 
 AR_MAGIC = b"!<arch>\n"
 _PTX_TRIES = 4  # pieces with an `.entry` that is none, in a comment or cut off, before only the whole is looked at
+_BORDER = len(cubin.ENTRY_WORD) - 1  # bytes of it that may stand at the end of a piece
 NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
 MAX_BARE = 64 * 1024 * 1024
@@ -249,31 +251,52 @@ def _profile(images: Iterable[DeviceImage]) -> Profile:
     return tuple(sorted({image.tag for image in images}))
 
 
-def open_image(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
+def open_image(image: DeviceImage, read: Callable[[int], bytes], folder: Folder) -> Opened:
     """What an image holds.
 
     Args:
         image: One that `folder` wants.
-        stored: Its bytes as they stand in the file.
+        read: Returns the next of its bytes as they stand in the file; not all of them may be asked for.
         folder: That will get the answer.
 
     """
     try:
-        return _opened(image, stored, folder)
+        return _opened(image, cubin.Stored(read, image.stored - image.padding), folder)
     except DamagedFileError as error:  # judged where it is known whether the image counts: see `Folder.add`
         return Opened(kernel=False, damage=error.message)
 
 
-def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
-    if image.padding:
-        stored = stored[: -image.padding]
+def is_large(image: DeviceImage, folder: Folder) -> bool:
+    """Whether opening an image takes long enough that a first look at it pays."""
+    return image.compression == "zstd" and image.size > cubin.PIECE and not folder.deep
+
+
+def shows_kernel(image: DeviceImage, read: Callable[[int], bytes], folder: Folder) -> bool:
+    """Whether the first piece of a large image shows a kernel; False says nothing.
+
+    Args:
+        image: One that `folder` wants.
+        read: Returns the next of its bytes as they stand in the file.
+        folder: That will get the answer.
+    """
+    stored = cubin.Stored(read, image.stored - image.padding)
+    try:
+        with closing(folder.unpacker.pieces(stored, image.compression, image.size)) as pieces:
+            first = next(pieces, b"")
+        return cubin.holds_entry(first) if image.kind is Kind.PTX else Glance().shows(first)
+    except DamagedFileError:
+        return False
+
+
+def _opened(image: DeviceImage, stored: cubin.Stored, folder: Folder) -> Opened:
     if image.kind is Kind.PTX:
         return Opened(_has_entry(folder.unpacker.pieces(stored, image.compression, image.size)))
     if folder.deep:
-        names = cubin.kernel_names(folder.unpacker.unpack(stored, image.compression, image.size))
+        names = cubin.kernel_names(folder.unpacker.unpack(stored.read(), image.compression, image.size))
         return Opened(bool(names), names)
     if image.compression != "zstd" or image.size <= cubin.PIECE:
-        return Opened(cubin.holds_kernel(Window(folder.unpacker.unpack(stored, image.compression, image.size))))
+        whole = folder.unpacker.unpack(stored.read(), image.compression, image.size)
+        return Opened(cubin.holds_kernel(Window(whole)))
     glance = Glance()
     pieces: list[bytes] = []
     for piece in folder.unpacker.pieces(stored, image.compression, image.size):
@@ -286,14 +309,16 @@ def _opened(image: DeviceImage, stored: bytes, folder: Folder) -> Opened:
 def _has_entry(pieces: Iterator[bytes]) -> bool:
     """Whether PTX holds a kernel, which the first piece that holds `.entry` nearly always shows."""
     seen: list[bytes] = []
+    tail = b""
     tries = 0
     for piece in pieces:
         seen.append(piece)
-        if tries < _PTX_TRIES and cubin.ENTRY_WORD in (seen[-2][-8:] if len(seen) > 1 else b"") + piece:
+        if cubin.names_entry(piece) or cubin.names_entry(tail + piece[:_BORDER]):
             tries += 1
-            if cubin.holds_entry(b"".join(seen)):
+            if tries <= _PTX_TRIES and cubin.holds_entry(b"".join(seen)):
                 return True
-    return cubin.holds_entry(b"".join(seen))
+        tail = piece[-_BORDER:]
+    return tries > 0 and cubin.holds_entry(b"".join(seen))
 
 
 def bare_code(cubin_file: Source) -> FileCode:

@@ -40,7 +40,7 @@ from orchestrator.image.code.library import (
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from orchestrator.image.code.elf import Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
@@ -147,11 +147,23 @@ def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> No
 def _open_at(source: Source, image: DeviceImage, folder: Folder) -> Opened:
     """As `open_image`; of a cubin that is not compressed only the tables are read."""
     if image.kind is not Kind.SASS or image.compression or folder.deep:
-        return open_image(image, source.read_at(image.payload, image.stored), folder)
+        return open_image(image, _reading(source, image.payload), folder)
     try:
         return Opened(cubin.holds_kernel(_Part(source, image.payload, image.stored)))
     except DamagedFileError as error:
         return Opened(kernel=False, damage=error.message)
+
+
+def _reading(source: Source, at: int) -> Callable[[int], bytes]:
+    """Reads a source on from an offset."""
+
+    def read(count: int) -> bytes:
+        nonlocal at
+        data = source.read_at(at, count)
+        at += len(data)
+        return data
+
+    return read
 
 
 class _Part:

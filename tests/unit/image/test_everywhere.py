@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.image.code import elf
+from orchestrator.image.code import cubin, elf, stream
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
 from tests.support import fatbins
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from orchestrator.image.code.library import FileCode
@@ -90,6 +91,61 @@ def test_a_library_gets_the_same_verdict_everywhere(
     name, content = ("lib.a", archive(*objects)) if len(objects) > 1 else ("lib.so", objects[0])
     first, *others = verdicts(tmp_path, name, content)
     assert others == [first] * 3
+
+
+LARGE = {
+    "kernel": fatbins.cubin({".text.kernel": b"1" * 128, ".data": bytes(300_000)}),
+    "late kernel": fatbins.cubin({".text.kernel": b"1" * 128, ".data": bytes(300_000)}, ahead=200_000),
+    "function": fatbins.cubin({".text.f": b"1" * 300_000}, functions=["f"]),
+    "no cubin": b"no cubin" * 40_000,
+}
+LARGE_PTX = {
+    "kernel": b".version 9.0\n.visible .entry k()" + b"// text\n" * 30_000,
+    "late kernel": b".version 9.0\n" + b"// .entry \n" * 30_000 + b".visible .entry k()",
+    "function": b".version 9.0\n" + b"// .entry \n" * 30_000,
+}
+
+
+@pytest.mark.parametrize("room", [0, 3000, 1 << 20])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from([*LARGE]), max_size=2), st.lists(st.sampled_from([*LARGE]), max_size=2),
+    st.lists(st.sampled_from([*LARGE_PTX]), max_size=2), st.sampled_from([".nv_fatbin", "__nv_relfatbin", ".rodata"]),
+    st.booleans(),
+)  # fmt: skip
+def test_large_images_get_the_same_verdict_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int,
+    first: list[str], second: list[str], ptx: list[str], section: str, cut: bool,
+) -> None:  # fmt: skip
+    """Kept until their section is known, or opened at once where there is no room to keep them."""
+    monkeypatch.setattr(stream, "MAX_LATER", room)
+    packed = [fatbins.entry("80", LARGE[one], packing="zstd") for one in first]
+    packed += [fatbins.entry("p80", LARGE_PTX[one], packing="zstd") for one in ptx]
+    other = [fatbins.entry("90", LARGE[one], packing="zstd") for one in second]
+    content = fatbins.elf(
+        {".text": b"x", section: fatbins.container(*packed) + fatbins.container(*other), ".data": bytes(64)}
+    )
+    data = content[: len(content) - 1] if cut else content
+    expected, *others = verdicts(tmp_path, "lib.so", data)
+    assert others == [expected] * 3
+
+
+def test_what_counts_nowhere_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large images for a device link are a quarter of what reading NCCL would cost."""
+    opened: list[int] = []
+    pieces = cubin.Unpacker.pieces
+
+    def counted(self: cubin.Unpacker, stored: cubin.Stored, compression: str, size: int) -> Generator[bytes]:
+        for piece in pieces(self, stored, compression, size):
+            opened.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(cubin.Unpacker, "pieces", counted)
+    function = fatbins.entry("90", LARGE["function"], packing="zstd")
+    for section, whole in (("__nv_relfatbin", False), (".nv_fatbin", True)):
+        opened.clear()
+        layered("lib.so", fatbins.elf({".text": b"x", section: fatbins.container(function, function)}))
+        assert sum(opened) == 2 * (cubin.PIECE + (len(LARGE["function"]) if whole else 0))
 
 
 @pytest.mark.parametrize("name", ["k.ptx", "k.cubin", "k.fatbin", "k.o"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import Window
-from orchestrator.image.code.glance import Glance
+from orchestrator.image.code.glance import Glance, names_kernel
 from tests.support import fatbins
 
 
@@ -77,3 +77,27 @@ def test_pieces_of_any_size_show_the_same(names: list[str], functions: set[str],
 @pytest.mark.parametrize("data", [b"", b"text", b"\x7fELF" + bytes(100), fatbins.library([["80"]]), os.urandom(500)])
 def test_what_is_no_cubin_shows_nothing(data: bytes) -> None:
     assert not shown(data)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (b"\0.nv.constant0.kernel\0.text.kernel\0", True),
+        (b"\0.text.kernel\0.rel.text.kernel\0.nv.constant0.kernel\0", True),
+        (b"\0.nv.constant0.kernel\0.text.other\0", False),
+        (b"\0.nv.constant0.kernel\0.rel.text.kernel\0", False),
+        (b"\0.nv.constant0.kernel\0.text.kernel", False),  # cut off
+        (b"\0.text.kernel\0.nv.constant0.kernel", False),
+        (b"\0.nv.constant0.\0.text.\0", False),
+        (b"\0.nv.constant3.kernel\0.text.kernel\0", False),
+        (b"\0.rel.nv.constant0.kernel\0.text.kernel\0", False),
+        (b"\0.text.function\0", False),
+        (b"", False),
+    ],
+)
+def test_the_names_of_sections_show_a_kernel(names: bytes, expected: bool) -> None:
+    """As ptxas writes them, at the start; whatever does not show one there is looked at further on."""
+    assert names_kernel(names) == expected
+    head = fatbins.cubin()[:64]
+    assert bool(shown(head + names)) == expected
+    assert not shown(fatbins.elf({})[:64] + names)  # of another machine
