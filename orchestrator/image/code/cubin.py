@@ -271,9 +271,9 @@ def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
         raise DamagedFileError("a cubin is not an ELF file for CUDA")
     sections = _section_table(header, cubin)
     count = len(sections) // SECTION_BYTES
-    for row in range(count):
-        if sections[row * SECTION_BYTES + 4] != _SHT_SYMTAB:  # the low byte of sh_type: nearly all are told apart by it
-            continue
+    kinds = sections[4::SECTION_BYTES]  # the low byte of sh_type: nearly all are told apart by it
+    row = -1
+    while (row := kinds.find(_SHT_SYMTAB, row + 1)) >= 0:
         _, kind, _, _, at, size, link, _, _, _ = _SECTION.unpack_from(sections, row * SECTION_BYTES)
         if kind != _SHT_SYMTAB:
             continue
@@ -295,10 +295,12 @@ def _section_table(header: Header, cubin: Source) -> bytes:
     """The entries of the section table, as they stand in the file."""
     if not header.table:
         return b""
-    first = cubin.read_at(header.table, SECTION_BYTES)
-    if len(first) < SECTION_BYTES:
-        raise DamagedFileError("ELF section table lies outside the file")
-    count = header.count or _SECTION.unpack(first)[5]  # gABI: too many for 16 bits are counted in section 0
+    count = header.count
+    if not count or header.table + SECTION_BYTES > cubin.size:
+        first = cubin.read_at(header.table, SECTION_BYTES)
+        if len(first) < SECTION_BYTES:
+            raise DamagedFileError("ELF section table lies outside the file")
+        count = count or _SECTION.unpack(first)[5]  # gABI: too many for 16 bits are counted in section 0
     table = cubin.read_at(header.table, count * SECTION_BYTES)
     if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")

@@ -84,6 +84,9 @@ class Window:
         return Window(self._buffer, self._start + offset, size)
 
 
+_BLOCK = 32 * 1024  # bytes that one call reads: headers and small images stand side by side
+
+
 class FileSource:
     """An open file as a `Source`; of a mapped one, every page that is looked at would stay in memory.
 
@@ -91,15 +94,23 @@ class FileSource:
         number: Its file descriptor.
     """
 
-    __slots__ = ("_number", "size")
+    __slots__ = ("_at", "_block", "_number", "size")
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._at = 0
+        self._block = b""
         self.size = os.fstat(number).st_size
 
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes at `offset`, fewer only at the end."""
-        return os.pread(self._number, max(0, min(count, self.size - offset)), offset)
+        count = max(0, min(count, self.size - offset))
+        if count > _BLOCK:
+            return os.pread(self._number, count, offset)
+        first = offset - self._at
+        if first < 0 or first + count > len(self._block):
+            self._block, self._at, first = os.pread(self._number, _BLOCK, offset), offset, 0
+        return self._block[first : first + count]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -185,10 +185,11 @@ class Folder:
                 raise DamagedFileError(told.damage)
         full = [image for image in container.images if image.payload not in opened or opened[image.payload].kernel]
         for image in container.images:
-            self._images[image.tag] += 1
-            self._stored[image.tag] += image.stored
+            tag = image.tag
+            self._images[tag] += 1
+            self._stored[tag] += image.stored
             if image.kind is Kind.PTX:
-                self._isa[image.tag] = max(image.isa, self._isa.get(image.tag, (0, 0)))
+                self._isa[tag] = max(image.isa, self._isa.get(tag, (0, 0)))
         if not full:
             self._empty += 1
             return
