@@ -293,7 +293,12 @@ _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
     (re.compile(r"^\[internal\] load (?:git source|remote build context)\b"), StepKind.FETCH),
     (re.compile(r"^\[auth\]"), StepKind.AUTH),
     (re.compile(r"^importing cache manifest\b|^inferred cache manifest\b"), StepKind.CACHE_IMPORT),
-    (re.compile(r"^exporting cache\b|^preparing build cache\b"), StepKind.CACHE_EXPORT),
+    (
+        re.compile(
+            r"^exporting (?:cache\b|to GitHub Actions Cache\b)|^preparing (?:build cache\b|layers for inline cache\b)"
+        ),
+        StepKind.CACHE_EXPORT,
+    ),
     (re.compile(r"^(?:exporting|pushing|sending|importing to docker|unpacking)\b"), StepKind.EXPORT),
     (re.compile(r"^docker-image://|^oci-layout://"), StepKind.BASE),
     (re.compile(r"^(?:\[context [^\]]*\] )?load from client|^\[internal\] load build context"), StepKind.CONTEXT),

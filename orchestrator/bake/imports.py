@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+_SILENT = ("gha:", "s3:", "azblob:")
+
 
 class SourceState(StrEnum):
     """What was found at a reference."""
@@ -12,6 +14,7 @@ class SourceState(StrEnum):
     FOUND = "found"
     EMPTY = "empty"
     UNREADABLE = "unreadable"
+    ASKED = "asked"  # the import of an object store ends without a word, whether there is an entry or not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +32,8 @@ class CacheSource:
 
 def source(step: str, error: str) -> CacheSource:
     """Return what an import says, from the step's name and its error, "" for none."""
-    state = SourceState.FOUND
+    ref = step.rpartition(" ")[2]
+    state = SourceState.ASKED if ref.startswith(_SILENT) else SourceState.FOUND
     if error:
         state = SourceState.EMPTY if error.endswith("not found") else SourceState.UNREADABLE
-    return CacheSource(ref=step.rpartition(" ")[2], state=state)
+    return CacheSource(ref=ref, state=state)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.reference import Tag, repository
 from orchestrator.registry.client import Registry as Client
+from tests.support.actions_cache import READ, READ_AND_WRITE, actions_cache
+from tests.support.engine import call
 from tests.support.faults import Fault
 from tests.support.project import write_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.engine import MakeFaulty, Registry
@@ -111,44 +110,61 @@ def test_a_registry_that_takes_no_cache_costs_no_image(
         assert str(client.manifest(Tag("app-amd64")).digest) == row["digest"]
 
 
-def token(permission: int) -> str:
-    """A token as GitHub's: 1 reads, 3 writes too (`ac` is BuildKit's word for scopes)."""
-    claims = {"ac": json.dumps([{"Scope": "refs/pull/12/merge", "Permission": permission}]), "exp": 4102444800}
-    words = [json.dumps({"alg": "none", "typ": "JWT"}), json.dumps(claims), "x"]
-    return ".".join(base64.urlsafe_b64encode(word.encode()).decode().rstrip("=") for word in words)
+def forget(mark: str) -> None:
+    """Remove the steps from the builder whose text has this mark."""
+    call("docker", "buildx", "prune", "--force", "--all", "--filter", f"description~={mark}")
 
 
-@pytest.fixture
-def actions() -> Iterator[str]:
-    """A cache service, version 2, that knows no entry and lets nobody write."""
-
-    class Refusing(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            writing = "CreateCacheEntry" in self.path
-            body = b'{"code":"permission_denied","msg":"token has no writable scopes"}' if writing else b'{"ok":false}'
-            self.send_response(403 if writing else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
+def ran(project: Project, mark: str) -> bool:
+    """Whether the last build ran the step whose text has this mark, instead of taking it from a cache."""
+    log = project.log("app")
+    assert log is not None
+    lines = log.read_text().splitlines()
+    (number,) = {line.split()[0] for line in lines if mark in line and line.startswith("#") and " RUN " in line}
+    return f"{number} CACHED" not in lines
 
 
-@pytest.mark.parametrize("given", [token(1), token(3), "not-a-token"], ids=["read-only", "refused", "malformed"])
-def test_a_token_that_cannot_write_costs_no_image(tmp_image: str, tmp_path: Path, actions: str, given: str) -> None:
+def test_actions_give_the_next_runner_what_was_built(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    mark = f"mark-{uuid.uuid4().hex}"
+    project = write_project(tmp_path, tmp_image, app=f"RUN echo {mark} > /out")
+    matrix = project.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace('cache: {backend: "off"}', "cache: {backend: gha}"))
+    main = {"ORCHESTRATE_GIT_BRANCH": "main"}
+    with actions_cache() as service:
+        env = {**service.environment(), **main}
+        done = project.build("--push", env=env)
+        assert done.returncode == 0, done.stderr
+        assert not any("was not written" in note for note in project.reported()["app"]["notes"])
+        assert any(key.startswith("index-") for key in service.entries), service.asked
+        first = project.reported()["app"]["digest"]
+
+        forget(mark)  # another runner: the builder has nothing of it
+        assert project.build("--push", "--cache", "off", env=env).returncode == 0
+        assert ran(project, mark), "the builder still had it: what follows proves nothing"
+
+        forget(mark)
+        service.asked.clear()
+        done = project.build("--push", env=env)
+        assert done.returncode == 0, done.stderr
+        assert not ran(project, mark)
+        assert any(one.startswith("GET buildkit-blob") for one in service.asked), service.asked
+        row = project.reported()["app"]
+        assert {one["state"] for one in row["cache_sources"]} == {"asked"}
+        with Client(repository(tmp_image)) as client:
+            assert str(client.manifest(Tag("app-amd64")).digest) == row["digest"]
+        assert first
+
+
+@pytest.mark.parametrize("given", ["read-only", "refused", "malformed"])
+def test_a_token_that_cannot_write_costs_no_image(tmp_image: str, tmp_path: Path, given: str) -> None:
     project = project_with(tmp_path, tmp_image, "backend: gha")
-    env = {"ACTIONS_RUNTIME_TOKEN": given, "ACTIONS_RESULTS_URL": actions, "ACTIONS_CACHE_SERVICE_V2": "true"}
-    done = project.build("--push", env={**env, "ORCHESTRATE_GIT_BRANCH": "main"})
+    with actions_cache(refuses=True) as service:
+        env = service.environment(READ if given == "read-only" else READ_AND_WRITE)
+        if given == "malformed":
+            env["ACTIONS_RUNTIME_TOKEN"] = "not-a-token"
+        done = project.build("--push", env={**env, "ORCHESTRATE_GIT_BRANCH": "main"})
     assert done.returncode == 0, done.stderr
+    assert ("GetCacheEntryDownloadURL" in service.asked) == (given != "malformed"), service.asked
     row = project.reported()["app"]
     assert any("the cache was not written" in note for note in row["notes"]), row["notes"]
     with Client(repository(tmp_image)) as client:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +16,10 @@ from orchestrator.cache import compile_tool
 from orchestrator.cache.compile_statistics import MARK, CompileStatistics, Counts, read
 from tests.support.artifacts import cache_dir
 from tests.support.compile_servers import PASSWORD, redis, s3, webdav
-from tests.support.toolchain import newest_toolkit, toolkit
+from tests.support.toolchain import installed, newest_toolkit, toolkit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.download
 
@@ -162,6 +162,54 @@ def test_sources_that_include_cccl_are_named(place: Place) -> None:
     (place.root / "source" / "b.cu").write_text("#include <thrust/sort.h>\n")
     _, found = place.run("true")
     assert (found.cccl, found.cccl_named, found.requests) == (1, "b.cu", 0)
+
+
+CCACHE = "COMPILE_CACHE_TOOL=ccache\nCOMPILE_CACHE_BACKEND=mount\nCCACHE_MAXSIZE=1G\n"
+
+
+def test_ccache_keeps_whole_units(place: Place) -> None:
+    installed("ccache", "ccache")
+    words = f"ccache nvcc {NINE} -c a.cu -o out.o && test -s out.o"
+    for expected in (Counts(misses=1), Counts(hits=1)):
+        (place.root / "source" / "out.o").unlink(missing_ok=True)
+        done, found = place.run(words, CCACHE)
+        assert done.returncode == 0, done.stderr
+        assert (found.tool, found.on, found.why, found.units) == ("ccache", True, "", expected)
+    _, added = place.run(words.replace(NINE, f"{NINE} {ELEVEN}"), CCACHE)
+    assert added.units == Counts(misses=1), "a unit with an added architecture is another unit"
+    assert added.device.all == 0
+
+
+def test_ccache_compiles_without_a_mount_that_is_full_or_read_only(place: Place, small: Path) -> None:
+    installed("ccache", "ccache")
+    words = f"ccache nvcc {NINE} -c a.cu -o out.o && test -s out.o"
+    place.run(words, CCACHE)
+    subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    done, found = place.run(words, CCACHE)
+    assert done.returncode == 0, done.stderr
+    assert "the cache mount is full or read-only" in done.stderr
+    assert not found.on, "ccache makes its temporary files in its cache"
+    assert "a probe with nvcc 13.0 failed through ccache" in done.stderr
+    subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+    with contextlib.suppress(OSError):
+        (small / "fill").write_bytes(bytes(2 << 20))
+    done, found = place.run(words.replace(NINE, ELEVEN), CCACHE)
+    assert done.returncode == 0, done.stderr
+    assert found.units.hits == 0
+
+
+def test_a_missing_ccache(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = place.root / "bin"
+    hidden.mkdir()
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for program in Path(folder).glob("*"):
+            if program.name != "ccache" and not (hidden / program.name).exists():
+                (hidden / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(hidden))
+    done, found = place.run(f"nvcc {NINE} -c a.cu -o out.o", CCACHE)
+    assert done.returncode == 0, done.stderr
+    assert "compile-cache: ccache is missing; compiling without a cache" in done.stderr
+    assert not found.on
 
 
 SERVERS = {"redis": redis, "webdav": webdav, "s3": s3}
