@@ -86,7 +86,8 @@ class ActionsCache:
                         if any(found.startswith(one) for one in wanted):
                             return 200, {"ok": True, "signed_download_url": self._blob(found), "matched_key": found}
                     return 200, {"ok": False}
-            return 404, {"code": "bad_route", "msg": method}
+                case _:
+                    return 404, {"code": "bad_route", "msg": method}
 
     def put(self, key: str, query: dict[str, list[str]], data: bytes) -> None:
         """Keep a blob, one block of it, or the list of its blocks."""
