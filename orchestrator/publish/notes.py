@@ -38,6 +38,8 @@ class PlatformNotes:
         platform: "linux/arm64".
         facts: What is worth knowing -> before, now; "" where there is none.
         gained: Tags of device code (`110`, `p120`) that only the new image holds; lost those of the old one.
+        archs: Tag of device code -> bytes in the files, before and now.
+        layers: Of the image, the lowest first: digest, compressed bytes, whether it must be pulled.
         size: Bytes of the compressed layers, before and now.
         pulled: Bytes of the layers that who has the old image must pull.
         problem: Why nothing more is known, "" where it is.
@@ -47,6 +49,8 @@ class PlatformNotes:
     facts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     gained: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    archs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    layers: tuple[tuple[str, int, bool], ...] = ()
     size: tuple[int, int] = (0, 0)
     pulled: int = 0
     problem: str = ""
@@ -118,17 +122,21 @@ class _Reading:
             return PlatformNotes(platform=variant.platform, problem=error.message.splitlines()[0])
         size = (sum(known.values()), sum(layers.values()))
         pulled = sum(bytes_ for digest, bytes_ in layers.items() if digest not in known)
+        shown = tuple((digest, bytes_, digest not in known) for digest, bytes_ in layers.items())
         if before is None:
-            tags = tuple(compare(after, after).bytes)
+            archs = {tag: (0, now) for tag, (_, now) in compare(after, after).bytes.items()}
             return PlatformNotes(
-                platform=variant.platform, facts=_facts(None, after), gained=tags, size=size, pulled=pulled
-            )
+                platform=variant.platform, facts=_facts(None, after), gained=tuple(archs), size=size, pulled=pulled,
+                archs=archs, layers=shown,
+            )  # fmt: skip
         changed = compare(before, after).bytes
         return PlatformNotes(
             platform=variant.platform,
             facts=_facts(before, after),
             gained=tuple(tag for tag, (old, new) in changed.items() if new and not old),
             lost=tuple(tag for tag, (old, new) in changed.items() if old and not new),
+            archs=changed,
+            layers=shown,
             size=size,
             pulled=pulled,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TAG = re.compile(r"(p|lto)?(\d+)(\d)([af]?)")
 _MOST_NAMES = 3
+_MOST_LAYERS = 12
 
 
 def markdown(families: Sequence[FamilyNotes]) -> str:
@@ -75,7 +76,27 @@ def _platform(one: PlatformNotes, *, first: bool) -> Iterator[str]:
         yield f"- {size_text(one.size[1])} to pull"
     else:
         yield f"- {size_text(one.size[0])} -> {size_text(one.size[1])}, of which {size_text(one.pulled)} is new to pull"
+    yield from _sizes(one, first=new)
     yield ""
+
+
+def _sizes(one: PlatformNotes, *, first: bool) -> Iterator[str]:
+    """What it weighs, by architecture and by layer; the largest layers are named."""
+    if one.archs:
+        sizes = (
+            f"{architecture(tag).partition(' (')[0]} "
+            + (size_text(now) if first or before == now else f"{size_text(before)} -> {size_text(now)}")
+            for tag, (before, now) in one.archs.items()
+        )
+        yield f"- device code: {', '.join(sizes)}"
+    largest = sorted(enumerate(one.layers, start=1), key=lambda each: -each[1][1])[:_MOST_LAYERS]
+    if largest:
+        rest = len(one.layers) - len(largest)
+        names = ", ".join(
+            f"{number} {code_span(digest[:19])} {size_text(size)}{'' if first or not new else ' (new)'}"
+            for number, (digest, size, new) in sorted(largest)
+        )
+        yield f"- layers: {names}{f', and {rest} smaller ones' if rest else ''}"
 
 
 def architecture(tag: str) -> str:

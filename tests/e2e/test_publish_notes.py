@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,10 @@ def test_architectures_gained_and_lost_are_told_by_name(project: Axpy, tmp_image
     assert lost.startswith("- **lost**: 8.0 (A100")
     assert "9.0" not in gained + lost
     assert " is new to pull" in said
+    (code,) = [line for line in said.splitlines() if line.startswith("- device code: ")]
+    assert re.search(r"11\.0 0 B -> [\d.]+ k?B", code), code
+    (layers,) = [line for line in said.splitlines() if line.startswith("- layers: 1 `sha256:")]
+    assert "(new)" in layers
     summary = (project.root.parent / "summary.md").read_text()
     assert said.strip() in summary
 

@@ -18,11 +18,9 @@ import os
 import random
 import signal
 import threading
-import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,13 +34,13 @@ from orchestrator.registry.clients import Clients
 from orchestrator.registry.manifests import described
 from orchestrator.registry.session import Limits
 from tests.support.engine import write_certificate
-from tests.support.faults import Fault, FaultyProxy, Seen
+from tests.support.faults import Fault
 from tests.support.publishing import Wanted, images, publish, recover
 from tests.support.releases import BRIDGE, HTPASSWD, PASSWORD, USER
+from tests.support.traps import Trap, TrappedProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from orchestrator.publish.moves import Ending
@@ -66,73 +64,6 @@ FAULTS = {
     "lie": Fault(status=201, body=b'{"schemaVersion": 2, "manifests": []}', headers={
         "Docker-Content-Digest": f"sha256:{'e' * 64}", "Location": "/v2/nowhere/blobs/uploads/1"}),
 }  # fmt: skip
-
-
-@dataclass
-class Trap:
-    """Counts the requests of several proxies, and does something at the k-th."""
-
-    at: int = 0
-    fault: Fault | None = None
-    victim: BaseProcess | None = None
-    after: bool = False
-    place: int | None = None
-    """Which registry's requests count, None for both."""
-    count: int = 0
-    seen: Counter[int] = field(default_factory=Counter)
-    """Requests of each registry."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def arm(self, at: int, *, fault: Fault | None = None, after: bool = False, place: int | None = None) -> None:
-        """Wait for the k-th request from now on; 0 for none."""
-        with self.lock:
-            self.at, self.fault, self.after, self.place, self.count, self.victim = at, fault, after, place, 0, None
-            self.seen.clear()
-
-    def take(self, place: int) -> Fault | None:
-        """Hear of a request that came in to a registry."""
-        with self.lock:
-            self.seen[place] += 1
-            if self.place not in (None, place):
-                return None
-            self.count += 1
-            if self.count != self.at:
-                return None
-            if self.fault is None and not self.after:
-                self._kill()
-                return Fault(reset=True)
-            return self.fault
-
-    def answered(self) -> None:
-        """Hear that the registry has answered a request."""
-        with self.lock:
-            if self.after and self.at and self.count >= self.at:
-                self._kill()
-
-    def _kill(self) -> None:
-        while self.victim is None:
-            time.sleep(0.001)
-        if self.victim.is_alive():
-            os.kill(self.victim.pid or 0, signal.SIGKILL)
-
-
-class TrappedProxy(FaultyProxy):
-    """A proxy in front of the registry `place` that asks a trap what to do."""
-
-    def __init__(self, upstream: str, trap: Trap, place: int, *, tls: tuple[str, Path, Path] | None = None) -> None:
-        super().__init__(upstream, tls=tls)
-        self.trap = trap
-        self.place = place
-
-    def take(self, method: str, path: str) -> Fault | None:
-        """The trap's fault."""
-        del method, path
-        return self.trap.take(self.place)
-
-    def note(self, seen: Seen) -> None:
-        """Tell the trap of an answer."""
-        super().note(seen)
-        self.trap.answered()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,7 +192,7 @@ def killed_run(field: Field, wanted: Wanted, root: Path) -> int:
     context.set_forkserver_preload([__name__])
     child = context.Process(target=run_elsewhere, args=(wanted, root, field.environment))
     child.start()
-    field.trap.victim = child
+    field.trap.kill = child.kill
     child.join(60)
     assert child.exitcode is not None
     return child.exitcode

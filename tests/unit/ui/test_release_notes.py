@@ -54,6 +54,21 @@ def test_a_release_that_changes_things() -> None:
     assert " is new to pull" in said
 
 
+def test_sizes_are_told_by_architecture_and_layer() -> None:
+    layers = tuple((f"sha256:{number:064}", 1000 * number, number == 13) for number in range(1, 15))
+    archs = {"90": (1000, 2000), "110": (0, 500), "p120": (7, 7)}
+    one = PlatformNotes(platform="linux/amd64", archs=archs, layers=layers, size=(5, 5))
+    said = markdown([family(one)])
+    assert "- device code: 9.0 1.0 kB -> 2.0 kB, 11.0 0 B -> 500 B, 12.0 PTX 7 B\n" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("- layers: ")]
+    assert line.startswith("- layers: 3 `sha256:000000000000` 3.0 kB, 4 ")
+    assert "13 `sha256:000000000000` 13.0 kB (new), 14 " in line
+    assert line.endswith(", and 2 smaller ones")
+    said = markdown([family(PlatformNotes(platform="linux/amd64", archs=archs, layers=layers[12:]), old=None)])
+    assert "- device code: 9.0 2.0 kB, 11.0 500 B, 12.0 PTX 7 B\n" in said
+    assert "(new)" not in said
+
+
 def test_a_first_release_and_one_that_changes_nothing() -> None:
     said = markdown([family(PlatformNotes(platform="linux/amd64", gained=("90",), size=(0, 5), pulled=5), old=None)])
     assert f"First release, `{NEW}`." in said
