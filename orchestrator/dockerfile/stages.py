@@ -90,11 +90,13 @@ class Dockerfile:
     Attributes:
         syntax: The image of the frontend that it asks for, "" for the builder's own.
         stages: In order.
+        arguments: What ARGs before the first FROM declare.
         scripts: Path -> text of every file that a COPY makes out of a here-document.
     """
 
     syntax: str
     stages: tuple[Stage, ...]
+    arguments: frozenset[str] = frozenset()
     scripts: Mapping[str, str] = field(default_factory=dict)
 
     def stage(self, name: str) -> Stage | None:
@@ -161,6 +163,7 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
     steps: list[list[Step]] = []
     names: dict[str, int] = {}
     scripts: dict[str, str] = {}
+    declared: set[str] = set()
     for one in instructions(text):
         step = _step(one)
         if one.keyword == "FROM":
@@ -181,6 +184,7 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
                 scripts[step.words[-1]] = "\n".join(step.documents)
         elif one.keyword == "ARG":
             for name, value in assignments(step.text, escape):
+                declared.add(name)
                 if name in given:
                     values[name] = given[name]
                 elif value is not None:
@@ -189,7 +193,7 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
         Stage(index=index, name=name, base=base, parent=parent, platform=platform, line=line, steps=tuple(steps[index]))
         for index, (name, base, parent, platform, line) in enumerate(heads)
     ]
-    return Dockerfile(syntax=syntax(text), stages=tuple(made), scripts=scripts)
+    return Dockerfile(syntax=syntax(text), stages=tuple(made), arguments=frozenset(declared), scripts=scripts)
 
 
 def assignments(text: str, escape: str = "\\") -> Iterator[tuple[str, str | None]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift import claims as claimed
+from orchestrator.drift.arguments import arguments
 from orchestrator.drift.expect import ClaimError, Expectations, parse_archs
 from orchestrator.drift.files import Files, UnreadableError, outside
 from orchestrator.drift.mentions import mentioned
@@ -42,7 +43,7 @@ def check(
     overlay: Mapping[str, str] | None = None,
     buildx: Buildx | None = None,
 ) -> Report:
-    """Compare every claimed place with the matrix, and the Dockerfiles with what `headers:` promises.
+    """Compare every claimed place with the matrix, and Dockerfiles with what `headers:` promises and arguments need.
 
     Args:
         matrix: A loaded matrix.
@@ -55,7 +56,8 @@ def check(
         MatrixError: Invalid claims, all together, each with its line; or buildx refuses the bake files.
     """
     files = Files(root=root or matrix.root, overlay=overlay or {}, buildx=buildx)
-    expectations = Expectations(matrix, _Variants(matrix))
+    variants = _Variants(matrix)
+    expectations = Expectations(matrix, variants)
     problems: list[Problem] = []
     found: list[Disagreement] = []
     checker = _Checker(files=files)
@@ -72,16 +74,18 @@ def check(
         raise invalid(matrix.positions.file, problems)
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    parts = [arguments(matrix, files, buildx, variants)]
     named = mentioned(matrix.bake_files, files)
     sections = (matrix.spec.headers, matrix.spec.wheels, matrix.spec.compile_cache)
     if any(section is not None for section in sections) or named:
         from orchestrator.drift import guard
 
         guards = (guard.headers, guard.wheels, guard.compile_cache)
-        for guarded in (look(matrix, files, buildx) for look in guards):
-            found += guarded.disagreements
-            skipped += guarded.skipped
-            notes += guarded.notes
+        parts += [look(matrix, files, buildx) for look in guards]
+    for part in parts:
+        found += part.disagreements
+        skipped += part.skipped
+        notes += part.notes
     return Report(
         disagreements=tuple(dict.fromkeys(sorted(found, key=_order))),
         claims=len(matrix.spec.claims),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.drift.files import UnreadableError, outside
 from orchestrator.drift.readers.errors import ReadError
-from orchestrator.drift.report import Disagreement
+from orchestrator.drift.report import Disagreement, Guarded
 from orchestrator.engine import buildx
 from orchestrator.errors import EnvironmentLacksError, MatrixError, Problem, UsageError
 
@@ -34,15 +34,6 @@ COMPILE_PLACE = "compile cache"
 WHEELS_PLACE = "wheelhouse"
 
 _HOSTED = re.compile(r"(ubuntu|windows|macos)-(latest|\d[\w.-]*)")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Guarded:
-    """What was found, and what could not be looked at."""
-
-    disagreements: tuple[Disagreement, ...] = ()
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def headers(matrix: Matrix, files: Files, asked: Buildx | None) -> Guarded:

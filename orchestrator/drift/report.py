@@ -67,6 +67,15 @@ class Disagreement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Guarded:
+    """What one part of a check found without claims, and what could not be looked at."""
+
+    disagreements: tuple[Disagreement, ...] = ()
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """The result of a check.
 

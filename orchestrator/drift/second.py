@@ -1,8 +1,8 @@
 """A second reading of an edited file, by a parser that did not find the place: what else would the edit change?
 
-JSON, TOML and YAML are loaded by their own parsers and compared value by value; a script, and a script inside a
-string, is split into words by `shlex`. The other formats have no second parser here: their edits are restricted to the
-characters of the value and read back by the claim.
+JSON, TOML and YAML are loaded by their own parsers and compared value by value; a script, a Dockerfile, and a script
+inside a string are split into words by `shlex`. Of HCL and CMake every word and string but the edited one must stay, of
+env files and Makefiles every line, and of the edited line its name and its comment. Requirements have none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LISTED = re.compile(r"\s*(?:-\s+)?[\w.-]+\s*=[^'\"]*")  # NAME=the rest of the line
-_SHELL = frozenset({"shell", "text"})
+_SHELL = frozenset({"shell", "text", "dockerfile"})
+_WORDS = re.compile(
+    r"""(?P<fixed>\#[^\n]*|//[^\n]*|/\*.*?\*/|\s+|[{}\[\]()=,:?])|"(?:\\.|[^"\\\n])*"|[^\s{}\[\]()=,:?"\#]+|.""",
+    re.DOTALL,
+)
+_GOES_ON = re.compile(r"[ \t]*\\\r?\n[ \t]*")
+_ENV = re.compile(r"""(?P<name>[^=]*=[ \t]*)(?:(?P<quote>["']).*?(?P=quote)|.*?)(?P<rest>(?:[ \t]+\#.*)?[ \t\r]*)""")
+_MAKE = re.compile(r"(?P<name>[^=]*=[ \t]*)(?:\\.|[^\\#])*?(?P<rest>[ \t]*(?:\#.*)?\r?)")
 
 
 def objection(reader: str, before: str, after: str, edits: int) -> str:
@@ -31,6 +38,10 @@ def objection(reader: str, before: str, after: str, edits: int) -> str:
     """
     if reader in {"json", "toml", "yaml"}:
         return _tree(reader, before, after, edits)
+    if reader in {"bake", "cmake"}:
+        return _strings(before, after, edits)
+    if reader in {"env", "make"}:
+        return _lines(reader, before, after, edits)
     return _words(before, after) if reader in _SHELL else ""
 
 
@@ -97,6 +108,30 @@ def _differences(old: Any, new: Any) -> list[tuple[str, str]] | None:
             return None
         found += inner
     return found
+
+
+def _strings(before: str, after: str, edits: int) -> str:
+    """Whether as many strings and words differ as were edited, and all between them is the same."""
+    old, new = ([(one[0], one["fixed"]) for one in _WORDS.finditer(text)] for text in (before, after))
+    changed = [(was, now) for was, now in zip(old, new, strict=False) if was != now]
+    if len(old) != len(new) or any(was[1] or now[1] for was, now in changed):
+        return "it changes more than a string of the file"
+    return "it changes other values as well" if len(changed) > edits else ""
+
+
+def _lines(reader: str, before: str, after: str, edits: int) -> str:
+    """Whether as many lines differ as were edited, each in its value alone."""
+    texts = (_GOES_ON.sub(" ", text) if reader == "make" else text for text in (before, after))
+    old, new = (text.split("\n") for text in texts)
+    changed = [(was, now) for was, now in zip(old, new, strict=False) if was != now]
+    if len(old) != len(new) or len(changed) > edits:
+        return "it changes other lines as well"
+    form = _MAKE if reader == "make" else _ENV
+    for was, now in changed:
+        one, other = form.fullmatch(was), form.fullmatch(now)
+        if one is None or other is None or one.group("name", "rest") != other.group("name", "rest"):
+            return "it changes more than the value of a line"
+    return ""
 
 
 def _words(before: str, after: str) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from orchestrator.drift import fix as fixing
 from orchestrator.drift.check import check
@@ -51,7 +53,12 @@ def from_list(path: Path) -> str:
     return next(str(line).removeprefix("A=") for line in lines if line.startswith("A="))
 
 
+def from_env(path: Path) -> str:
+    return output("env", "-i", "bash", "-c", f'set -a; . ./{path.name}; printf %s "$A"', cwd=path.parent)
+
+
 KINDS = {
+    "a.env": ("B=1\nA='old' # c\nC=2\n", "name: A", from_env),
     "a.sh": ("B=1\nexport A='old' # c\nC=2\n", "name: A", from_shell),
     "b.sh": ('B=1\nA=old\nC="$A"\n', "name: A", from_shell),
     "Makefile": ("B = 1\nA := old\nC = $(A)\nnothing: ;\n", "name: A", from_make),
@@ -91,3 +98,38 @@ def test_the_files_own_reader_reads_what_a_fix_writes(name: str, value: str, tmp
     assert after.endswith(behind.lstrip("\"'"))
     again = fixing.fix(loaded)
     assert (again.texts, again.diff) == ({}, "")
+
+
+COMMENTED = {"a.sh", "b.sh", "Makefile", "b.mk", "a.toml", "a.yaml", "q.yaml", "l.yaml", "docker-bake.hcl", "a.env"}
+comments = st.text(
+    st.characters(codec="utf-8", min_codepoint=0x20, exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=9
+)
+asked = st.text(st.sampled_from("89.0 ;+PTXa,:/-_=$\"'\\\\#%é"), min_size=1, max_size=14)
+
+
+@pytest.mark.parametrize("name", sorted(COMMENTED))
+def test_any_value_is_written_as_the_files_own_reader_reads_it_or_not_at_all(name: str, tmp_path: Path) -> None:
+    text, locator, read = KINDS[name]
+
+    @settings(max_examples=40, deadline=None, derandomize=True, database=None)
+    @given(value=asked, above=comments, below=comments)
+    def ask(value: str, above: str, below: str) -> None:
+        assume(name != "b.sh" or "$" not in value)  # outside of '…' a claim's $ means a variable of the script
+        before = f"# {above}.\n{text}# {below}.\n".encode()
+        path = tmp_path / name
+        path.write_bytes(before)
+        loaded = matrix(f"  - {{file: {name}, {locator}, says: {json.dumps(value)}}}\n", root=tmp_path)
+        found = fixing.carry_out(loaded, fixing.fix(loaded))
+        if not found.after.clean:  # never a file that is half right
+            assert path.read_bytes() == before
+            assert all(one.unfixable for one in found.after.disagreements)
+            return
+        assert check(loaded).clean
+        assert read(path) == value
+        start, _, end = before.partition(b"old")
+        after = path.read_bytes()
+        assert after.startswith(start.rstrip(b"\"'"))
+        assert after.endswith(end.lstrip(b"\"'"))
+        assert fixing.fix(loaded).texts == {}
+
+    ask()

@@ -237,5 +237,7 @@ def test_init_writes_a_matrix_that_plans_and_shows_the_drift(
         ],
         "0.20.0": [(".buildkite/image_build/image_build_torch_nightly.sh", 62)],  # lacks 11.0: tests/facts
     }  # fmt: skip
-    expected = [*others[version], ("docker/docker-bake.hcl", 23)]
+    # 0.19.1 gives openai-ubuntu2404 FLASHINFER_AOT_COMPILE, which no Dockerfile of the tree declares any more
+    lost = [("docker/docker-bake.hcl", 103)] if version == "0.19.1" else []
+    expected = [*others[version], ("docker/docker-bake.hcl", 23), *lost]
     assert [(one["file"], one["line"]) for one in drift] == expected

@@ -36,12 +36,14 @@ class Target:
     Attributes:
         args: Its arguments.
         built: Its attributes of `_DOCKERFILE`.
+        contexts: Its named contexts, None where they are computed.
         inherits: Names of other targets.
         plain: Whether it is one target, in one block, whose `inherits` are literals.
     """
 
     args: dict[str, Expression] = field(default_factory=dict)
     built: dict[str, Expression] = field(default_factory=dict)
+    contexts: dict[str, Expression] | None = field(default_factory=dict)
     inherits: tuple[str, ...] = ()
     plain: bool = True
 
@@ -169,6 +171,37 @@ def dockerfiles(files: Sequence[BakeFile], names: Sequence[str]) -> dict[str, di
     return found
 
 
+def contexts(files: Sequence[BakeFile], name: str) -> dict[str, str] | None:
+    """The named contexts of a target with those that it inherits, None where only buildx knows them.
+
+    Args:
+        files: The project's bake files, in which each target has one block.
+        name: The target.
+    """
+    targets = {key: target for file in files for key, target in file.targets.items()}
+    found: dict[str, Expression] = {}
+    for owner in lineage(files, name):
+        own = targets[owner].contexts
+        if own is None:
+            return None
+        found = own | found
+    if any(one.kind != "literal" for one in found.values()):
+        return None
+    return {key: "".join(text for _, text in one.parts) for key, one in found.items()}
+
+
+def lineage(files: Sequence[BakeFile], name: str) -> list[str]:
+    """A target and those that it inherits from, each before the ones that it wins over."""
+    targets = {key: target for file in files for key, target in file.targets.items()}
+    waiting, found = [name], []
+    while waiting:
+        owner = waiting.pop()
+        if owner in targets and owner not in found:
+            found.append(owner)
+            waiting += targets[owner].inherits
+    return found
+
+
 def _inherited(targets: Mapping[str, Target], name: str) -> dict[str, Expression] | None:
     """The attributes of a target with those that it inherits, None where a target is not plain or not found."""
     found: dict[str, Expression] = {}
@@ -217,6 +250,9 @@ def _from_hcl(root: hcl.Block, file: BakeFile) -> None:
             target.plain = not known and not _RENAMED & block.attributes.keys()
             target.built |= {key: block.attributes[key] for key in _DOCKERFILE if key in block.attributes}
             args = block.attributes.get("args")
+            contexts = block.attributes.get("contexts")
+            if contexts is not None:
+                target.contexts = dict(contexts.members) if contexts.kind == "object" else None
             inherits = block.attributes.get("inherits")
             target.args |= dict(args.members) if args is not None else {}
             if inherits is not None:
@@ -234,11 +270,12 @@ def _from_json(root: Node, file: BakeFile) -> None:
             file.variables[name] = _expression(default)
     targets = root.member("target")
     for name, body in targets.members if targets else ():
-        args, inherits = body.member("args"), body.member("inherits")
+        args, inherits, contexts = body.member("args"), body.member("inherits"), body.member("contexts")
         own = {key: body.member(key) for key in _DOCKERFILE}
         file.targets[name] = Target(
             args={key: _expression(node) for key, node in args.members} if args else {},
             built={key: _expression(node) for key, node in own.items() if node is not None},
+            contexts={key: _expression(node) for key, node in contexts.members} if contexts else {},
             inherits=tuple(node.value for node in inherits.items) if inherits else (),
             plain=not any(body.member(key) for key in _RENAMED)
             and (inherits is None or all("${" not in node.value for node in inherits.items)),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.drift import fix as fixing
 from orchestrator.drift.check import check
 from orchestrator.drift.report import Edit
+from orchestrator.drift.second import objection
 from orchestrator.errors import MatrixError
 from tests.unit.drift.matrices import matrix
 
@@ -25,6 +26,10 @@ CLAIMS = {
     "p.yaml": 'pointer: /env/LIST, says: "{arch_lists.x86}"',
     "c.yaml": 'build_arg: LIST, says: "{arch_lists.x86}"',
     "b.sh": 'name: LIST, says: "{arch_lists.x86}"',
+    ".env": 'name: LIST, says: "{arch_lists.x86}"',
+    "Makefile": 'name: LIST, says: "{arch_lists.x86}"',
+    "CMakeLists.txt": 'name: LIST, says: "{arch_lists.x86}"',
+    "l.yaml": 'name: LIST, says: "{arch_lists.x86}"',
     "p.toml": 'pointer: /tool/list, says: "{arch_lists.x86}"',
 }
 
@@ -119,7 +124,40 @@ def tomls(draw: st.DrawFn) -> str:
     return f"# {draw(noise)}\n[tool]\na.b = 1\nlist = {spelled} # after\n[[other]]\nlist = 'no'"
 
 
+@st.composite
+def envs(draw: st.DrawFn) -> str:
+    value = draw(values)
+    quote = draw(st.sampled_from(["'", '"', ""]))
+    after = draw(st.sampled_from(["", " # after"]))
+    return f"# {draw(noise)}\nA=1\n{draw(st.sampled_from(['', 'export ']))}LIST={quote}{value}{quote}{after}\nLISTS=no"
+
+
+@st.composite
+def makefiles(draw: st.DrawFn) -> str:
+    value = draw(values).replace(" ", draw(st.sampled_from([" ", " \\\n  "])))
+    after = draw(st.sampled_from(["", " # after", "# after"]))
+    how = draw(st.sampled_from(["=", " = ", " := ", " ?= "]))
+    return f"A = 1\nLIST{how}{value}{after}\nLISTS = no\nall:\n\techo LIST=no"
+
+
+@st.composite
+def cmakes(draw: st.DrawFn) -> str:
+    value = draw(values)
+    spelled = draw(st.sampled_from([f'"{value}"', value.replace(" ", ";") or '""']))
+    after = draw(st.sampled_from(["", ' CACHE STRING "list"', " PARENT_SCOPE"]))
+    return f"# {draw(noise)}\nset(A 1)\nset(LIST {spelled}{after}) # after\nset(LISTS no)"
+
+
+@st.composite
+def lists(draw: st.DrawFn) -> str:
+    return f"# {draw(noise)}\nwith:\n  build-args: |\n    A=1\n    LIST={draw(values)}\n    LISTS=no\n"
+
+
 GENERATED = st.one_of(
+    envs().map(lambda text: (".env", text)),
+    makefiles().map(lambda text: ("Makefile", text)),
+    cmakes().map(lambda text: ("CMakeLists.txt", text)),
+    lists().map(lambda text: ("l.yaml", text)),
     dockerfiles().map(lambda text: ("Dockerfile", text)),
     bakes().map(lambda text: ("docker-bake.hcl", text)),
     jsons().map(lambda text: ("v.json", text)),
@@ -254,3 +292,31 @@ def _patched(before: str, diff: str) -> str:
             new.append(text)
     assert "".join(old) in before
     return before.replace("".join(old), "".join(new))
+
+
+@pytest.mark.parametrize(
+    ("reader", "before", "after", "said"),
+    [
+        ("bake", 'variable "A" { default = "1" } # "c"\n', 'variable "A" { default = "2 3" } # "c"\n', ""),
+        ("bake", "a = 1\n", 'a = "x y"\n', ""),
+        ("bake", 'a = "1" # c\n', 'a = "1" # d\n', "it changes more than a string of the file"),
+        ("bake", 'a = "1"\n', 'a = "1" + "2"\n', "it changes more than a string of the file"),
+        ("bake", 'a = "1"\n', 'a = "\\"\n', "it changes more than a string of the file"),
+        ("bake", 'a = "1"\nb = "1"\n', 'a = "2"\nb = "2"\n', "it changes other values as well"),
+        ("cmake", "set(A 8.0;9.0)\n", 'set(A "8.0;9.0 x")\n', ""),
+        ("cmake", "set(A 8.0)\n", "set(A 8.0 CACHE)\n", "it changes more than a string of the file"),
+        ("env", "A='1 # 2' # c\nB=1\n", "A='x # y z' # c\nB=1\n", ""),
+        ("env", "A=1 # c\n", "A=2\n", "it changes more than the value of a line"),
+        ("env", "A=1\n", "B=1\n", "it changes more than the value of a line"),
+        ("env", "A=1\n", "A=1\nB=2\n", "it changes other lines as well"),
+        ("env", "A=1\nB=1\n", "A=2\nB=2\n", "it changes other lines as well"),
+        ("make", "A := 1 \\\n 2 # c\r\n", "A := 3 # c\r\n", ""),
+        ("make", "A = 1# c\n", "A = 1# d\n", "it changes more than the value of a line"),
+        ("make", "A = 1\n", "A = 1# d\n", "it changes more than the value of a line"),
+        ("make", "A = 1\n", "A += 1\n", "it changes more than the value of a line"),
+        ("dockerfile", "ARG A=1 B=2\n", "ARG A='x y' B=2\n", ""),
+        ("dockerfile", "ARG A=1 B=2\n", "ARG A=x y B=2\n", "it changes the words of a command"),
+    ],
+)
+def test_what_a_second_reading_says(reader: str, before: str, after: str, said: str) -> None:
+    assert objection(reader, before, after, 1) == said
