@@ -74,12 +74,10 @@ def _redact_member(name: str, value: Any) -> Any:
 def _without_users(text: str) -> str:
     pieces, done = [], 0
     for match in _AUTHORITY.finditer(text):
-        begin = match.end()
-        if (
-            begin < done
-            or (scheme := _SCHEME.search(text, max(done, match.start() - _SCHEME_LENGTH), match.start())) is None
-        ):
+        scheme = _SCHEME.search(text, max(0, match.start() - _SCHEME_LENGTH), match.start())
+        if scheme is None:
             continue
+        begin = match.end()
         user = text[begin : text.rfind("@", begin, _end(text, begin, match.end("user"))) + 1]
         if user and _is_credential(scheme[0].lower(), user, text[begin + len(user) :][:8]):
             pieces.append(text[done:begin])
