@@ -45,7 +45,7 @@ class Guard:
             pytest.fail(f"a unit test starts no process and opens no socket: {event}")
 
 
-gc.set_threshold(50_000)  # as the program itself does: looking for garbage took a fifth of these tests' time
+gc.set_threshold(50_000)  # as the program itself does: parsing all of its source takes 0.35 s, with the default 0.99 s
 _guard = Guard()
 sys.addaudithook(_guard)  # cannot be taken away again, therefore the switch
 
