@@ -48,12 +48,14 @@ _PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./
 _WITHOUT = {
     Style.SINGLE: "'",
     Style.TOML_LITERAL: "'",
-    Style.ENV_PLAIN: "'\"\\$#",
+    Style.ENV_PLAIN: "'\"\\$#`",
     Style.ENV_QUOTED: '"\\$`',
     Style.MAKE: "#\\$",
     Style.CMAKE_QUOTED: '"\\$',
 }
 """Styles that hold a value as it is, and the characters that they cannot hold."""
+_SHELL = frozenset({Style.WORD, Style.DOUBLE})
+"""Styles that hold no backtick: a shell runs what stands between two of them, and a Dockerfile may escape by it."""
 _QUOTES = frozenset({Style.SINGLE, Style.TOML_LITERAL, Style.ENV_QUOTED, Style.CMAKE_QUOTED})
 
 
@@ -169,7 +171,7 @@ def write(value: str, styles: Sequence[Style]) -> str | None:
         return None
     text: str | None = value
     for style in styles:
-        if text is None:
+        if text is None or (style in _SHELL and "`" in text):
             return None
         text = _write_one(text, style)
     return text

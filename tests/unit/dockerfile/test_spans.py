@@ -20,6 +20,8 @@ from orchestrator.dockerfile.spans import Lines, Source, Style, write
         (Style.SINGLE, 'a "b', 'a "b'),
         (Style.SINGLE, "a'b", None),
         (Style.DOUBLE, 'a "b\\', 'a \\"b\\\\'),
+        *((style, "a`id`", None) for style in (Style.WORD, Style.DOUBLE, Style.ENV_PLAIN, Style.ENV_QUOTED)),
+        (Style.SINGLE, "a`id`", "a`id`"),
         (Style.TOML_LITERAL, "a'b", None),
         (Style.TOML_LITERAL, "ab", "ab"),
         (Style.YAML_SINGLE, "a'b", "a''b"),
