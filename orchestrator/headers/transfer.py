@@ -125,7 +125,7 @@ def _check_proxies() -> None:
             continue
         try:
             parts = urllib.parse.urlsplit(address if "://" in address else f"http://{address}")
-            good, kind = bool(parts.hostname) and (parts.port or 1) > 0, parts.scheme.lower()
+            good, kind = bool(parts.hostname) and parts.port != 0, parts.scheme.lower()
         except ValueError:
             good, kind = False, ""
         if not good:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from orchestrator.errors import EnvironmentLacksError
+from orchestrator.errors import EnvironmentLacksError, UsageError
 from orchestrator.headers import sources, transfer
 from orchestrator.headers.request import (
     AnswerError,
@@ -245,3 +245,32 @@ def test_a_ca_bundle_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "gone.pem").write_text("no certificate")
     with pytest.raises(EnvironmentLacksError, match=r"the CA bundle .*gone\.pem is invalid"):
         ask()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("proxy.example:3128", None),
+        ("http://u:p@proxy.example:3128", None),
+        ("https://proxy.example", None),
+        ("socks5://u:secret@proxy.example:1080", "socks5"),
+        ("ftp://proxy.example", "ftp"),
+        ("http://", "is not a URL"),
+        ("proxy.example:0", "is not a URL"),
+        ("proxy.example:99999", "is not a URL"),
+    ],
+)
+def test_a_proxy_is_an_address_with_or_without_a_scheme(
+    address: str, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    if said is None:
+        transfer.client(Options()).close()
+        return
+    with pytest.raises(UsageError) as caught:
+        transfer.client(Options())
+    assert said in caught.value.message
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}"

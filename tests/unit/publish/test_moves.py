@@ -178,3 +178,19 @@ def test_a_record_that_a_registry_did_not_take_is_noticed() -> None:
             else:
                 assert kept.pull(world.client()) == record, at
     assert noticed >= 2
+
+
+def test_a_tag_that_is_not_put_back_is_named_and_leaves_the_publish_open(world: World, tmp_path: Path) -> None:
+    first, second = wanted(world, "a"), wanted(world, "b")
+    published(world, first, tmp_path)
+    published(world, second, tmp_path)
+    with world.clients() as clients:
+        found = kept.pull(clients.of(world.repositories[0]))
+        assert found is not None
+        for store in world.stores.values():
+            del store.manifests[first.index.digest]
+        ending = Mover(clients=clients, patience=PATIENCE).back(found)
+    assert ending.record.state is State.MOVING
+    said = [line for line in ending.remarks if ": was not put back: " in line]
+    names = sorted(move.name for move in found.moves if move.rank is Rank.LATEST)  # what goes back first
+    assert sorted(line.partition(": was")[0] for line in said) == names
