@@ -136,6 +136,22 @@ def test_functions_variables_and_included_files_are_followed() -> None:
     assert [" ".join(map(str, one.archs)) for one in older.families] == ["9.0a 10.0a", "9.0a"]
 
 
+@pytest.mark.parametrize("name", ["CMAKE_CURRENT_SOURCE_DIR", "CMAKE_SOURCE_DIR", "PROJECT_SOURCE_DIR"])
+def test_directories_of_the_source_are_the_repository(name: str) -> None:
+    text = f"include(${{{name}}}/cmake/external/gemm.cmake)\n"
+    found = read_kernels(text, toolkit_for("13.0"), FILES.get)
+    assert [one.name for one in found.families] == ["GEMM_ARCHS"]
+
+
+def test_functions_that_call_others_are_followed_as_deep_as_files() -> None:
+    inner = 'function(f0 A)\ncuda_archs_loose_intersection(X "9.0a" "${A}")\nendfunction()\n'
+    for depth in range(1, 9):
+        inner += f'function(f{depth} A)\nf{depth - 1}("${{A}}")\nendfunction()\n'
+    for depth, count in ((7, 1), (8, 0)):
+        found = read_kernels(f'{inner}f{depth}("9.0a")\n', toolkit_for("13.0"), FILES.get)
+        assert len(found.families) == count
+
+
 def test_what_is_not_followed_is_told() -> None:
     found = read_kernels(LISTS, toolkit_for("13.0"), FILES.get)
     assert [(one.file, one.line) for one in found.unfollowed] == [
