@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.bake.events import Steps
+from orchestrator.bake.imports import CacheSource, SourceState
 from orchestrator.errors import FailureClass
-from orchestrator.runs.journal import Journal
+from orchestrator.runs.journal import Entry, Journal
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, exit_code
 from orchestrator.runs.report import report, write_report
 from orchestrator.runs.signals import stop_on_signals
@@ -31,6 +32,23 @@ BUILT = Outcome(id="a", status=Status.BUILT, digest=DIGEST, tags=("r:a",), attem
 
 def failed(name: str) -> Outcome:
     return Outcome(id=name, status=Status.FAILED, error=ErrorInfo(failure=FailureClass(name), message="no"))
+
+
+def test_the_journal_loses_nothing_of_an_entry(tmp_path: Path) -> None:
+    image = {"uri": "pkg:docker/r.example/base@1?platform=linux%2Famd64", "digest": {"sha256": "b" * 64}}
+    full = replace(
+        BUILT, steps=Steps(total=3, cached=1, done=3), size=7, mtime_ns=8, sha256="c" * 64, first_ran="[2/3] RUN make",
+        cache="an argument changed", changes=("x: 1 -> 2",), inputs="d" * 64, builder="far",
+        cache_sources=(CacheSource(ref="r.example/cache:a", state=SourceState.EMPTY),),
+        metadata={"buildx.build.provenance": {"materials": [image]}},
+    )  # fmt: skip
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    journal.add(full, key="k", peak=9)
+    written = journal.last("a")
+    assert written is not None
+    assert Journal(path).last("a") == written
+    assert all(getattr(written, one.name) not in ("", 0, (), {}, None) for one in fields(Entry))
 
 
 def test_the_journal_remembers_the_last_outcome_of_the_same_inputs(tmp_path: Path) -> None:
