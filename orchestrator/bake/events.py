@@ -306,6 +306,14 @@ _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
 )
 
 
+_FROM_CLIENT = re.compile(r"^\[internal\] load (?:build definition|\.dockerignore|local bake definitions)\b")
+
+
+def from_client(name: str) -> bool:
+    """Return whether a vertex waits for files that the client sends over the build's own connection."""
+    return step_kind(name) is StepKind.CONTEXT or _FROM_CLIENT.match(name) is not None
+
+
 def step_command(name: str) -> str | None:
     """Return the instruction of a Dockerfile step (`RUN make`), or None for a vertex that is not such a step."""
     found = _STAGE.match(name)

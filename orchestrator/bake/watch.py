@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, StepStarted
+from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, StepStarted, from_client
 from orchestrator.bake.progress import Progress
 from orchestrator.durations import duration
 from orchestrator.engine import history
@@ -186,6 +186,9 @@ class Watch:
         if limit is None or time.monotonic() - self._asked <= limit:
             return None
         answer = self._ask()
+        if answer.alive and self._running and all(from_client(step.name) for step in self._running.values()):
+            # The builder waits for files that this very connection brings: that it is alive says nothing.
+            answer = Answer(alive=False, why="the builder waits for files of this machine, and none arrives there")
         quiet = duration(time.monotonic() - self._heard)
         self._asked = time.monotonic()
         if answer.alive:

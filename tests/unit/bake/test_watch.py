@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.bake.events import Notice, StepDone, StepKind, Steps, StepStarted
+from orchestrator.bake.events import Notice, StepDone, StepKind, Steps, StepStarted, step_kind
 from orchestrator.bake.progress import Progress
 from orchestrator.bake.watch import Answer, Bounds, Watch
 from orchestrator.engine import history
@@ -71,6 +71,33 @@ def test_a_quiet_build_is_told_and_goes_on_for_ever(clock: Clock) -> None:
         assert watch.look() is None  # not asked again before another limit has passed
         assert told[-1].text == f"no output for {number}m0{number}s: the builder still runs step 1"
     assert left == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "[internal] load build context", "[context docs] load from client", "[internal] load .dockerignore",
+        "[internal] load build definition from Dockerfile",
+    ],
+)  # fmt: skip
+def test_a_builder_that_waits_for_our_files_is_no_quiet_build(clock: Clock, name: str) -> None:
+    """It is alive, and the connection that the files come by is not."""
+    watch, left, told = watching(Bounds(silence_s=60), *[GOES_ON] * 4)
+    waits = StepStarted(number=1, name=name, kind=step_kind(name), steps=Steps())
+    watch.event(waits)
+    watch.event(started(2))
+    clock.now += 61
+    assert watch.look() is None  # the other step compiles
+    assert len(told) == 1
+    watch.event(done(2))
+    clock.now += 61
+    assert watch.look() is None
+    clock.now += 6
+    found = watch.look()
+    assert found is not None
+    assert (found.failure, found.step, found.again) == (FailureClass.STALLED, name, True)
+    assert "waits for files of this machine" in found.message
+    assert (len(left), len(told)) == (1, 1)
 
 
 def test_a_lost_build_is_ended_after_a_second_look(clock: Clock) -> None:
