@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator.durations import duration
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
-from orchestrator.process import carried, stoppable
+from orchestrator.process import Stop, carried, stoppable
 from orchestrator.runs.placement import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from orchestrator.process import Stop
-
 _POLL_S = 0.25
+_END_S = 5.0  # for a question to end
 
 
 class NoBuilderError(OrchestrateError, failure=FailureClass.NETWORK):
@@ -232,23 +231,25 @@ class Fleet:
         """Within it, builders that are down are asked again from time to time.
 
         Args:
-            stop: Ends a question that is being asked.
+            stop: Once it is set, nothing more is asked.
         """
         if not self.several:
             yield
             return
-        over = threading.Event()
-        with stoppable(stop):
-            watcher = threading.Thread(target=carried(self._watch), args=(over,), name="fleet", daemon=True)
+        over = Stop()
+        with stoppable(over):
+            watcher = threading.Thread(target=carried(self._watch), args=(over, stop), name="fleet", daemon=True)
             watcher.start()
         try:
             yield
-        finally:
+        finally:  # a question that is being asked ends with the run, or its process would outlive this one
+            over.immediate = True
             over.set()
+            watcher.join(_END_S)
 
-    def _watch(self, over: threading.Event) -> None:
+    def _watch(self, over: Stop, stop: Stop) -> None:
         with contextlib.suppress(InterruptedRunError):
-            while not over.wait(_POLL_S):
+            while not over.wait(_POLL_S) and not stop.is_set():
                 with self.changed:
                     due = [one for one in self._down.values() if time.monotonic() >= one.next]
                 for one in due:

@@ -56,7 +56,9 @@ _AWAY = re.compile(  # an engine or BuildKit that restarts is back within some s
 # at exports and in front of steps, never in a RUN that had begun: moby/buildkit#6521, moby/buildkit#6977 (snapshots),
 # kubernetes-sigs/dra-driver-nvidia-gpu#908 (image), moby/moby#44450, moby/buildkit#6422 (session).
 _HEALS = re.compile(
-    r"\bsnapshot \S+ does not exist|\b(?:image|snapshot) \S+:? already exists|\bno active session for ", re.IGNORECASE
+    r"\bsnapshot \S+ does not exist|\b(?:image|snapshot) \S+:? already exists|\bno active session for "
+    r"|\bdatabase not open\b",  # bbolt's words, of an engine that is being restarted
+    re.IGNORECASE,
 )
 _EXIT = re.compile(r"^exit code: \d+")
 # What buildx says when the connection to BuildKit itself breaks, in mid-build or before it (buildx 0.29).
@@ -64,7 +66,7 @@ _BROKEN = re.compile(
     r"\bUnavailable: (?:error reading from server|closing transport|connection error|transport is closing)"
     r"|failed to receive status: rpc error: code = Unavailable|^\[internal\] waiting for connection"
     r"|error reading from server: EOF|error while dialing|server preface|cannot connect to the docker daemon"
-    r"|failed to connect to the docker api|the server is shutting down",
+    r"|failed to connect to the docker api|the server is shutting down|\bdatabase not open\b",
     re.IGNORECASE,
 )
 _MAY_BE_LOST = frozenset({FailureClass.NETWORK, FailureClass.ENVIRONMENT, FailureClass.CANCELLED})

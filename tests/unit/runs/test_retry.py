@@ -370,3 +370,10 @@ def test_a_client_that_ends_without_a_word_has_lost_its_builder() -> None:
     for other in (replace(mute, returncode=-9), replace(mute, message="x"), replace(mute, kind=StepKind.RUN)):
         assert not judge(other).again
         assert not broke(other, judge(other))
+
+
+@pytest.mark.parametrize("kind", [StepKind.CONTEXT, StepKind.FILE, StepKind.EXPORT, StepKind.INTERNAL])
+def test_an_engine_that_is_restarted_has_closed_its_database(kind: StepKind) -> None:
+    found = failure("database not open", kind=kind)
+    assert judge(found).again
+    assert broke(found, judge(found))
