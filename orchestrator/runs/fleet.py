@@ -29,6 +29,11 @@ class NoBuilderError(OrchestrateError, failure=FailureClass.NETWORK):
     """No builder of the run takes a variant: none can, or none has answered for long enough."""
 
 
+def shown(name: str, endpoint: str) -> str:
+    """Return a builder as it is shown: `NAME at ENDPOINT`, without an endpoint its name."""
+    return f"{name} at {endpoint}" if endpoint else name
+
+
 def _answers() -> str:
     return ""
 
@@ -54,7 +59,7 @@ class Member:
     ask: Callable[[], str] = _answers
 
     def __str__(self) -> str:
-        return f"{self.name} at {self.endpoint}" if self.endpoint else self.name
+        return shown(self.name, self.endpoint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ from orchestrator.engine import client, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError, UsageError
 from orchestrator.matrix.schema_builders import FleetBuilder
-from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, kept, targets
+from orchestrator.runs import air_gap, caching, disk_room, features, header_bundle, jobs, kept, sites, targets
 from orchestrator.runs.after_build import AfterBuild
 from orchestrator.runs.alone import alone
 from orchestrator.runs.fleet import Fleet, Member
@@ -33,9 +33,6 @@ from orchestrator.runs.report import report, write_report
 from orchestrator.runs.resume import Resume
 from orchestrator.runs.scheduler import Memory, build_all
 from orchestrator.runs.signals import interrupting
-from orchestrator.runs.sites import Site, opened
-from orchestrator.runs.sites import equipped as equipped_
-from orchestrator.runs.sites import fleet as fleet_of
 from orchestrator.runs.tagging import Tagging
 from orchestrator.sizes import parse_size
 from orchestrator.state import STATE, require_own
@@ -193,18 +190,20 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     """Engine, bake files, jobs; and, air-gapped, every input looked at."""
     # Platforms are judged by each variant alone, after its preflight.
     call = targets.bake_call(plan, client.docker_command(), wishes.builder)
-    info, sites = _builders(plan, wishes, screen, begun.early)
-    if sites:
-        up = next(one for one in sites if not one.down)
+    info, found = _builders(plan, wishes, screen, begun.early)
+    shared = bool(found)
+    if shared:
+        up = next(one for one in found if not one.down)
         engine, call = doctor.Engine(info=info, builder=up.builder), up.call(call)
     else:
         engine = doctor.require_engine(builder=wishes.builder, asked=begun.early.asked)
     for line in caching.reasons(begun.extras, plan.matrix.spec.cache.backend):
         screen.tell(line)
-    alone_ = Site(spec=FleetBuilder(slots=wishes.limits.parallel), builder=engine.builder)
+    if not found:
+        found = [sites.Site(spec=FleetBuilder(slots=wishes.limits.parallel), builder=engine.builder)]
     here, *_ = equipped = [
-        equipped_(plan, one, info or engine.info, begun.extras, tell=screen.tell, warn=screen.warn)
-        for one in sites or [alone_]
+        sites.equipped(plan, one, info or engine.info, begun.extras, tell=screen.tell, warn=screen.warn)
+        for one in found
     ]
     extras = next(one for one in equipped if one.builder.name == engine.builder.name).extras
     run = f"{begun.name}-{secrets.token_hex(3)}".lower()
@@ -239,7 +238,7 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         bounds=wishes.limits.bounds,
         at_once=here.at_once,
         memory=here.memory,
-        sites={one.builder.name: one for one in equipped} if sites else {},
+        sites={one.builder.name: one for one in equipped} if shared else {},
         freshness=Freshness(
             local=any(one.builder.driver == DOCKER_DRIVER for one in equipped),
             offline=wishes.air_gap is not None,
@@ -250,8 +249,8 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
     if wishes.air_gap is not None:
         air_gap.require_inputs(plan, prepared.files, extras, wishes.air_gap.registries, screen.warn)
     fleet = Fleet(members=(Member(name=engine.builder.name, slots=wishes.limits.parallel),))
-    if sites:
-        fleet = fleet_of(plan, equipped, prepared.files, call, journal)
+    if shared:
+        fleet = sites.fleet(plan, equipped, prepared.files, call, journal)
     local = next((one.builder for one in equipped if not one.builder.elsewhere), engine.builder)
     return _Ready(
         prepared=prepared,
@@ -259,11 +258,11 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         disk=doctor.Engine(info=info or engine.info, builder=local).disk,
         plan=plan,
         fleet=fleet,
-        builder=local.name if sites else wishes.builder,
+        builder=local.name if shared else wishes.builder,
     )
 
 
-def _builders(plan: Plan, wishes: Wishes, screen: Screen, early: Early) -> tuple[EngineInfo | None, list[Site]]:
+def _builders(plan: Plan, wishes: Wishes, screen: Screen, early: Early) -> tuple[EngineInfo | None, list[sites.Site]]:
     """The builders of the matrix and this machine's engine; none where a builder is named on the command line."""
     if wishes.builder or not plan.matrix.spec.builders:
         return None, []
@@ -273,7 +272,7 @@ def _builders(plan: Plan, wishes: Wishes, screen: Screen, early: Early) -> tuple
     except EnvironmentLacksError:
         info = None
     root = plan.matrix.root.absolute()
-    return info, opened(plan.matrix.spec.builders, info, root=root, tell=screen.tell, warn=screen.warn)
+    return info, sites.opened(plan.matrix.spec.builders, info, root=root, tell=screen.tell, warn=screen.warn)
 
 
 def _run(ready: _Ready, wishes: Wishes, screen: Screen, stop: Stop) -> list[Outcome]:

@@ -18,7 +18,7 @@ from orchestrator.engine.endpoints import fault
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
 from orchestrator.runs import caching, resources
-from orchestrator.runs.fleet import Fleet, Member
+from orchestrator.runs.fleet import Fleet, Member, shown
 from orchestrator.runs.placement import preferred
 from orchestrator.runs.preflight import needed_platforms
 
@@ -63,6 +63,9 @@ class Site:
         if not self.builder.elsewhere:
             return ""
         return redact(", ".join(node.endpoint or node.name for node in self.builder.nodes))
+
+    def __str__(self) -> str:
+        return shown(self.builder.name, self.endpoint)
 
     def call(self, call: BakeCall) -> BakeCall:
         """Return how buildx is called for builds on it."""
@@ -119,12 +122,8 @@ def opened(
         raise _none_answers(sites)
     for one in sites:
         if one.down:
-            warn(f"builder {_shown(one)}: {one.down}; its variants go to the others, and it is asked again later")
+            warn(f"builder {one}: {one.down}; its variants go to the others, and it is asked again later")
     return sites
-
-
-def _shown(site: Site) -> str:
-    return f"{site.builder.name} at {site.endpoint}" if site.endpoint else site.builder.name
 
 
 def _open(name: str, spec: FleetBuilder, root: Path, tell: Callable[[str], None]) -> Site:
@@ -208,7 +207,7 @@ def _all_of(
 
 
 def _none_answers(sites: Sequence[Site]) -> EnvironmentLacksError:
-    reasons = "; ".join(f"{_shown(one)}: {one.down}" for one in sites)
+    reasons = "; ".join(f"{one}: {one.down}" for one in sites)
     return EnvironmentLacksError(f"no builder of the matrix answers: {reasons}", hint=_HINT)
 
 

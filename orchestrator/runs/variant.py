@@ -20,7 +20,7 @@ from orchestrator.engine.machine import prune_command
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
 from orchestrator.runs.breaker import host
-from orchestrator.runs.fleet import NoBuilderError, Seat
+from orchestrator.runs.fleet import NoBuilderError
 from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.outcome import (
     ErrorInfo,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from orchestrator.cache import repository
@@ -11,6 +13,10 @@ from orchestrator.registry.referrers import artifact, attach, upload_parts
 from tests.support.publishing import images
 from tests.unit.publish.support import World
 
+if TYPE_CHECKING:
+    from orchestrator.registry.client import Registry
+    from orchestrator.registry.manifests import Manifest
+
 KIND = "application/vnd.example.signature"
 
 
@@ -19,14 +25,20 @@ def world() -> World:
     return World("one.example.org")
 
 
-def test_what_is_attached_to_an_image_is_reached_by_its_tag(world: World) -> None:
-    client = world.client()
+def signed(client: Registry) -> tuple[Manifest, Manifest]:
+    """An image that a tag names, and what is attached to it."""
     (image,) = images(client, "linux/amd64", salt="a")
     manifest = client.manifest(image.digest)
     client.put_manifest(manifest, Tag("v1"))
     attached = artifact(KIND, annotations={"by": "me"}, subject=manifest.descriptor)
     upload_parts(client)
     attach(client, attached)
+    return manifest, attached
+
+
+def test_what_is_attached_to_an_image_is_reached_by_its_tag(world: World) -> None:
+    client = world.client()
+    manifest, attached = signed(client)
     held = repository.held(client)
     reach = held.reach[str(manifest.digest)]
     assert reach.manifests[0] == str(manifest.digest)
@@ -46,11 +58,6 @@ def test_a_manifest_without_a_tag_is_read_where_it_is_asked_for(world: World) ->
 
 def test_a_manifest_that_cannot_be_read_is_marked(world: World) -> None:
     client = world.client()
-    (image,) = images(client, "linux/amd64", salt="a")
-    manifest = client.manifest(image.digest)
-    client.put_manifest(manifest, Tag("v1"))
-    attached = artifact(KIND, annotations={"by": "me"}, subject=manifest.descriptor)
-    upload_parts(client)
-    attach(client, attached)
+    manifest, attached = signed(client)
     del world.stores[world.repositories[0]].manifests[attached.digest]
     assert not repository.held(client).reach[str(manifest.digest)].whole
