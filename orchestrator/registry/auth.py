@@ -6,7 +6,6 @@ announces, over https, or over http where the registry is on this machine; never
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import threading
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.registry import credentials
 from orchestrator.registry.errors import DeniedError, TransientError
-from orchestrator.registry.network import check_stop
+from orchestrator.registry.network import held
 from orchestrator.registry.transport import Request, origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.reference import Repository
     from orchestrator.registry.credentials import Credentials
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _CLIENT_ID = "orchestrate"
 _MAX_TOKEN = 1 << 20  # bytes of a token server's answer
-_POLL_S = 0.1
 _VALUE = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _ACTIONS = re.compile(r"[a-z*]+(?:,[a-z*]+)*")
@@ -71,7 +69,7 @@ class Login:
             DeniedError: There are no credentials, or they were refused.
             TransientError: The token server did not answer.
         """
-        with self._alone():
+        with held(self._lock):
             if self.header(scopes) != used:
                 return
             scheme, values = choose(challenges)
@@ -91,16 +89,6 @@ class Login:
         trouble = f" ({self._known.trouble})" if self._known and self._known.trouble else ""
         host = self._repository.host
         return DeniedError(f"{self._repository}: access is denied: {reason}{trouble}", hint=f"docker login {host}")
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """The lock, given up on a wish to stop: its holder may wait for a token server or a helper."""
-        while not self._lock.acquire(timeout=_POLL_S):
-            check_stop()
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     def _token(self, values: Mapping[str, str], known: Credentials, scopes: Sequence[str]) -> str:
         realm = values.get("realm", "")

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import re
+import threading
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, InvalidReferenceError, Tag
 from orchestrator.registry.errors import DamagedAnswerError, NotFoundError
 from orchestrator.registry.manifests import ACCEPT, MAX_MANIFEST, Descriptor, Manifest, described, digest_of, read
+from orchestrator.registry.network import held
 from orchestrator.registry.session import Call, Limits, Session
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Registry:
         self.repository = repository
         self._limits = limits or Limits()
         self._session = Session(repository, self._limits)
+        self._lock = threading.Lock()
+        self._arriving: dict[Digest, threading.Lock] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -259,6 +263,22 @@ class Registry:
         except NotFoundError:
             return False
         return True
+
+    def require_blob(self, digest: Digest, bring: Callable[[], None]) -> None:
+        """See to it that the repository holds a blob.
+
+        Args:
+            digest: Of the blob.
+            bring: Called where it is missing, by one thread at a time for each digest: two would send it twice.
+
+        Raises:
+            NetworkError: The registry denies access or does not answer; what `bring` raises.
+        """
+        with self._lock:
+            arriving = self._arriving.setdefault(digest, threading.Lock())
+        with held(arriving):
+            if not self.has_blob(digest):
+                bring()
 
     def mount(self, digest: Digest, source: Repository) -> bool:
         """Take a blob over from another repository of the same registry; False where the registry cannot.

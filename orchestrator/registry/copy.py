@@ -71,12 +71,13 @@ def copy_blob(source: Registry, target: Registry, blob: Descriptor) -> None:
     Raises:
         NetworkError, DamagedAnswerError: As for `copy_image`.
     """
-    if target.has_blob(blob.digest):
-        return
-    same = source.repository.host == target.repository.host
-    if same and target.mount(blob.digest, source.repository):
-        return
-    target.upload(blob.digest, blob.size, lambda: _streamed(source, blob))
+
+    def bring() -> None:
+        same = source.repository.host == target.repository.host
+        if not (same and target.mount(blob.digest, source.repository)):
+            target.upload(blob.digest, blob.size, lambda: _streamed(source, blob))
+
+    target.require_blob(blob.digest, bring)
 
 
 def _streamed(source: Registry, blob: Descriptor) -> Iterator[bytes]:

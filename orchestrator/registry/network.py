@@ -20,7 +20,7 @@ from orchestrator import process
 from orchestrator.errors import InterruptedRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from httpcore import SOCKET_OPTION
 
@@ -31,6 +31,17 @@ def check_stop() -> None:
     """Raise InterruptedRunError once a stop was asked for."""
     if process.asked_to_stop():
         raise InterruptedRunError("stopped")
+
+
+@contextlib.contextmanager
+def held(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock; the wait for it ends on a wish to stop, because its holder may wait for a server."""
+    while not lock.acquire(timeout=_POLL_S):
+        check_stop()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Watch(threading.local):

@@ -86,8 +86,7 @@ def upload_parts(registry: Registry, *parts: bytes) -> None:
     """
     for data in dict.fromkeys((EMPTY, *parts)):
         digest = digest_of(data)
-        if not registry.has_blob(digest):
-            registry.upload(digest, len(data), partial(list, (data,)))
+        registry.require_blob(digest, partial(registry.upload, digest, len(data), partial(list, (data,))))
 
 
 def _type(manifest: Manifest) -> str:

@@ -35,6 +35,9 @@ _MAX_REDIRECTS = 5
 _MAX_WAIT_S = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
+# What is sent is sent under its own digest, so a registry that finds another one did not get it whole, or read a link
+# while it wrote it: distribution 2.8 refuses a manifest so while another upload of one of its layers ends.
+_DIGEST_INVALID = "DIGEST_INVALID"
 _PROBE_S = 5.0
 _Some = TypeVar("_Some")
 
@@ -203,8 +206,8 @@ class Session:
         status = answer.status
         if status in call.expected:
             return
-        detail = _detail(answer)
-        if status in _PASSING or status >= 500:
+        code, detail = _said(answer)
+        if status in _PASSING or status >= 500 or (code == _DIGEST_INVALID and call.method == "PUT"):
             after = answer.header("retry-after")
             seconds = float(after) if after.isascii() and after.isdigit() else 0
             raise TransientError(f"status {status}{detail}", after_s=min(seconds, _MAX_WAIT_S))
@@ -265,15 +268,16 @@ class Session:
         return found
 
 
-def _detail(answer: Answer) -> str:
-    """What the registry says of an error, on one line and without control characters."""
+def _said(answer: Answer) -> tuple[str, str]:
+    """The code of a registry's error, and its message on one line and without control characters; "" where absent."""
     try:
-        errors = json.loads(answer.whole(_MAX_ERROR))["errors"]
-        text = str(errors[0].get("message") or errors[0].get("code") or "")
+        first = json.loads(answer.whole(_MAX_ERROR))["errors"][0]
+        code = str(first.get("code") or "")
+        text = str(first.get("message") or code)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, DamagedAnswerError):
-        return ""
+        return "", ""
     shown = "".join(letter if letter.isprintable() else " " for letter in text[:200]).strip()
-    return f", {shown}" if shown else ""
+    return code, f", {shown}" if shown else ""
 
 
 def _wait(state: RetryCallState) -> float:

@@ -119,6 +119,8 @@ _TRANSIENT = re.compile(
     r"|server misbehaving|use of closed network connection|http2: |stream error|code = unavailable"
     r"|connection error|\bunavailable(?:: |$)|unknown: unknown error|blob upload unknown"
     r"|service unavailable|bad gateway|internal server error|early eof|remote end hung up"
+    # distribution 2.8, of a manifest that is pushed while it writes the link to one of its layers for another push
+    r"|provided digest did not match uploaded content"
     # curl, and git over it
     r"|failed to connect to|could(?: not|n't) connect to server|could not resolve (?:host|proxy)"
     r"|empty reply from server|transfer closed with|ssl_error_syscall|ssl connect error|gnutls_handshake\(\) failed"

@@ -34,6 +34,21 @@ def test_a_registry_that_is_busy_twice(
     assert "503 Service Unavailable" in done.stderr
 
 
+def test_a_push_that_meets_another_in_the_registry(
+    registry: Registry, faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path
+) -> None:
+    body = b'{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}'
+    proxy = faulty_registry(Fault(path="/manifests/", method="PUT", status=400, body=body))
+    name = tmp_image.partition("/")[2]
+    project = write_project(tmp_path, f"{proxy.address}/{name}", app="FROM scratch\nCOPY matrix.yaml /")
+    done = project.build("--push")
+    assert done.returncode == 0, done.stdout
+    found = project.reported()["app"]
+    assert (found["status"], found["attempts"], found["error"]) == ("built", 2, None)
+    assert found["digest"] == registry.digest(name, "app-amd64")
+    assert "provided digest did not match uploaded content" in done.stderr
+
+
 def test_a_registry_that_lets_nobody_in(faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path) -> None:
     proxy = faulty_registry(Fault(path="/", status=401, times=-1))
     image = f"{proxy.address}/{tmp_image.partition('/')[2]}"

@@ -17,6 +17,8 @@ import pytest
 from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, Repository, Tag, parse, repository
 from orchestrator.registry.client import Registry
+from orchestrator.registry.clients import every
+from orchestrator.registry.copy import copy_image
 from orchestrator.registry.credentials import Credentials, find
 from orchestrator.registry.errors import DamagedAnswerError, DeniedError, NotFoundError
 from orchestrator.registry.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of, read
@@ -32,6 +34,7 @@ USER, PASSWORD = "me", "s3:cret"
 HTPASSWD = f"{USER}:$2b$05$Oizmo2nWyuhk6OH6SpCOSO/9RDKyCLCCCXQ2El5cwjWcFhX6QSfeq"
 BLOB = bytes(range(256)) * 20_000
 CONFIG = b'{"os": "linux"}'
+NOT_THESE_BYTES = b'{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}'
 
 
 @pytest.fixture
@@ -159,6 +162,9 @@ def test_a_blob_of_another_size_is_refused(client: Registry) -> None:
         Fault(path="/blobs/uploads/", method="PUT", reset=True),
         Fault(path="/manifests/", method="PUT", status=429, headers={"Retry-After": "1"}),
         Fault(path="/manifests/", method="HEAD", reset=True, times=2),
+        # what distribution 2.8 says of a manifest while it writes the link to one of its layers
+        Fault(path="/manifests/", method="PUT", status=400, times=2, body=NOT_THESE_BYTES),
+        Fault(path="/blobs/uploads/", method="PUT", status=400, body=NOT_THESE_BYTES),
     ],
 )
 def test_writes_are_tried_again(fault: Fault, throwaway_registry: MakeRegistry, faulty_registry: MakeFaulty) -> None:
@@ -168,6 +174,36 @@ def test_writes_are_tried_again(fault: Fault, throwaway_registry: MakeRegistry, 
         client.put_manifest(manifest, Tag("v1"))
         assert client.head(Tag("v1")) == manifest.descriptor
     assert proxy.count(method=fault.method, path=fault.path) > 1
+
+
+def test_what_stays_refused_is_tried_as_often_as_any_other(
+    throwaway_registry: MakeRegistry, faulty_registry: MakeFaulty
+) -> None:
+    refused = Fault(path="/manifests/", method="PUT", status=400, times=-1, body=NOT_THESE_BYTES)
+    proxy = faulty_registry(refused, upstream=throwaway_registry().address)
+    with Registry(parse(f"{proxy.address}/app").repository) as client:
+        manifest = stored(client)
+        with pytest.raises(NetworkError, match="400, provided digest did not match uploaded content, after 4 attempts"):
+            client.put_manifest(manifest, manifest.digest)
+    assert proxy.count(method="PUT", path="/manifests/") == 4
+
+
+def test_a_blob_that_several_images_share_is_sent_once(
+    throwaway_registry: MakeRegistry, faulty_registry: MakeFaulty
+) -> None:
+    address = throwaway_registry().address
+    late = Fault(path="/blobs/uploads/", method="PUT", status=0, delay=0.5, times=-1)
+    proxy = faulty_registry(late, upstream=throwaway_registry().address)
+    with (
+        Registry(Repository(host=address, path="acme/app")) as source,
+        Registry(parse(f"{proxy.address}/app").repository) as target,
+    ):
+        images = [stored(source, annotations={"image": str(number)}) for number in range(4)]
+        for image in images:
+            source.put_manifest(image, image.digest)
+        every(lambda image: copy_image(source, target, image.digest), images)
+        assert [target.manifest(image.digest) for image in images] == images
+    assert proxy.count(method="PUT", path="/blobs/uploads/") == 2  # the configuration and the layer
 
 
 # -- login --------------------------------------------------------------------------------------------------

@@ -134,6 +134,10 @@ class Memory:
     def has_blob(self, digest: Digest) -> bool:
         return bool(self._ask(lambda: digest in self.store.blobs, lie=True))
 
+    def require_blob(self, digest: Digest, bring: Callable[[], None]) -> None:
+        if not self.has_blob(digest):
+            bring()
+
     def blob(self, digest: Digest, *, limit: int = 0) -> bytes:
         del limit
         found: bytes | None = self._ask(lambda: self.store.blobs.get(digest))

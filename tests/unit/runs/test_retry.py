@@ -44,6 +44,7 @@ TABLE = [
     (StepKind.EXPORT, f"{PUSH} unavailable: not now", "", AGAIN),
     (StepKind.EXPORT, f"{PUSH} unavailable", "", AGAIN),
     (StepKind.EXPORT, f"{PUSH} unknown: unknown error", "", AGAIN),
+    (StepKind.EXPORT, f"{PUSH} unknown: provided digest did not match uploaded content", "", AGAIN),
     (StepKind.EXPORT, f"{PUSH} write tcp 1->2: use of closed network connection", "", AGAIN),
     (StepKind.CACHE_EXPORT, f"error writing layer blob: {HEAD} 502 Bad Gateway", "", AGAIN),
     (
