@@ -19,7 +19,7 @@ PYTEST := pytest -q -n $(WORKERS) --dist loadfile
 SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m $(PYTEST)
 COVERED := .cache/coverage
 # Programs in Python without an ending: mypy takes one at a time.
-PROGRAMS := examples/vllm-kernels/build.py examples/vllm-kernels/prepare scripts/action scripts/collect scripts/coverage scripts/disk scripts/mutants scripts/versions
+PROGRAMS := examples/vllm-kernels/build.py examples/vllm-kernels/prepare scripts/action scripts/collect scripts/coverage scripts/disk scripts/mutants scripts/pictures scripts/reference scripts/transcripts scripts/versions
 SCRIPTS := scripts/apt-source.sh $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/run docker/*.sh)
 
 .PHONY: help setup engine disk demo test lint types unit slow clean
@@ -36,7 +36,7 @@ engine: ## a Docker engine with buildx and a local registry
 demo: setup engine ## plan, build, push and show the example for CUDA 13.0
 	@eval "$$(scripts/engine env)"; PATH="$$PWD/.venv/bin:$$PATH" scripts/demo
 
-lint: setup ## style of Python and shell, dead code, workflows
+lint: setup ## style of Python and shell, dead code, workflows, the site
 	@$(PYTHON_IN) -m ruff check .
 	@$(PYTHON_IN) -m ruff format --check .
 	@$(PYTHON_IN) -m vulture orchestrator scripts/allowlist.py --min-confidence 60
@@ -46,6 +46,7 @@ lint: setup ## style of Python and shell, dead code, workflows
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/fault.yml .github/ISSUE_TEMPLATE/wish.yml
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not on PATH: it did not run here, ci.yml runs it"; fi
 
 types: setup ## mypy --strict on everything
