@@ -65,5 +65,5 @@ def test_a_chain_of_files_ends(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("-r a\0b\n")
     for name in ("a\0b", "one.txt"):
-        with pytest.raises(UsageError, match="the requirement file cannot be read: .*embedded null"):
+        with pytest.raises(UsageError, match=r"the requirement file cannot be read: .*embedded null"):
             asked.read(tmp_path, [name], [])
