@@ -102,15 +102,20 @@ class FileSource:
         self._block = b""
         self.size = os.fstat(number).st_size
 
+    def twin(self) -> FileSource:
+        """The same open file, for another thread: each keeps the block that it read last."""
+        return FileSource(self._number)
+
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to `count` bytes at `offset`, fewer only at the end."""
+        first = offset - self._at
+        if 0 <= first <= first + count <= len(self._block):
+            return self._block[first : first + count]
         count = max(0, min(count, self.size - offset))
         if count > _BLOCK:
             return os.pread(self._number, count, offset)
-        first = offset - self._at
-        if first < 0 or first + count > len(self._block):
-            self._block, self._at, first = os.pread(self._number, _BLOCK, offset), offset, 0
-        return self._block[first : first + count]
+        self._block, self._at = os.pread(self._number, _BLOCK, offset), offset
+        return self._block[:count]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

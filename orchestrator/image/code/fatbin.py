@@ -12,9 +12,8 @@ such a file nothing is claimed, instead of claiming that it holds nothing.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.image.code.elf import NOBITS, DamagedFileError
 
@@ -54,9 +53,10 @@ class Kind(Enum):
 _KINDS = {1: Kind.PTX, 2: Kind.SASS, 8: Kind.LTO, 16: Kind.OTHER, 64: Kind.OTHER}
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceImage:
+class DeviceImage(NamedTuple):
     """One image of a container: the code of one translation unit for one architecture.
+
+    A tuple, because a library has thousands and a frozen dataclass takes five times as long to make.
 
     Attributes:
         kind: SASS (a cubin), PTX, LTO IR, or something that serves no device.
@@ -89,8 +89,7 @@ class DeviceImage:
 _PREFIX = {Kind.SASS: "", Kind.PTX: "p", Kind.LTO: "lto", Kind.OTHER: "other"}
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """One fatbin container: the images of one translation unit, or of one device link.
 
     Attributes:

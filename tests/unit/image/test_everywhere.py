@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.image.code import cubin, elf, stream
+from orchestrator.image.code import cubin, elf, reader, stream
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
 from tests.support import fatbins
@@ -141,11 +141,90 @@ def test_what_counts_nowhere_is_not_opened(tmp_path: Path, monkeypatch: pytest.M
             yield piece
 
     monkeypatch.setattr(cubin.Unpacker, "pieces", counted)
-    function = fatbins.entry("90", LARGE["function"], packing="zstd")
+    cubins = [fatbins.cubin({".text.f": filler * 300_000}, functions=["f"]) for filler in (b"1", b"2")]
+    functions = [fatbins.entry("90", one, packing="zstd") for one in cubins]
     for section, whole in (("__nv_relfatbin", False), (".nv_fatbin", True)):
         opened.clear()
-        layered("lib.so", fatbins.elf({".text": b"x", section: fatbins.container(function, function)}))
+        layered("lib.so", fatbins.elf({".text": b"x", section: fatbins.container(*functions)}))
         assert sum(opened) == 2 * (cubin.PIECE + (len(LARGE["function"]) if whole else 0))
+
+
+SMALL = {
+    "kernel": fatbins.cubin(),
+    "function": fatbins.cubin({".text.f": b"1" * 128}, functions=["f"]),
+    "PTX": b".version 9.0\n.visible .entry k()",
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["80", "90a", "p80"]), st.sampled_from([*SMALL]), st.sampled_from(["", "zstd", "lz4"])
+        ),
+        max_size=12,
+    )
+)
+def test_an_answer_that_is_remembered_is_that_of_the_same_bytes_in_the_same_packing(
+    tmp_path: Path, images: list[tuple[str, str, str]]
+) -> None:
+    """The same bytes as a cubin and as PTX, packed or not, are not the same image."""
+    units = [fatbins.container(fatbins.entry(tag, SMALL[name], packing=packing)) for tag, name, packing in images]
+    damaged = any((name == "PTX") != tag.startswith("p") and name == "PTX" for tag, name, _ in images)
+    good = [one for one in images if (one[0].startswith("p")) == (one[1] == "PTX") and one[1] != "function"]
+    expected, *others = verdicts(tmp_path, "lib.so", fatbins.elf({".text": b"x", ".nv_fatbin": b"".join(units)}))
+    assert others == [expected] * 3
+    if damaged:
+        assert expected == "damaged"
+    elif images:
+        assert sum(expected.get("profiles", {}).values()) == len(good)
+
+
+def test_small_images_that_are_alike_are_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 4,594 small cubins of libcublasLt.so.13 189 differ."""
+    sizes: list[int] = []
+    unpack = cubin.Unpacker.unpack
+
+    def counted(self: cubin.Unpacker, stored: bytes, compression: str, size: int) -> bytes:
+        sizes.append(size)
+        return unpack(self, stored, compression, size)
+
+    monkeypatch.setattr(cubin.Unpacker, "unpack", counted)
+    cubins = [SMALL["kernel"], SMALL["function"], fatbins.cubin({".text.k": b"3" * 99})]
+    units = [fatbins.container(fatbins.entry("90", one, packing="zstd")) for one in cubins]
+    (tmp_path / "lib.so").write_bytes(fatbins.elf({".text": b"x", ".nv_fatbin": b"".join(units * 50)}))
+    found = open_file(tmp_path / "lib.so").files.code["lib.so"]
+    assert (found.profiles, found.empty, len(sizes)) == ({("90",): 100}, 50, 3)
+
+
+@pytest.mark.parametrize("aside", [0, 1 << 40])
+def test_what_a_program_carries_is_found_by_a_thread_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aside: int
+) -> None:
+    monkeypatch.setattr(reader, "_ASIDE", aside)
+    carried = fatbins.fatbin([["80"], ["90"]])
+    data = fatbins.elf({
+        ".data": bytes(70_000) + carried + bytes(200_000) + carried, ".nv_fatbin": fatbins.fatbin([["80"]]),
+        ".rodata": carried,
+    })  # fmt: skip
+    (tmp_path / "lib.so").write_bytes(data)
+    found = open_file(tmp_path / "lib.so").files.code["lib.so"]
+    assert found.profiles == {("80",): 1}
+    assert found.unread.endswith("itself: 4 in .data, 2 in .rodata")
+
+
+@pytest.mark.parametrize("aside", [0, 1 << 40])
+def test_a_container_that_reaches_into_device_code_is_damage_in_a_thread_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aside: int
+) -> None:
+    monkeypatch.setattr(reader, "_ASIDE", aside)
+    inside = fatbins.fatbin([["80"]])
+    reaching = fatbins.MAGIC + (1 | 16 << 16).to_bytes(4, "little") + (len(inside) + 64).to_bytes(8, "little")
+    entry = fatbins.entry("80", b"x" * len(inside))[:64]
+    data = fatbins.elf({".data": reaching + entry, ".nv_fatbin": inside})
+    (tmp_path / "lib.so").write_bytes(data)
+    found = open_file(tmp_path / "lib.so").files.code["lib.so"]
+    assert "reaches into a section for device code" in found.damage
 
 
 @pytest.mark.parametrize("name", ["k.ptx", "k.cubin", "k.fatbin", "k.o"])
