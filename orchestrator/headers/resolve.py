@@ -64,6 +64,7 @@ def resolve(
         counted.append(locks.LockedPin(pin=pin, files=len(chosen)))
     if tier == "cubins":
         wanted += [Wanted(path=item.path, sha256=item.sha256, optional=True) for item in pins.loose]
+    wanted = list({item.path: item for item in wanted}.values())  # two pins may name the same directory
     absent = set(obtain(wanted).absent)
     files = [
         locks.LockedFile(path=item.path, sha256=item.sha256, size=store.size(item.sha256))

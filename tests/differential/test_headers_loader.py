@@ -6,7 +6,6 @@ Real wheels, the real loader and the real `gen_*` functions, without a network a
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import sys
 import threading
@@ -50,22 +49,6 @@ def placed(lock: Lock, store: Store, root: Path) -> Path:
     """A cubin directory as the image has it, writable for these tests."""
     bundle.materialise(lock, store, root)
     return root
-
-
-def retargeted(version: str, root: Path) -> Path:
-    """The package of a version whose artifacts are not public, with its pins turned to those of 0.6.13."""
-    package = root / f"retargeted-{version}"
-    shutil.copytree(flashinfer.unpack(version), package)
-    old = pins.read(flashinfer.wheel(version))
-    new = {pin.attr: pin for pin in pins.read(flashinfer.wheel("0.6.13")).pins}
-    source = package / "flashinfer" / "artifacts.py"
-    text = source.read_text()
-    for pin in old.pins:
-        goal = new[pin.attr.removesuffix("_RUBIN")]
-        assert pin.path in text
-        text = text.replace(pin.path, goal.path).replace(pin.sha256, goal.sha256)
-    source.write_text(text)
-    return package
 
 
 def test_the_golden_bundle_of_0_6_13(shared: Store, tmp_path: Path) -> None:
@@ -115,7 +98,7 @@ def test_the_real_loader_accepts_our_tree(shared: Store, tmp_path: Path, version
 
 @pytest.mark.parametrize("version", ["0.6.17", "0.7.2.post1"])
 def test_the_real_loader_accepts_our_tree_with_retargeted_pins(shared: Store, tmp_path: Path, version: str) -> None:
-    package = retargeted(version, tmp_path)
+    package = flashinfer.retargeted(version, tmp_path)
     lock = locked(version, shared, package, artifacts_of="0.6.13")
     assert lock.layout == {"0.6.17": "L3", "0.7.2.post1": "L4"}[version]
     tree = placed(lock, shared, tmp_path / "tree")
@@ -127,7 +110,7 @@ def test_the_real_loader_accepts_our_tree_with_retargeted_pins(shared: Store, tm
 def test_a_read_only_tree_is_enough(shared: Store, tmp_path: Path, version: str) -> None:
     """As on a read-only root: FlashInfer writes its links through `flashinfer`, which leads to a writable place."""
     public = version in flashinfer.CUBINS
-    package = None if public else retargeted(version, tmp_path)
+    package = None if public else flashinfer.retargeted(version, tmp_path)
     lock = locked(version, shared, package, artifacts_of="" if public else "0.6.13")
     tree = placed(lock, shared, tmp_path / "tree")
     if not (tree / "flashinfer").exists():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.headers import bundle, pins, sources, work
+from orchestrator.headers import bundle, layout, pins, sources, work
 from orchestrator.headers.store import Store
 from orchestrator.image.layers.merge import merge
 from orchestrator.image.layers.scan import scan_layer
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.download
 
 VERSION = "0.6.13"
+OTHERS = ("0.6.6", "0.6.17", "0.7.2.post1")
+"""One version of each other layout: L1, L3 and L4. The artifacts of the last two are not public: see `retargeted`."""
+
 DIRECTORY = "/opt/flashinfer/cubins"
 READ_ONLY_ROOT = "which a read-only root forbids"
 
@@ -76,14 +79,21 @@ class Tree:
 
     root: Path
     lock: Lock
+    package: Path
 
     @property
     def cubins(self) -> Path:
         return self.root / DIRECTORY.strip("/")
 
+    def pin(self, attr: str = "TRTLLM_GEN_BMM") -> Path:
+        return self.cubins / next(item.pin.path for item in self.lock.pins if item.pin.attr == attr)
+
     def header(self, attr: str = "TRTLLM_GEN_BMM", name: str = "trtllm/gen/SparsityDecl.h") -> Path:
-        pin = next(item.pin for item in self.lock.pins if item.pin.attr == attr)
-        found = [file.path for file in self.lock.headers if file.path.startswith(pin.path) and file.path.endswith(name)]
+        below = str(self.pin(attr).relative_to(self.cubins))
+        found = [one.path for one in self.lock.headers if one.path.startswith(below) and one.path.endswith(name)]
+        flat = f"{layout.FLAT_BMM}/{found[0].partition('_export/')[2]}"
+        if self.lock.layout == "L1" and attr == "TRTLLM_GEN_BMM":  # it reads the flat copy of these
+            return self.cubins / flat
         return self.cubins / found[0]
 
 
@@ -138,8 +148,8 @@ DAMAGES: dict[str, Callable[[Tree], object]] = {
     "a header is for root alone": lambda tree: tree.header().chmod(0o600),
     "a header is a link to its bytes": lambda tree: moved(tree, f"{DIRECTORY}/kept.h"),
     "a header is a link to nothing": lambda tree: moved(tree, "/nowhere.h"),
-    "a manifest is missing": lambda tree: (tree.header().parents[4] / "checksums.txt").unlink(),
-    "a directory of headers is for root alone": lambda tree: tree.header().parents[3].chmod(0o700),
+    "a manifest is missing": lambda tree: (tree.pin() / "checksums.txt").unlink(),
+    "a directory of headers is for root alone": lambda tree: tree.header().parents[2].chmod(0o700),
     "the cubin directory is for root alone": lambda tree: tree.cubins.chmod(0o700),
     "the cubin directory may be entered and not listed": lambda tree: tree.cubins.chmod(0o711),
     "the cubin directory is a link": elsewhere,
@@ -166,20 +176,40 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.fixture(scope="module")
-def carried(place: Path) -> tuple[Lock, Store]:
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A FlashInfer: its Python files, and the bundle for it."""
+
+    package: Path
+    lock: Lock
+    store: Store
+
+
+def version_in(name: str, place: Path) -> Version:
+    public = name in flashinfer.CUBINS
+    package = flashinfer.unpack(name) if public else flashinfer.retargeted(name, place)
     store = Store(place / "store")
-    mirror = sources.source_of(str(flashinfer.cubin_wheel(VERSION)))
-    lock, _ = work.make_lock(pins.read(flashinfer.wheel(VERSION)), store, [mirror])
-    return lock, store
+    mirror = sources.source_of(str(flashinfer.cubin_wheel(name if public else VERSION)))
+    lock, _ = work.make_lock(pins.read(flashinfer.wheel(name) if public else package), store, [mirror])
+    return Version(package=package, lock=lock, store=store)
 
 
-def damaged(carried: tuple[Lock, Store], root: Path, damage: str) -> Tree:
-    lock, store = carried
-    tree = Tree(root=root, lock=lock)
+@pytest.fixture(scope="module")
+def carried(place: Path) -> Version:
+    return version_in(VERSION, place)
+
+
+@pytest.fixture(scope="module")
+def other(request: pytest.FixtureRequest, place: Path) -> Version:
+    return version_in(request.param, place)
+
+
+def damaged(carried: Version, root: Path, damage: str) -> Tree:
+    tree = Tree(root=root, lock=carried.lock, package=carried.package)
     tree.cubins.parent.mkdir(parents=True)
-    bundle.materialise(lock, store, tree.cubins)
-    linked(tree, "/tmp")
+    bundle.materialise(carried.lock, carried.store, tree.cubins)
+    if layout.named(carried.lock.layout).writes and not (tree.cubins / "flashinfer").exists():
+        linked(tree, "/tmp")
     DAMAGES[damage](tree)
     return tree
 
@@ -198,22 +228,19 @@ def ours(tree: Tree, user: str) -> Carried:
 
 def theirs(tree: Tree, user: str, root: str) -> dict[str, str]:
     python = str(Path(os.path.realpath(sys.executable)).parents[1])
-    package = str(flashinfer.unpack(VERSION))
     found = flashinfer.run(
-        VERSION, Path(DIRECTORY), Path("/tmp"), package=Path("/mnt/package"),
-        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, package, python, user],
+        tree.lock.version, Path(DIRECTORY), Path("/tmp"), package=Path("/mnt/package"),
+        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, str(tree.package), python, user],
     )  # fmt: skip
     results: dict[str, str] = found["results"][0]
     return results
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_the_verdict_is_the_loaders(carried: tuple[Lock, Store], place: Path, damage: str) -> None:
-    tree = damaged(carried, place / damage.replace(" ", "-"), damage)
-    cells = [(user, root) for user in ("0", "1000") for root in ("read-only", "writable")]
+def disagreements(tree: Tree, damage: str, cells: list[tuple[str, str]]) -> list[object]:
+    """The users and roots for which the loader and we do not say the same."""
     with ThreadPoolExecutor(2) as pool:
         said = list(pool.map(lambda cell: theirs(tree, *cell), cells))
-    wrong = []
+    wrong: list[object] = []
     for (user, root), verdicts in zip(cells, said, strict=True):
         verdict = ours(tree, f"{user}:{user}")
         warned = any(READ_ONLY_ROOT in warning for warning in verdict.warnings)
@@ -224,10 +251,28 @@ def test_the_verdict_is_the_loaders(carried: tuple[Lock, Store], place: Path, da
             assert STRICTER[damage] in verdict.problems[0].what
         elif accepted != works:
             wrong.append((user, root, [problem.what for problem in verdict.problems], verdict.warnings, verdicts))
-    assert not wrong
+    return wrong
 
 
-def test_the_damages_are_damages(carried: tuple[Lock, Store], place: Path) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_verdict_is_the_loaders(carried: Version, place: Path, damage: str) -> None:
+    tree = damaged(carried, place / damage.replace(" ", "-"), damage)
+    cells = [(user, root) for user in ("0", "1000") for root in ("read-only", "writable")]
+    assert not disagreements(tree, damage, cells)
+
+
+# in 0.6.6 the place to write is the directory of the flat copy, and no link
+@pytest.mark.parametrize(
+    ("other", "damage"),
+    [(version, damage) for version in OTHERS for damage in DAMAGES if version != "0.6.6" or "to write" not in damage],
+    indirect=["other"],
+)
+def test_the_verdict_is_the_loaders_in_other_layouts(other: Version, place: Path, damage: str) -> None:
+    tree = damaged(other, place / f"{other.lock.version}-{damage.replace(' ', '-')}", damage)
+    assert not disagreements(tree, damage, [("0", "writable"), ("1000", "read-only")])
+
+
+def test_the_damages_are_damages(carried: Version, place: Path) -> None:
     """At least twelve of the trees are refused for one of the users, by the loader and by us."""
     refused = 0
     for damage in DAMAGES:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from orchestrator.headers import pins
 from tests.support.artifacts import cache_dir, download
 
 if TYPE_CHECKING:
@@ -69,6 +71,26 @@ def unpack(version: str) -> Path:
                         archive.extract(name, folder)
             (folder / ".complete").touch()
     return folder
+
+
+def retargeted(version: str, folder: Path) -> Path:
+    """The package of a version whose artifacts are not public, with its pins turned to those of 0.6.13.
+
+    Args:
+        version: Whose code it is.
+        folder: Where it is put.
+    """
+    package = folder / f"retargeted-{version}"
+    shutil.copytree(unpack(version), package)
+    new = {pin.attr: pin for pin in pins.read(wheel("0.6.13")).pins}
+    source = package / "flashinfer" / "artifacts.py"
+    text = source.read_text()
+    for pin in pins.read(wheel(version)).pins:
+        goal = new[pin.attr.removesuffix("_RUBIN")]
+        assert pin.path in text
+        text = text.replace(pin.path, goal.path).replace(pin.sha256, goal.sha256)
+    source.write_text(text)
+    return package
 
 
 DRIVER = textwrap.dedent('''

@@ -109,7 +109,10 @@ def known(tmp: Path, version: str = "0.6.13") -> Pins:
     return pins.read(wheel(tmp / f"flashinfer_python-{version}-py3-none-any.whl", source(version)))
 
 
-def bundle(tmp: Path, store: Store, *, version: str = "0.6.13", tier: str = "headers", sm: Sequence[str] = ()) -> Lock:
+def bundle(
+    tmp: Path, store: Store, *,
+    version: str = "0.6.13", tier: str = "headers", sm: Sequence[str] = (), of: Pins | None = None,
+) -> Lock:  # fmt: skip
     """A lock whose files are in the store."""
     made = artifacts()
 
@@ -123,4 +126,4 @@ def bundle(tmp: Path, store: Store, *, version: str = "0.6.13", tier: str = "hea
                 absent.append(item.path)
         return Report(fetched=len(wanted), bytes=0, present=0, requests=0, absent=tuple(absent))
 
-    return resolve.resolve(known(tmp, version), store, obtain, layout=layout.of(version), tier=tier, sm=sm)
+    return resolve.resolve(of or known(tmp, version), store, obtain, layout=layout.of(version), tier=tier, sm=sm)

@@ -40,6 +40,18 @@ def test_a_lock_survives_its_own_text(tmp_path: Path, store: Store) -> None:
         json.loads(text)
 
 
+@pytest.mark.parametrize("tier", ["headers", "cubins"])
+def test_two_pins_of_one_directory_are_locked_once(tmp_path: Path, store: Store, tier: str) -> None:
+    """A release may give two families of GPUs the same artifacts; no lock is written that no command reads."""
+    known = samples.known(tmp_path)
+    twins = [dataclasses.replace(pin, attr=f"{pin.attr}_RUBIN") for pin in known.pins]
+    both = tuple(sorted((*known.pins, *twins), key=lambda pin: pin.attr))
+    lock = samples.bundle(tmp_path, store, tier=tier, of=dataclasses.replace(known, pins=both))
+    assert lock.files == samples.bundle(tmp_path, store, tier=tier).files
+    assert len(lock.pins) == 2 * len(known.pins)
+    assert locks.loads(locks.dumps(lock)).files == lock.files
+
+
 def test_the_text_is_sorted_and_has_no_time_in_it(tmp_path: Path, store: Store) -> None:
     raw = json.loads(locks.dumps(samples.bundle(tmp_path, store)))
     paths = [file["path"] for file in raw["files"]]
