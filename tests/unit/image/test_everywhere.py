@@ -75,6 +75,13 @@ def verdicts(folder: Path, name: str, data: bytes) -> list[Any]:
     return [_facts(one.code.get(name)) for one in sources if one is not None]
 
 
+def alone(path: Path) -> FileCode:
+    """What is said of a file that was named by itself."""
+    files = open_file(path).files
+    assert files is not None
+    return files.code[path.name]
+
+
 def _facts(found: FileCode | None) -> Any:
     if found is None:
         return None
@@ -193,7 +200,7 @@ def test_small_images_that_are_alike_are_opened_once(tmp_path: Path, monkeypatch
     cubins = [SMALL["kernel"], SMALL["function"], fatbins.cubin({".text.k": b"3" * 99})]
     units = [fatbins.container(fatbins.entry("90", one, packing="zstd")) for one in cubins]
     (tmp_path / "lib.so").write_bytes(fatbins.elf({".text": b"x", ".nv_fatbin": b"".join(units * 50)}))
-    found = open_file(tmp_path / "lib.so").files.code["lib.so"]
+    found = alone(tmp_path / "lib.so")
     assert (found.profiles, found.empty, len(sizes)) == ({("90",): 100}, 50, 3)
 
 
@@ -208,7 +215,7 @@ def test_what_a_program_carries_is_found_by_a_thread_too(
         ".rodata": carried,
     })  # fmt: skip
     (tmp_path / "lib.so").write_bytes(data)
-    found = open_file(tmp_path / "lib.so").files.code["lib.so"]
+    found = alone(tmp_path / "lib.so")
     assert found.profiles == {("80",): 1}
     assert found.unread.endswith("itself: 4 in .data, 2 in .rodata")
 
@@ -223,7 +230,7 @@ def test_a_container_that_reaches_into_device_code_is_damage_in_a_thread_too(
     entry = fatbins.entry("80", b"x" * len(inside))[:64]
     data = fatbins.elf({".data": reaching + entry, ".nv_fatbin": inside})
     (tmp_path / "lib.so").write_bytes(data)
-    found = open_file(tmp_path / "lib.so").files.code["lib.so"]
+    found = alone(tmp_path / "lib.so")
     assert "reaches into a section for device code" in found.damage
 
 
