@@ -30,7 +30,7 @@ from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.image.code.elf import Window, read_sections
 from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE, read_containers
-from orchestrator.image.code.library import Folder, open_image
+from orchestrator.image.code.library import Folder
 from orchestrator.image.code.reader import read_file
 from orchestrator.image.verdict.kernels import how_served, images_of
 from tests.support.ptx import newest_ptx
@@ -212,7 +212,7 @@ def containers_of(program: Path) -> tuple[list[list[Image]], list[list[Image]]]:
 def _is_empty(image: Any, source: Window) -> bool:
     folder = Folder()
     stored = io.BytesIO(source.read_at(image.payload, image.stored))
-    return folder.wants(image) and not open_image(image, stored.read, folder).kernel
+    return folder.wants(image) and not folder.opener.open(image, stored.read).kernel
 
 
 def predict(

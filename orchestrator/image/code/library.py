@@ -6,41 +6,34 @@ cached, sent between processes and judged; it does not depend on which devices a
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.image.code import cubin
-from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section, Window
+from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section
 from orchestrator.image.code.fatbin import (
     MAX_IMAGES,
     RELOCATABLE,
     Kind,
     device_sections,
 )
-from orchestrator.image.code.glance import Glance
+from orchestrator.image.code.opened import Opener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orchestrator.image.code.elf import Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
+    from orchestrator.image.code.opened import Opened
 
 Profile = tuple[str, ...]
 """The tags of one container's images that hold kernels, sorted: ("100f", "90a", "p80")."""
 
 AR_MAGIC = b"!<arch>\n"
-_PTX_TRIES = 4  # pieces with an `.entry` that is none, in a comment or cut off, before only the whole is looked at
-_BORDER = len(cubin.ENTRY_WORD) - 1  # bytes of it that may stand at the end of a piece
 NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
-_REMEMBERED = 2048
-"""Small images of one file whose answers are remembered: of the 4,594 small cubins of libcublasLt.so.13 189 differ."""
-_SMALL = 4096  # stored bytes of one that is remembered, so 8 MiB at most
-
 MAX_BARE = 64 * 1024 * 1024
 """A cubin or PTX that stands alone is kept whole to be read; the largest of flashinfer-cubin has under 2 MB."""
 
@@ -124,20 +117,6 @@ class FileCode:
         return cls(**values)
 
 
-class Opened(NamedTuple):
-    """What opening an image told.
-
-    Attributes:
-        kernel: Whether it holds a kernel.
-        names: Deep mode: the mangled names of its kernels.
-        damage: Why it could not be opened, or "".
-    """
-
-    kernel: bool
-    names: frozenset[str] = frozenset()
-    damage: str = ""
-
-
 class Folder:
     """Folds the containers of one file as they are met.
 
@@ -147,8 +126,7 @@ class Folder:
 
     def __init__(self, *, deep: bool = False) -> None:
         self.deep = deep
-        self.unpacker = cubin.Unpacker()
-        self.remembered: dict[tuple[Kind, str, int, bytes], Opened] = {}
+        self.opener = Opener(deep=deep)
         self._profiles: Counter[Profile] = Counter()
         self._relocatable: Counter[Profile] = Counter()
         self._empty = 0
@@ -260,89 +238,6 @@ class Folder:
 
 def _profile(images: Iterable[DeviceImage]) -> Profile:
     return tuple(sorted({image.tag for image in images}))
-
-
-def open_image(image: DeviceImage, read: Callable[[int], bytes], folder: Folder) -> Opened:
-    """What an image holds.
-
-    Args:
-        image: One that `folder` wants.
-        read: Returns the next of its bytes as they stand in the file; not all of them may be asked for.
-        folder: That will get the answer.
-    """
-    count = image.stored - image.padding
-    if count > _SMALL or folder.deep:
-        return _guarded(image, cubin.Stored(read, count), folder)
-    stored = read(count)
-    key = (image.kind, image.compression, image.size, stored)
-    found = folder.remembered.get(key)
-    if found is None:
-        found = _guarded(image, cubin.Stored(io.BytesIO(stored).read, count), folder)
-        if len(folder.remembered) < _REMEMBERED:
-            folder.remembered[key] = found
-    return found
-
-
-def _guarded(image: DeviceImage, stored: cubin.Stored, folder: Folder) -> Opened:
-    try:
-        return _opened(image, stored, folder)
-    except DamagedFileError as error:  # judged where it is known whether the image counts: see `Folder.add`
-        return Opened(kernel=False, damage=error.message)
-
-
-def is_large(image: DeviceImage, folder: Folder) -> bool:
-    """Whether opening an image takes long enough that a first look at it pays."""
-    return image.compression == "zstd" and image.size > cubin.PIECE and not folder.deep
-
-
-def shows_kernel(image: DeviceImage, read: Callable[[int], bytes], folder: Folder) -> bool:
-    """Whether the first piece of a large image shows a kernel; False says nothing.
-
-    Args:
-        image: One that `folder` wants.
-        read: Returns the next of its bytes as they stand in the file.
-        folder: That will get the answer.
-    """
-    stored = cubin.Stored(read, image.stored - image.padding)
-    try:
-        with closing(folder.unpacker.pieces(stored, image.compression, image.size)) as pieces:
-            first = next(pieces, b"")
-        return cubin.holds_entry(first) if image.kind is Kind.PTX else Glance().shows(first)
-    except DamagedFileError:
-        return False
-
-
-def _opened(image: DeviceImage, stored: cubin.Stored, folder: Folder) -> Opened:
-    if image.kind is Kind.PTX:
-        return Opened(_has_entry(folder.unpacker.pieces(stored, image.compression, image.size)))
-    if folder.deep:
-        names = cubin.kernel_names(folder.unpacker.unpack(stored.read(), image.compression, image.size))
-        return Opened(bool(names), names)
-    if image.compression != "zstd" or image.size <= cubin.PIECE:
-        whole = folder.unpacker.unpack(stored.read(), image.compression, image.size)
-        return Opened(cubin.holds_kernel(Window(whole)))
-    glance = Glance()
-    pieces: list[bytes] = []
-    for piece in folder.unpacker.pieces(stored, image.compression, image.size):
-        pieces.append(piece)
-        if glance.shows(piece):
-            return Opened(kernel=True)
-    return Opened(cubin.holds_kernel(cubin.Pieces(pieces)))
-
-
-def _has_entry(pieces: Iterator[bytes]) -> bool:
-    """Whether PTX holds a kernel, which the first piece that holds `.entry` nearly always shows."""
-    seen: list[bytes] = []
-    tail = b""
-    tries = 0
-    for piece in pieces:
-        seen.append(piece)
-        if cubin.names_entry(piece) or cubin.names_entry(tail + piece[:_BORDER]):
-            tries += 1
-            if tries <= _PTX_TRIES and cubin.holds_entry(b"".join(seen)):
-                return True
-        tail = piece[-_BORDER:]
-    return tries > 0 and cubin.holds_entry(b"".join(seen))
 
 
 def bare_code(cubin_file: Source) -> FileCode:

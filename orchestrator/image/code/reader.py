@@ -33,14 +33,13 @@ from orchestrator.image.code.library import (
     NO_TABLE,
     FileCode,
     Folder,
-    Opened,
     archive_member,
     bare_code,
     guarded,
-    open_image,
     require_bare_size,
 )
 from orchestrator.image.code.needle import Needle
+from orchestrator.image.code.opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -187,9 +186,9 @@ def _fold(source: Source, containers: Iterable[Container], folder: Folder) -> No
 
 
 def _open_at(source: Source, image: DeviceImage, folder: Folder) -> Opened:
-    """As `open_image`; of a cubin that is not compressed only the tables are read."""
+    """As `Opener.open`; of a cubin that is not compressed only the tables are read."""
     if image.kind is not Kind.SASS or image.compression or folder.deep:
-        return open_image(image, _reading(source, image.payload), folder)
+        return folder.opener.open(image, _reading(source, image.payload))
     try:
         return Opened(cubin.holds_kernel(_Part(source, image.payload, image.stored)))
     except DamagedFileError as error:

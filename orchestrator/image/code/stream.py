@@ -39,6 +39,7 @@ from orchestrator.image.code.fatbin import (
 )
 from orchestrator.image.code.forward import Tap
 from orchestrator.image.code.needle import Needle
+from orchestrator.image.code.opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ class _Met:
 
     container: Container
     zeros: int
-    opened: dict[int, code.Opened]
+    opened: dict[int, Opened]
 
 
 class _Later:
@@ -78,11 +79,11 @@ class _Later:
         self._room = room
         self._kept: dict[int, bytes] = {}
 
-    def open(self, stream: Forward, image: DeviceImage, folder: Folder) -> code.Opened | None:
+    def open(self, stream: Forward, image: DeviceImage, folder: Folder) -> Opened | None:
         """What the image that the stream stands at holds, None if it is kept; the stream stands behind it then."""
         end = stream.offset + image.stored
-        if not self._room or not code.is_large(image, folder):
-            found = code.open_image(image, stream.read, folder)
+        if not self._room or not folder.opener.is_large(image):
+            found = folder.opener.open(image, stream.read)
             stream.skip(end - stream.offset)
             return found
         seen: list[bytes] = []
@@ -91,20 +92,20 @@ class _Later:
             seen.append(stream.read(count))
             return seen[-1]
 
-        if code.shows_kernel(image, read, folder):
+        if folder.opener.shows_kernel(image, read):
             stream.skip(end - stream.offset)
-            return code.Opened(kernel=True)
+            return Opened(kernel=True)
         stored = b"".join((*seen, stream.exactly(end - stream.offset)))
         if image.stored > self._room:
-            return code.open_image(image, io.BytesIO(stored).read, folder)
+            return folder.opener.open(image, io.BytesIO(stored).read)
         self._room -= image.stored
         self._kept[image.payload] = stored
         return None
 
-    def opened(self, container: Container, folder: Folder) -> dict[int, code.Opened]:
+    def opened(self, container: Container, folder: Folder) -> dict[int, Opened]:
         """Payload offset -> what the kept images of a container hold."""
         return {
-            image.payload: code.open_image(image, io.BytesIO(self._kept.pop(image.payload)).read, folder)
+            image.payload: folder.opener.open(image, io.BytesIO(self._kept.pop(image.payload)).read)
             for image in container.images
             if image.payload in self._kept
         }
@@ -261,7 +262,7 @@ def _container(stream: Forward, start: int, size: int, folder: Folder, later: _L
     stream.skip(CONTAINER_BYTES)
     end = offset + CONTAINER_BYTES + length
     images: list[DeviceImage] = []
-    opened: dict[int, code.Opened] = {}
+    opened: dict[int, Opened] = {}
     while (at := stream.offset - start) < end:
         image = read_entry(stream.peek(min(ENTRY_BYTES, end - at)), at, end - at)
         stream.skip(image.payload - at)

@@ -1,0 +1,131 @@
+"""Device images, opened as far as it takes to know whether they hold a kernel.
+
+How a cubin and PTX say so is cubin.py's; what follows for a unit is library.py's.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.image.code import cubin
+from orchestrator.image.code.elf import DamagedFileError, Window
+from orchestrator.image.code.fatbin import Kind
+from orchestrator.image.code.glance import Glance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orchestrator.image.code.fatbin import DeviceImage
+
+_PTX_TRIES = 4  # pieces with an `.entry` that is none, in a comment or cut off, before only the whole is looked at
+_BORDER = len(cubin.ENTRY_WORD) - 1  # bytes of it that may stand at the end of a piece
+_REMEMBERED = 2048
+"""Small images of one file whose answers are remembered: of the 4,594 small cubins of libcublasLt.so.13 189 differ."""
+_SMALL = 4096  # stored bytes of one that is remembered, so 8 MiB at most
+
+
+class Opened(NamedTuple):
+    """What opening an image told.
+
+    Attributes:
+        kernel: Whether it holds a kernel.
+        names: Deep mode: the mangled names of its kernels.
+        damage: Why it could not be opened, or "".
+    """
+
+    kernel: bool
+    names: frozenset[str] = frozenset()
+    damage: str = ""
+
+
+class Opener:
+    """Opens the images of one file.
+
+    Args:
+        deep: Note the names of the kernels of every cubin.
+    """
+
+    __slots__ = ("_remembered", "_unpacker", "deep")
+
+    def __init__(self, *, deep: bool = False) -> None:
+        self.deep = deep
+        self._unpacker = cubin.Unpacker()
+        self._remembered: dict[tuple[Kind, str, int, bytes], Opened] = {}
+
+    def open(self, image: DeviceImage, read: Callable[[int], bytes]) -> Opened:
+        """What an image holds.
+
+        Args:
+            image: A cubin or PTX.
+            read: Returns the next of its bytes as they stand in the file; not all of them may be asked for.
+        """
+        count = image.stored - image.padding
+        if count > _SMALL or self.deep:
+            return self._guarded(image, cubin.Stored(read, count))
+        stored = read(count)
+        key = (image.kind, image.compression, image.size, stored)
+        found = self._remembered.get(key)
+        if found is None:
+            found = self._guarded(image, cubin.Stored(io.BytesIO(stored).read, count))
+            if len(self._remembered) < _REMEMBERED:
+                self._remembered[key] = found
+        return found
+
+    def is_large(self, image: DeviceImage) -> bool:
+        """Whether opening an image takes long enough that a first look at it pays."""
+        return image.compression == "zstd" and image.size > cubin.PIECE and not self.deep
+
+    def shows_kernel(self, image: DeviceImage, read: Callable[[int], bytes]) -> bool:
+        """Whether the first piece of a large image shows a kernel; False says nothing.
+
+        Args:
+            image: A cubin or PTX.
+            read: Returns the next of its bytes as they stand in the file.
+        """
+        stored = cubin.Stored(read, image.stored - image.padding)
+        try:
+            with closing(self._unpacker.pieces(stored, image.compression, image.size)) as pieces:
+                first = next(pieces, b"")
+            return cubin.holds_entry(first) if image.kind is Kind.PTX else Glance().shows(first)
+        except DamagedFileError:
+            return False
+
+    def _guarded(self, image: DeviceImage, stored: cubin.Stored) -> Opened:
+        try:
+            return self._opened(image, stored)
+        except DamagedFileError as error:  # judged where it is known whether the image counts: see `Folder.add`
+            return Opened(kernel=False, damage=error.message)
+
+    def _opened(self, image: DeviceImage, stored: cubin.Stored) -> Opened:
+        if image.kind is Kind.PTX:
+            return Opened(_has_entry(self._unpacker.pieces(stored, image.compression, image.size)))
+        if self.deep:
+            names = cubin.kernel_names(self._unpacker.unpack(stored.read(), image.compression, image.size))
+            return Opened(bool(names), names)
+        if image.compression != "zstd" or image.size <= cubin.PIECE:
+            whole = self._unpacker.unpack(stored.read(), image.compression, image.size)
+            return Opened(cubin.holds_kernel(Window(whole)))
+        glance = Glance()
+        pieces: list[bytes] = []
+        for piece in self._unpacker.pieces(stored, image.compression, image.size):
+            pieces.append(piece)
+            if glance.shows(piece):
+                return Opened(kernel=True)
+        return Opened(cubin.holds_kernel(cubin.Pieces(pieces)))
+
+
+def _has_entry(pieces: Iterator[bytes]) -> bool:
+    """Whether PTX holds a kernel, which the first piece that holds `.entry` nearly always shows."""
+    seen: list[bytes] = []
+    tail = b""
+    tries = 0
+    for piece in pieces:
+        seen.append(piece)
+        if cubin.names_entry(piece) or cubin.names_entry(tail + piece[:_BORDER]):
+            tries += 1
+            if tries <= _PTX_TRIES and cubin.holds_entry(b"".join(seen)):
+                return True
+        tail = piece[-_BORDER:]
+    return tries > 0 and cubin.holds_entry(b"".join(seen))
