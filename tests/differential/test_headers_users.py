@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,8 +201,8 @@ def carried(place: Path) -> Version:
 
 
 @pytest.fixture(scope="module")
-def other(request: pytest.FixtureRequest, place: Path) -> Version:
-    return version_in(request.param, place)
+def others(place: Path) -> Callable[[str], Version]:
+    return cache(partial(version_in, place=place))
 
 
 def damaged(carried: Version, root: Path, damage: str) -> Tree:
@@ -261,14 +262,21 @@ def test_the_verdict_is_the_loaders(carried: Version, place: Path, damage: str) 
     assert not disagreements(tree, damage, cells)
 
 
-# in 0.6.6 the place to write is the directory of the flat copy, and no link
+# in 0.6.6 the place to write is the directory of the flat copy, and no link, and no two headers have the same name
+NOT_IN_0_6_6 = ("to write", "swapped")
+
+
 @pytest.mark.parametrize(
-    ("other", "damage"),
-    [(version, damage) for version in OTHERS for damage in DAMAGES if version != "0.6.6" or "to write" not in damage],
-    indirect=["other"],
-)
-def test_the_verdict_is_the_loaders_in_other_layouts(other: Version, place: Path, damage: str) -> None:
-    tree = damaged(other, place / f"{other.lock.version}-{damage.replace(' ', '-')}", damage)
+    ("version", "damage"),
+    [
+        (version, damage) for version in OTHERS for damage in DAMAGES
+        if version != "0.6.6" or not any(word in damage for word in NOT_IN_0_6_6)
+    ],
+)  # fmt: skip
+def test_the_verdict_is_the_loaders_in_other_layouts(
+    others: Callable[[str], Version], place: Path, version: str, damage: str
+) -> None:
+    tree = damaged(others(version), place / f"{version}-{damage.replace(' ', '-')}", damage)
     assert not disagreements(tree, damage, [("0", "writable"), ("1000", "read-only")])
 
 

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from orchestrator.image.layers.unpack import Raw
 
 _ARCHIVES = (
-    ".whl", ".egg", ".pex", ".zip", ".jar", ".conda", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2",
-    ".tar.zst", ".tzst", ".deb", ".rpm", ".7z", ".squashfs", ".sif",
+    ".whl", ".egg", ".pex", ".pyz", ".zip", ".jar", ".conda", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2",
+    ".tbz2", ".tar.zst", ".tzst", ".deb", ".rpm", ".7z", ".squashfs", ".sif",
 )  # fmt: skip
 _PACKED = (
     b"PK", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"!<arch>\n", b"\xed\xab\xee\xdb", b"7z\xbc\xaf",
     b"hsqs", b"#!/usr/bin/env run-singularity",
 )  # fmt: skip
 """How archives begin: both count, because a compressed text is not an archive, and a name says nothing."""
+_PROGRAMS = (".egg", ".pex", ".pyz")  # zip files that may begin with the line that says what runs them
 MAX_HOLES = 4 << 30
 """Bytes of holes that a layer may have: they cost nothing in it, and reading them costs what bytes cost."""
 
@@ -220,9 +221,10 @@ def packed(path: str, size: int, head: bytes) -> FileCode | None:
         size: Bytes.
         head: The first 512.
     """
-    if not path.endswith(_ARCHIVES) or not (head.startswith(_PACKED) or head[257:262] == b"ustar"):
+    program = path.endswith(_PROGRAMS) and head.startswith(b"#!")
+    if not path.endswith(_ARCHIVES) or not (program or head.startswith(_PACKED) or head[257:262] == b"ustar"):
         return None
-    if path.endswith((".egg", ".whl", ".pex")):
+    if path.endswith((".whl", *_PROGRAMS)):
         return FileCode(size=size, unread="a packed Python package, which is not opened: verify it alone")
     return FileCode(size=size, unread="an archive, which is not opened: verify what is in it alone")
 

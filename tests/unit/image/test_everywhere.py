@@ -266,7 +266,8 @@ def test_the_name_of_a_compiler_hides_no_device_code(tmp_path: Path, name: str, 
         ("x.whl", b"PK\3\4"), ("x.egg", b"PK\3\4"), ("x.zip", b"PK\3\4"), ("x.jar", b"PK\3\4"),
         ("x.tar", bytes(257) + b"ustar\0"), ("x.tar.gz", b"\x1f\x8b"), ("x.tgz", b"\x1f\x8b"),
         ("x.tar.zst", b"\x28\xb5\x2f\xfd"), ("x.tar.xz", b"\xfd7zXZ\0"), ("x.deb", b"!<arch>\ndebian-binary"),
-        ("x.rpm", b"\xed\xab\xee\xdb"),
+        ("x.rpm", b"\xed\xab\xee\xdb"), ("x.pex", b"#!/usr/bin/env python3\nPK\3\4"), ("x.pyz", b"#!/bin/sh\n"),
+        ("x.egg", b"#!/bin/sh\nPK\3\4"), ("x.conda", b"PK\3\4"),
     ],
 )  # fmt: skip
 def test_an_archive_inside_is_listed_with_its_size(tmp_path: Path, name: str, head: bytes) -> None:
