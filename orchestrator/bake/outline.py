@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.buildx import BakeCall
 
+_IMAGE = "docker-image://"
 _TIMEOUT = 120.0
 _TOGETHER = 200  # targets of one question: their names are words of one command line
 
@@ -34,19 +35,29 @@ def question(target: Mapping[str, Any], text: str, *, bases: bool = False) -> di
     Args:
         target: Target of a bake file, as plain text.
         text: Its Dockerfile.
-        bases: Keep the base images, whose ONBUILD instructions count then; without them nothing is fetched.
+        bases: Keep the base images, whose ONBUILD instructions and ENV count then; without them nothing is fetched.
     """
-    contexts = list(target.get("contexts") or {})
+    contexts: Mapping[str, Any] = target.get("contexts") or {}
+    empty = without_images(contexts) if bases else contexts
     args = {name: str(value) for name, value in (target.get("args") or {}).items() if value is not None}
-    bare = without_flags(text, contexts=contexts) if bases else without_bases(text, contexts=contexts, args=args)
+    if bases:
+        bare = without_flags(text, contexts=empty, args=args, asked=args)
+    else:
+        bare = without_bases(text, contexts=contexts, args=args)
     chosen: dict[str, Any] = {
         "context": "empty",
         "dockerfile-inline": bare,
         "args": args,
-        "contexts": dict.fromkeys([*contexts, EMPTY], "empty"),  # what is in them does not matter
+        # what is in the empty ones does not matter
+        "contexts": {**contexts, **dict.fromkeys([*empty, EMPTY], "empty")},
         "output": ["type=cacheonly"],
     }
     return chosen | {name: target[name] for name in ("target", "platforms") if target.get(name)}
+
+
+def without_images(contexts: Mapping[str, Any]) -> dict[str, Any]:
+    """The named contexts that are no images, and so cannot be asked for their ENV."""
+    return {name: value for name, value in contexts.items() if not str(value).startswith(_IMAGE)}
 
 
 def outlines(

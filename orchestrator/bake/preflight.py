@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.bake import outline
-from orchestrator.dockerfile.bases import external_bases
+from orchestrator.dockerfile.bases import external_bases, images_env
 from orchestrator.dockerfile.contexts import unused_contexts
-from orchestrator.dockerfile.lives import lost
+from orchestrator.dockerfile.lives import doubtful, lost
 from orchestrator.dockerfile.predefined import platform_args, predefined
 from orchestrator.engine import buildx
 from orchestrator.errors import FailureClass, MatrixError, Problem, did_you_mean
@@ -46,6 +46,7 @@ class Consumer:
         unused: Named contexts that nothing in it refers to.
         lost: Arguments whose value does not get where its Dockerfile names them.
         bases: Whether a stage is FROM an image, whose ONBUILD instructions the outline does not have.
+        doubtful: Arguments whose value an ENV of a base may replace, where the base was not asked.
     """
 
     target: str
@@ -54,6 +55,7 @@ class Consumer:
     unused: Collection[str] = ()
     lost: tuple[Lost, ...] = ()
     bases: bool = False
+    doubtful: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +121,7 @@ def arrivals(
         bake: How to call buildx.
         files: Bake files of variants.
         memory: What earlier runs learned.
-        bases: Ask with the base images, for what their ONBUILD instructions declare.
+        bases: Ask with the base images, for what their ONBUILD instructions declare and for their ENV.
 
     Returns:
         For each bake file what was found, or the error for a Dockerfile that is missing or not readable.
@@ -133,7 +135,7 @@ def arrivals(
     }
     answers = outline.outlines(bake, asked, memory) if asked else {}
     return [
-        _arrival(file, texts, answers) if isinstance(texts, dict) else texts
+        _arrival(file, texts, answers, bases=bases) if isinstance(texts, dict) else texts
         for file, texts in zip(files, read, strict=True)
     ]
 
@@ -153,7 +155,7 @@ def _read(bake: BakeCall, file: BakeFile) -> dict[str, str] | Arrival | MatrixEr
     return texts
 
 
-def _arrival(file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Outline | str]) -> Arrival:
+def _arrival(file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Outline | str], *, bases: bool) -> Arrival:
     consumers = []
     for name, member in file.members.items():
         answer = answers[name]
@@ -163,14 +165,17 @@ def _arrival(file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Out
         contexts = member.get("contexts") or {}
         passed = {key: str(value) for key, value in (member.get("args") or {}).items() if value is not None}
         args = platform_args("".join(member.get("platforms") or [])) | passed
+        consumed, env = images_env(answer.args)
+        asked = outline.without_images(contexts) if bases else contexts
         consumers.append(
             Consumer(
                 target=file.origins.get(name, name),
-                args=answer.args,
+                args=consumed,
                 secrets=tuple(answer.secrets),
                 unused=unused_contexts(texts[name], contexts, target=stage, args=args),
-                lost=lost(texts[name], passed, target=stage, contexts=contexts, args=args),
+                lost=lost(texts[name], passed, target=stage, contexts=contexts, args=args, bases=env),
                 bases=external_bases(texts[name], contexts=contexts, args=args),
+                doubtful=doubtful(texts[name], passed, target=stage, contexts=asked, args=args, known=bases),
             )
         )
     return Arrival(checked=True, consumers=tuple(consumers))
@@ -182,6 +187,11 @@ def missing(found: Arrival, injected: Injected) -> bool:
     return any(one.bases for one in found.consumers) and any(
         name not in known and not predefined(name) for name in injected.args
     )
+
+
+def unsure(found: Arrival, injected: Injected) -> list[str]:
+    """Return the injected arguments whose value an ENV of a base may replace, for all that is known."""
+    return sorted({name for one in found.consumers for name in one.doubtful if name in injected.args})
 
 
 def notes(found: Arrival, injected: Injected) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ EMPTY = "orchestrate-empty"
 No stage: one more at the top would shift the numbers that `COPY --from=0` counts.
 """
 
+_ASKED = re.compile(r"orchestrate_env_(?P<stage>[0-9]+)_(?P<name>\w+)", re.ASCII)
 _NAME = re.compile(r"\$\{?(\w+)", re.ASCII)  # nested ones as well: ${A:-${B}}
 _FROM = re.compile(r"(?P<image>\S+)(?:\s+as\s+(?P<name>\S+))?\s*", re.IGNORECASE)
 _UNKNOWN = re.compile(r"\$(?:\{[^{}]*\}|\w+)", re.ASCII)
@@ -52,16 +53,37 @@ def without_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[st
     return _Rewriting(_without_syntax(text), contexts, args or {}).done()
 
 
-def without_flags(text: str, *, contexts: Collection[str] = ()) -> str:
+def without_flags(
+    text: str, *, contexts: Collection[str] = (), args: Mapping[str, str] | None = None, asked: Collection[str] = ()
+) -> str:
     """The same Dockerfile without the flags that say nothing about arguments, and without `# syntax=`.
 
-    Its outline needs the base images, and lists what their ONBUILD instructions declare.
+    Its outline needs the base images, and lists what their ONBUILD instructions declare, and the ENV of theirs that is
+    asked for (`images_env` reads it).
 
     Args:
         text: The Dockerfile.
         contexts: Named contexts of the target.
+        args: Build arguments that are passed, to tell which stage `FROM ${BASE}` means.
+        asked: Names of ENV.
     """
-    return _Rewriting(_without_syntax(text), contexts, {}, bases=True).done()
+    return _Rewriting(_without_syntax(text), contexts, args or {}, bases=True, asked=asked).done()
+
+
+def images_env(consumed: Mapping[str, str]) -> tuple[dict[str, str], dict[int, dict[str, str]]]:
+    """Take apart what the outline of `without_flags` consumes.
+
+    Returns:
+        Argument -> value, and for the number of each stage the ENV of the image that it is FROM.
+    """
+    args = dict(consumed)
+    found: dict[int, dict[str, str]] = {}
+    for name in consumed:
+        if asked := _ASKED.fullmatch(name):
+            value = args.pop(name)
+            if value.startswith("="):  # an ARG of an ONBUILD has the value that is passed, and so takes nothing away
+                found.setdefault(int(asked["stage"]), {})[asked["name"]] = value[1:]
+    return args, found
 
 
 def external_bases(text: str, *, contexts: Collection[str] = (), args: Mapping[str, str] | None = None) -> bool:
@@ -81,8 +103,18 @@ def _without_syntax(text: str) -> str:
 class _Rewriting:
     """One pass over the instructions, collecting replacements of spans."""
 
-    def __init__(self, text: str, contexts: Collection[str], args: Mapping[str, str], *, bases: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        contexts: Collection[str],
+        args: Mapping[str, str],
+        *,
+        bases: bool = False,
+        asked: Collection[str] = (),
+    ) -> None:
         self.bases = bases
+        self.asked = sorted(asked)
+        self.froms = 0
         self.external = False
         self.text = text
         self.escape = escape_character(text)
@@ -117,6 +149,7 @@ class _Rewriting:
                 self.values[name] = substitute(default, self.values.get, unset=None, escape=self.escape)
 
     def _from(self, found: Instruction) -> None:
+        self.froms += 1
         flags, at = leading(found.text, found.at)
         parts = _FROM.fullmatch(found.text, at)
         if parts is None:
@@ -126,13 +159,19 @@ class _Rewriting:
         resolved = substitute(image, self.values.get, unset=None, escape=self.escape)
         if self._is_external(resolved.lower()):
             self.external = True
-        if self._is_external(resolved.lower()) and not self.bases:
+        if self.bases and self._is_external(resolved.lower()):
+            self.edits += [(found.end, found.end, self._asking(name)) for name in self.asked]
+        elif self._is_external(resolved.lower()):
             stage = f" AS {name}" if name else ""
             declared = "".join(f"\nARG {variable}" for variable in self._closure(image))
             written = "".join(f"{found.text[flag.start : flag.end]} " for flag in flags)
             self.edits.append((found.start, found.end, f"FROM {written}scratch{stage}{declared}"))
         if name:
             self.stages.add(name.lower())
+
+    def _asking(self, name: str) -> str:
+        """A line that has the ENV of the image as the value of an argument, behind `=` where there is one."""
+        return f'\nARG orchestrate_env_{self.froms - 1}_{name}="${{{name}+=${{{name}}}}}"'
 
     def _is_external(self, image: str) -> bool:
         """Whether an image is none of ours; what BuildKit alone knows (${TARGETARCH}) may be any text."""

@@ -2,7 +2,8 @@
 
 BuildKit's outline lists every argument that a stage declares, whether anything reads it or not. Measured with BuildKit
 of engine 28.5: of ARG and ENV the later one counts, a RUN sees both; a stage that is FROM another sees the arguments of
-that stage, except those whose name an ENV of it has; an ARG before the first FROM counts in FROM alone.
+that stage, except those whose name an ENV of it or of its base image has; an ARG before the first FROM counts in FROM
+alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Loss(Enum):
     """Why something that names an argument does not see its value."""
 
     ENV = "env"
+    BASE = "base"
     ABOVE = "above"
     UNDECLARED = "undeclared"
     UNREAD = "unread"
@@ -43,7 +45,8 @@ class Lost:
     Attributes:
         name: The argument.
         loss: Why.
-        line: 1-based line of the ENV, or of what names the argument; of its ARG where nothing does.
+        line: 1-based line of the ENV, of the FROM whose image has the ENV, or of what names the argument; of its ARG
+            where nothing does.
         declared: 1-based line of its ARG, 0 where the stage has none.
         certain: Whether nothing at all in the target's stages can see the value. Otherwise a RUN that does not name it
             may still read it from its environment, or another stage does.
@@ -61,6 +64,9 @@ class Lost:
         match self.loss:
             case Loss.ENV:
                 return f"ENV {self.name} at line {self.line} replaces the value of its ARG at line {self.declared}"
+            case Loss.BASE:
+                env = f"ENV {self.name} of the image of FROM at line {self.line}"
+                return f"{env} replaces the value of its ARG at line {self.declared} in a later stage"
             case Loss.ABOVE:
                 return f"line {self.line} reads {self.name} above its ARG at line {self.declared}"
             case Loss.UNDECLARED:
@@ -74,6 +80,8 @@ class Lost:
         match self.loss:
             case Loss.ENV:
                 return f"write ENV {self.name}=${{{self.name}}}, or remove the ENV"
+            case Loss.BASE:
+                return f"write ARG {self.name} again in the stage that reads it"
             case Loss.ABOVE:
                 return f"move ARG {self.name} above line {self.line}"
             case Loss.UNDECLARED:
@@ -89,6 +97,7 @@ def lost(
     target: str = "",
     contexts: Collection[str] = (),
     args: Mapping[str, str] | None = None,
+    bases: Mapping[int, Mapping[str, str]] | None = None,
 ) -> tuple[Lost, ...]:
     """Return the arguments whose value does not reach what names them, at most one finding for each.
 
@@ -98,6 +107,7 @@ def lost(
         target: Stage that is built, "" for the last.
         contexts: Named contexts.
         args: All build arguments, to tell which stage a FROM with a variable means.
+        bases: Number of a stage -> the ENV of the image that it is FROM.
     """
     replaced = {name.lower() for name in contexts}
     file = parse(text, {**(args or {}), **values}, replaced=replaced)
@@ -107,12 +117,47 @@ def lost(
     names = frozenset(values)
     lives = {name: _Life(name=name, base=name in from_image) for name in values if not predefined(name)}
     for stage in needed:
-        before = states.get(stage.parent, {}) if stage.parent is not None else {}
-        states[stage.index] = {name: before.get(name, _State()).inherited() for name in lives}
+        if stage.parent is None:
+            env = (bases or {}).get(stage.index, {})
+            states[stage.index] = {name: _State.of_image(stage.line, env.get(name), values[name]) for name in lives}
+        else:
+            before = states.get(stage.parent, {})
+            states[stage.index] = {name: before.get(name, _State()).inherited() for name in lives}
         steps = [_Read.of(step, names) for step in stage.steps]
         for name, life in lives.items():
             _walk(steps, life, states[stage.index][name], values)
     return tuple(one for life in lives.values() for one in life.verdict())
+
+
+def doubtful(
+    text: str,
+    values: Mapping[str, str],
+    *,
+    target: str = "",
+    contexts: Collection[str] = (),
+    args: Mapping[str, str] | None = None,
+    known: bool = False,
+) -> frozenset[str]:
+    """Return the arguments whose value an ENV of a base image may replace, where its ENV is not known.
+
+    Args:
+        text: The Dockerfile.
+        values: Injected arguments with their values.
+        target: Stage that is built, "" for the last.
+        contexts: Named contexts.
+        args: All build arguments.
+        known: Whether the ENV of images is known, and only that of named contexts is not.
+    """
+    replaced = {name.lower() for name in contexts}
+    stages = parse(text, {**(args or {}), **values}, replaced=replaced).stages
+    env = {name: f"not {value}" for name, value in values.items()}
+    worst = {
+        stage.index: env
+        for stage in stages
+        if stage.base.lower() in replaced or not (known or stage.base.lower() == "scratch")
+    }
+    found = lost(text, values, target=target, contexts=contexts, args=args, bases=worst)
+    return frozenset(one.name for one in found if one.loss is Loss.BASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +211,19 @@ class _State:
     alive: bool = False
     declared: int = 0
     env: int = 0  # line of an ENV of its name that does not carry its value
+    image: bool = False  # that ENV is one of the base image, the line that of the FROM
 
     def inherited(self) -> _State:
-        return _State(alive=self.alive and not self.env, declared=self.declared, env=self.env)
+        return _State(alive=self.alive and not self.env, declared=self.declared, env=self.env, image=self.image)
+
+    @classmethod
+    def of_image(cls, line: int, env: str | None, value: str) -> _State:
+        """Where a stage begins that is FROM an image with this ENV of the name."""
+        return cls() if env is None or env == value else cls(env=line, image=True)
+
+    @property
+    def loss(self) -> Loss:
+        return Loss.BASE if self.image else Loss.ENV
 
 
 @dataclass(kw_only=True, slots=True)
@@ -188,8 +243,8 @@ class _Life:
             return
         if self.misses and not self.used:
             yield replace(self.misses[0], certain=not (self.seen or self.base))
-        elif self.misses and any(miss.loss is Loss.ENV for miss in self.misses):
-            yield next(miss for miss in self.misses if miss.loss is Loss.ENV)
+        elif by_env := [miss for miss in self.misses if miss.loss in {Loss.ENV, Loss.BASE}]:
+            yield by_env[0]
         elif self.declared and not (self.used or self.seen or self.base):
             yield Lost(name=self.name, loss=Loss.UNREAD, line=self.declared, declared=self.declared)
 
@@ -207,7 +262,7 @@ def _walk(steps: Iterable[_Read], life: _Life, state: _State, values: Mapping[st
         if named and state.alive:
             life.used = True
         elif named and state.env and state.declared:
-            life.misses.append(Lost(name=name, loss=Loss.ENV, line=state.env, declared=state.declared))
+            life.misses.append(Lost(name=name, loss=state.loss, line=state.env, declared=state.declared))
         elif named and not _own(name, read):
             early.append(step.line)
         if step.keyword == "RUN" and state.alive:
@@ -229,6 +284,7 @@ def _env(step: Step, life: _Life, state: _State, values: Mapping[str, str]) -> N
     for key, value in _env_pairs(step.text):
         if key != life.name:
             continue
+        state.image = False
         if value.strip("\"'") == values[key] or (state.alive and key in _REFERENCE.findall(value)):
             state.env = 0
         else:

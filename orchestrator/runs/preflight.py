@@ -1,7 +1,7 @@
 """Checks all variants of a run before the first one is built: do their arguments arrive, can the builder build them.
 
 One question to buildx for all of them. Where an argument is not consumed and a stage is FROM an image, the image is
-asked as well: its ONBUILD instructions may declare it.
+asked as well: its ONBUILD instructions may declare it. So it is where its ENV may replace the value in a later stage.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def check_all(
     """
     found = preflight.arrivals(call, [one.file for one in questions], outlines)
     checked = {one.variant.id: _judged(one, arrival) for one, arrival in zip(questions, found, strict=True)}
-    again = [one for one in questions if _may_be_onbuild(one, checked[one.variant.id])]
+    again = [one for one in questions if _needs_bases(one, checked[one.variant.id])]
     if again:
         with_bases = preflight.arrivals(call, [one.file for one in again], bases=True)
         for one, arrival in zip(again, with_bases, strict=True):
@@ -180,13 +180,13 @@ def _judged(one: Question, arrival: preflight.Arrival | MatrixError) -> Checked:
     return Checked(notes=preflight.notes(arrival, given), arrival=arrival)
 
 
-def _may_be_onbuild(one: Question, checked: Checked) -> bool:
-    arrival = checked.arrival
-    return (
-        checked.error is not None
-        and arrival is not None
-        and preflight.missing(arrival, injected(one.variant, one.extras))
-    )
+def _needs_bases(one: Question, checked: Checked) -> bool:
+    if checked.arrival is None:
+        return False
+    given = injected(one.variant, one.extras)
+    if checked.error is not None:
+        return preflight.missing(checked.arrival, given)
+    return bool(preflight.unsure(checked.arrival, given))
 
 
 def _second(one: Question, first: Checked, arrival: preflight.Arrival | MatrixError) -> Checked:
@@ -194,11 +194,20 @@ def _second(one: Question, first: Checked, arrival: preflight.Arrival | MatrixEr
     if isinstance(arrival, MatrixError) or not arrival.checked:
         reason = str(arrival) if isinstance(arrival, MatrixError) else arrival.why_not
         if first.error is None:
-            return first
+            names = preflight.unsure(first.arrival, injected(one.variant, one.extras)) if first.arrival else []
+            return replace(first, notes=(*first.notes, _not_checked(names, reason)))
         hint = f"{first.error.hint}; whether ONBUILD of a base image declares it was not checked: {reason}"
         error = preflight.NotArrivedError(first.error.message, problems=first.error.problems, hint=hint)
         return Checked(error=error, arrival=first.arrival)
-    return _judged(one, arrival)
+    second = _judged(one, arrival)
+    names = preflight.unsure(arrival, injected(one.variant, one.extras))
+    if second.error is not None or not names:
+        return second
+    return replace(second, notes=(*second.notes, _not_checked(names, "the base is a named context")))
+
+
+def _not_checked(names: Sequence[str], reason: str) -> str:
+    return f"not checked whether an ENV of a base replaces the value of {', '.join(names)}: {reason}"
 
 
 def _with_inputs(call: BakeCall, one: Question, checked: Checked) -> Checked:

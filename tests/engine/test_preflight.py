@@ -288,3 +288,51 @@ def test_an_outline_is_asked_for_once(tmp_path: Path) -> None:
     assert preflight.arrival(bake, changed, Outlines(memory)).consumed == {
         "BASE": "registry.invalid/no/such:1", "max_jobs": "3", "torch_cuda_arch_list": ""
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cuda_base(engine: str, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image with ENV, as NVIDIA's have them, and one argument that its ONBUILD declares."""
+    folder = tmp_path_factory.mktemp("cuda-base")
+    name = f"t-{uuid.uuid4().hex[:16]}"
+    image = f"{registry.repository(name)}:1"
+    (folder / "Dockerfile").write_text(
+        "FROM scratch\nENV CUDA_VERSION=12.4.0 EMPTY= LIST=\"7.0 8.0;'x'\"\nONBUILD ARG later=own\nCOPY Dockerfile /\n"
+    )
+    call("docker", "buildx", "build", "--quiet", "--push", "--tag", image, folder)
+    yield image
+    registry.forget(name)
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "lost"),
+    [
+        ("FROM {} AS b", "FROM b\n", ["CUDA_VERSION", "EMPTY", "LIST"]),
+        (
+            "ARG IMAGE={}\nFROM --platform=$BUILDPLATFORM $IMAGE AS b",
+            "FROM b AS c\nFROM c\n",
+            ["CUDA_VERSION", "EMPTY", "LIST"],
+        ),
+        ("FROM {} AS b", "", []),
+        ("FROM {} AS b", "FROM b\nARG CUDA_VERSION\nARG LIST\n", ["EMPTY"]),
+        ("FROM ctx AS b", "FROM b\n", ["CUDA_VERSION", "EMPTY", "LIST"]),
+    ],
+)
+def test_an_env_of_a_base_image_takes_the_value(
+    tmp_path: Path, cuda_base: str, first: str, rest: str, lost: list[str]
+) -> None:
+    given = {"CUDA_VERSION": "13.0.2", "EMPTY": "1", "LIST": "8.0", "OTHER": "2", "later": "3"}
+    declared = "".join(f"\nARG {name}" for name in given)
+    text = f"{first.format(cuda_base)}{declared}\n{rest}RUN x {' '.join(f'${name}' for name in given)}\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    file = bake_file({"context": ".", "args": given, "contexts": {"ctx": f"docker-image://{cuda_base}"}})
+    bake = BakeCall(docker=("docker",), files=(), root=tmp_path)
+    plain = preflight.arrival(bake, file)
+    assert not [loss for one in plain.consumers for loss in one.lost]
+    assert preflight.unsure(plain, Injected(args=given)) == ([] if not rest else sorted({*lost, "OTHER", "later"}))
+    (found,) = preflight.arrivals(bake, [file], bases=True)
+    assert not isinstance(found, MatrixError)
+    assert [loss.name for one in found.consumers for loss in one.lost] == lost
+    assert preflight.unsure(found, Injected(args=given)) == []
+    assert given.items() <= found.consumed.items()
+    assert not [name for name in found.consumed if name.startswith("orchestrate")]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.dockerfile.bases import EMPTY, external_bases, without_bases
+from orchestrator.dockerfile.bases import EMPTY, external_bases, images_env, without_bases, without_flags
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,32 @@ def test_any_text_ends(text: str) -> None:
 )
 def test_whether_a_stage_is_from_an_image(text: str, external: bool) -> None:
     assert external_bases(text, contexts=["ctx"], args={"B": "debian"}) is external
+
+
+def test_the_env_of_images_is_asked_for_behind_each_from() -> None:
+    text = (
+        "# syntax=docker/dockerfile:1\nARG B=one\nFROM $B AS b\nARG X\nFROM b\nFROM \\\n two\nFROM scratch\nFROM ctx\n"
+    )
+    asked = without_flags(text, contexts=["ctx"], asked=["Y", "X"])
+    assert asked.splitlines() == [
+        "ARG B=one",
+        "FROM $B AS b",
+        'ARG orchestrate_env_0_X="${X+=${X}}"',
+        'ARG orchestrate_env_0_Y="${Y+=${Y}}"',
+        "ARG X",
+        "FROM b",
+        "FROM \\",
+        " two",
+        'ARG orchestrate_env_2_X="${X+=${X}}"',
+        'ARG orchestrate_env_2_Y="${Y+=${Y}}"',
+        "FROM scratch",
+        "FROM ctx",
+    ]
+    assert without_flags(text, contexts=["ctx"]).count("orchestrate_env") == 0
+    # The argument says that it is a stage of the file.
+    assert without_flags("ARG B\nFROM a AS b\nFROM $B\n", args={"B": "b"}, asked=["X"]).count("orchestrate_env") == 1
+
+
+def test_what_the_outline_says_of_it() -> None:
+    consumed = {"X": "1", "orchestrate_env_0_X": "=a=b", "orchestrate_env_12_Y_1": "=", "orchestrate_env_2_X": ""}
+    assert images_env(consumed) == ({"X": "1"}, {0: {"X": "a=b"}, 12: {"Y_1": ""}})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.dockerfile.lives import Loss, lost
+from orchestrator.dockerfile.lives import Loss, doubtful, lost
 
 
 def found(text: str, **more: object) -> list[tuple[Loss, int, bool]]:
@@ -75,10 +75,46 @@ def test_a_value_that_is_lost(text: str, expected: list[tuple[Loss, int, bool]])
     assert found(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM a\nARG X\nRUN build $X\n", []),  # the ARG is the later one
+        ("FROM a AS b\nARG X\nFROM b\nRUN build $X\n", [(Loss.BASE, 1, True)]),
+        ("FROM a AS b\nARG X\nRUN x\nFROM b\nRUN build $X\n", [(Loss.BASE, 1, False)]),
+        ("FROM z AS c\nFROM a AS b\nARG X\nFROM b AS d\nFROM d\nRUN build $X\n", [(Loss.BASE, 2, True)]),
+        ("FROM a AS b\nARG X\nFROM b\nARG X\nRUN build $X\n", []),
+        ("FROM a AS b\nARG X\nENV X=$X\nFROM b\nRUN build $X\n", []),
+        ("FROM a AS b\nARG X\nENV X=7\nFROM b\nRUN build $X\n", [(Loss.ENV, 3, True)]),
+        ("FROM a AS b\nARG X\nENV Y=$X\nFROM b\nRUN build $Y\n", []),
+        ("FROM a AS b\nARG X\nFROM b\nRUN y\nFROM scratch\nARG X\nRUN $X\n", []),  # a stage nobody needs
+        ("FROM a AS b\nARG X\nFROM b\nRUN make\n", [(Loss.UNREAD, 2, False)]),
+    ],
+)
+def test_an_env_of_a_base_image(text: str, expected: list[tuple[Loss, int, bool]]) -> None:
+    bases = {number: {"X": "old", "Y": "1"} for number, line in enumerate(text.split("FROM ")[1:]) if line[0] == "a"}
+    assert found(text, bases=bases) == expected
+    same = {number: {"X": "1"} for number in bases}
+    assert Loss.BASE not in [loss for loss, *_ in found(text, bases=same)]
+    # It is asked for where it counts, and there alone.
+    assert doubtful(text, {"X": "1"}) == ({"X"} if Loss.BASE in [loss for loss, *_ in expected] else set())
+
+
+def test_the_env_of_scratch_is_known_and_that_of_a_named_context_is_not() -> None:
+    text = "FROM {} AS b\nARG X\nFROM b\nRUN build $X\n"
+    assert doubtful(text.format("scratch"), {"X": "1"}) == set()
+    assert doubtful(text.format("image"), {"X": "1"}, contexts=["ctx"], known=True) == set()
+    assert doubtful(text.format("ctx"), {"X": "1"}, contexts=["CTX"], known=True) == {"X"}
+    assert doubtful("ARG B=i\n" + text.format("$B"), {"X": "1"}, contexts=["i"], known=True) == {"X"}
+
+
 def test_what_is_said() -> None:
     (one,) = lost("FROM a\nARG X\nENV X=7\nRUN build $X\n", {"X": "1"})
     assert one.text == "ENV X at line 3 replaces the value of its ARG at line 2"
     assert one.hint == "write ENV X=${X}, or remove the ENV"
+    (one,) = lost("FROM a AS b\nARG X\nFROM b\nRUN $X\n", {"X": "1"}, bases={0: {"X": "7"}})
+    env = "ENV X of the image of FROM at line 1"
+    assert one.text == f"{env} replaces the value of its ARG at line 2 in a later stage"
+    assert one.hint == "write ARG X again in the stage that reads it"
     (one,) = lost("FROM a\nRUN build $X\nARG X\n", {"X": "1"})
     assert (one.text, one.hint) == ("line 2 reads X above its ARG at line 3", "move ARG X above line 2")
     (one,) = lost("ARG X\nFROM a\nRUN build $X\n", {"X": "1"})

@@ -214,6 +214,41 @@ def test_onbuild_of_a_base_image_is_asked_for_before_an_argument_is_refused(
     assert asked == [False]  # there is no image to ask
 
 
+def test_the_env_of_a_base_image_is_asked_for_where_it_counts(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved
+    head = "FROM base:1 AS b\nARG CUDA_VERSION\n"
+    (tmp_path / "Dockerfile").write_text(head + "FROM b\nRUN build $CUDA_VERSION\n")
+    plan = planned(tmp_path)
+    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r")
+    env: Outline | str = ""
+    asked: list[bool] = []
+
+    def answer(_bake: object, questions: Mapping[str, Any], *_: object) -> Mapping[str, Outline | str]:
+        asked.append("FROM base:1" in questions["app-cu130-amd64"]["dockerfile-inline"])
+        return dict.fromkeys(questions, env if asked[-1] else OUTLINE)
+
+    def checked() -> Checked:
+        return jobs.prepare(plan, context).checked["app-cu130-amd64"]
+
+    monkeypatch.setattr(outline, "outlines", answer)
+    env = Outline(args={**OUTLINE.args, "orchestrate_env_0_CUDA_VERSION": "=12.4.0"})
+    error = checked().error
+    assert isinstance(error, preflight.NotArrivedError)
+    assert "ENV CUDA_VERSION of the image of FROM at line 1" in str(error)
+    assert asked == [False, True]
+    env = OUTLINE
+    assert (checked().error, checked().notes) == (None, ())
+    env = "no route"
+    said = "not checked whether an ENV of a base replaces the value of CUDA_VERSION: no route"
+    assert (checked().error, checked().notes) == (None, (said,))
+    asked.clear()
+    (tmp_path / "Dockerfile").write_text(head + "RUN build $CUDA_VERSION\n")
+    assert (checked().error, checked().notes) == (None, ())
+    assert asked == [False, False]  # the ARG is the later one
+
+
 def test_push_access_is_asked_before_a_variant_is_built(
     tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
