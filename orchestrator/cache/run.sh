@@ -101,6 +101,22 @@ includes() { # sources of which CCCL makes other code for every arch list (thrus
         --include='*.cu' --include='*.cuh' . 2>/dev/null | sed 's|^\./||'
 }
 
+archs() { # a header that gives __CUDA_ARCH_LIST__ every architecture of the toolkit, at a path that is part of the cache's keys
+    nvcc=$(command -v "${CUDACXX:-nvcc}" || true)
+    [ -n "$nvcc" ] || return 0
+    all=$("$nvcc" --list-gpu-arch 2>/dev/null | sed -n 's/^compute_\([0-9]*\)$/\10/p' | sort -nu | paste -s -d ,)
+    [ -n "$all" ] || return 0
+    printf '#undef __CUDA_ARCH_LIST__\n#define __CUDA_ARCH_LIST__ %s\n' "$all" >"$COMPILE_CACHE_STATE/archs.h"
+    name="archs-$(cksum <"$COMPILE_CACHE_STATE/archs.h" | cut -d ' ' -f 1).h"
+    for directory in "$mount" /tmp/compile-cache; do # named by content: another build may hold it open
+        [ "$directory" = "$mount" ] || mkdir -p "$directory" 2>/dev/null
+        cmp -s "$COMPILE_CACHE_STATE/archs.h" "$directory/$name" || {
+            cp "$COMPILE_CACHE_STATE/archs.h" "$directory/.$name.$$" && mv "$directory/.$name.$$" "$directory/$name"
+        } 2>/dev/null || rm -f "$directory/.$name.$$" 2>/dev/null
+        if cmp -s "$COMPILE_CACHE_STATE/archs.h" "$directory/$name"; then echo "$directory/$name"; return 0; fi
+    done
+}
+
 if load && { [ "$backend" != mount ] || place; } && find_tool && start && held=$(size "$(statistics)") && probe; then
     on=true
 else
@@ -119,7 +135,9 @@ for language in C CXX CUDA; do export "CMAKE_${language}_COMPILER_LAUNCHER=$COMP
 if [ "${COMPILE_CACHE_FIXED_CCCL:-}" = 1 ]; then
     defines="-DCUB_DISABLE_NAMESPACE_MAGIC -DCUB_IGNORE_NAMESPACE_MAGIC_ERROR"
     defines="$defines -DTHRUST_DISABLE_ABI_NAMESPACE -DTHRUST_IGNORE_ABI_NAMESPACE_ERROR"
-    export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} $defines"
+    # CUB's dispatch names the list once more, and no define of CCCL's removes that.
+    header=$(archs)
+    export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} $defines${header:+ -include $header}"
 fi
 
 begun=$(date +%s) used=$(cpu)
@@ -143,5 +161,6 @@ printf '"held":%s,"seconds":%s,"cpu":%s,"cccl":%s,"cccl_named":"%s","fixed":%s,"
     "${held:-null}" "$seconds" "$cpu" "$(echo "$cccl" | grep -c .)" \
     "$(echo "$cccl" | head -n 3 | paste -s -d ' ' | plain)" \
     "$([ "${COMPILE_CACHE_FIXED_CCCL:-}" = 1 ] && echo true || echo false)" "$counted"
+case "${header:-}" in /tmp/compile-cache/*) rm -f "$header"; rmdir /tmp/compile-cache 2>/dev/null ;; esac
 rm -rf "$COMPILE_CACHE_STATE"
 exit "$status"

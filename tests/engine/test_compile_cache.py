@@ -164,6 +164,33 @@ def test_sources_that_include_cccl_are_named(place: Place) -> None:
     assert (found.cccl, found.cccl_named, found.requests) == (1, "b.cu", 0)
 
 
+REDUCE = """\
+#include <cub/device/device_reduce.cuh>
+extern "C" int sum(void* space, size_t& bytes, const int* from, int* to, int n) {
+  return cub::DeviceReduce::Sum(space, bytes, from, to, n);
+}
+"""
+"""A unit that calls one of CUB's device algorithms, whose dispatch names the arch list."""
+
+
+def test_with_fixed_namespaces_an_added_architecture_compiles_alone_in_a_unit_that_calls_cub(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.root / "source" / "a.cu").write_text(REDUCE)
+    monkeypatch.setenv("COMPILE_CACHE_FIXED_CCCL", "1")
+    _, cold = place.compile(NINE)
+    assert (cold.fixed, cold.cubin, cold.ptx) == (True, Counts(misses=1), Counts(misses=1))
+    _, added = place.compile(NINE, ELEVEN)
+    assert (added.cubin, added.ptx) == (Counts(hits=1, misses=1), Counts(hits=1, misses=1))
+    (header,) = place.mount.glob("archs-*.h")
+    newest = header.read_text()
+    header.write_text("#error another build was killed while it wrote this\n")
+    _, warm = place.compile(NINE, ELEVEN)
+    assert (warm.cubin, warm.ptx, warm.fallbacks) == (Counts(hits=2), Counts(hits=2), 0)
+    assert header.read_text() == newest
+    assert "#define __CUDA_ARCH_LIST__ 750,800,860,870,880,890,900,1000,1030,1100,1200,1210\n" in newest
+
+
 CCACHE = "COMPILE_CACHE_TOOL=ccache\nCOMPILE_CACHE_BACKEND=mount\nCCACHE_MAXSIZE=1G\n"
 
 
