@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator import process
-from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError, UsageError
 from orchestrator.reference import tag_slug
 
 if TYPE_CHECKING:
@@ -104,6 +104,15 @@ class Checkout:
         if not said or said.startswith(("not a git repository", "ambiguous argument", "Not a valid object name")):
             return done, f"{self._root} is not a git checkout with a commit"
         return done, f"git says: {said}"
+
+
+def revision(root: Path) -> str:
+    """The commit of a checkout, with `-dirty` where files were changed; "" where there is none."""
+    try:
+        checkout = Checkout(root)
+        return checkout.fact("git.sha") + checkout.fact("git.dirty")
+    except OrchestrateError:
+        return ""
 
 
 def branch(root: Path) -> str:

@@ -83,6 +83,7 @@ class Context:
         memory: Bytes that the builder has, 0 where unknown.
         sites: The builders of the run by name, where several share it; they take the place of what is said here.
         bounds: How long a step may take, and how long a builder may say nothing.
+        revision: The commit that the images name; None asks git.
     """
 
     call: BakeCall
@@ -101,6 +102,7 @@ class Context:
     at_once: int = 1
     memory: int = 0
     sites: Mapping[str, Site] = field(default_factory=dict)
+    revision: str | None = None
 
     def on(self, name: str) -> Context:
         """Return what the jobs share on the builder of that name."""
@@ -155,7 +157,8 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             hint=f"{state} must be a directory that you may write to",
         ) from error
     resolved_ = resolved(plan, context.call) if targets is None else targets
-    rendered = bake_files(plan, context.call, output=context.output, extras=context.extras, targets=resolved_)
+    revision = revision_of(plan) if context.revision is None else context.revision
+    rendered = {variant.id: _rendered(plan, variant, resolved_, context, revision) for variant in plan.variants}
     outlines = Outlines(state / "outlines.json")
     allowed = preflight.allowed_by(plan, context.allowed)
     contents = listing(plan, (context.report, context.output.directory))
@@ -165,13 +168,11 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     if not builders and context.builder is not None:
         builders = [context.builder]
     checked = preflight.check_all(context.call, questions, builders=builders, outlines=outlines, allowed=allowed)
-    revision = revision_of(plan) if context.sites else ""
 
     def drawn(step: _Step, name: str) -> _Step:
         """A step on the builder of that name: caches and secrets may differ there."""
-        there, id_ = context.on(name), step.variant.id
-        extras = there.extras.get(id_)
-        file = render(plan, step.variant, resolved_, output=context.output, extras=extras, revision=revision)
+        there = context.on(name)
+        file = _rendered(plan, step.variant, resolved_, there, revision)
         file = with_key(file, step.found.key if step.found is not None else "", context.output)
         return replace(step, context=there, file=file, suffix=f".{name}")
 
@@ -194,6 +195,12 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     return Prepared(
         jobs=jobs, checked={step.variant.id: step.checked for step in steps}, files=rendered, logs=run, state=state
     )
+
+
+def _rendered(plan: Plan, variant: Variant, targets: Targets, context: Context, revision: str) -> BakeFile:
+    """The bake file of one variant, as a run needs it."""
+    extras = context.extras.get(variant.id)
+    return render(plan, variant, targets, output=context.output, extras=extras, revision=revision)
 
 
 def bake_files(
@@ -384,8 +391,4 @@ class _Step:
 
 def revision_of(plan: Plan) -> str:
     """Return the commit that images of a plan name, with `-dirty` where files were changed; "" where there is none."""
-    try:
-        checkout = git.Checkout(plan.matrix.root)
-        return checkout.fact("git.sha") + checkout.fact("git.dirty")
-    except OrchestrateError:
-        return ""
+    return git.revision(plan.matrix.root)

@@ -112,7 +112,7 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
     extras = caching.with_caches(plan, extras, wishes.cache)
     if wishes.air_gap is not None:
         extras = air_gap.isolated(plan, extras, wishes.air_gap.registries)
-    stop, logs = early.stop, None
+    stop, logs, revision = early.stop, None, ""
     with Resume(wishes.output, changed=wishes.changed) as resume, ExitStack() as held:
         try:
             with process.stoppable(stop):
@@ -135,8 +135,8 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
             raise
         else:
             outcomes = [without_missing_log(outcome) for outcome in _run(ready, wishes, screen, stop)]
-            logs = ready.prepared.logs
-        ended = _Ended(started=started, outcomes=outcomes, interrupted=stop.is_set(), logs=logs)
+            logs, revision = ready.prepared.logs, ready.revision
+        ended = _Ended(started=started, outcomes=outcomes, interrupted=stop.is_set(), logs=logs, revision=revision)
         return _result(plan, wishes, screen, ended)
 
 
@@ -174,6 +174,7 @@ class _Ready:
     plan: Plan
     fleet: Fleet
     builder: str
+    revision: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,6 +245,7 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
             offline=wishes.air_gap is not None,
             max_age_s=wishes.max_age_s,
         ),
+        revision=begun.early.revision.result(),
     )
     prepared = jobs.prepare(plan, context, begun.early.targets.result())
     if wishes.air_gap is not None:
@@ -259,6 +261,7 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         plan=plan,
         fleet=fleet,
         builder=local.name if shared else wishes.builder,
+        revision=context.revision or "",
     )
 
 
@@ -329,16 +332,17 @@ def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ended:
-    """How a run ended: its outcomes, whether a signal came, and the directory of its logs, None where it had none."""
+    """How a run ended: whether a signal came, its logs' directory (None: there is none), the commit its images name."""
 
     started: datetime
     outcomes: list[Outcome]
     interrupted: bool
     logs: Path | None = None
+    revision: str = ""
 
 
 def _result(plan: Plan, wishes: Wishes, screen: Screen, ended: _Ended) -> Result:
-    content = _report(plan, ended.outcomes, ended.started)
+    content = _report(plan, ended.outcomes, ended.started, ended.revision)
     code = exit_code(ended.outcomes, interrupted=ended.interrupted)
     if ended.logs is not None:
         took = (datetime.now(UTC) - ended.started).total_seconds()
@@ -355,10 +359,9 @@ def _result(plan: Plan, wishes: Wishes, screen: Screen, ended: _Ended) -> Result
     return Result(outcomes=tuple(ended.outcomes), code=code, report=content)
 
 
-def _report(plan: Plan, outcomes: list[Outcome], started: datetime) -> dict[str, Any]:
-    built = any(outcome.status is Status.BUILT for outcome in outcomes)
-    revision = jobs.revision_of(plan) if built else ""
-    return report(plan.variants, outcomes, started=started, matrix=plan.matrix.digest, revision=revision)
+def _report(plan: Plan, outcomes: list[Outcome], started: datetime, revision: str = "") -> dict[str, Any]:
+    named = revision if any(outcome.status is Status.BUILT for outcome in outcomes) else ""
+    return report(plan.variants, outcomes, started=started, matrix=plan.matrix.digest, revision=named)
 
 
 def _none_started(plan: Plan) -> list[Outcome]:

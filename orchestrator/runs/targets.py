@@ -11,6 +11,7 @@ from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.engine.client import docker_command
 from orchestrator.engine.doctor import Asked
+from orchestrator.matrix import git
 from orchestrator.process import Ahead
 from orchestrator.runs.signals import stop_on_signals
 
@@ -30,40 +31,45 @@ class Early:
     Attributes:
         asked: The engine and the builder.
         targets: The targets as buildx resolves them.
+        revision: The commit of the checkout, "" where there is none.
         stop: Set by a signal, from the first question on.
     """
 
     asked: Asked
     targets: Ahead[Targets]
+    revision: Ahead[str]
     stop: Stop
 
 
 @contextlib.contextmanager
-def begun(plan: Plan, builder: str) -> Iterator[Early]:
+def begun(plan: Plan, builder: str, asked: Asked | None = None) -> Iterator[Early]:
     """Ask docker for all that a build needs before its preflight, while something else is done.
 
     Args:
         plan: The plan.
         builder: Name of the builder, "" for the current one.
+        asked: What was asked for that builder already; None asks.
     """
-    with stop_on_signals() as stop, asked_by(plan, builder, stop) as early:
+    with stop_on_signals() as stop, asked_by(plan, builder, stop, asked) as early:
         yield early
 
 
 @contextlib.contextmanager
-def asked_by(plan: Plan, builder: str, stop: Stop) -> Iterator[Early]:
+def asked_by(plan: Plan, builder: str, stop: Stop, asked: Asked | None = None) -> Iterator[Early]:
     """Ask docker, in a run that signals end already.
 
     Args:
         plan: The plan.
         builder: Name of the builder, "" for the current one.
         stop: Set by a signal.
+        asked: What was asked for that builder already; None asks.
     """
     with (
         Ahead(lambda: resolved(plan, bake_call(plan, docker_command(), builder))) as targets,
-        Asked(builder) as asked,
+        Ahead(lambda: git.revision(plan.matrix.root)) as revision,
+        contextlib.nullcontext(asked) if asked is not None else Asked(builder) as asked_,
     ):
-        yield Early(asked=asked, targets=targets, stop=stop)
+        yield Early(asked=asked_, targets=targets, revision=revision, stop=stop)
 
 
 def bake_call(plan: Plan, docker: tuple[str, ...], builder: str = "") -> BakeCall:

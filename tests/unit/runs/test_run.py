@@ -348,7 +348,9 @@ def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, mo
 
     monkeypatch.setattr(header_bundle, "header_extras", fetching)
     screen = run.Screen(reporter=lambda _: nullcontext(Silent()), warn=pytest.fail, tell=pytest.fail)
-    early = Early(asked=Asked(), targets=Ahead(dict), stop=Stop())  # nothing is asked before the headers are there
+    early = Early(
+        asked=Asked(), targets=Ahead(dict), revision=Ahead(str), stop=Stop()
+    )  # nothing is asked before the headers are there
     result = run.build(planned(tmp_path), Wishes(report=tmp_path / "report.json"), screen, early=early)
     assert result.code == 130
     (variant,) = json.loads((tmp_path / "report.json").read_text())["variants"]
