@@ -3,9 +3,9 @@
     python -m benchmarks.compile_cache [UNITS]
 
 UNITS generated units of plain kernels (default 4), one more that includes thrust and one that includes CUB, each of 20
-seconds or more of nvcc for seven architectures; the two small units of the example stay. Each row is one `orchestrate build`;
-seconds are those of the compile command alone: wall time, and the processor time of its container, which a busy machine
-changes less. One compiler at a time (max_jobs: 1).
+seconds or more of nvcc for seven architectures; the two small units of the example stay. Each row is one
+`orchestrate build`; seconds are those of the compile command alone: wall time, and the processor time of its container,
+which a busy machine changes less. One compiler at a time (max_jobs: 1).
 """
 
 from __future__ import annotations
