@@ -12,6 +12,8 @@ from orchestrator.image.code.elf import NOBITS, Window, read_sections
 from tests.support.engine import call
 from tests.support.toolchain import host_compiler
 
+pytestmark = pytest.mark.download  # the binutils, where they are missing
+
 LIBRARIES = Path("/usr/lib") / f"{sysconfig.get_config_var('MULTIARCH') or 'x86_64-linux-gnu'}"
 _SECTION = re.compile(r"\s*\[ *\d+\] (.*?) +([A-Z_0-9<>:]+(?: [0-9a-f]+)?) +[0-9a-f]{16} ([0-9a-f]+) ([0-9a-f]+) ")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
 import uuid
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.artifacts import downloads
 from tests.support.project import COMMAND, MARK, write_project
+from tests.support.toolchain import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,13 +28,7 @@ NINJA = 'RUN sleep 2; for i in 1 2 3 4 5 6 7 8; do echo "[$i/8] Building CUDA ob
 @pytest.fixture(scope="module")
 def tmux() -> str:
     """A terminal whose screen can be read; installed where there is none, as root."""
-    if shutil.which("tmux") is None:
-        apt = "apt-get -qq -o DPkg::Lock::Timeout=300"
-        install = f"{apt} update; {apt} install -y --no-install-recommends tmux"
-        downloads.made_available("tmux", "sh", "-c", install, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
-    found = shutil.which("tmux")
-    assert found
-    return found
+    return installed("tmux", "tmux")
 
 
 class Terminal:

@@ -7,10 +7,13 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from orchestrator.reference import Repository
 from orchestrator.registry.client import Registry as Client
 from tests.support.engine import call
 from tests.support.releases import PASSWORD, USER, Release, write
+from tests.support.toolchain import installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +22,13 @@ if TYPE_CHECKING:
     from tests.support.engine import MakeRegistry
 
 
+pytestmark = pytest.mark.download  # skopeo, where it is missing
+
+
 def inspected(name: str, env: Mapping[str, str], *, tls: bool) -> dict[str, Any]:
     """The raw index that skopeo, an independent client, reads under a tag."""
     options = ["--creds", f"{USER}:{PASSWORD}", "--cert-dir", env["CERTIFICATES"]] if tls else ["--tls-verify=false"]
-    said = call("skopeo", "inspect", "--raw", *options, f"docker://{name}").stdout
+    said = call(installed("skopeo", "skopeo"), "inspect", "--raw", *options, f"docker://{name}").stdout
     found = json.loads(said)
     assert isinstance(found, dict)
     return found

@@ -19,6 +19,7 @@ from orchestrator.runs.planned import planned
 from tests.support.artifacts import download
 from tests.support.engine import ROOT, call
 from tests.support.publishing import StandIn, push
+from tests.support.toolchain import installed
 
 if TYPE_CHECKING:
     from tests.support.engine import MakeRegistry
@@ -90,7 +91,13 @@ def test_the_four_tags_of_the_release(tree: Path, throwaway_registry: MakeRegist
         assert tags == own | {f"{commit}{suffix}" for suffix in suffixes}
         for suffix in suffixes:
             index = json.loads(
-                call("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{image}:{commit}{suffix}").stdout
+                call(
+                    installed("skopeo", "skopeo"),
+                    "inspect",
+                    "--raw",
+                    "--tls-verify=false",
+                    f"docker://{image}:{commit}{suffix}",
+                ).stdout
             )
             images = [one for one in index["manifests"] if one["platform"]["os"] != "unknown"]
             assert [f"{one['platform']['os']}/{one['platform']['architecture']}" for one in images] == [

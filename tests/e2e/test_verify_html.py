@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -16,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import fatbins
-from tests.support.artifacts import downloads
 from tests.support.engine import call
+from tests.support.toolchain import installed
 
 pytestmark = pytest.mark.download
 
@@ -34,17 +32,7 @@ DARK = {"served": (0x17, 0x3D, 0x24), "fails": (0x5A, 0x1E, 0x20), "paper": (0x1
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """A browser; installed where there is none, as root (about a minute)."""
-    found = shutil.which("chromium")
-    if found is None:
-        begun = time.monotonic()
-        env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        apt = "apt-get -qq -o DPkg::Lock::Timeout=300"
-        install = f"{apt} update; {apt} install -y --no-install-recommends chromium fonts-dejavu-core"
-        downloads.made_available("chromium", "sh", "-c", install, env=env)
-        print(f"chromium installed in {time.monotonic() - begun:.0f} s")
-        found = shutil.which("chromium")
-    assert found
-    return found
+    return installed("chromium", "chromium", "fonts-dejavu-core")
 
 
 @pytest.fixture(scope="module")

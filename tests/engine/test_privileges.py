@@ -20,6 +20,8 @@ from tests.support.toolchain import installed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.download  # openssh-client, where it is missing
+
 COMMAND = Path(sys.executable).parent / "orchestrate"
 MATRIX = """\
 version: 1

@@ -41,6 +41,11 @@ class Downloads:
         self.item: pytest.Item | None = None
         self.missing_network = ""
 
+    def require_marker(self, what: str) -> None:
+        """Fail where the test that runs has no marker `download`, also on a machine that has the thing already."""
+        if self.item is not None and self.item.get_closest_marker("download") is None:
+            pytest.fail(f"{self.item.nodeid} downloads {what}: mark it with pytest.mark.download")
+
     def made_available(self, what: str, *argv: str | Path, timeout: float = 600, **options: Any) -> None:
         """Run a program that fetches something.
 
@@ -50,8 +55,7 @@ class Downloads:
             timeout: Seconds.
             options: For `subprocess.run`.
         """
-        if self.item is not None and self.item.get_closest_marker("download") is None:
-            pytest.fail(f"{self.item.nodeid} downloads {what}: mark it with pytest.mark.download")
+        self.require_marker(what)
         said = self.missing_network
         if not said:
             done = subprocess.run(
@@ -123,6 +127,7 @@ def download(requirement: str, *, platform: str = "", python: str = "", sdist: b
     Returns:
         The path of the one file.
     """
+    downloads.require_marker(requirement)
     name = requirement.replace("==", "-") + ("-sdist" if sdist else "") + (f"-{platform}" if platform else "")
     folder = cache_dir() / "downloads" / (name + (f"-py{python}" if python else ""))
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +155,7 @@ def download(requirement: str, *, platform: str = "", python: str = "", sdist: b
 
 def debian_program(name: str) -> Path:
     """A program of a package of Debian's newer suite that has the same name and needs nothing beside itself."""
+    downloads.require_marker(name)
     folder = cache_dir() / name
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "usr/bin" / name

@@ -50,6 +50,7 @@ class Server:
 
 def python_with(name: str, *packages: str) -> Path:
     """A Python of its own with these packages, made once on this machine."""
+    downloads.require_marker(name)
     place = cache_dir() / f"venv-{name}"
     with FileLock(cache_dir() / f"venv-{name}.lock"):
         if not (place / "ready").exists():

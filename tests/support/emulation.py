@@ -33,6 +33,7 @@ def registered() -> bool:
 @contextlib.contextmanager
 def emulated_arm64() -> Iterator[None]:
     """Register QEMU for linux/arm64 where it is not, and take it away when the last user is gone."""
+    downloads.require_marker("QEMU for linux/arm64")
     ours = FOLDER / "orchestrate-arm64.registered"
     with (FOLDER / "orchestrate-arm64.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.bridge import PLUGINS
 from tests.support.engine import call
+from tests.support.isolated_engine import LOOPBACK_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,10 +158,9 @@ def machine(registry: str) -> Iterator[Machine]:
             pump(connection, there)
             back.join()
 
-    script = 'ip link set lo up; exec "$0" -c "$1" "$2" "$3"'
-    argv = ["unshare", "-n", "sh", "-c", script, sys.executable, _FORWARD, str(port), str(root / "registry.sock")]
-    path = os.environ["PATH"] + os.pathsep + "/usr/sbin:/sbin"
-    holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, "PATH": path})
+    program = f"{LOOPBACK_UP}\n{_FORWARD}"
+    argv = ["unshare", "-n", sys.executable, "-c", program, str(port), str(root / "registry.sock")]
+    holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     made = Machine(root=root, holder=holder)
     try:
         with accepting(door, forward):

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _START_SECONDS = 60
+LOOPBACK_UP = "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH14x', b'lo', 0x41))"
+"""Python that brings loopback up in a new network namespace: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING. A machine with
+Python, git and make alone has no `ip`."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def isolated_engine(*, cgroup: str = "", disk: str = "") -> Iterator[Isolated]:
         (root / "data").mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", root / "data"], check=True)
     script = (
-        "ip link set lo up; exec dockerd --bridge none --iptables=false --ip6tables=false"
+        f"'{sys.executable}' -c \"{LOOPBACK_UP}\"; exec dockerd --bridge none --iptables=false --ip6tables=false"
         f" --config-file {root}/daemon.json --data-root {root}/data --exec-root {root}/exec"
         f" --pidfile {root}/docker.pid --host unix://{socket}"
     )

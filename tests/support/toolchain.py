@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -58,15 +59,18 @@ def host_compiler() -> None:
     installed("g++", "g++")
 
 
-def installed(program: str, package: str) -> str:
-    """The path of a program, its Debian package installed where it is missing."""
+def installed(program: str, *packages: str) -> str:
+    """The path of a program; its Debian packages are installed where it is missing, as root."""
+    downloads.require_marker(program)
     if shutil.which(program) is None:
         with FileLock(cache_dir() / "apt.lock"):
             if shutil.which(program) is None:
-                install = f"apt-get update -q; apt-get install -q -y --no-install-recommends {package}"
-                downloads.made_available(package, "sh", "-c", install)
+                apt = "apt-get -q -o DPkg::Lock::Timeout=300"
+                install = f"{apt} update; {apt} install -y --no-install-recommends {' '.join(packages)}"
+                env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+                downloads.made_available(program, "sh", "-c", install, env=env)
     found = shutil.which(program)
-    assert found, f"no {program}: install {package}"
+    assert found, f"no {program}: install {' '.join(packages)}"
     return found
 
 
