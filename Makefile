@@ -46,7 +46,7 @@ lint: setup ## style of Python and shell, dead code, workflows, the site
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/fault.yml .github/ISSUE_TEMPLATE/wish.yml
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	@said=$$(NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict 2>&1) || { printf '%s\n' "$$said"; exit 1; } # --quiet hides warnings from --strict
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not on PATH: it did not run here, ci.yml runs it"; fi
 
 types: setup ## mypy --strict on everything
