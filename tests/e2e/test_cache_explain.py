@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.support.engine import Registry
     from tests.support.project import Project
 
 STEPS = """COPY src /src
@@ -100,3 +101,18 @@ def test_planted_causes_are_named(engine: str, tmp_path: Path) -> None:
             wrong[name] = (found, said)
     assert not wrong
     assert project.run("cache", "explain", "app-cu13-amd64").returncode == 2
+
+
+def test_a_base_that_moved_and_another_bundle_are_named(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    below = write_project(tmp_path / "below", tmp_image, below="RUN echo 1 > /f")
+    assert below.build("--push").returncode == 0
+    project = write_project(tmp_path / "one", tmp_image, app="ARG FLASHINFER_BUNDLE_DIGEST\nRUN : made")
+    base = f"{tmp_image}:below-amd64"
+    edit(project.root / "Dockerfile", "FROM base AS app", f"FROM {base} AS app")
+    edit(project.root / "matrix.yaml", "  args:\n", "  args:\n    FLASHINFER_BUNDLE_DIGEST: sha256:1\n")
+    assert "no earlier success" in planted(project)
+    edit(below.root / "Dockerfile", "echo 1", "echo 2")
+    assert below.build("--push").returncode == 0
+    assert f"ran because the base {base} moved from sha256:" in planted(project)
+    edit(project.root / "matrix.yaml", "sha256:1", "sha256:2")
+    assert "ran because the FlashInfer bundle changed: 'sha256:1' -> 'sha256:2'" in planted(project)
