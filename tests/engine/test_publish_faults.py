@@ -4,8 +4,8 @@ Two registries, one of them with a password and TLS. Every run goes through prox
 answered wrongly, or is the last that the publishing
 process sends before SIGKILL (before it reaches the registry, or after). Afterwards the registries themselves are
 asked, and a second run, on another machine half of the time, must end what the first one left.
-`ORCHESTRATE_PUBLISH_SWEEP=all` tries every k, and every fault at it; `=every` every k, and one fault in turn; by
-default it is every fourth k, and one fault in turn.
+`ORCHESTRATE_PUBLISH_SWEEP=all` tries every k, and every fault at it, each fault a test of its own; `=every` every k,
+and one fault in turn; by default it is every fourth k, and one fault in turn.
 The same for every k, with registries in memory, in seconds: tests/unit/publish/test_sweep.py.
 """
 
@@ -198,30 +198,30 @@ def killed_run(field: Field, wanted: Wanted, root: Path) -> int:
     return child.exitcode
 
 
-def test_a_fault_at_every_request(field_of_two: Field, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [[name] for name in FAULTS] if ALL else [list(FAULTS)], ids=",".join)
+def test_a_fault_at_every_request(field_of_two: Field, tmp_path: Path, names: list[str]) -> None:
     field = field_of_two
     total = requests_of(field, 0, tags_of(0, versions=1, floating=1), tmp_path / "first")
     runs: dict[str, int] = {}
-    names = list(FAULTS)
     for k in range(1 + random.randrange(STRIDE), total + 1, STRIDE):
-        for name in names if ALL else [names[k // STRIDE % len(names)]]:
-            number = sum(runs.values()) + 1
-            tags = tags_of(number, versions=1, floating=1)
-            wanted = field.release(number, tags, immutable=bool(number % 2))
-            before = field.named(tags)
-            field.trap.arm(k, fault=FAULTS[name])
-            root = tmp_path / f"{number}"
-            try:
-                ending = run_once(wanted, root)
-                state = ending.record.state if ending is not None else State.COMPLETE
-            except OrchestrateError:
-                state = None
-            named = field.named(tags)
-            never_ahead(named, wanted)
-            if state is State.COMPLETE:
-                assert set(named.values()) == {wanted.index.digest}, (k, name)
-            ended = second_run(field, wanted, before, root if number % 2 else tmp_path / f"{number}-other")
-            runs[f"{name} then {ended.value}"] = runs.get(f"{name} then {ended.value}", 0) + 1
+        name = names[k // STRIDE % len(names)]
+        number = sum(runs.values()) + 1
+        tags = tags_of(number, versions=1, floating=1)
+        wanted = field.release(number, tags, immutable=bool(number % 2))
+        before = field.named(tags)
+        field.trap.arm(k, fault=FAULTS[name])
+        root = tmp_path / f"{number}"
+        try:
+            ending = run_once(wanted, root)
+            state = ending.record.state if ending is not None else State.COMPLETE
+        except OrchestrateError:
+            state = None
+        named = field.named(tags)
+        never_ahead(named, wanted)
+        if state is State.COMPLETE:
+            assert set(named.values()) == {wanted.index.digest}, (k, name)
+        ended = second_run(field, wanted, before, root if number % 2 else tmp_path / f"{number}-other")
+        runs[f"{name} then {ended.value}"] = runs.get(f"{name} then {ended.value}", 0) + 1
     print(f"\n6 tags, {total} requests, {sum(runs.values())} runs with a fault: {dict(sorted(runs.items()))}")
     assert total > 40
     assert sum(runs.values()) >= total // STRIDE
