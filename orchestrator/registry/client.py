@@ -17,8 +17,17 @@ from urllib.parse import quote
 
 from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, InvalidReferenceError, Tag
-from orchestrator.registry.errors import DamagedAnswerError, NotFoundError
-from orchestrator.registry.manifests import ACCEPT, MAX_MANIFEST, Descriptor, Manifest, described, digest_of, read
+from orchestrator.registry.errors import DamagedAnswerError, NotFoundError, StatusError
+from orchestrator.registry.manifests import (
+    ACCEPT,
+    MAX_MANIFEST,
+    OCI_INDEX,
+    Descriptor,
+    Manifest,
+    described,
+    digest_of,
+    read,
+)
 from orchestrator.registry.network import held
 from orchestrator.registry.session import Call, Limits, Session
 
@@ -34,6 +43,7 @@ MAX_BLOB = 16 << 20
 """Bytes of a blob that is read whole: the configuration of an image."""
 
 _MAX_PAGES = 1000
+_NO_REFERRERS = (400, 405, 406, 501)  # what registries without the referrers API answer besides 404
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
 
 
@@ -194,18 +204,38 @@ class Registry:
         Raises:
             NetworkError, DamagedAnswerError: As for `manifest`.
         """
-
-        def use(answer: Answer) -> Manifest:
-            return read(answer.whole(MAX_MANIFEST), answer.header("content-type"))
-
-        try:
-            found = self._session.do(Call(what=f"referrers of {digest}", method="GET", path=f"referrers/{digest}"), use)
-        except NotFoundError:
+        found: dict[Digest, Descriptor] = {}
+        asked: set[str] = set()
+        url = f"referrers/{digest}"
+        while url and url not in asked and len(asked) < _MAX_PAGES:
+            asked.add(url)
             try:
-                found = self.manifest(fallback_tag(digest))
+                page = self._session.do(Call(what=f"referrers of {digest}", method="GET", path=url), self._listed)
+            except StatusError as error:
+                if error.status not in _NO_REFERRERS:
+                    raise
+                page = None
             except NotFoundError:
-                return ()
-        return tuple(described(found))
+                page = None
+            listed, url = (self._written(digest), "") if page is None else (tuple(described(page[0])), page[1])
+            found |= {one.digest: one for one in listed}
+        return tuple(found.values())
+
+    def _listed(self, answer: Answer) -> tuple[Manifest, str] | None:
+        """A page of referrers and the address of the next; None where the answer is none (a site's own page)."""
+        if answer.header("content-type").partition(";")[0].strip().lower() != OCI_INDEX:
+            answer.finish()
+            return None
+        link = _NEXT.search(answer.header("link"))
+        following = self._session.own(answer.url, link[1]) if link else ""
+        return read(answer.whole(MAX_MANIFEST), OCI_INDEX), following
+
+    def _written(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """The referrers that clients wrote under a tag."""
+        try:
+            return tuple(described(self.manifest(fallback_tag(digest))))
+        except NotFoundError:
+            return ()
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
@@ -350,5 +380,9 @@ def _blob_call(method: str, digest: Digest, headers: Mapping[str, str] | None = 
 
 
 def fallback_tag(digest: Digest) -> Tag:
-    """The tag under which clients list the referrers of a digest where a registry has no API for them."""
-    return Tag(str(digest).replace(":", "-"))
+    """The tag under which clients list the referrers of a digest where a registry has no API for them.
+
+    Of a longer digest (sha512) it has the first 64 digits (OCI distribution specification 1.1, "Referrers Tag Schema").
+    """
+    algorithm, _, digits = str(digest).partition(":")
+    return Tag(f"{algorithm}-{digits[:64]}")

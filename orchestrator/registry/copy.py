@@ -11,6 +11,7 @@ import threading
 from typing import IO, TYPE_CHECKING, cast
 
 from orchestrator import process
+from orchestrator.errors import VerificationError
 from orchestrator.registry.errors import UnavailableError
 from orchestrator.registry.manifests import described
 from orchestrator.registry.network import check_stop
@@ -40,6 +41,7 @@ def copy_image(source: Registry, target: Registry, digest: Digest) -> Manifest:
         NotFoundError: The source does not have it.
         NetworkError: A registry denies access, refuses or does not answer.
         DamagedAnswerError: What the source sends does not match its digest.
+        VerificationError: The target took what was attached and does not have it.
     """
     manifest = source.manifest(digest)
     if source.repository != target.repository:
@@ -63,6 +65,8 @@ def _copy(source: Registry, target: Registry, manifest: Manifest, *, depth: int)
                 for blob in described(attached, "config", "layers"):
                     copy_blob(source, target, blob)
                 attach(target, attached)
+                if target.head(one.digest) is None:
+                    raise VerificationError(f"{target.repository}: {one.digest} was not found after it was stored")
 
 
 def copy_blob(source: Registry, target: Registry, blob: Descriptor) -> None:

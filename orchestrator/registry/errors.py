@@ -17,6 +17,19 @@ class UnavailableError(NetworkError):
     """The registry did not answer, or asked to come again later, in every attempt; a later run may succeed."""
 
 
+class StatusError(NetworkError):
+    """The registry answers with a status that nothing else here stands for; another attempt changes nothing.
+
+    Args:
+        message: What failed.
+        status: The status.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ReadOnlyError(NetworkError):
     """The registry takes no writes; another attempt changes nothing."""
 

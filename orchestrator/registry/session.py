@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -17,6 +18,7 @@ from orchestrator.registry.errors import (
     DamagedAnswerError,
     NotFoundError,
     ReadOnlyError,
+    StatusError,
     TransientError,
     UnavailableError,
 )
@@ -35,6 +37,7 @@ _MAX_REDIRECTS = 5
 _MAX_WAIT_S = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429)
+_NEVER = (501, 505)  # the server has no such call
 # What is sent is sent under its own digest, so a registry that finds another one did not get it whole, or read a link
 # while it wrote it: distribution 2.8 refuses a manifest so while another upload of one of its layers ends.
 _DIGEST_INVALID = "DIGEST_INVALID"
@@ -82,10 +85,6 @@ class Call:
     expected: tuple[int, ...] = (200,)
     more_scopes: tuple[str, ...] = ()
     within_s: float = 0
-
-
-class _BadRequestError(NetworkError):
-    """The registry answers with status 400."""
 
 
 class Session:
@@ -139,8 +138,9 @@ class Session:
         try:
             try:
                 return self._once(call, use)
-            except (TransientError, _BadRequestError) as error:  # status 400: what Go and nginx say to plain HTTP
-                if (isinstance(error, TransientError) and not error.garbled) or not self._turned_to_tls():
+            except (TransientError, StatusError) as error:  # status 400: what Go and nginx say to plain HTTP
+                plain = error.garbled if isinstance(error, TransientError) else error.status == 400
+                if not plain or not self._turned_to_tls():
                     raise
             return self._once(call, use)
         except TransientError as error:
@@ -207,9 +207,9 @@ class Session:
         if status in call.expected:
             return
         code, detail = _said(answer)
-        if status in _PASSING or status >= 500 or (code == _DIGEST_INVALID and call.method == "PUT"):
-            after = answer.header("retry-after")
-            seconds = float(after) if after.isascii() and after.isdigit() else 0
+        passing = status in _PASSING or (status >= 500 and status not in _NEVER)
+        if passing or (code == _DIGEST_INVALID and call.method == "PUT"):
+            seconds = _seconds(answer.header("retry-after"))
             raise TransientError(f"status {status}{detail}", after_s=min(seconds, _MAX_WAIT_S))
         if status == 404:
             raise NotFoundError(f"{self._repository}: {call.what} was not found")
@@ -220,8 +220,8 @@ class Session:
                 f"{self._repository}: {call.what}: the registry is read-only: status 405{detail}",
                 hint="push to another registry with --image, or take it out of its read-only mode",
             )
-        failed = _BadRequestError if status == 400 else NetworkError
-        raise failed(f"{self._repository}: {call.what}: the request failed: status {status}{detail}")
+        what = f"{self._repository}: {call.what}: the request failed: status {status}{detail}"
+        raise StatusError(what, status=status)
 
     def paced(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         """The parts, until they come too slowly; the time that their reader takes is not counted."""
@@ -278,6 +278,16 @@ def _said(answer: Answer) -> tuple[str, str]:
         return "", ""
     shown = "".join(letter if letter.isprintable() else " " for letter in text[:200]).strip()
     return code, f", {shown}" if shown else ""
+
+
+def _seconds(after: str) -> float:
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); 0 where it is neither."""
+    if after.isascii() and after.isdigit():
+        return float(after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    except (ValueError, OverflowError, TypeError):
+        return 0.0
 
 
 def _wait(state: RetryCallState) -> float:

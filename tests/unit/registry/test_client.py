@@ -7,6 +7,8 @@ import contextlib
 import hashlib
 import io
 import json
+import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -16,7 +18,7 @@ from orchestrator import process
 from orchestrator.errors import NetworkError
 from orchestrator.reference import Digest, Tag, parse
 from orchestrator.registry import credentials
-from orchestrator.registry.client import Registry
+from orchestrator.registry.client import Registry, fallback_tag
 from orchestrator.registry.credentials import Credentials
 from orchestrator.registry.errors import DamagedAnswerError, DeniedError, NotFoundError
 from orchestrator.registry.manifests import read
@@ -53,6 +55,8 @@ class Server:
         self, method: str, url: str, *, headers: list[tuple[str, str]], content: Any, extensions: Mapping[str, Any]
     ) -> Iterator[httpcore.Response]:
         assert extensions["timeout"]["read"] == 30
+        if url.startswith("https://"):
+            raise httpcore.ConnectError("it speaks no TLS")
         call = f"{method} {url.removeprefix(API + '/')}"
         self.asked.append(call)
         self.headers.append({name.lower(): value for name, value in headers})
@@ -261,6 +265,62 @@ def test_what_was_attached_to_a_manifest(server: Server, app: Registry) -> None:
     server.answers[fallback] = [(200, {"Content-Type": MEDIA}, broken)]
     with pytest.raises(DamagedAnswerError, match="a descriptor is invalid"):
         app.referrers(OTHER)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 501])
+def test_a_registry_without_the_api_for_referrers(server: Server, app: Registry, status: int) -> None:
+    entry = {"mediaType": MEDIA, "digest": str(sha(b"x")), "size": 3}
+    index = json.dumps({"schemaVersion": 2, "mediaType": MEDIA, "manifests": [entry]}).encode()
+    server.say(f"GET referrers/{OTHER}", status, b'{"errors": [{"code": "UNSUPPORTED"}]}')
+    server.say("GET manifests/sha256-" + "0" * 64, 200, index, Content_Type=MEDIA)
+    assert [one.digest for one in app.referrers(OTHER)] == [sha(b"x")]
+    assert server.asked == [f"GET referrers/{OTHER}", "GET manifests/sha256-" + "0" * 64]  # asked once
+
+
+@pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/json", ""])
+def test_an_answer_that_is_no_list_of_referrers(server: Server, app: Registry, media_type: str) -> None:
+    server.say(f"GET referrers/{OTHER}", 200, b"<html>", Content_Type=media_type)
+    server.say("GET manifests/sha256-" + "0" * 64, 404)
+    assert app.referrers(OTHER) == ()
+
+
+def test_a_refusal_is_no_missing_api(server: Server, app: Registry) -> None:
+    for status in (403, 418):
+        server.answers[f"GET referrers/{OTHER}"] = [(status, {}, b"")]
+        with pytest.raises(NetworkError, match=f"status {status}"):
+            app.referrers(OTHER)
+
+
+def test_referrers_come_in_pages(server: Server, app: Registry) -> None:
+    def page(text: bytes) -> bytes:
+        entry = {"mediaType": MEDIA, "digest": str(sha(text)), "size": 1}
+        return json.dumps({"schemaVersion": 2, "mediaType": MEDIA, "manifests": [entry]}).encode()
+
+    path = f"referrers/{OTHER}"
+    server.say(f"GET {path}", 200, page(b"a"), Content_Type=MEDIA, Link=f'</v2/acme/app/{path}?n=1>; rel="next"')
+    server.say(f"GET {path}?n=1", 200, page(b"b"), Content_Type=MEDIA, Link=f'</v2/acme/app/{path}?n=1>; rel="next"')
+    assert [one.digest for one in app.referrers(OTHER)] == [sha(b"a"), sha(b"b")]
+    server.answers[f"GET {path}"] = [(200, {"Content-Type": MEDIA, "Link": '<http://127.0.0.2/x>; rel="next"'}, INDEX)]
+    with pytest.raises(DamagedAnswerError, match=r"expected one to the registry, found 127\.0\.0\.2"):
+        app.referrers(OTHER)
+
+
+def test_the_tag_for_referrers_of_a_long_digest_is_a_tag(server: Server, app: Registry) -> None:
+    long = Digest("sha512:" + "ab" * 64)
+    assert fallback_tag(long) == Tag("sha512-" + "ab" * 32)
+    assert fallback_tag(OTHER) == Tag("sha256-" + "0" * 64)
+    server.say(f"GET referrers/{long}", 404)
+    server.say(f"GET manifests/sha512-{'ab' * 32}", 404)
+    assert app.referrers(long) == ()
+
+
+def test_a_date_says_when_to_come_again(server: Server, app: Registry, pauses: list[float]) -> None:
+    server.say("GET manifests/v1", 429, Retry_After=formatdate(time.time() + 3600, usegmt=True))
+    server.say("GET manifests/v1", 429, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")
+    server.say("GET manifests/v1", 200, INDEX, Content_Type=MEDIA)
+    assert app.manifest(Tag("v1")).raw == INDEX
+    assert pauses[0] == 30
+    assert pauses[1] < 2
 
 
 def test_what_is_written_is_what_was_sent(server: Server, app: Registry) -> None:
