@@ -17,6 +17,7 @@ from orchestrator.bake.events import StepKind
 from orchestrator.bake.moved import Moved, StepTime
 from orchestrator.cache import compile_statistics
 from orchestrator.errors import FailureClass
+from orchestrator.runs import weights
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps, Try
 from orchestrator.untrusted import json_text
 
@@ -111,7 +112,7 @@ def _more(outcome: Outcome) -> dict[str, Any]:
             for one in outcome.tries
         ],
         "layers": [list(layer) for layer in outcome.layers],
-        "architectures": [list(one) for one in outcome.architectures],
+        "weights": outcome.weights.to_json(),
     }
 
 
@@ -153,7 +154,7 @@ def _outcome(row: Any) -> Outcome:
         tries=tuple(map(_try, row["tries"])),
         moved=Moved(pulled=int(moved["pulled"]), sent=int(moved["sent"]), pushed=int(moved["pushed"])),
         layers=tuple((str(digest), int(size)) for digest, size in row["layers"]),
-        architectures=tuple((str(arch), int(size)) for arch, size in row["architectures"]),
+        weights=weights.from_json(row["weights"]),
     )
 
 

@@ -14,6 +14,7 @@ from orchestrator.bake.moved import Moved
 from orchestrator.errors import FailureClass, OrchestrateError
 from orchestrator.files import FULL
 from orchestrator.redact import redact
+from orchestrator.runs.weights import Weights
 from orchestrator.untrusted import clean, clean_lines
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Outcome:
         tries: Its attempts.
         moved: The bytes that all attempts moved.
         layers: Digest and stored bytes of each layer of the image, the lowest first, where it was read.
-        architectures: Bytes of device code by architecture, where it was read.
+        weights: What its device code weighs, where it was read.
     """
 
     id: str
@@ -151,7 +152,7 @@ class Outcome:
     tries: tuple[Try, ...] = ()
     moved: Moved = field(default_factory=Moved)
     layers: tuple[tuple[str, int], ...] = ()
-    architectures: tuple[tuple[str, int], ...] = ()
+    weights: Weights = field(default_factory=Weights)
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""

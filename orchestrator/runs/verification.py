@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import VerificationError
+from orchestrator.runs.weights import weigh
 
 if TYPE_CHECKING:
     from orchestrator.matrix.schema import VerifySpec
@@ -41,9 +42,7 @@ def verified(variant: Variant, outcome: Outcome, source: str, *, spec: VerifySpe
         platform=variant.platform,
         bundle=bundle,
     )
-    outcome = replace(
-        outcome, layers=verdict.scanned.layers, architectures=tuple(verify.bytes_by_arch(verdict.table).items())
-    )
+    outcome = replace(outcome, layers=verdict.scanned.layers, weights=weigh(verdict))
     if not verdict.ok:
         headers = verdict.headers.problems if verdict.headers else ()
         what = "its FlashInfer headers" if len(headers) == len(verdict.problems) else "what was promised"

@@ -169,11 +169,30 @@ def _sizes(outcomes: Sequence[Outcome]) -> str:
         f"<details><summary>{escaped(one.id)} "
         f'<span class="soft">{size_text(sum(size for _, size in one.layers))} in {len(one.layers)} layers</span>'
         f'</summary><div class="two"><div><h3>layers</h3>{_weights(_largest(one.layers))}</div>'
-        f"<div><h3>device code by architecture</h3>{_weights(one.architectures)}</div></div></details>"
+        f"<div><h3>device code by architecture</h3>{_weights(one.weights.archs)}</div></div>"
+        f"{_cost(one)}</details>"
         for one in outcomes
-        if one.layers or one.architectures
+        if one.layers or one.weights.archs
     )
     return f"<h2>Sizes</h2>{parts}" if parts else ""
+
+
+def _cost(outcome: Outcome) -> str:
+    """Return which libraries the device code is in, what a shorter list saves, and what is there twice."""
+    weights = outcome.weights
+    total = sum(size for _, size in weights.archs)
+    shorter = (
+        f"without {cc}: {size_text(without)} less; with {cc} alone: {size_text(only)} less"
+        for cc, without, only in weights.shorter
+        if without or only < total
+    )
+    copies = (
+        f"{path}: {others} {'copy' if others == 1 else 'copies'} of it, {size_text(wasted)} wasted"
+        for path, others, wasted in weights.copies
+    )
+    libraries = f"<h3>device code by library</h3>{_weights(weights.libraries)}" if weights.libraries else ""
+    parts = (("what a shorter list saves of it", _list("", shorter)), ("device code more than once", _list("", copies)))
+    return libraries + "".join(f"<h3>{title}</h3>{lines}" for title, lines in parts if lines)
 
 
 def _largest(layers: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -37,7 +37,7 @@ def release(project: Axpy, image: str, archs: str, *, published: bool = True) ->
     """Build, then the notes of a publish, or of one that only looks."""
     report = project.root.parent / "report.json"
     common = ("--cuda", "13.0", "--image", image, "--archs", archs)
-    done = orchestrate(project.root, "build", "--allow", "fs.read=../../docker", *common, "--push", "--report", report)
+    done = orchestrate(project.root, "build", "--allow", "fs.read=../../docker", *common, "--push", "--verify", "--report", report)
     assert done.returncode == 0, done.stdout + done.stderr
     words = () if published else ("--dry-run",)
     done = orchestrate(project.root, "publish", *common, "--report", report, "--notes", *words)
@@ -52,6 +52,10 @@ def test_architectures_gained_and_lost_are_told_by_name(project: Axpy, tmp_image
     assert "- runs on: 8.0 (A100" in said
     assert "- CUDA: `13.0.2`" in said
     assert " to pull" in said
+    assert orchestrate(project.root, "report", "last", "--html", "run.html").returncode == 0
+    page = (project.root / "run.html").read_text()
+    assert "<h3>device code by library</h3>" in page
+    assert re.search(r"<li>without 8\.0: [\d.]+ kB less; with 8\.0 alone: [\d.]+ kB less</li>", page)
 
     said = release(project, tmp_image, "9.0 11.0 12.0+PTX")
     assert f"Since `{tmp_image}:cu130` named `sha256:" in said

@@ -16,6 +16,7 @@ from orchestrator.errors import FailureClass
 from orchestrator.runs import kept
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps, Try
 from orchestrator.runs.report import report
+from orchestrator.runs.weights import Weights
 from tests.unit.runs.test_run import planned
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ def outcomes(plan: Plan) -> list[Outcome]:
         tries=(Try(began=STARTED.timestamp() + 2, seconds=61.5, reason="reset", steps=(STEP,)),),
         moved=Moved(pulled=30, sent=4, pushed=5),
         layers=((DIGEST, 100), (DIGEST, 7)),
-        architectures=(("90", 12), ("p90", 3)),
+        weights=Weights(
+            archs=(("90", 12), ("p90", 3)),
+            libraries=(("opt/lib.so", 15),),
+            shorter=(("9.0", 12, 0),),
+            copies=(("opt/lib.so", 2, 30),),
+        ),
     )  # fmt: skip
     return [whole, *(Outcome(id=id_, status=Status.CANCELLED) for id_ in rest)]
 

@@ -14,6 +14,7 @@ from orchestrator.cache.compile_statistics import CompileStatistics, Counts
 from orchestrator.errors import FailureClass
 from orchestrator.runs.kept import Run
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps, Try
+from orchestrator.runs.weights import Weights
 from orchestrator.ui.run_page import page
 from orchestrator.ui.run_view import lines
 from tests.unit.ui.test_report import Balance
@@ -96,15 +97,36 @@ def test_sizes_and_the_compile_cache_where_they_are_known() -> None:
     compiled = CompileStatistics(tool="sccache", on=True, cubin=Counts(hits=3, misses=1))
     layers = (("sha256:" + "b" * 64, 4_000_000), ("sha256:" + "c" * 64, 1_000_000))
     one = replace(
-        built("good", 5), layers=layers, architectures=(("90", 12_000), ("p90", 3_000)), compile_cache=compiled
+        built("good", 5), layers=layers, weights=Weights(archs=(("90", 12_000), ("p90", 3_000))), compile_cache=compiled
     )
     text = page(run(one))
     assert "5.0 MB in 2 layers" in text
     assert "1 sha256:bbbbbbbbbbbb" in text
     assert "good: device code: 3 of 4 from cache" in text
     assert '<th scope="row">p90</th>' in text
+    assert "device code by library" not in text
     assert "Sizes" not in page(RUN)
     assert "Compile cache" not in page(RUN)
+
+
+def test_what_its_gpus_cost_where_an_image_was_read() -> None:
+    weights = Weights(
+        archs=(("90", 12_000), ("p90", 3_000), ("110", 6_000)),
+        libraries=(("opt/libbig.so", 20_000), (f"opt/{HOSTILE}.so", 1_000)),
+        shorter=(("9.0", 12_000, 6_000), ("11.0", 6_000, 15_000), ("12.0", 0, 21_000)),
+        copies=(("opt/libbig.so", 1, 20_000), (f"opt/{HOSTILE}.so", 2, 2_000)),
+    )
+    text = page(run(replace(built("good", 5), weights=weights)))
+    assert '<th scope="row">opt/libbig.so</th><td class="number">20.0 kB</td>' in text
+    assert "without 9.0: 12.0 kB less; with 9.0 alone: 6.0 kB less" in text
+    assert "without 11.0: 6.0 kB less; with 11.0 alone: 15.0 kB less" in text
+    assert "12.0 alone" not in text  # nothing is there for it, so no list with it alone works
+    assert "opt/libbig.so: 1 copy of it, 20.0 kB wasted" in text
+    assert ": 2 copies of it, 2.0 kB wasted" in text
+    assert "<script>" not in text
+    parser = Balance()
+    parser.feed(text)
+    assert not parser.stack
 
 
 def test_the_table_of_a_terminal() -> None:
