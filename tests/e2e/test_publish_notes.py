@@ -37,7 +37,9 @@ def release(project: Axpy, image: str, archs: str, *, published: bool = True) ->
     """Build, then the notes of a publish, or of one that only looks."""
     report = project.root.parent / "report.json"
     common = ("--cuda", "13.0", "--image", image, "--archs", archs)
-    done = orchestrate(project.root, "build", "--allow", "fs.read=../../docker", *common, "--push", "--verify", "--report", report)
+    done = orchestrate(
+        project.root, "build", "--allow", "fs.read=../../docker", *common, "--push", "--verify", "--report", report
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     words = () if published else ("--dry-run",)
     done = orchestrate(project.root, "publish", *common, "--report", report, "--notes", *words)

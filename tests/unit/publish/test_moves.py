@@ -14,13 +14,17 @@ from orchestrator.publish.kept import Keeper
 from orchestrator.publish.moves import MovedMeanwhileError, Mover, Patience
 from orchestrator.publish.record import Rank, State, begin
 from orchestrator.reference import Tag
+from orchestrator.registry.copy import copy_image
+from orchestrator.registry.referrers import artifact, attach, upload_parts
 from tests.support.publishing import Wanted, images, publish
-from tests.unit.publish.support import LIE, World
+from tests.unit.publish.support import LIE, Memory, World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.reference import Digest
     from orchestrator.registry.clients import Clients
+    from orchestrator.registry.manifests import Manifest
 
 PATIENCE = Patience(rounds=2, pause_s=0)
 TAGS = {"v1": Rank.VERSION, "nightly": Rank.FLOATING, "latest": Rank.LATEST}
@@ -51,6 +55,29 @@ def test_the_same_again_moves_nothing(world: World, tmp_path: Path) -> None:
     one = wanted(world, "a")
     assert published(world, one, tmp_path) is State.COMPLETE
     assert published(world, one, tmp_path) is None
+
+
+def test_what_is_attached_is_read_back_where_it_was_copied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = wanted(world, "a")
+    source, target = world.client(), world.client(1)
+    image = one.images[0].image
+    signature = artifact("application/example", b"signed", annotations={}, subject=image)
+    upload_parts(source, b"signed")
+    attach(source, signature)
+    copy_image(source, target, image.digest)
+    assert [entry.digest for entry in target.referrers(image.digest)] == [signature.digest]
+
+    note = artifact("application/example", b"lost", annotations={}, subject=image)
+    upload_parts(source, b"lost")
+    attach(source, note)
+    put = Memory.put_manifest
+
+    def forgetful(client: Memory, manifest: Manifest, selector: Tag | Digest) -> bool:
+        return manifest.digest == note.digest or put(client, manifest, selector)
+
+    monkeypatch.setattr(Memory, "put_manifest", forgetful)
+    with pytest.raises(VerificationError, match=f"two.example.org/acme/app: {note.digest} was not found after it was"):
+        copy_image(source, target, image.digest)
 
 
 def test_a_tag_that_somebody_else_moves_turns_back_and_stays(world: World, tmp_path: Path) -> None:
