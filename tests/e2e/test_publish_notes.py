@@ -41,8 +41,8 @@ def release(project: Axpy, image: str, archs: str, *, published: bool = True) ->
         project.root, "build", "--allow", "fs.read=../../docker", *common, "--push", "--verify", "--report", report
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    words = () if published else ("--dry-run",)
-    done = orchestrate(project.root, "publish", *common, "--report", report, "--notes", *words)
+    looking = () if published else ("--dry-run",)
+    done = orchestrate(project.root, "publish", *common, "--report", report, "--notes", *looking)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("complete" in done.stderr) is published
     return done.stdout
