@@ -47,6 +47,7 @@ _COMMIT_LABELS = frozenset(
     f"org.opencontainers.image.{name}" for name in ("revision", "created", "ref.name", "version")
 ) | {MATRIX, KEY}
 _IMAGE, _LAYOUT = "docker-image://", "oci-layout://"
+_DIGEST = "@sha256:"
 _PINNED_GIT = re.compile(r"#(?:[0-9a-f]{40}|[0-9a-f]{64})(?::|$)")
 _REMOTE_FILE = re.compile(r"(?:https?|git|ssh)://|git@")
 _MOST_UNSEEN = 4
@@ -90,6 +91,7 @@ class Inputs:
         unknown: Why the key is not known, "" where it is.
         unseen: What nobody can see before it happens: packages and files that steps fetch.
         bases: Images without a digest that the build starts from; they may move.
+        pinned: Those with a digest.
     """
 
     members: Mapping[str, Member] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Inputs:
     unknown: str = ""
     unseen: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -127,7 +130,8 @@ def inputs(file: BakeFile, variant: Variant, root: Path, contents: Contents) -> 
         members=reading.members,
         listings=reading.listings,
         unseen=tuple(dict.fromkeys(reading.unseen)),
-        bases=tuple(dict.fromkeys(reading.bases)),
+        bases=tuple(dict.fromkeys(base for base in reading.bases if _DIGEST not in base)),
+        pinned=tuple(dict.fromkeys(base for base in reading.bases if _DIGEST in base)),
     )
 
 
@@ -232,7 +236,6 @@ class _Reading:
                     pinned = any(option.name == "checksum" for option in step.options)
                     calls += [word for word in step.words[:-1] if _REMOTE_FILE.match(word) and not pinned]
                 self.unseen += [redact(f"{call} ({shown}:{step.line})") for call in calls]
-        self.bases = [base for base in self.bases if "@sha256:" not in base]
 
 
 def _is_proxy(name: str) -> bool:

@@ -30,7 +30,7 @@ class Found:
 
     Attributes:
         bases: Name -> variants that start from it.
-        own: Names of bases that are images of this project itself.
+        own: Names of bases that are images of this project itself, with or without a digest.
         unknown: Variant id -> why its bases are not known.
     """
 
@@ -47,7 +47,9 @@ def find(plan: Plan, *, tell: Callable[[str], None]) -> Found:
     """
     inputs = planned(plan, tell=tell, locked=False).inputs
     bases: dict[str, list[Variant]] = {}
+    pinned: dict[str, None] = {}
     for variant in plan.variants:
+        pinned |= dict.fromkeys(inputs[variant.id].pinned)
         for name in inputs[variant.id].bases:
             bases.setdefault(name, []).append(variant)
     published = {plan.image, *(value.text for variant in plan.variants for value in variant.index_repositories)}
@@ -55,7 +57,7 @@ def find(plan: Plan, *, tell: Callable[[str], None]) -> Found:
     ours = {str(repository(text)) for text in published}
     return Found(
         bases={name: tuple(users) for name, users in bases.items()},
-        own=tuple(name for name in bases if _repository(name) in ours),
+        own=tuple(name for name in (*bases, *pinned) if _repository(name) in ours),
         unknown={id_: one.unknown for id_, one in inputs.items() if one.unknown},
     )
 

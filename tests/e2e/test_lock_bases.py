@@ -83,12 +83,13 @@ def test_builds_start_from_what_was_locked(registry: Registry, tmp_image: str, t
 
 
 def test_an_image_that_is_built_on_its_own_last_release_is_told(tmp_image: str, tmp_path: Path) -> None:
-    base = f"{tmp_image}:v0"
-    push_base(tmp_path / "one", base, "one")
-    project = write_project(tmp_path, tmp_image, app=f"FROM {base}\nRUN : nothing")
-    done = project.run("lock", "bases")
-    assert done.returncode == 0, done.stderr
-    assert f"warning: {base} is an image of this project: a release that is built on the last one" in done.stderr
+    tagged = f"{tmp_image}:v0"
+    digest = push_base(tmp_path / "one", tagged, "one")
+    for number, base in enumerate((tagged, f"{tagged}@{digest}", f"{tmp_image}@{digest}")):
+        project = write_project(tmp_path / f"{number}", tmp_image, app=f"FROM {base}\nRUN : nothing")
+        done = project.run("lock", "bases")
+        assert done.returncode == 0, done.stderr
+        assert f"warning: {base} is an image of this project: a release that is built on the last one" in done.stderr
 
 
 def test_a_lock_that_is_damaged_stops_a_build(tmp_image: str, tmp_path: Path) -> None:

@@ -156,7 +156,9 @@ def test_what_steps_fetch_and_images_that_move_are_named(project: Path) -> None:
     assert seen.bases == ("ubuntu:24.04",)
     assert seen.unseen == ("curl (Dockerfile:3)", "pip install (Dockerfile:3)", "https://example.com/y (Dockerfile:5)")
     assert unseen_note(seen).startswith("not seen by the content key: curl (Dockerfile:3), pip install")
-    assert found(project, {"v": member(args={"BASE": f"ubuntu@sha256:{'a' * 64}"})}).bases == ()
+    fixed = found(project, {"v": member(args={"BASE": f"ubuntu@sha256:{'a' * 64}"})})
+    assert (fixed.bases, fixed.pinned) == ((), (f"ubuntu@sha256:{'a' * 64}",))
+    assert seen.pinned == ()
     assert unseen_note(Inputs()) == ""
 
 
