@@ -54,8 +54,8 @@ def test_architectures_gained_and_lost_are_told_by_name(project: Axpy, tmp_image
     assert "- runs on: 8.0 (A100" in said
     assert "- CUDA: `13.0.2`" in said
     assert " to pull" in said
-    assert orchestrate(project.root, "report", "last", "--html", "run.html").returncode == 0
-    page = (project.root / "run.html").read_text()
+    assert orchestrate(project.root, "report", "last", "--html", project.root.parent / "run.html").returncode == 0
+    page = (project.root.parent / "run.html").read_text()
     assert "<h3>device code by library</h3>" in page
     assert re.search(r"<li>without 8\.0: [\d.]+ kB less; with 8\.0 alone: [\d.]+ kB less</li>", page)
 
