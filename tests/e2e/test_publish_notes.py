@@ -22,7 +22,7 @@ def orchestrate(root: Path, *words: str | Path) -> subprocess.CompletedProcess[s
     return subprocess.run(
         [COMMAND, *map(str, words)], cwd=root, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
         env={
-            **os.environ, "XDG_CACHE_HOME": str(root / ".cache"),
+            **os.environ, "XDG_CACHE_HOME": str(root.parent / "cache"),
             "GITHUB_STEP_SUMMARY": str(root.parent / "summary.md"),
         },
     )  # fmt: skip
