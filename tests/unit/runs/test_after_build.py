@@ -63,7 +63,7 @@ def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = Tru
     def verify_image(*_: Any, **__: Any) -> Any:
         if verify is not None:
             raise verify
-        return SimpleNamespace(ok=True, warnings=fields.get("warnings", ()), table=(), scanned=Scanned(source="image"))
+        return SimpleNamespace(**{**vars(good_verdict()), "warnings": fields.get("warnings", ())})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_verify, "verify_image", verify_image)
@@ -71,7 +71,7 @@ def hook(root: Path, *, verify: OrchestrateError | None = None, held: bool = Tru
 
 
 def good_verdict(*_: object, **__: object) -> SimpleNamespace:
-    return SimpleNamespace(ok=True, warnings=(), table=(), scanned=Scanned(source="image"))
+    return SimpleNamespace(ok=True, warnings=(), table=(), ccs=(), duplicates=(), scanned=Scanned(source="image"))
 
 
 @pytest.fixture
