@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError, UsageError, VerificationError
-from orchestrator.files import scratch, writing
+from orchestrator.files import FULL, scratch, writing
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 from orchestrator.headers.bundle import write_lock
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from orchestrator.headers.lock import Lock
     from orchestrator.headers.store import Store
@@ -123,7 +123,9 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
     except (zstandard.ZstdError, tarfile.TarError, EOFError, ValueError) as error:
         raise VerificationError(f"{archive}: not a bundle of orchestrate headers export ({error})") from error
     except OSError as error:
-        raise EnvironmentLacksError(f"cannot import {archive}: {error.strerror or error}") from error
+        ours = error.errno in FULL or (error.filename and Path(error.filename).is_relative_to(store.root))
+        where = f"cannot write the header store {store.root}: " if ours else ""
+        raise EnvironmentLacksError(f"cannot import {archive}: {where}{error.strerror or error}") from error
     return lock
 
 

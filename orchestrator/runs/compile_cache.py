@@ -67,6 +67,8 @@ def _context(root: Path, platform: str, *, fetch: bool, warn: Callable[[str], No
         try:
             root.mkdir(parents=True, exist_ok=True)
             tool = compile_tool.program(root, platform, fetch=fetch)
-        except (OrchestrateError, OSError) as error:
+        except OrchestrateError as error:
             warn(f"compile cache: {platform} is built without it: {error}")
+        except OSError as error:
+            warn(f"compile cache: {platform} is built without it: cannot write {root}: {error.strerror or error}")
     return compile_tool.context(root, tool)

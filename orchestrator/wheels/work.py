@@ -281,10 +281,19 @@ def _carried(folder: Path, wheel: Wheel, store: Store) -> None:
     for file in (folder / wheel.name, *sorted(folder.glob(f"*/{wheel.name}"))):
         if file.is_file() and not store.has(wheel.sha256, wheel.size):
             try:
-                with file.open("rb") as stream:
-                    store.add(iter(partial(stream.read, 1 << 20), b""), wheel.sha256, limit=wheel.size)
+                store.add(_chunks(file), wheel.sha256, limit=wheel.size)
             except OSError as error:
-                raise EnvironmentLacksError(f"{file}: cannot be read: {error.strerror or error}") from error
+                raise EnvironmentLacksError(
+                    f"cannot write the store {store.root}: {error.strerror or error}"
+                ) from error
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as stream:
+            yield from iter(partial(stream.read, 1 << 20), b"")
+    except OSError as error:
+        raise EnvironmentLacksError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
 def verify(lock: Lock, store: Store, *, repair: bool = False) -> tuple[Problem, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import DriftError, UsageError, VerificationError
+from orchestrator.errors import DriftError, EnvironmentLacksError, UsageError, VerificationError
 from orchestrator.headers.store import Store, default_root
 from orchestrator.matrix import expand, load
 from orchestrator.wheels import lock as locks
@@ -51,6 +51,10 @@ def test_a_lock_is_carried_as_files_and_read_without_a_network(tmp_path: Path, s
     report = work.fetch(lock, far, carried=[tmp_path / "carried"], offline=True)
     assert (report.fetched, report.present) == (2, 0)
     assert work.verify(lock, far) == ()
+    (tmp_path / "file").write_text("")
+    nowhere = Store(tmp_path / "file" / "store")
+    with pytest.raises(EnvironmentLacksError, match=f"^cannot write the store {nowhere.root}: Not a directory"):
+        work.fetch(lock, nowhere, carried=[tmp_path / "carried"], offline=True)
     report = work.fetch(lock, far, carried=[tmp_path / "nowhere"], offline=True)
     assert (report.fetched, report.bytes, report.present) == (0, 0, 2)
 
