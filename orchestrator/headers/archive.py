@@ -20,7 +20,6 @@ from orchestrator.headers import lock as locks
 from orchestrator.headers.bundle import write_lock
 
 if TYPE_CHECKING:
-
     from orchestrator.headers.lock import Lock
     from orchestrator.headers.store import Store
 
