@@ -13,6 +13,9 @@ WORKERS ?= 2
 # Nothing here may hang for ever: seconds.
 TEST_TIMEOUT ?= 3000
 
+# What `make slow` runs. One file alone, on a new machine: scripts/bare make slow WORKERS=0 TESTS=tests/e2e/test_new_project.py
+TESTS ?= tests/engine tests/e2e tests/differential
+
 PYTHON_IN := .venv/bin/python
 # One file's tests stay in one process, so that what they share is made once.
 PYTEST := pytest -q -n $(WORKERS) --dist loadfile
@@ -56,8 +59,8 @@ types: setup ## mypy --strict on everything
 unit: setup ## the tests that need nothing
 	@$(PYTHON_IN) -m pytest -q -n $(WORKERS) tests/unit
 
-slow: setup engine ## the tests that need an engine
-	@eval "$$(scripts/engine env)"; $(SLOW) tests/engine tests/e2e tests/differential
+slow: setup engine ## the tests that need an engine, or those of TESTS
+	@eval "$$(scripts/engine env)"; $(SLOW) $(TESTS)
 
 # Style and types are reported first and fail the run, but they do not keep the tests from running.
 test: disk setup engine ## everything: style, types, and all tests on a real engine, with their coverage
