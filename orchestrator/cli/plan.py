@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
-from orchestrator.errors import OrchestrateError, UsageError, did_you_mean
+from orchestrator.errors import MatrixError, OrchestrateError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
@@ -25,6 +25,7 @@ class PlanFormat(StrEnum):
     JSON = "json"
     GITHUB = "github"
     BAKE = "bake"
+    SARIF = "sarif"
 
 
 @kit.command(
@@ -37,6 +38,7 @@ class PlanFormat(StrEnum):
         "orchestrate plan --status       (asks the registry: what is built, and what is stale because of what)",
         "orchestrate plan --diff main    (what this branch changes: variants, archs, arguments, tags)",
         "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
+        "orchestrate plan --preflight --format sarif > plan.sarif    (for code scanning)",
     ),
     conflicts={
         "--diff": ("--explain", "--kernels", "--preflight", "--network-report", "--status"),
@@ -100,10 +102,11 @@ def command(
     cache: str,
 ) -> int:
     """Show what is built, what is not, and why."""
-    if (preflight or status or diff) and format_ not in {PlanFormat.TABLE, PlanFormat.JSON}:
+    taken = {PlanFormat.TABLE, PlanFormat.JSON} | ({PlanFormat.SARIF} if preflight else set())
+    if (preflight or status or diff) and format_ not in taken:
         option = "--preflight" if preflight else "--status" if status else "--diff"
-        raise UsageError(f"{option} --format {format_}: expected table or json")
-    found = common.open_plan(given)
+        raise UsageError(f"{option} --format {format_}: expected {' or '.join(sorted(taken, reverse=True))}")
+    found = _opened(given, format_)
     if diff:
         _difference(given, found, diff, format_)
         return 0
@@ -120,6 +123,18 @@ def command(
     else:
         _print(found, format_, cache)
     return 0
+
+
+def _opened(given: Selection, format_: PlanFormat) -> Plan:
+    """Open the plan; with --format sarif, what is wrong with the matrix is also the result."""
+    try:
+        return common.open_plan(given)
+    except MatrixError as error:
+        if format_ is PlanFormat.SARIF:
+            from orchestrator.ui import plan_marks, streams
+
+            streams.write_json(plan_marks.as_sarif([error], str(given.path)))
+        raise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +158,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     from orchestrator.runs import caching, features, jobs, resources, sites, targets
     from orchestrator.runs import preflight as checks
     from orchestrator.state import require_own
-    from orchestrator.ui import preflight_view, streams
+    from orchestrator.ui import plan_marks, preflight_view, streams
 
     if not plan.variants:
         raise UsageError("--preflight: the plan has no variants to check")
@@ -169,10 +184,14 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
         outlines=Outlines(memory if memory.exists() else None),
         allowed=allowed,
     )
-    if format_ is PlanFormat.JSON:
-        streams.write_json(preflight_view.as_json(checked))
-    else:
-        streams.say(preflight_view.plain(checked))
+    match format_:
+        case PlanFormat.JSON:
+            streams.write_json(preflight_view.as_json(checked))
+        case PlanFormat.SARIF:
+            refused = [one.error for one in checked.values() if one.error is not None]
+            streams.write_json(plan_marks.as_sarif(refused, plan.matrix.positions.file))
+        case _:
+            streams.say(preflight_view.plain(checked))
     codes = {one.error.exit_code for one in checked.values() if one.error is not None}
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
@@ -229,6 +248,10 @@ def _print(plan: Plan, format_: PlanFormat, cache: str) -> None:
             streams.write_json(plan_view.as_github(plan), indent=None)
         case PlanFormat.BAKE:
             _bake(plan, cache)
+        case PlanFormat.SARIF:
+            from orchestrator.ui import plan_marks
+
+            streams.write_json(plan_marks.as_sarif([], plan.matrix.positions.file))
 
 
 def _bake(plan: Plan, cache: str) -> None:

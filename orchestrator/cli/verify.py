@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -343,9 +344,9 @@ def _show(result: Verdict, judging: _Judging) -> None:
 
 
 def _compare(reader: _Reader, sources: Sequence[str], format_: VerifyFormat) -> tuple[Problem, ...]:
-    """Show what changed; what the new source lost."""
+    """Show what changed, also in the job summary; what the new source lost."""
     from orchestrator.image.verdict.compare import compare
-    from orchestrator.ui import streams
+    from orchestrator.ui import comparison_view, streams
 
     if len(sources) != 2:
         raise UsageError(f"--compare: expected two sources, the old one first, found {len(sources)}")
@@ -361,4 +362,6 @@ def _compare(reader: _Reader, sources: Sequence[str], format_: VerifyFormat) -> 
             from orchestrator.ui import console, kernel_table
 
             kernel_table.show_comparison(result, console.out())
+    if trouble := comparison_view.append(result, env=os.environ):
+        streams.tell(f"warning: {trouble}")
     return result.lost

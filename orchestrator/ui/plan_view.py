@@ -93,10 +93,12 @@ def _notes(plan: Plan) -> list[str]:
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as `--format json` prints it; stable, versioned, documented in docs/build.md."""
+    publish = plan.matrix.spec.publish
     return {
         "schema": SCHEMA,
         "matrix": {"file": plan.matrix.positions.file, "digest": plan.matrix.digest},
         "image": plan.image,
+        "signs": publish is not None and publish.sign is not None,
         "variants": [_variant(variant) for variant in plan.variants],
         "dropped": [{"id": row.id, "why": row.why, "place": str(row.origin.place)} for row in plan.dropped],
         "notes": list(plan.notes),

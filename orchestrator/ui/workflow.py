@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PLACE = ".github/workflows/images.yml"
 UNKNOWN_TOOL = "OWNER/REPOSITORY@SHA"
 """Stands for the repository of the tool, and a commit of it, where nobody named them."""
+SIGNING_KEY = "env://COSIGN_PRIVATE_KEY"
+"""The private key of `publish.sign` that images.yml hands on."""
 TOOL = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}")
 
 
@@ -87,6 +89,12 @@ def _secrets(plan: Plan) -> list[str]:
         "      registry-username: ${{ secrets.REGISTRY_USERNAME }}",
         "      registry-password: ${{ secrets.REGISTRY_PASSWORD }}",
     ]  # fmt: skip
+    publish = plan.matrix.spec.publish
+    if publish is not None and publish.sign is not None and publish.sign.private_key == SIGNING_KEY:
+        lines += [
+            "      signing-key: ${{ secrets.COSIGN_PRIVATE_KEY }}",
+            "      signing-password: ${{ secrets.COSIGN_PASSWORD }}",
+        ]
     if names:
         lines += ["      build-secrets: |", *(f"        {name}=${{{{ secrets.{name} }}}}" for name in names)]
     return [*other, *(["    secrets:", *lines] if lines else [])]

@@ -89,6 +89,31 @@ def test_a_plan_gives_the_jobs_of_a_matrix(act: Act, temporary: Path) -> None:
     assert "small-cu130-amd64" in (temporary / "github_step_summary").read_text(encoding="utf-8")
 
 
+def findings(done: Result) -> list[tuple[str, str]]:
+    """Rule and file of each finding that is uploaded."""
+    log = json.loads(Path(done.outputs["sarif"]).read_text(encoding="utf-8"))
+    return [
+        (one["ruleId"], one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+        for one in log["runs"][0]["results"]
+    ]
+
+
+def test_what_is_wrong_with_a_plan_can_be_uploaded(act: Act, project: Path) -> None:
+    done = act(command="plan", args="--preflight --no-push --allow network.host")
+    assert not done.failed, done.log
+    assert json.loads(done.outputs["matrix"])["include"]
+    assert findings(done) == []
+    (project / "small/Dockerfile").write_text("FROM scratch\nADD rootfs.tar /\n", encoding="utf-8")
+    done = act(command="plan", args="--preflight --no-push")
+    assert done.failed
+    assert set(findings(done)) == {("orchestrate/arrived", "matrix.yaml")}
+    (project / "matrix.yaml").write_text(MATRIX + "more: 1\n", encoding="utf-8")
+    done = act(command="plan")
+    assert done.failed
+    assert findings(done) == [("orchestrate/matrix", "matrix.yaml")]
+    assert not act(command="plan", args="--no-such").outputs["sarif"]
+
+
 def test_a_build_pushes_and_gives_digests_tags_and_report(
     act: Act, project: Path, tmp_image: str, registry: Registry
 ) -> None:

@@ -115,15 +115,25 @@ def test_everything_is_pushed_verified_and_published_as_a_terminal_does(caller: 
     assert len(json.loads(again.stdout)["settled"]) == 4
 
 
-def test_a_run_that_is_started_again_takes_from_the_registry_what_is_there(caller: Caller) -> None:
+def test_a_run_that_is_started_again_takes_from_the_registry_what_is_there(caller: Caller, tmp_path: Path) -> None:
     first = caller.run(WORKFLOW, {**ONE, "push": True, "publish": False})
     assert first.report(ONE["variant"])["status"] == "built", first.log
     again = caller.run(WORKFLOW, {**ONE, "push": True, "publish": False})
     assert again.report(ONE["variant"])["status"] == "skipped"
     assert again.outputs["digests"] == first.outputs["digests"]
     assert again.outputs["tags"] == first.outputs["tags"]
-    anew = caller.run(WORKFLOW, {**ONE, "push": True, "publish": False, "resume": False}, event="tag")
+    assert "not compared" not in again.log
+    digest = json.loads(first.outputs["digests"])[ONE["variant"]]
+    env = {**os.environ, "DOCKER_CONFIG": str(tmp_path)}
+    login = ["docker", "login", caller.registry.address, "--username", "me", "--password-stdin"]
+    subprocess.run(login, input=PASSWORD, text=True, env=env, check=True, capture_output=True)
+    move = ["docker", "buildx", "imagetools", "create", "--tag", f"{caller.image}:latest", f"{caller.image}@{digest}"]
+    subprocess.run(move, env=env, check=True, capture_output=True)
+    given = {**ONE, "push": True, "publish": False, "resume": False, "compare": True}
+    anew = caller.run(WORKFLOW, given, event="tag")
     assert anew.report(ONE["variant"])["status"] == "built"
+    assert f"### Device code: `{caller.image}:latest` -> `{caller.image}@sha256:" in anew.summary
+    assert "Every library holds the same architectures." in anew.summary
     assert not anew.job("publish")
 
 

@@ -89,6 +89,7 @@ class Call:
     push: str = "false"
     row: Mapping[str, Any] = field(default_factory=lambda: ROW)
     results: str = "success"
+    event: str = "push"
     secrets: Mapping[str, str] = field(default_factory=dict)
     says: str = ""
 
@@ -101,6 +102,8 @@ BUILD = Call(job="build")
 PUBLISH = Call(job="publish", given={"cuda": BAD}, push="true", says=BAD)
 WRONG = Call(job="build", given=LOST)
 SECRET = {"build-secrets": "no"}
+CHANGED = Call(job="plan", given={"check": False}, event="pull request", says="against HEAD^")
+COMPARED = Call(job="build", given={"compare": True}, says="manifest latest was not found")
 
 
 def selecting(job: str, name: str, value: str = BAD) -> Call:
@@ -116,6 +119,13 @@ CALLS = {
     "plan / Check the repository / INPUT_COMMAND": Call(job="plan"),
     "plan / Check the repository / INPUT_MATRIX": Call(job="plan", given={"matrix": "none.yaml"}),
     "plan / Check the repository / INPUT_ARGS": Call(job="plan", given={"matrix": "drift.yaml"}, says="::error file="),
+    "plan / Show what the pull request changes / if": PLAN,
+    "plan / Show what the pull request changes / PYTHON": CHANGED,
+    "plan / Show what the pull request changes / INPUT_COMMAND": CHANGED,
+    "plan / Show what the pull request changes / INPUT_MATRIX": Call(
+        job="plan", given={"matrix": "drift.yaml", "check": False}, event="pull request", says="has no drift.yaml"
+    ),
+    "plan / Show what the pull request changes / INPUT_ARGS": CHANGED,
     "plan / Plan / PYTHON": PLAN,
     "plan / Plan / INPUT_COMMAND": PLAN,
     "plan / Plan / INPUT_CUDA": selecting("plan", "cuda"),
@@ -138,11 +148,18 @@ CALLS = {
     "build / Build / INPUT_PUSH": Call(job="push", push="true"),
     "build / Build / INPUT_ARGS": Call(job="build", given={"args": f"--cuda {BAD}"}),
     "build / Build / BUILD_SECRETS": Call(job="build", secrets=SECRET),
+    "build / Compare with what is published / if": BUILD,
+    "build / Compare with what is published / PYTHON": COMPARED,
+    "build / Compare with what is published / VARIANT": COMPARED,
+    "build / Compare with what is published / MATRIX": Call(
+        job="build", given={"matrix": "drift.yaml", "compare": True}, says="manifest newest was not found"
+    ),
     "build / actions/upload-artifact / if": WRONG,
     "push / if": Call(job="push", given=LOST),
     "results / if": Call(job="results", results="failure"),
     "results / Collect the reports / PYTHON": Call(job="results"),
     "publish / if": Call(job="publish", given={**LOST, "publish": False}, push="true"),
+    "publish / sigstore/cosign-installer / if": PUBLISH,
     "publish / Publish / PYTHON": PUBLISH,
     "publish / Publish / INPUT_COMMAND": PUBLISH,
     "publish / Publish / INPUT_CUDA": PUBLISH,
@@ -152,6 +169,8 @@ CALLS = {
     "publish / Publish / INPUT_MATRIX": Call(job="publish", given=LOST, push="true", says="none.yaml"),
     "publish / Publish / INPUT_ARGS": selecting("publish", "overrides", f"--cuda {BAD}"),
 }
+SIGNING = ["publish / Publish / COSIGN_PRIVATE_KEY", "publish / Publish / COSIGN_PASSWORD"]
+"""Tried where an image is signed, in test_workflow_signing.py."""
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +180,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Ca
     for made in images_workflow.caller(tmp_path_factory.mktemp("caller")):
         made.write(f"{made.registry}/app", dockerfile=DOCKERFILE)
         text = MATRIX.replace("IMAGE", made.image).replace("release: 9.0 11.0", "release: 9.0")
+        text = text.replace(":latest{", ":newest{")
         (made.project / "drift.yaml").write_text(text, encoding="utf-8")
         git = ("git", "-C", str(made.project), "-c", "user.name=t", "-c", "user.email=t@example.org")
         call(*git, "add", "-A")
@@ -185,13 +205,13 @@ def tried(caller: Caller, read: Mapping[Any, Any], wanted: Call) -> Any:
                         "publishes": "true", "push": wanted.push}, "result": "success"}  # fmt: skip
     others = {name: {"outputs": {}, "result": wanted.results} for name in ("build", "push", "results")}
     done = caller.run(
-        read, wanted.given, secrets=wanted.secrets, only=wanted.job, needs={"plan": plan, **others},
+        read, wanted.given, event=wanted.event, secrets=wanted.secrets, only=wanted.job, needs={"plan": plan, **others},
         report={"schema": 1, "variants": []} if wanted.job == "publish" else None,
     )  # fmt: skip
     return facts(done, wanted.says)
 
 
-LINES = list(lines())
+LINES = [line for line in lines() if line.name not in SIGNING]
 BASES: dict[int, Any] = {}
 
 
@@ -212,3 +232,4 @@ def test_what_is_compared_is_the_same_in_two_runs(caller: Caller) -> None:
 
 def test_each_line_has_a_call() -> None:
     assert [line.name for line in LINES] == list(CALLS)
+    assert len(list(lines())) == len(CALLS) + len(SIGNING)

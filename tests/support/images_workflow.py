@@ -135,12 +135,14 @@ class Caller:
         tool: This repository as a commit holds it.
         registry: What stands for GHCR.
         image: The repository of this test.
+        cosign: The program that sigstore/cosign-installer leaves on PATH, None for none.
     """
 
     folder: Path
     tool: Path
     registry: Registry
     image: str = ""
+    cosign: Path | None = None
 
     @property
     def project(self) -> Path:
@@ -200,6 +202,7 @@ class Caller:
             actions={
                 "actions/checkout": self._checkout, "docker/setup-buildx-action": actions.nothing,
                 "actions/upload-artifact": actions.upload, "actions/download-artifact": actions.download,
+                "sigstore/cosign-installer": self._cosign,
             },
             job={"workflow_repository": "tool/repository", "workflow_sha": "f" * 40},
             token=lambda permissions: (
@@ -229,11 +232,17 @@ class Caller:
             "PATH": f"{programs}:{os.environ['PATH']}", "DOCKER_CONFIG": str(self.folder / "temporary/docker"),
         }  # fmt: skip
 
+    def _cosign(self, _runner: actions.Runner, _given: Values) -> dict[str, str]:
+        if self.cosign is not None:
+            (self.folder / "bin/cosign").symlink_to(self.cosign)
+        return {}
+
     def _clean(self, runner: actions.Runner) -> None:
         """A new machine, but for the environment of the tool: it is made once, which saves minutes."""
         shutil.rmtree(runner.workspace, ignore_errors=True)
         runner.workspace.mkdir(parents=True)
         runner.temporary.mkdir(exist_ok=True)
+        (self.folder / "bin/cosign").unlink(missing_ok=True)
         for one in runner.temporary.iterdir():
             if one.name == "github_step_summary":
                 with (self.folder / "summary").open("a", encoding="utf-8") as file:
@@ -249,7 +258,8 @@ class Caller:
             return {}
         if "repository" in given or "path" in given:
             raise actions.UnknownError(f"checkout of {dict(given)}")
-        depth = [] if actions.text(given.get("fetch-depth", 1)) == "0" else ["--depth", "1"]
+        wanted = actions.text(given.get("fetch-depth", 1))
+        depth = [] if wanted == "0" else ["--depth", wanted]
         for one in runner.workspace.iterdir():
             shutil.rmtree(one) if one.is_dir() else one.unlink()
         call("git", "clone", "-q", *depth, f"file://{self.project}", runner.workspace)

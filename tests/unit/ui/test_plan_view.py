@@ -45,6 +45,7 @@ def test_the_json_of_one_variant_is_this_and_stays_this() -> None:
         "schema": 1,
         "matrix": {"file": "matrix.yaml", "digest": plan.matrix.digest},
         "image": "ghcr.io/acme/vllm-openai",
+        "signs": False,
         "variants": [
             {
                 "id": ONE,

@@ -47,7 +47,8 @@ def test_it_runs_on_events_for_which_the_matrix_has_a_plan(facts: tuple[str, ...
 def test_registry_secrets_and_publish_follow_from_the_matrix() -> None:
     more = SMALL.replace(
         "variants:\n",
-        'publish: {tags: ["{image}:1"]}\nvariants:\n'
+        'publish: {tags: ["{image}:1"], sign: {private_key: "env://COSIGN_PRIVATE_KEY", public_key: c.pub}}\n'
+        "variants:\n"
         '  secrets: ["id=a,env=HF_TOKEN", "id=b,src=file", "id=c,env=B_2"]\n',
     )
     job = written(more)["jobs"]["images"]
@@ -56,10 +57,14 @@ def test_registry_secrets_and_publish_follow_from_the_matrix() -> None:
     assert job["secrets"] == {
         "registry-username": "${{ secrets.REGISTRY_USERNAME }}",
         "registry-password": "${{ secrets.REGISTRY_PASSWORD }}",
+        "signing-key": "${{ secrets.COSIGN_PRIVATE_KEY }}",
+        "signing-password": "${{ secrets.COSIGN_PASSWORD }}",
         "build-secrets": "HF_TOKEN=${{ secrets.HF_TOKEN }}\nB_2=${{ secrets.B_2 }}\n",
     }
     assert set(job["secrets"]) == set(IMAGES[True]["workflow_call"]["secrets"])
     assert "publish" not in written(SMALL)["jobs"]["images"]["with"]
+    named = more.replace("env://COSIGN_PRIVATE_KEY", "cosign.key")  # a file, which no secret stands for
+    assert "signing-key" not in written(named)["jobs"]["images"]["secrets"]
 
 
 @pytest.mark.parametrize("branch", ["main", "1.0", "on", "a: b", "#x", "feature/*", "'"])
