@@ -225,7 +225,9 @@ def test_without_this_line_a_run_is_another_one(caller: Caller, line: Line) -> N
 
 
 def test_what_is_compared_is_the_same_in_two_runs(caller: Caller) -> None:
-    for wanted in (PLAN, BUILD, Call(job="push", push="true"), PUBLISH, WRONG):
+    push = Call(job="push", push="true")
+    tried(caller, images_workflow.read(), push)  # the next one skips what the registry holds
+    for wanted in (PLAN, BUILD, push, PUBLISH, WRONG):
         first, second = (tried(caller, images_workflow.read(), wanted) for _ in range(2))
         assert first == second
 
