@@ -1,9 +1,10 @@
 """What this program itself costs while it runs many variants, with a stand-in for buildx.
 
-    python -m benchmarks.runs [VARIANTS] [AT_ONCE] [SECONDS]
+    python -m benchmarks.runs [VARIANTS] [AT_ONCE] [SECONDS] [BUILDERS]
 
 The stand-in says ten events a second, as buildx's rawjson, for SECONDS; its own processor time is not counted. Memory
-is that of this process, sampled once a second. Then 40,000 lines of one step's output, and an interrupted run.
+is that of this process, sampled once a second; the variants go to the slots of so many builders. Then 40,000 lines of
+one step's output, and an interrupted run.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from orchestrator.bake.process import BakeCommand
 from orchestrator.process import Stop
+from orchestrator.runs.fleet import Fleet, Member
 from orchestrator.runs.job import Job
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
@@ -65,6 +68,7 @@ class Run:
     folder: Path
     count: int
     at_once: int
+    builders: int
     seconds: float
     lines: int = 0
     stop: Stop = field(default_factory=Stop)
@@ -78,14 +82,18 @@ class Run:
         program = self.folder / "bake.py"
         program.write_text(_BAKE)
         ids = [f"app{n:03d}-cu130-amd64" for n in range(self.count)]
-        jobs = [Job(id=id_, prepare=partial(self._bake, id_, program)) for id_ in ids]
+        jobs = [
+            Job(id=id_, prepare=partial(self._bake, id_, program), at=partial(self._at, id_, program)) for id_ in ids
+        ]
+        slots = max(1, self.at_once // self.builders)
+        fleet = Fleet(members=[Member(name=f"farm{n}", slots=slots) for n in range(self.builders)])
         os.environ.update(COLUMNS="120", LINES="40")
         stream = io.TextIOWrapper(Path(os.devnull).open("wb"), encoding="utf-8")  # noqa: SIM115 - as long as the board
         over = threading.Event()
         begun, cpu = time.perf_counter(), time.process_time()
         watching = threading.Thread(target=self._sample, args=(over,), daemon=True)
         watching.start()
-        memory = Memory(journal=Journal(self.folder / "journal.jsonl"))
+        memory = Memory(journal=Journal(self.folder / "journal.jsonl"), fleet=fleet)
         with LiveBoard(ids, stream=stream) as board:
             limits = Limits(parallel=self.at_once)
             self.outcomes = build_all(jobs, reporter=board, stop=self.stop, limits=limits, memory=memory)
@@ -93,6 +101,9 @@ class Run:
         over.set()
         watching.join()
         return self
+
+    def _at(self, id_: str, program: Path, _: str) -> Job:
+        return Job(id=id_, prepare=partial(self._bake, id_, program))
 
     def _bake(self, id_: str, program: Path) -> BakeCommand:
         argv = (sys.executable, "-I", "-S", str(program), str(self.seconds), str(self.lines))
@@ -116,27 +127,39 @@ def mean(sizes: list[int]) -> float:
     return sum(sizes) / max(1, len(sizes)) / 1e6
 
 
+def grown(sizes: list[int], variants: int) -> float:
+    """Kilobytes by which memory grew for each variant, from the second fifth to the last."""
+    fifth = max(1, len(sizes) // 5)
+    return (mean(sizes[4 * fifth : 5 * fifth]) - mean(sizes[fifth : 2 * fifth])) * 1e3 / (variants * 3 / 5)
+
+
 def main() -> None:
     """Run and print."""
-    given = [*sys.argv[1:], *("500", "32", "10")[len(sys.argv) - 1 :]]
-    count, at_once, seconds = int(given[0]), int(given[1]), float(given[2])
+    given = [*sys.argv[1:], *("500", "32", "10", "4")[len(sys.argv) - 1 :]]
+    count, at_once, seconds, builders = int(given[0]), int(given[1]), float(given[2]), int(given[3])
     with tempfile.TemporaryDirectory() as folder:
-        many = Run(folder=Path(folder), count=count, at_once=at_once, seconds=seconds).go()
+        many = Run(folder=Path(folder), count=count, at_once=at_once, builders=builders, seconds=seconds).go()
         built = sum(one.status is Status.BUILT for one in many.outcomes)
         events = built * seconds * 10
         fifth = max(1, len(many.sizes) // 5)
-        print(f"{built} variants, {at_once} at once, {many.wall:.0f} s, about {events / many.wall:.0f} events/s")
+        there = Counter(one.builder for one in many.outcomes)
+        shares = ", ".join(f"{there[name]} on {name}" for name in sorted(there))
+        print(
+            f"{built} variants ({shares}), {at_once} at once, {many.wall:.0f} s, "
+            f"about {events / many.wall:.0f} events/s"
+        )
         print(f"  processor of this program  {many.cpu:.1f} s, {many.cpu / many.wall:.1%} of one core (goal 5%)")
         means = ", ".join(f"{mean(many.sizes[at : at + fifth]):.1f}" for at in range(0, fifth * 5, fifth))
         print(f"  memory, mean of each fifth  {means} MB (goal flat)")
+        print(f"  grown after the first fifth  {grown(many.sizes, built):.1f} kB a variant")
         print(f"  journal  {(Path(folder) / 'journal.jsonl').stat().st_size / 1e6:.2f} MB (goal under 1)")
     with tempfile.TemporaryDirectory() as folder:
-        alone = Run(folder=Path(folder), count=1, at_once=1, seconds=0, lines=40_000).go()
+        alone = Run(folder=Path(folder), count=1, at_once=1, builders=1, seconds=0, lines=40_000).go()
         log = Path(folder) / "logs" / "app000-cu130-amd64.log"
         kept = sum("Building" in line for line in log.read_text().splitlines())
         print(f"{kept} lines of output  {alone.cpu:.2f} s of processor (goal 2), {alone.wall:.2f} s")
     with tempfile.TemporaryDirectory() as folder:
-        cut = Run(folder=Path(folder), count=count, at_once=at_once, seconds=600)
+        cut = Run(folder=Path(folder), count=count, at_once=at_once, builders=builders, seconds=600)
         asked: list[float] = []
 
         def interrupt() -> None:

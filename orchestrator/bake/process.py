@@ -183,14 +183,18 @@ def run_bake(
     marked: deque[str] = deque(maxlen=_MARKED)
     with LogFile(command.log) as log:
 
-        def hear(event: Event) -> None:
-            watch.event(event)
+        def tell(event: Event) -> None:
             log.write(event)
             on_event(event)
+
+        def hear(event: Event) -> None:
+            watch.event(event)
+            tell(event)
             if command.mark and isinstance(event, LogLine) and event.text.startswith(command.mark):
                 marked.append(event.text)
 
-        watch = _watch(command, progress, hear)
+        # Not `hear`, which holds the watch: a circle keeps the whole attempt until a full collection.
+        watch = _watch(command, progress, tell)
         log.begin(command.id, argv)
         started, env = direct(argv)
         child = spawn(started, cwd=command.cwd, env={**_environment(command.env), **env}, stdout=subprocess.DEVNULL)
@@ -361,7 +365,8 @@ def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[b
             if child.poll() is not None:
                 break
             continue
-        chunk = os.read(fd, _CHUNK)
+        # What `read` may fill is taken from the heap first: 64 KiB for a line, in each of many threads, tear it up.
+        chunk = os.read(fd, _FEW if few else _CHUNK)
         if not chunk:
             break
         few = len(chunk) < _FEW
