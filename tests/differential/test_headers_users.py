@@ -18,6 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pip
 import pytest
 
 from orchestrator.headers import bundle, layout, pins, sources, work
@@ -40,15 +41,17 @@ OTHERS = ("0.6.6", "0.6.17", "0.7.2.post1")
 """One version of each other layout: L1, L3 and L4. The artifacts of the last two are not public: see `retargeted`."""
 
 DIRECTORY = "/opt/flashinfer/cubins"
+PIP = str(Path(pip.__file__).parent)
 READ_ONLY_ROOT = "which a read-only root forbids"
 
 _NAMESPACE = """
 set -e
 mkdir -p "$1/mounted"
 mount -t tmpfs -o mode=755 tmpfs /mnt
-mkdir /mnt/package /mnt/python /mnt/upper /mnt/work
+mkdir -p /mnt/package /mnt/python /mnt/site/pip /mnt/upper /mnt/work
 mount --bind "$3" /mnt/package
 mount --bind "$4" /mnt/python
+mount --bind "$6" /mnt/site/pip  # the driver borrows its requests, and this user may see the interpreter alone
 if [ "$2" = read-only ]; then
     mount --bind "$1/opt" /opt
     mount -o remount,ro,bind /opt
@@ -56,7 +59,7 @@ else
     mount -t overlay -o "lowerdir=$1/opt,upperdir=/mnt/upper,workdir=/mnt/work" overlay /opt
 fi
 user=$5 python=$4
-shift 5
+shift 6
 # the interpreter may lie below a directory that this user may not enter: the topmost one is replaced
 closed= folder=$python
 while [ "$folder" ]; do
@@ -69,7 +72,7 @@ if [ "$closed" ]; then
     mount --bind /mnt/python "$python"
 fi
 mount -t tmpfs -o mode=1777 tmpfs /tmp
-export HOME=/tmp
+export HOME=/tmp PYTHONPATH=/mnt/site
 exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"
 """
 
@@ -231,7 +234,7 @@ def theirs(tree: Tree, user: str, root: str) -> dict[str, str]:
     python = str(Path(os.path.realpath(sys.executable)).parents[1])
     found = flashinfer.run(
         tree.lock.version, Path(DIRECTORY), Path("/tmp"), package=Path("/mnt/package"),
-        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, str(tree.package), python, user],
+        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, str(tree.package), python, user, PIP],
     )  # fmt: skip
     results: dict[str, str] = found["results"][0]
     return results

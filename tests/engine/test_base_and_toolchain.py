@@ -86,7 +86,7 @@ def test_wrong_arguments_are_named(words: tuple[str, ...], said: str, tmp_path: 
 
 def test_no_script_names_the_host_of_a_registry() -> None:
     for path in (*SCRIPTS.rglob("*"), *(ROOT / "docker").iterdir(), ROOT / "matrix.yaml"):
-        if path.is_file():
+        if path.is_file() and path.suffix != ".pyc":
             text = path.read_text()
             assert not [name for name in ("py" + "pi.org", "python" + "hosted", "debian" + ".org") if name in text], (
                 path
