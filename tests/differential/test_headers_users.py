@@ -41,17 +41,17 @@ OTHERS = ("0.6.6", "0.6.17", "0.7.2.post1")
 """One version of each other layout: L1, L3 and L4. The artifacts of the last two are not public: see `retargeted`."""
 
 DIRECTORY = "/opt/flashinfer/cubins"
-PIP = str(Path(pip.__file__).parent)
+SITE = str(Path(pip.__file__).parents[1])
 READ_ONLY_ROOT = "which a read-only root forbids"
 
 _NAMESPACE = """
 set -e
 mkdir -p "$1/mounted"
 mount -t tmpfs -o mode=755 tmpfs /mnt
-mkdir -p /mnt/package /mnt/python /mnt/site/pip /mnt/upper /mnt/work
+mkdir -p /mnt/package /mnt/python /mnt/site /mnt/upper /mnt/work
 mount --bind "$3" /mnt/package
 mount --bind "$4" /mnt/python
-mount --bind "$6" /mnt/site/pip  # the driver borrows its requests, and this user may see the interpreter alone
+mount --bind "$6" /mnt/site  # what the loader imports; this user may see no environment in somebody's home
 if [ "$2" = read-only ]; then
     mount --bind "$1/opt" /opt
     mount -o remount,ro,bind /opt
@@ -234,7 +234,7 @@ def theirs(tree: Tree, user: str, root: str) -> dict[str, str]:
     python = str(Path(os.path.realpath(sys.executable)).parents[1])
     found = flashinfer.run(
         tree.lock.version, Path(DIRECTORY), Path("/tmp"), package=Path("/mnt/package"),
-        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, str(tree.package), python, user, PIP],
+        prefix=["sh", "-c", _NAMESPACE, "sh", str(tree.root), root, str(tree.package), python, user, SITE],
     )  # fmt: skip
     results: dict[str, str] = found["results"][0]
     return results
