@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import NetworkError, UsageError
+from orchestrator.matrix import git
 from orchestrator.publish import candidates as found_by
 from orchestrator.publish import kept, recovery
 from orchestrator.publish.check import Checked, Checker
@@ -21,7 +22,6 @@ from orchestrator.publish.transaction import Staged, Transaction
 from orchestrator.reference import Digest, InvalidReferenceError, parse
 from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.copy import copy_image
-from orchestrator.runs.jobs import revision_of
 from orchestrator.runs.planned import planned
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def publish(plan: Plan, wishes: Wishes, *, tell: Callable[[str], None], clients:
             planned=keys,
             candidates=named or found_by.from_registry(plan, variants, registries),
             clients=registries,
-            commit=revision_of(plan),
+            commit=git.revision(plan.matrix.root),
             look_only=wishes.dry_run,
         )
         checked = [checker.check(family) for family in wanted]

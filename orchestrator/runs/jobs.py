@@ -83,7 +83,7 @@ class Context:
         memory: Bytes that the builder has, 0 where unknown.
         sites: The builders of the run by name, where several share it; they take the place of what is said here.
         bounds: How long a step may take, and how long a builder may say nothing.
-        revision: The commit that the images name; None asks git.
+        revision: The commit that the images name, with `-dirty` where files were changed; "" where there is none.
     """
 
     call: BakeCall
@@ -102,7 +102,7 @@ class Context:
     at_once: int = 1
     memory: int = 0
     sites: Mapping[str, Site] = field(default_factory=dict)
-    revision: str | None = None
+    revision: str = ""
 
     def on(self, name: str) -> Context:
         """Return what the jobs share on the builder of that name."""
@@ -157,8 +157,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             hint=f"{state} must be a directory that you may write to",
         ) from error
     resolved_ = resolved(plan, context.call) if targets is None else targets
-    revision = revision_of(plan) if context.revision is None else context.revision
-    rendered = {variant.id: _rendered(plan, variant, resolved_, context, revision) for variant in plan.variants}
+    rendered = {variant.id: _rendered(plan, variant, resolved_, context) for variant in plan.variants}
     outlines = Outlines(state / "outlines.json")
     allowed = preflight.allowed_by(plan, context.allowed)
     contents = listing(plan, (context.report, context.output.directory))
@@ -172,7 +171,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     def drawn(step: _Step, name: str) -> _Step:
         """A step on the builder of that name: caches and secrets may differ there."""
         there = context.on(name)
-        file = _rendered(plan, step.variant, resolved_, there, revision)
+        file = _rendered(plan, step.variant, resolved_, there)
         file = with_key(file, step.found.key if step.found is not None else "", context.output)
         return replace(step, context=there, file=file, suffix=f".{name}")
 
@@ -197,10 +196,10 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     )
 
 
-def _rendered(plan: Plan, variant: Variant, targets: Targets, context: Context, revision: str) -> BakeFile:
+def _rendered(plan: Plan, variant: Variant, targets: Targets, context: Context) -> BakeFile:
     """The bake file of one variant, as a run needs it."""
     extras = context.extras.get(variant.id)
-    return render(plan, variant, targets, output=context.output, extras=extras, revision=revision)
+    return render(plan, variant, targets, output=context.output, extras=extras, revision=context.revision)
 
 
 def bake_files(
@@ -217,7 +216,7 @@ def bake_files(
         MatrixError: As for `resolved`.
     """
     targets = resolved(plan, call) if targets is None else targets
-    revision = revision_of(plan)
+    revision = git.revision(plan.matrix.root)
     return {
         variant.id: render(
             plan, variant, targets, output=output, extras=(extras or {}).get(variant.id), revision=revision
@@ -387,8 +386,3 @@ class _Step:
             return tags
         names = tags or repositories(self.image, self.variant)
         return tuple(f"{name}@{digest}" for name in names) if output.push and digest else ()
-
-
-def revision_of(plan: Plan) -> str:
-    """Return the commit that images of a plan name, with `-dirty` where files were changed; "" where there is none."""
-    return git.revision(plan.matrix.root)

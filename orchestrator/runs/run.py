@@ -261,7 +261,7 @@ def _prepare(plan: Plan, wishes: Wishes, screen: Screen, begun: _Begun) -> _Read
         plan=plan,
         fleet=fleet,
         builder=local.name if shared else wishes.builder,
-        revision=context.revision or "",
+        revision=context.revision,
     )
 
 

@@ -148,8 +148,8 @@ def test_variants_spread_over_the_builders(farm: Farm, box: dict[str, Any], regi
     first = spread(project)
     assert set(first) == {"plain", "secure", "default", *box}
     # distribution 2.8 may refuse a manifest while it writes the link to a layer that another variant pushes
-    raced = "provided digest did not match uploaded content" in done.stderr
-    assert raced or {one["attempts"] for one in project.reported().values()} == {1}, done.stderr
+    raced = done.stderr.count("provided digest did not match uploaded content")
+    assert sum(one["attempts"] - 1 for one in project.reported().values()) <= raced, done.stderr
     assert project.processes() == []
     again = project.build("--push", env=farm.env)  # each goes where its layers are
     assert again.returncode == 0, again.stderr
