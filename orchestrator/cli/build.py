@@ -15,8 +15,6 @@ from orchestrator.cli.kit import Heading
 from orchestrator.cli.outputs import REPORT, require_replaceable, require_writable
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from orchestrator.cli.common import Selection
     from orchestrator.matrix.variants import Plan
     from orchestrator.runs.run import Result
@@ -141,8 +139,8 @@ def command(
         require_replaceable(report, "--report", REPORT)
         require_writable(report, "--report")
     # The engine answers while the matrix is read; nobody asks it for a directory without one.
-    ahead: AbstractContextManager[Asked | None] = Asked(builder) if given.path.exists() else contextlib.nullcontext()
-    with ahead as asked:
+    with contextlib.ExitStack() as held:
+        asked = held.enter_context(Asked(builder)) if given.path.exists() else None
         try:
             plan = common.open_plan(given)
         except KeyboardInterrupt:
@@ -156,40 +154,41 @@ def command(
                 _report_nothing(report)
                 streams.tell("nothing to build: the last run built every selected variant")
                 return 0
-        with begun(plan, builder, asked) as early:  # docker answers while the modules of a build are loaded
-            from dataclasses import replace
-            from functools import partial
+        # Docker answers while the modules of a build are loaded.
+        early = held.enter_context(begun(plan, builder, asked))
+        from dataclasses import replace
+        from functools import partial
 
-            from orchestrator.bake import privileges
-            from orchestrator.bake.file import Output
-            from orchestrator.cache.rights import CacheUse
-            from orchestrator.runs.limits import limits
-            from orchestrator.runs.run import Screen
-            from orchestrator.runs.run import build as run_build
-            from orchestrator.runs.wishes import AirGap, Wishes
-            from orchestrator.ui.board import Progress, make_reporter
+        from orchestrator.bake import privileges
+        from orchestrator.bake.file import Output
+        from orchestrator.cache.rights import CacheUse
+        from orchestrator.runs.limits import limits
+        from orchestrator.runs.run import Screen
+        from orchestrator.runs.run import build as run_build
+        from orchestrator.runs.wishes import AirGap, Wishes
+        from orchestrator.ui.board import Progress, make_reporter
 
-            wanted = plan.matrix.spec.verify.after_build if verify is None else verify
-            fleet = {} if builder else plan.matrix.spec.builders
-            parallel = jobs or sum(one.slots for one in fleet.values()) or 1
-            bounds = limits(plan.matrix.spec.limits, limit, parallel=parallel, fail_fast=fail_fast)
-            wishes = Wishes(
-                output=Output(push=push, load=load, directory=output.absolute() if output else None),
-                limits=replace(bounds, adapt=adapt),
-                resume=resume,
-                changed=changed,
-                max_age_s=common.seconds("--max-age", max_age) if max_age else None,
-                report=report and report.absolute(),
-                builder=builder,
-                verify=wanted,
-                allowed=privileges.parse(allow, Path.cwd()),
-                cache=CacheUse(cache),
-                air_gap=AirGap(registries=registry) if air_gapped else None,
-            )
-            shown = Progress(progress)
-            reporter = partial(make_reporter, progress=shown)
-            screen = Screen(reporter=reporter, warn=partial(_warn, shown), tell=partial(_tell, shown))
-            result = run_build(plan, wishes, screen, early=early)
+        wanted = plan.matrix.spec.verify.after_build if verify is None else verify
+        fleet = {} if builder else plan.matrix.spec.builders
+        parallel = jobs or sum(one.slots for one in fleet.values()) or 1
+        bounds = limits(plan.matrix.spec.limits, limit, parallel=parallel, fail_fast=fail_fast)
+        wishes = Wishes(
+            output=Output(push=push, load=load, directory=output.absolute() if output else None),
+            limits=replace(bounds, adapt=adapt),
+            resume=resume,
+            changed=changed,
+            max_age_s=common.seconds("--max-age", max_age) if max_age else None,
+            report=report and report.absolute(),
+            builder=builder,
+            verify=wanted,
+            allowed=privileges.parse(allow, Path.cwd()),
+            cache=CacheUse(cache),
+            air_gap=AirGap(registries=registry) if air_gapped else None,
+        )
+        shown = Progress(progress)
+        reporter = partial(make_reporter, progress=shown)
+        screen = Screen(reporter=reporter, warn=partial(_warn, shown), tell=partial(_tell, shown))
+        result = run_build(plan, wishes, screen, early=early)
     from orchestrator.ui.summary import append_summary
 
     trouble = append_summary(result.outcomes, env=os.environ)
