@@ -22,9 +22,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Generic, ParamSpec, Self, TypeVar
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 
@@ -50,8 +51,7 @@ class Stop(threading.Event):
 _stop: contextvars.ContextVar[Stop | None] = contextvars.ContextVar("stop", default=None)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True, kw_only=True):
     """A process that has ended: its exit status and output, decoded as UTF-8 with replacement."""
 
     argv: tuple[str, ...]
@@ -229,8 +229,7 @@ def run(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True, kw_only=True):
     """What a process wrote to both of its outputs while somebody listened; its status, None if it had not ended."""
 
     output: bytes

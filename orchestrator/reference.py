@@ -7,7 +7,8 @@ host is the first part if it has a dot, a colon or a capital, or is `localhost`;
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.errors import UsageError
 
@@ -31,8 +32,7 @@ class InvalidReferenceError(UsageError):
     """A text is not a valid image reference."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Tag:
+class Tag(Struct, frozen=True, order=True):
     """A tag: letters, digits, `_`, `.` and `-`, at most 128."""
 
     text: str
@@ -47,8 +47,7 @@ class Tag:
         return self.text
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(Struct, frozen=True, order=True):
     """The digest of a manifest or blob: `sha256:` and 64 hexadecimal digits."""
 
     text: str
@@ -61,8 +60,7 @@ class Digest:
         return self.text
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Repository:
+class Repository(Struct, frozen=True, kw_only=True, order=True):
     """A repository of a registry.
 
     Attributes:
@@ -88,8 +86,7 @@ class Repository:
         return f"{self.host}/{self.path}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reference:
+class Reference(Struct, frozen=True, kw_only=True):
     """A repository with what was named in it.
 
     Attributes:

@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import json
 import threading
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from orchestrator import files
 
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
 _KEPT = 2000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outline:
+class Outline(Struct, frozen=True, kw_only=True):
     """What the stages of a target consume, as `--call=outline` says it.
 
     Attributes:

@@ -9,8 +9,9 @@ that cannot be configured fails all the same: `exports` repeats such a build wit
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from orchestrator.bake.entries import entry
 
@@ -23,8 +24,7 @@ REMOTE = ("s3", "azblob")
 """Object stores: they have attributes of their own, and the engine's own builder cannot use them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CachePolicy:
+class CachePolicy(Struct, frozen=True, kw_only=True):
     """Where and how layers are cached.
 
     Attributes:
@@ -40,8 +40,7 @@ class CachePolicy:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CacheEntries:
+class CacheEntries(Struct, frozen=True, kw_only=True):
     """What goes into the bake file.
 
     Attributes:

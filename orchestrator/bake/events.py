@@ -12,10 +12,11 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct, field
 
 
 class StepKind(StrEnum):
@@ -35,8 +36,7 @@ class StepKind(StrEnum):
     CLIENT = "client"  # no step at all: what buildx itself said
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Steps:
+class Steps(Struct, frozen=True, kw_only=True):
     """How many Dockerfile steps a build has.
 
     Attributes:
@@ -50,8 +50,7 @@ class Steps:
     done: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepStarted:
+class StepStarted(Struct, frozen=True, kw_only=True):
     """A step began, or began again."""
 
     number: int
@@ -60,8 +59,7 @@ class StepStarted:
     steps: Steps
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepDone:
+class StepDone(Struct, frozen=True, kw_only=True):
     """A step succeeded, after `seconds` of its own work, or came from the cache."""
 
     number: int
@@ -72,8 +70,7 @@ class StepDone:
     steps: Steps
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepFailed:
+class StepFailed(Struct, frozen=True, kw_only=True):
     """A step failed. For `StepKind.CACHE_IMPORT` the build goes on without that cache.
 
     A cancelled one is no reason of a failure: another step failed, or another build takes the same step over.
@@ -88,8 +85,7 @@ class StepFailed:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogLine:
+class LogLine(Struct, frozen=True, kw_only=True):
     """One whole line of a step's output (`stream` 1 is its standard output, 2 its standard error)."""
 
     number: int
@@ -97,8 +93,7 @@ class LogLine:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepStatus:
+class StepStatus(Struct, frozen=True, kw_only=True):
     """How far a part of a step is (a layer downloaded); `current` and `total` in bytes, 0 if unknown.
 
     `pulled`, `sent` and `pushed` are the bytes that the whole build has moved so far.
@@ -114,8 +109,7 @@ class StepStatus:
     pushed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepWarning:
+class StepWarning(Struct, frozen=True, kw_only=True):
     """A warning of BuildKit (a Dockerfile check, mostly); `file` and `line` where BuildKit gives them."""
 
     text: str
@@ -124,15 +118,13 @@ class StepWarning:
     line: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlainLine:
+class PlainLine(Struct, frozen=True, kw_only=True):
     """A line that is not JSON: what buildx says itself, the source excerpt and `ERROR: …` after a failure."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True, kw_only=True):
     """What this program says of a build that runs: that it is quiet, say."""
 
     text: str
@@ -141,8 +133,7 @@ class Notice:
 Event = StepStarted | StepDone | StepFailed | LogLine | StepStatus | StepWarning | PlainLine | Notice
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawVertex:
+class RawVertex(Struct, frozen=True, kw_only=True):
     """A vertex as one line has it; it is repeated as it changes."""
 
     digest: str
@@ -153,8 +144,7 @@ class RawVertex:
     error: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawStatus:
+class RawStatus(Struct, frozen=True, kw_only=True):
     """A status as one line has it."""
 
     vertex: str
@@ -164,8 +154,7 @@ class RawStatus:
     done: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RawLog:
+class RawLog(Struct, frozen=True, kw_only=True):
     """A piece of output, not necessarily a whole line."""
 
     vertex: str
@@ -173,8 +162,7 @@ class RawLog:
     data: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Update:
+class Update(Struct, frozen=True, kw_only=True):
     """One JSON line, decoded."""
 
     vertexes: tuple[RawVertex, ...] = ()

@@ -12,8 +12,10 @@ and `buildx prune` does not remove it; a build without the cache puts a new reco
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.events import StepKind
 
@@ -39,8 +41,7 @@ _LOST = re.compile(
 _ANEW = "the layer cache of the builder has lost the snapshot of a step: repeated without that cache"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SafeBake:
+class SafeBake(Struct, frozen=True, kw_only=True):
     """One variant, ready to be baked.
 
     Attributes:

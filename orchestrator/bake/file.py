@@ -11,8 +11,10 @@ arrives as written.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.bake.cache import CacheEntries, entries
 from orchestrator.bake.cached import cache_ladder, cache_policy
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan, Variant
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Output:
+class Output(Struct, frozen=True, kw_only=True):
     """Where a build's result goes.
 
     Attributes:
@@ -72,8 +73,7 @@ class Output:
         return self.directory / f"{variant}.tar.part" if self.directory is not None else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Extras:
+class Extras(Struct, frozen=True, kw_only=True):
     """What other features add to a variant's bake file.
 
     Attributes:
@@ -90,13 +90,16 @@ class Extras:
     contexts: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
     cache: Standing = field(default_factory=Standing)
 
+    def __repr__(self) -> str:
+        """Without `env`, which holds secrets."""
+        return f"Extras(args={self.args!r}, contexts={self.contexts!r}, secrets={self.secrets!r})"
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BakeFile:
+
+class BakeFile(Struct, frozen=True, kw_only=True):
     """A generated bake file.
 
     Attributes:
@@ -283,8 +286,7 @@ def render(
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Given:
+class _Given(Struct, frozen=True, kw_only=True):
     """What a variant gives to its target and to every target that it links to."""
 
     variant: Variant

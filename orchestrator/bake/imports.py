@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 _SILENT = ("gha:", "s3:", "azblob:")
 
@@ -17,8 +18,7 @@ class SourceState(StrEnum):
     ASKED = "asked"  # the import of an object store ends without a word, whether there is an entry or not
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CacheSource:
+class CacheSource(Struct, frozen=True, kw_only=True):
     """One cache reference that was read.
 
     Attributes:

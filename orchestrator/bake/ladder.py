@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.reference import MAX_TAG
 
@@ -32,8 +33,7 @@ class Kind(StrEnum):
     COMMIT = "commit"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True, kw_only=True):
     """Whose cache.
 
     Attributes:
@@ -64,8 +64,7 @@ class Scope:
 MAIN = Scope(kind=Kind.MAIN)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """Where a build stands, and what it may do with caches.
 
     Attributes:
@@ -83,8 +82,7 @@ class Standing:
     unwritten: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Names:
+class Names(Struct, frozen=True, kw_only=True):
     """The references that the matrix gives to a variant.
 
     Attributes:
@@ -105,16 +103,14 @@ class Names:
         return _suffixed(base, scope.suffix, tagged=self.tagged) if scope.suffix else base
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rung:
+class Rung(Struct, frozen=True, kw_only=True):
     """One reference of a ladder, and whose it is (as it is shown)."""
 
     ref: str
     whose: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ladder:
+class Ladder(Struct, frozen=True, kw_only=True):
     """The references of one build of one variant.
 
     Attributes:

@@ -7,8 +7,9 @@ BuildKit tells the bytes of what it pulls and of what it is sent; an engine that
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.events import StepKind, step_command
 from orchestrator.reference import digests_in
@@ -23,8 +24,7 @@ _SHORTEST_S = 0.1  # of a step that is no instruction, to stand in a timeline
 _PUSHES = frozenset({StepKind.EXPORT, StepKind.CACHE_EXPORT})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True, kw_only=True):
     """Bytes that a build moved, as far as its builder tells.
 
     Attributes:
@@ -69,8 +69,7 @@ class Tally:
         self.moved += gained
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepTime:
+class StepTime(Struct, frozen=True, kw_only=True):
     """When one step of a build ran.
 
     Attributes:
@@ -88,8 +87,7 @@ class StepTime:
     state: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True, kw_only=True):
     """A step as BuildKit's clock saw it; `completed` is None where it did not end."""
 
     name: str

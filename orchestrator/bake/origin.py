@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.dockerfile import stages
 from orchestrator.engine import buildx
@@ -26,8 +27,7 @@ _STEP = re.compile(r"\[(?:\S+/\S+ )?(?P<stage>\S+) \d+/\d+\] (?P<keyword>[A-Za-z
 _INLINE = "dockerfile-inline"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where an instruction stands: a path, relative to the working directory where it is below it, and a line."""
 
     file: str

@@ -8,8 +8,10 @@ passed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.bake import outline
 from orchestrator.dockerfile.bases import external_bases, images_env
@@ -35,8 +37,7 @@ class NotArrivedError(MatrixError, failure=FailureClass.ARRIVED):
     """An injected argument is not consumed by the target that it is injected into."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Consumer:
+class Consumer(Struct, frozen=True, kw_only=True):
     """What one target of a variant's bake file consumes.
 
     Attributes:
@@ -58,8 +59,7 @@ class Consumer:
     doubtful: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True, kw_only=True):
     """What preflight found for one variant.
 
     Attributes:
@@ -78,8 +78,7 @@ class Arrival:
         return {name: value for one in reversed(self.consumers) for name, value in one.args.items()}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Injected:
+class Injected(Struct, frozen=True, kw_only=True):
     """What the matrix, the command line and other features give to a variant.
 
     Attributes:

@@ -9,10 +9,11 @@ what lies in the project's own directory needs no consent, everything else needs
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.bake.closure import LINK
 from orchestrator.bake.entries import read_entry
@@ -56,8 +57,7 @@ class NotAllowedError(MatrixError):
     """A bake file asks for a privilege that was not allowed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """One privilege that a target asks for.
 
     Attributes:
@@ -85,8 +85,7 @@ class Ask:
         return f"{_MEANING[self.kind]} {self.value}".rstrip()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True, kw_only=True):
     """What a build is allowed.
 
     Attributes:

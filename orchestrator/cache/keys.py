@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator.bake.closure import LINK
 from orchestrator.bake.entries import read_entry
@@ -53,8 +54,7 @@ _REMOTE_FILE = re.compile(r"(?:https?|git|ssh)://|git@")
 _MOST_UNSEEN = 4
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """What goes into one target: the variant's own, or one that it links to.
 
     Attributes:
@@ -81,8 +81,7 @@ class Member:
         }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inputs:
+class Inputs(Struct, frozen=True, kw_only=True):
     """What goes into a variant.
 
     Attributes:
@@ -139,8 +138,7 @@ class _UnknownError(Exception):
     """A part of a variant's content cannot be seen."""
 
 
-@dataclass(kw_only=True, slots=True)
-class _Reading:
+class _Reading(Struct, kw_only=True):
     file: BakeFile
     variant: Variant
     root: Path

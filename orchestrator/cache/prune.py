@@ -9,9 +9,10 @@ Where the manifest stays, the tag alone is removed: it is pointed at an empty ma
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.ladder import Kind, Names, Scope
 from orchestrator.errors import OrchestrateError
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 _SCOPE = re.compile(r"-(?:(branch|tag|commit)-(.+)|pr-([0-9]+))")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """What is known about the references.
 
     Attributes:
@@ -48,8 +48,7 @@ class Known:
     now: datetime
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Doomed:
+class Doomed(Struct, frozen=True, kw_only=True):
     """A tag that can go.
 
     Attributes:
@@ -66,8 +65,7 @@ class Doomed:
     children: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What of a repository can go.
 
     Attributes:
@@ -174,8 +172,7 @@ def pull_requests(found: Held, bases: Collection[str]) -> frozenset[str]:
     return frozenset(match[3] for match in matches if match is not None and match[3])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True, kw_only=True):
     """What was removed.
 
     Attributes:

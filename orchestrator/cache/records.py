@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import json
 import zlib
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from orchestrator import files
 from orchestrator.cache.contents import Entry, Kind, Listing

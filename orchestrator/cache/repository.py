@@ -5,8 +5,9 @@ What cannot be read is marked, never left out: `prune` keeps what it does not kn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.reference import Digest, InvalidReferenceError
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _CREATED = "buildkit/createdat"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True, kw_only=True):
     """What a manifest reaches, itself among it.
 
     Attributes:
@@ -37,8 +37,7 @@ class Reach:
     whole: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """What a repository holds.
 
     Attributes:

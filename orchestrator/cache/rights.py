@@ -9,10 +9,12 @@ of 2026-09-10 (ACTIONS_CACHE_MODE).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.ladder import MAIN, Kind, Scope, Standing
 from orchestrator.matrix import git
@@ -35,8 +37,7 @@ class CacheUse(StrEnum):
     OFF = "off"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Where a build runs.
 
     Attributes:

@@ -156,8 +156,9 @@ def command(
                 return 0
         # Docker answers while the modules of a build are loaded.
         early = held.enter_context(begun(plan, builder, asked))
-        from dataclasses import replace
         from functools import partial
+
+        from msgspec.structs import replace
 
         from orchestrator.bake import privileges
         from orchestrator.bake.file import Output
@@ -229,7 +230,7 @@ def _failed_last(plan: Plan) -> Plan:
     Raises:
         UsageError: No run has ended there.
     """
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from orchestrator.errors import UsageError
     from orchestrator.runs import kept

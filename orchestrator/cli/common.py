@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator import durations
 from orchestrator.errors import UsageError
@@ -28,8 +29,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """Where the matrix is: `--file` and `--directory`."""
 
     file: Path | None = None
@@ -51,8 +51,7 @@ class Location:
         return self.directory or Path()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection(Location):
+class Selection(Location, frozen=True, kw_only=True):
     """Which variants of the matrix, and what the command line sets instead of it."""
 
     cuda: Sequence[str] = ()

@@ -49,7 +49,8 @@ def command(*, given: Selection, jobs: int, builder: str, format_: Format) -> No
     Exits 5 if something is missing that every build needs.
     """
     from concurrent.futures import ThreadPoolExecutor
-    from dataclasses import replace
+
+    from msgspec.structs import replace
 
     from orchestrator.engine.doctor import diagnose
     from orchestrator.registry.reach import check_registry

@@ -6,12 +6,12 @@ Everything that is special about this command line as such; the options themselv
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
+from msgspec import Struct
 
 from orchestrator.errors import UsageError, did_you_mean
 
@@ -33,8 +33,7 @@ class Heading(StrEnum):
     GENERAL = "General"
 
 
-@dataclass(slots=True)
-class Verbosity:
+class Verbosity(Struct):
     """Whether errors show their causes; set by `-v/--verbose` while the arguments are parsed."""
 
     causes: bool = False
@@ -222,8 +221,7 @@ class Command(click.Command):
         return str(given) == value if equals else given != found.default and given is not False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lazy:
+class Lazy(Struct, frozen=True, kw_only=True):
     """A command that is imported when it is called.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, UsageError
 from orchestrator.flashinfer import LOCK_NAME
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 _READ = 64 << 20  # bytes: a report of 1,000 variants with their last lines has under 10 MB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True, kw_only=True):
     """A kind of result that a command writes.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
@@ -137,8 +138,7 @@ def _opened(given: Selection, format_: PlanFormat) -> Plan:
         raise
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True, kw_only=True):
     """The options of --preflight."""
 
     builder: str
@@ -277,7 +277,7 @@ def _bake(plan: Plan, cache: str) -> None:
 
 def _network(plan: Plan, format_: PlanFormat) -> None:
     """Every access to a network, by Dockerfile, line and stage."""
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from orchestrator.engine.client import docker_command
     from orchestrator.runs import air_gap, jobs, targets
@@ -320,7 +320,7 @@ def _explain(plan: Plan, name: str, cache: str) -> None:
 
 def _consumers(plan: Plan, variant: Variant) -> list[str]:
     """One line for each argument: the bake targets whose stages consume it."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from orchestrator.bake import preflight
     from orchestrator.engine.client import docker_command

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec.structs
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
@@ -91,7 +91,7 @@ def command(
         _annotate(publish_view.commands_of(ending))
         return 0 if ending.record.state is State.ROLLED_BACK else 6
     chosen = common.open_plan(given)
-    whole = common.open_plan(dataclasses.replace(given, cuda=(), platform=(), target=(), axis=(), variant=()))
+    whole = common.open_plan(msgspec.structs.replace(given, cuda=(), platform=(), target=(), axis=(), variant=()))
     for note in whole.notes:
         streams.tell(f"warning: {note}")
     wishes = run.Wishes(

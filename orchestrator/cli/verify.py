@@ -299,7 +299,7 @@ def _unjudged(scanned: Scanned) -> None:
 
 def _policy(scanned: Scanned, policy: Policy | None, given: Selection, judging: _Judging) -> Policy:
     """The policy of the named matrix, of matrix.yaml for an image that was built from one, else the default."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from orchestrator.image.verdict.policy import Policy, Requirement, from_spec
     from orchestrator.labels import VARIANT

@@ -9,8 +9,9 @@ reader and 10.1 in its CMake reader). Which toolkit compiles what is in `toolkit
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, cast
+
+from msgspec import Struct
 
 Suffix = Literal["", "a", "f"]
 
@@ -57,8 +58,7 @@ class ArchSyntaxError(ValueError):
         self.offset = offset
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Arch:
+class Arch(Struct, frozen=True, order=True):
     """One architecture that a build asks for; sorts by number, then plain, `a`, `f`, then without PTX first.
 
     Attributes:

@@ -9,8 +9,9 @@ followed is told. `cuda.filters` computes what a list becomes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_list
 from orchestrator.cuda.cmake_conditions import met
@@ -35,8 +36,7 @@ _MAX_FILES = 200
 _MAX_VALUE = 10_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
+class Family(Struct, frozen=True, kw_only=True):
     """One call of the filter.
 
     Attributes:
@@ -52,8 +52,7 @@ class Family:
     file: str = ROOT
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unfollowed:
+class Unfollowed(Struct, frozen=True, kw_only=True):
     """A call of the filter, or an `include`, that was not followed: where, and why."""
 
     file: str
@@ -61,16 +60,14 @@ class Unfollowed:
     why: str
 
 
-@dataclass(kw_only=True, slots=True)
-class Kernels:
+class Kernels(Struct, kw_only=True):
     """What CMake files build for a CUDA release, in the order in which CMake runs them."""
 
     families: list[Family] = field(default_factory=list)
     unfollowed: list[Unfollowed] = field(default_factory=list)
 
 
-@dataclass(kw_only=True, slots=True)
-class _Block:
+class _Block(Struct, kw_only=True):
     """An open `if`.
 
     Attributes:
@@ -82,16 +79,14 @@ class _Block:
     settled: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Function:
+class _Function(Struct, frozen=True, kw_only=True):
     """A function: its parameters, its body and its file."""
 
     parameters: tuple[str, ...]
     body: tuple[CmakeCommand, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True, kw_only=True):
     """Where a command is: the file, its text, the line that is shown for all of it ("0" for its own), how deep."""
 
     file: str
@@ -118,8 +113,7 @@ def read_kernels(text: str, cuda: Toolkit, include: Callable[[str], str | None] 
     return reading.kernels
 
 
-@dataclass(kw_only=True, slots=True)
-class _Reading:
+class _Reading(Struct, kw_only=True):
     """Runs CMake files as far as the filter needs it.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,7 @@ _COMPARISONS = {
 _COMPILER = frozenset({"CMAKE_CUDA_COMPILER_VERSION", "${CMAKE_CUDA_COMPILER_VERSION}"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Truth:
+class _Truth(Struct, frozen=True, kw_only=True):
     """The value of a part of a condition that stood in parentheses, None if unknown."""
 
     value: bool | None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +20,7 @@ _WORD = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CmakeWord:
+class CmakeWord(Struct, frozen=True, kw_only=True):
     """One argument of a command.
 
     Attributes:
@@ -36,8 +36,7 @@ class CmakeWord:
     quoted: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CmakeCommand:
+class CmakeCommand(Struct, frozen=True, kw_only=True):
     """One command.
 
     Attributes:

@@ -15,10 +15,11 @@ module does not depend on how images are read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import ArchSyntaxError, Suffix, parse_arch
 
@@ -71,8 +72,7 @@ class How(Enum):
         return self in {How.NATIVE, How.ARCH, How.FAMILY, How.SAME_MAJOR}
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """One entry of a fatbin container.
 
     Attributes:

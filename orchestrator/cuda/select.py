@@ -7,8 +7,9 @@ dropped too, so that a matrix which adds 11.0 for CUDA 13 leaves its CUDA 12 bui
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.toolkit import first_toolkit, last_toolkit, other_name, toolkits, toolkits_with
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.cuda.toolkit import Toolkit
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DroppedArch:
+class DroppedArch(Struct, frozen=True, kw_only=True):
     """An architecture that a toolkit does not compile.
 
     Attributes:
@@ -32,8 +32,7 @@ class DroppedArch:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """The result of filtering an arch list for one toolkit.
 
     Attributes:

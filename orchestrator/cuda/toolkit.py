@@ -11,8 +11,9 @@ as SM110", CUDA Features Archive, 13.0); each toolkit refuses the other's name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import Arch
 
@@ -60,8 +61,7 @@ class UnknownToolkitError(ValueError):
         self.why = why
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Toolkit:
+class Toolkit(Struct, frozen=True, order=True):
     """A CUDA toolkit release; patch releases of one minor release compile the same targets.
 
     Attributes:

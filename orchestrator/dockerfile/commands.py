@@ -6,8 +6,10 @@ Reads shell text, the JSON form and `sh -c "…"`. A variable stays as it is wri
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.shell import Operator, scan
@@ -28,8 +30,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """One simple command.
 
     Attributes:
@@ -80,8 +81,7 @@ def reached(found: Iterable[Command], called: Iterable[Command] = ()) -> list[Co
     return [command for command in known if not command.function or command.function in names]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Token:
+class Token(Struct, frozen=True, kw_only=True):
     """One operator, or one word with the texts of the command substitutions in it.
 
     Attributes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile.directives import escape_character
 from orchestrator.dockerfile.options import leading
@@ -24,8 +25,7 @@ _FROM = re.compile(r"(?P<base>\S+)(?:\s+as\s+(?P<name>\S+))?", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Declaration:
+class Declaration(Struct, frozen=True, kw_only=True):
     """One name of one ARG or ENV instruction.
 
     Attributes:
@@ -41,8 +41,7 @@ class Declaration:
     found: Found | None
 
 
-@dataclass(kw_only=True, slots=True)
-class _Scope:
+class _Scope(Struct, kw_only=True):
     """What variables hold at one point of a stage."""
 
     name: str
@@ -94,8 +93,7 @@ def declarations(text: str) -> list[Declaration]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True):
     """How the variables of one instruction are read; `scope` learns their values."""
 
     kind: str

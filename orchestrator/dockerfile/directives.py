@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 BOM = "\ufeff"
 """A byte-order mark as text; BuildKit skips one at the start of the file."""
@@ -12,8 +13,7 @@ _DIRECTIVE = re.compile(r"(?P<comment>#|//)[ \t]*(?P<name>[A-Za-z][A-Za-z0-9]*)[
 _NAMES = frozenset({"syntax", "escape", "check"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Directive:
+class Directive(Struct, frozen=True, kw_only=True):
     """One parser directive.
 
     Attributes:

@@ -8,7 +8,8 @@ with Docker 28.5 (tests/differential): blanks may stand before the name, but not
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.words import DOCKERFILE_STOP, read_word
 
@@ -17,8 +18,7 @@ _OPENING = re.compile(rf"\d*<<(?:(?P<chomp>-)|{_JOINT})?(?P<name>[^<]*)")  # gre
 _PARAMETER = re.compile(r"\d+|[@*#?$!-]|\w*")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True, kw_only=True):
     """A here-document that a line opens.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.declared import GLOBAL, declarations
 from orchestrator.dockerfile.directives import escape_character
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.dockerfile.spans import Found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageImage:
+class StageImage(Struct, frozen=True, kw_only=True):
     """The image of one FROM instruction.
 
     Attributes:

@@ -9,9 +9,11 @@ alone.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.directives import escape_character
 from orchestrator.dockerfile.predefined import predefined
@@ -38,8 +40,7 @@ class Loss(Enum):
     UNREAD = "unread"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True, kw_only=True):
     """An argument whose value does not get where it is named.
 
     Attributes:
@@ -160,8 +161,7 @@ def doubtful(
     return frozenset(one.name for one in found if one.loss is Loss.BASE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Read:
+class _Read(Struct, frozen=True, kw_only=True):
     """One step, and the arguments that stand in it.
 
     Attributes:
@@ -204,8 +204,7 @@ def _words(texts: Iterable[str]) -> set[str]:
     return {word for text in texts for word in _WORD.findall(text)}
 
 
-@dataclass(kw_only=True, slots=True)
-class _State:
+class _State(Struct, kw_only=True):
     """An argument at one point of a stage."""
 
     alive: bool = False
@@ -226,8 +225,7 @@ class _State:
         return Loss.BASE if self.image else Loss.ENV
 
 
-@dataclass(kw_only=True, slots=True)
-class _Life:
+class _Life(Struct, kw_only=True):
     """What the stages do with one argument."""
 
     name: str

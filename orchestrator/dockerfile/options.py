@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _BLANK = " \t\v\f\r\n"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Option:
+class Option(Struct, frozen=True, kw_only=True):
     """A flag of an instruction.
 
     Attributes:

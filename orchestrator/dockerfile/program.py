@@ -7,8 +7,9 @@ goes: a script is judged, and never refused.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.commands import tokens
 
@@ -22,8 +23,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=", re.ASCII)
 _ENDS = frozenset({"then", "else", "elif", "fi", "do", "done", "esac", "}"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Simple:
+class Simple(Struct, frozen=True, kw_only=True):
     """A simple command: its words without assignments, the texts of its command substitutions, its here-document."""
 
     words: tuple[str, ...]
@@ -31,47 +31,41 @@ class Simple:
     document: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pipeline:
+class Pipeline(Struct, frozen=True, kw_only=True):
     """Commands that are joined by `|`; `negated` has a `!` in front."""
 
     parts: tuple[Node, ...]
     negated: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AndOr:
+class AndOr(Struct, frozen=True, kw_only=True):
     """Pipelines that are joined by `&&` and `||`: the first, then (operator, pipeline)."""
 
     first: Node
     rest: tuple[tuple[str, Node], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Script:
+class Script(Struct, frozen=True, kw_only=True):
     """Commands one after another, each with whether it runs in the background."""
 
     items: tuple[tuple[Node, bool], ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """`{ …; }`, or `( … )` in a shell of its own."""
 
     body: Node
     subshell: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class If:
+class If(Struct, frozen=True, kw_only=True):
     """Conditions with what runs where they hold, and what runs where none does."""
 
     cases: tuple[tuple[Node, Node], ...]
     otherwise: Node | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True, kw_only=True):
     """`for` (without a condition), `while` or `until`."""
 
     word: str
@@ -79,15 +73,13 @@ class Loop:
     body: Node
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """`case`: one of the bodies runs, or none."""
 
     bodies: tuple[Node, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Function:
+class Function(Struct, frozen=True, kw_only=True):
     """The definition of a function."""
 
     name: str

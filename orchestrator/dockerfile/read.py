@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.directives import BOM, escape_character
 from orchestrator.dockerfile.heredoc import openings
@@ -26,8 +27,7 @@ _KEYWORD = re.compile(r"\s*(?P<word>[A-Za-z]+)(?:[ \t\v\f\r]+|\Z)")
 _WITH_DOCUMENTS = frozenset({"RUN", "COPY", "ADD"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HereDocument:
+class HereDocument(Struct, frozen=True, kw_only=True):
     """A here-document of an instruction.
 
     Attributes:
@@ -48,8 +48,7 @@ class HereDocument:
         return re.sub(r"(?m)^\t+", "", self.body) if self.chomp else self.body
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Instruction:
+class Instruction(Struct, frozen=True, kw_only=True):
     """One instruction.
 
     Attributes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.words import read_word
 
@@ -23,8 +24,7 @@ _NO_WORD = frozenset("&|;()\n \t\r\ufeff#\\<>")
 _SKIPPED = re.compile(r"[ \t\r\ufeff]+|#[^\n]*|\\\r?\n")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Operator:
+class Operator(Struct, frozen=True, kw_only=True):
     """An operator of the shell.
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +60,7 @@ _SHELL = frozenset({Style.WORD, Style.DOUBLE})
 _QUOTES = frozenset({Style.SINGLE, Style.TOML_LITERAL, Style.ENV_QUOTED, Style.CMAKE_QUOTED})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """One place of a file that says something.
 
     Attributes:
@@ -84,8 +84,7 @@ class Found:
     computed: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """A text, and where in the file each of its characters came from.
 
     A whole file is its own source. The decoded scalar of a YAML file, the logical line of a Dockerfile and the code
@@ -144,8 +143,7 @@ class Source:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True, kw_only=True):
     """Line and column of an offset. Lines end with LF or CRLF, whatever a format may count besides."""
 
     breaks: tuple[int, ...] = field(default=())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile.directives import escape_character, syntax
 from orchestrator.dockerfile.options import leading
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.dockerfile.read import Instruction
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """One instruction of a stage, its flags apart.
 
     Attributes:
@@ -60,8 +60,7 @@ class Step:
         return tuple(_split(self.text))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """One FROM and what follows it.
 
     Attributes:
@@ -83,8 +82,7 @@ class Stage:
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dockerfile:
+class Dockerfile(Struct, frozen=True, kw_only=True):
     """A Dockerfile.
 
     Attributes:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style
 
@@ -31,8 +33,7 @@ _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
 _POSITIONAL = re.compile(r"[0-9@*#?!-]")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True, kw_only=True):
     """A variable inside a word: `$NAME`, `${NAME}`, `${NAME:-default}`; `name` is "" where we cannot follow it."""
 
     name: str
@@ -43,8 +44,7 @@ class Variable:
     default_end: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Word:
+class Word(Struct, frozen=True, kw_only=True):
     """One word of a text.
 
     Attributes:

@@ -6,9 +6,11 @@ Writes YAML for people to read and change; first.py puts the same claims into a 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift.contradict import main_dockerfile_list
@@ -26,8 +28,7 @@ _SHOWN = 6
 _WORD = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """A place, and what its claim says."""
 
     sight: Sight

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.stages import assignments, parse
@@ -67,8 +68,7 @@ def arguments(matrix: Matrix, files: Files, asked: Buildx | None, variants: Call
     return Guarded(disagreements=tuple(dict.fromkeys(wrong)), skipped=skipped)
 
 
-@dataclass(kw_only=True, slots=True)
-class _Targets:
+class _Targets(Struct, kw_only=True):
     """What the targets of the bake files declare.
 
     Attributes:

@@ -6,9 +6,10 @@ buildx is asked where it is there (groups, targets with a matrix, functions); el
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.drift.files import UnreadableError, read_text, walk
 from orchestrator.drift.readers import bake
@@ -29,8 +30,7 @@ _TAGS = re.compile(r'tags\s*=\s*\[\s*"([^"$]+)"')
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]*")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bakery:
+class Bakery(Struct, frozen=True, kw_only=True):
     """A project's bake file.
 
     Attributes:

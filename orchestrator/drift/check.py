@@ -5,8 +5,9 @@ Joins claims, places and expectations. Reads files and never writes one (fix.py 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.spans import Style, write
@@ -136,8 +137,7 @@ def _well_formed(claim: ClaimSpec) -> None:
                 raise ClaimError(str(error), key=key) from error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Claim:
+class _Claim(Struct, frozen=True, kw_only=True):
     """A claim: its index in the matrix, and what its places must say (None: that arguments are declared)."""
 
     index: int
@@ -161,8 +161,7 @@ class _Claim:
         )
 
 
-@dataclass(kw_only=True, slots=True)
-class _Checker:
+class _Checker(Struct, kw_only=True):
     """Compares claims with files, and counts what was read.
 
     Attributes:

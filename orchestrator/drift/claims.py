@@ -6,9 +6,10 @@ Chooses the reader of each file. What the places should say, expect.py computes.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.read import instructions

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.drift.recognize import ARCH_ARGS
@@ -33,8 +34,7 @@ _FEW = 2  # architectures of a list that means certain machines
 _VARIABLE = frozenset({"default", "value"})  # the last step of a bake variable in JSON
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contradiction:
+class Contradiction(Struct, frozen=True, kw_only=True):
     """A place that contradicts another one.
 
     Attributes:

@@ -16,8 +16,9 @@ Placeholders of `says` (and no others):
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import (
@@ -70,8 +71,7 @@ class ClaimError(ValueError):
         self.hint = hint
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True, kw_only=True):
     """What must stand at the places of one claim.
 
     Attributes:

@@ -6,8 +6,9 @@ Needs no matrix. Groups the places by value, contradictions (contradict.py) firs
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.drift.claims import is_dockerfile
 from orchestrator.drift.contradict import contradictions
@@ -26,8 +27,7 @@ _VENDORED = frozenset({"_deps", "3rdparty", "third_party", "vendor"})
 """Folders of copies of other repositories."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """Everything found about one subject.
 
     Attributes:
@@ -51,8 +51,7 @@ class Group:
         return bool(self.contradictions)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Findings:
+class Findings(Struct, frozen=True, kw_only=True):
     """What a repository holds.
 
     Attributes:

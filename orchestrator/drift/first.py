@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
@@ -45,8 +46,7 @@ UNKNOWN = "UNKNOWN"
 """Stands where a matrix needs a value that no file says; `plan` refuses the line."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class First:
+class First(Struct, frozen=True, kw_only=True):
     """A first matrix.
 
     Attributes:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.drift.check import check
 from orchestrator.drift.files import Files
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
 _ROUNDS = 10  # a fix can uncover another, and is tried again without the edits that fail; real repositories need two
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fix:
+class Fix(Struct, frozen=True, kw_only=True):
     """What a fix would change, or has changed.
 
     Attributes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.drift.files import UnreadableError, outside
 from orchestrator.drift.readers.errors import ReadError
@@ -246,8 +247,7 @@ def _declared(files: Files, name: str, text: str) -> list[Declaration]:
     return File(name, text).declared
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True, kw_only=True):
     """What every target is judged by: the files, FlashInfer's version, and the first bake file."""
 
     files: Files

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from orchestrator.drift.readers.tree import join_pointer
 
@@ -11,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Locator:
+class Locator(Struct, frozen=True, kw_only=True):
     """A file, the place in it, and the dialect of the arch list there; each field is the key of a claim, "" if unused.
 
     `all` is `false` where only the first place of its name counts.
@@ -48,7 +49,8 @@ class Locator:
 
     def keys(self) -> Mapping[str, str]:
         """The keys of a claim, in the order in which people write them."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            key: join_pointer(value) if isinstance(value, tuple) else value for key, value in values.items() if value
+            key: join_pointer(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if value
         }

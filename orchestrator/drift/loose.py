@@ -6,8 +6,9 @@ They are told, so that nothing that a person finds by searching is missing; only
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake
@@ -31,8 +32,7 @@ _COMMENT = re.compile(r"^\s*(?:#|//|;|<!--|\.\. )|\s#\s")
 _PAGES = frozenset({"text", "requirements"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mention:
+class Mention(Struct, frozen=True, kw_only=True):
     """A value in a line that no reader understands.
 
     Attributes:

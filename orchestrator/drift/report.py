@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True, kw_only=True):
     """Characters of a file that a fix replaces: those from `start` up to `end`, by `text`.
 
     `reader` is how the claim reads the file: another reader of that format judges the edit.
@@ -19,8 +18,7 @@ class Edit:
     reader: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Disagreement:
+class Disagreement(Struct, frozen=True, kw_only=True):
     """One place that contradicts the matrix.
 
     Attributes:
@@ -66,8 +64,7 @@ class Disagreement:
         return f"{self.file}:{self.line}: {self.message}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Guarded:
+class Guarded(Struct, frozen=True, kw_only=True):
     """What one part of a check found without claims, and what could not be looked at."""
 
     disagreements: tuple[Disagreement, ...] = ()
@@ -75,8 +72,7 @@ class Guarded:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """The result of a check.
 
     Attributes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.cuda.dialects import parse_cmake, render_matrix
 from orchestrator.dockerfile.spans import Source
@@ -50,8 +52,7 @@ class Kind(StrEnum):
     ARGUMENT = "argument"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True, kw_only=True):
     """What several places say something about: the arch lists, one CUDA release, one argument.
 
     Attributes:
@@ -66,8 +67,7 @@ class Subject:
         return f"{self.kind} {self.name}".strip()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True, kw_only=True):
     """One place that holds something that a matrix owns.
 
     Attributes:
@@ -117,8 +117,7 @@ def reader_by_name(name: str) -> str:
     return "lines" if reader == "shell" and suffix not in {".sh", ".bash"} else reader
 
 
-@dataclass(kw_only=True, slots=True)
-class Seen:
+class Seen(Struct, kw_only=True):
     """What was found so far.
 
     Attributes:
@@ -165,8 +164,7 @@ def scan(path: Path, name: str, seen: Seen) -> None:
     seen.mentions += [one for one in mentions(file, reader) if (one.line, one.value) not in known]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Scan:
+class _Scan(Struct, frozen=True, kw_only=True):
     """Looks through one file.
 
     Attributes:
@@ -348,8 +346,7 @@ class _Scan:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True, kw_only=True):
     """One step of a pointer; `named` where it selects a list member by a name of its own."""
 
     text: str

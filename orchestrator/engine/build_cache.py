@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.engine import beyond, buildx
 from orchestrator.errors import EnvironmentLacksError
@@ -38,8 +39,7 @@ class RecordType(StrEnum):
     LAYER = "regular"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CacheRecord:
+class CacheRecord(Struct, frozen=True, kw_only=True):
     """One record.
 
     Attributes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.engine import beyond
 from orchestrator.engine.buildx import last_error
@@ -31,8 +33,7 @@ LOCAL_DRIVERS = frozenset({DOCKER_DRIVER, "docker-container"})
 """Drivers whose builders are in a Docker engine; the others are somewhere else."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """One machine of a builder.
 
     Attributes:
@@ -50,8 +51,7 @@ class Node:
     version: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Builder:
+class Builder(Struct, frozen=True, kw_only=True):
     """One builder of buildx.
 
     Attributes:

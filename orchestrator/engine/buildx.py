@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.engine.outputs import renamed
 from orchestrator.engine.plugin import direct
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 120.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BakeCall:
+class BakeCall(Struct, frozen=True, kw_only=True):
     """How buildx is called for one project.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.engine import client, history
 from orchestrator.errors import EnvironmentLacksError
@@ -27,8 +28,7 @@ _BOOT_S = 600.0  # the image of buildkitd may have to be pulled
 _GC = {"reserved": "reservedSpace", "max_used": "maxUsedSpace", "min_free": "minFreeSpace"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """A builder as the matrix describes it.
 
     Attributes:

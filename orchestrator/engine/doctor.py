@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.engine import beyond, builders, machine
@@ -30,8 +31,7 @@ _STORE_HINT = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True, kw_only=True):
     """What a build uses of the machine that it runs on.
 
     Attributes:
@@ -48,8 +48,7 @@ class Engine:
         return None if self.info is None or self.builder.elsewhere else machine.engine_disk(self.info)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Need:
+class Need(Struct, frozen=True, kw_only=True):
     """What a build will ask of the machine.
 
     Attributes:

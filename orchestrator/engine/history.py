@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.engine.buildx import last_error
@@ -32,8 +33,7 @@ _EARLIER_S = 0.1  # a file system's clock may be behind ours by a tick
 _MOST = 1 << 20  # bytes of a file of buildx
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """What the builder says of one build.
 
     Attributes:
@@ -51,8 +51,7 @@ class Record:
     problem: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Silence:
+class Silence(Struct, frozen=True, kw_only=True):
     """Why a builder gives no answer.
 
     Attributes:

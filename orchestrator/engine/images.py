@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.engine import client
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 60.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """An image that the engine holds.
 
     Attributes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.engine import client
 from orchestrator.errors import EnvironmentLacksError
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineInfo:
+class EngineInfo(Struct, frozen=True, kw_only=True):
     """A Docker engine that answers.
 
     Attributes:

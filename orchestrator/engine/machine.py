@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from orchestrator.sizes import GIB, binary_text
 
@@ -32,8 +33,7 @@ _CONTAINERD = Path("/var/lib/containerd")
 _PRUNE = "docker buildx prune --filter type!=exec.cachemount"  # ccache is expensive to fill again
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One finding.
 
     Attributes:

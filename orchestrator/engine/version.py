@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from orchestrator.engine import client
 from orchestrator.errors import EnvironmentLacksError
@@ -16,8 +17,7 @@ _HINT = (
 _LINE = re.compile(r"buildx\s+v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True, order=True):
     """A version of buildx without its pre-release mark: the first candidate has the features already."""
 
     major: int

@@ -8,8 +8,9 @@ local store has.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator import reference
 from orchestrator.dockerfile.commands import commands, reached
@@ -34,8 +35,7 @@ _MOST_SCRIPT = 1 << 20
 _LOCAL_CACHE = ("local", "inline")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Need:
+class Need(Struct, frozen=True, kw_only=True):
     """One thing from outside.
 
     Attributes:
@@ -57,8 +57,7 @@ class Need:
     cure: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True, kw_only=True):
     """What a build may use.
 
     Attributes:

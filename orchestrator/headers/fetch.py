@@ -12,8 +12,9 @@ import random
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, NetworkError, Problem, VerificationError
 from orchestrator.headers.request import (
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.headers.transfer import Downloads
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What a fetch did: files and bytes that came from a source, files that were in the store, requests sent."""
 
     fetched: int
@@ -47,8 +47,7 @@ class Report:
     absent: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Missed:
+class Missed(Struct, frozen=True, kw_only=True):
     """One file that could not be fetched.
 
     Attributes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.commands import commands
 from orchestrator.dockerfile.options import json_form
@@ -42,8 +43,7 @@ _LAST_OLD = "0.6.7.post1"  # the first version without download_trtllm_headers (
 _DOCS = "docs/air-gapped.md has the stage that belongs here"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Promised:
+class Promised(Struct, frozen=True, kw_only=True):
     """What the matrix promises about a Dockerfile's headers.
 
     Attributes:

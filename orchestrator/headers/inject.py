@@ -6,8 +6,9 @@ marker file; with an empty stage a warm cache hides a missing bundle (measured w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.errors import DriftError, Problem, VerificationError
 from orchestrator.flashinfer import NO_DOWNLOAD
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.schema import HeadersSpec
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Injection:
+class Injection(Struct, frozen=True, kw_only=True):
     """What the bake file of a variant that carries the bundle gains.
 
     Attributes:

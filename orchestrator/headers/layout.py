@@ -8,8 +8,9 @@ wrong guess fails on the user's machine. This module is pure: versions and paths
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import UsageError
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 FLAT_BMM = "flashinfer/trtllm/batched_gemm/trtllmGen_bmm_export"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """One generation.
 
     Attributes:

@@ -13,8 +13,9 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.flashinfer import ABOUT_NAME, LOCK_NAME
@@ -34,8 +35,7 @@ _MAX_PATH = 1024
 _RESERVED = (LOCK_NAME, SUMS_NAME)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LockedFile:
+class LockedFile(Struct, frozen=True, kw_only=True):
     """One artifact: its path relative to the repository, sha256 (bare hex) and size in bytes."""
 
     path: str
@@ -43,16 +43,14 @@ class LockedFile:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LockedPin:
+class LockedPin(Struct, frozen=True, kw_only=True):
     """One pin and how many files of it the bundle holds (0: the tier takes nothing from it)."""
 
     pin: Pin
     files: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True, kw_only=True):
     """A bundle, completely described.
 
     Attributes:

@@ -8,8 +8,9 @@ the failure; after it they are believed to notice it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile import program
 from orchestrator.dockerfile.commands import SHELLS, WRAPPERS, script_of
@@ -28,8 +29,7 @@ _TESTS = frozenset({"test", "[", "[[", "grep", "egrep", "cmp", "diff", "which", 
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shell:
+class Shell(Struct, frozen=True, kw_only=True):
     """What runs a script.
 
     Attributes:

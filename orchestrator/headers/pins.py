@@ -12,8 +12,9 @@ import ast
 import hashlib
 import re
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import Problem, UsageError
 
@@ -29,8 +30,7 @@ _FAMILIES = ("TRTLLM_GEN_BMM", "TRTLLM_GEN_FMHA", "TRTLLM_GEN_GEMM")
 _CUDNN_CALL = re.compile(r'cudnn_sdpa_cubin_path\s*\+\s*"/"\s*\+\s*"([^"]+)"\s*,\s*"([0-9a-f]{64})"')
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pin:
+class Pin(Struct, frozen=True, kw_only=True):
     """One directory of the artifact server and the digest of the manifest in it.
 
     Attributes:
@@ -47,8 +47,7 @@ class Pin:
     written: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Loose:
+class Loose(Struct, frozen=True, kw_only=True):
     """One artifact that no manifest lists; its digest stands in FlashInfer's source itself.
 
     Attributes:
@@ -62,8 +61,7 @@ class Loose:
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pins:
+class Pins(Struct, frozen=True, kw_only=True):
     """Everything that one FlashInfer version says about its artifacts.
 
     Attributes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, Problem, VerificationError
 from orchestrator.files import making
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 _EPOCH = 315532800  # 1980-01-01: the earliest time that a zip can hold, so no tool further on has to change it
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True, kw_only=True):
     """One file of a placed tree.
 
     Attributes:

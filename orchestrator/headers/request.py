@@ -6,11 +6,11 @@ The words that the fetcher and its transfers share; no I/O.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """One artifact.
 
     Attributes:
@@ -26,8 +26,7 @@ class Wanted:
     optional: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How to fetch.
 
     Attributes:
@@ -53,8 +52,7 @@ class Options:
     backoff_most: float = 30.0
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """Counters that the threads of one fetch share."""
 
     guard: threading.Lock = field(default_factory=threading.Lock)

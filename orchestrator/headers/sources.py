@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import UsageError
 from orchestrator.flashinfer import REPOSITORY
@@ -28,8 +30,7 @@ _CHUNK = 1024 * 1024
 _INSIDE = ("", "cubins/", "flashinfer_cubin/cubins/")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HttpSource:
+class HttpSource(Struct, frozen=True, kw_only=True):
     """A server that has `<url>/<path>` for every artifact. `name` is the URL without credentials."""
 
     url: str
@@ -41,8 +42,7 @@ class HttpSource:
         return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{path}", parts.query, ""))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DirectorySource:
+class DirectorySource(Struct, frozen=True, kw_only=True):
     """A directory. `name` is its path."""
 
     path: Path
@@ -57,8 +57,7 @@ class DirectorySource:
         return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WheelSource:
+class WheelSource(Struct, frozen=True, kw_only=True):
     """A wheel, opened once: reading the directory of its 16,000 members costs 0.1 s. `name` is its path."""
 
     archive: zipfile.ZipFile

@@ -5,8 +5,9 @@ Nearly every release moves a pin; some post-releases move none, and their bundle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import Problem, UsageError
 from orchestrator.flashinfer import LOCK_NAME
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.headers.pins import Pins
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Staleness:
+class Staleness(Struct, frozen=True, kw_only=True):
     """What is missing in a lock for a FlashInfer version.
 
     Attributes:

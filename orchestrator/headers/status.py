@@ -5,8 +5,9 @@ Reads the matrix, the lock and the store; starts nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.headers import inject, resolve
@@ -23,8 +24,7 @@ _COMPILES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One variant.
 
     Attributes:

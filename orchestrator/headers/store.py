@@ -16,9 +16,10 @@ import hashlib
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
 from orchestrator.files import move_whole, writing
@@ -31,8 +32,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 ABANDONED_SECONDS = 24 * 3600
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Swept:
+class Swept(Struct, frozen=True, kw_only=True):
     """What a collection removed: number of blobs and partial files, and their bytes."""
 
     files: int

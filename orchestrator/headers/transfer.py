@@ -17,11 +17,11 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, UsageError
 from orchestrator.files import write_whole
@@ -151,16 +151,14 @@ def _netrc() -> httpx.NetRCAuth | None:
         raise UsageError(f"{path}: not a netrc file" + (f" (line {line})" if line else "")) from error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Beginning:
+class _Beginning(Struct, frozen=True, kw_only=True):
     """The part of a file that an earlier try left: its length, and the validator for If-Range."""
 
     size: int
     validator: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Downloads:
+class Downloads(Struct, frozen=True, kw_only=True):
     """The HTTP transfers of one fetch.
 
     Attributes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator import process
 from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError, VerificationError
@@ -71,8 +73,7 @@ def pip_command() -> list[str]:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Coverage:
+class Coverage(Struct, frozen=True, kw_only=True):
     """What a lock covers.
 
     Attributes:

@@ -5,9 +5,10 @@ Does not depend on YAML or on positions: a fault carries the path of its value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from msgspec import Struct
 
 from orchestrator.errors import did_you_mean
 from orchestrator.matrix.section import Range, Section, Short
@@ -23,8 +24,7 @@ _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 _WRONG: Any = object()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One thing that is wrong with a value.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan, Variant
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True, kw_only=True):
     """One value that is another one.
 
     Attributes:
@@ -26,8 +26,7 @@ class Edit:
     after: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True, kw_only=True):
     """A list that gains and loses words.
 
     Attributes:
@@ -40,8 +39,7 @@ class Moved:
     lost: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True, kw_only=True):
     """A variant that both plans have, and that is not the same.
 
     Attributes:
@@ -55,8 +53,7 @@ class Changed:
     edits: tuple[Edit, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True, kw_only=True):
     """A variant that is not built any more.
 
     Attributes:
@@ -68,8 +65,7 @@ class Removed:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True, kw_only=True):
     """Two plans compared by the ids of their variants.
 
     Attributes:

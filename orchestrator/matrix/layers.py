@@ -6,8 +6,9 @@ The order is variants, cuda, platform, target, overrides, command line. Every va
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.errors import UsageError, did_you_mean
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.schema import MatrixFile, Override, Variants
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where a value comes from: its place in the file, None on the command line, and words ("overrides[0].args")."""
 
     place: Place | None
@@ -32,8 +32,7 @@ class Origin:
         return f"{self.words} ({self.place})" if self.place is not None else self.words
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Value:
+class Value(Struct, frozen=True, kw_only=True):
     """A value, filled in, with its origin and the text of the file."""
 
     text: str
@@ -41,8 +40,7 @@ class Value:
     template: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CommandLine:
+class CommandLine(Struct, frozen=True, kw_only=True):
     """Values given on the command line; they win over the file.
 
     Attributes:
@@ -59,8 +57,7 @@ class CommandLine:
     when: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True, kw_only=True):
     """Changes that apply to some variants.
 
     Attributes:
@@ -86,8 +83,7 @@ class Layer:
         return all(cell.get(name) in values for name, values in self.when.items())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
+class Chosen(Struct, frozen=True, kw_only=True):
     """What the layers of one variant say together, of the keys that replace; the others are in `layers`."""
 
     layers: Sequence[Layer]
@@ -128,8 +124,7 @@ def layers(spec: MatrixFile, at: Positions, given: CommandLine) -> tuple[Layer, 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Struct, frozen=True):
     """Makes values with their origin in one file."""
 
     at: Positions

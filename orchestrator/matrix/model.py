@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import Place
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.schema import MatrixFile
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Matrix:
+class Matrix(Struct, frozen=True, kw_only=True):
     """A matrix.yaml that was read, with what is needed to point into it.
 
     Attributes:

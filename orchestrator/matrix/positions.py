@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.errors import MatrixError, Place, Problem
 
@@ -16,8 +18,7 @@ KeyPath = tuple[str | int, ...]
 _MAX_SHOWN = 400  # characters of one part of a message
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Positions:
+class Positions(Struct, frozen=True, kw_only=True):
     """Line and column (1-based) of every key and value of one YAML file.
 
     Attributes:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.errors import UsageError, did_you_mean
 from orchestrator.matrix.variants import variant_id
@@ -27,8 +29,7 @@ _GLOB = frozenset("*?[")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selector:
+class Selector(Struct, frozen=True, kw_only=True):
     """What the command line asked for; an empty one selects everything.
 
     Attributes:

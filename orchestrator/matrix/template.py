@@ -7,8 +7,9 @@ as written. `{{name}}` stands for a literal `{name}`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,8 +51,7 @@ PLACEHOLDERS: dict[str, str] = {
 """Every placeholder and its meaning; an axis adds `{axis}` and `{axis.field}`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A text taken apart once, filled in many times.
 
     Attributes:

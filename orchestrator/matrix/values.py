@@ -6,8 +6,9 @@ Those that take time (arch dialects, git) are made when a template has them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.dialects import render_cmake, render_flashinfer, render_gencode, render_torch
 from orchestrator.reference import short_tag
@@ -31,8 +32,7 @@ def blank_fields(spec: MatrixFile) -> dict[str, str]:
     return {f"{axis}.{name}": "" for axis, values in spec.axes.items() for fields in values.values() for name in fields}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shared:
+class Shared(Struct, frozen=True, kw_only=True):
     """What the placeholders of all variants of a plan have in common.
 
     Attributes:

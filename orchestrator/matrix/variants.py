@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.reference import short_tag
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.schema import Attest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WheelsWanted:
+class WheelsWanted(Struct, frozen=True, kw_only=True):
     """What a variant's wheelhouse is made from, filled in.
 
     Attributes:
@@ -35,8 +35,7 @@ class WheelsWanted:
     extra_index_urls: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Variant:
+class Variant(Struct, frozen=True, kw_only=True):
     """One buildable row.
 
     Attributes:
@@ -96,8 +95,7 @@ def family(coordinates: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in coordinates.items() if name != "platform")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DroppedVariant:
+class DroppedVariant(Struct, frozen=True, kw_only=True):
     """A row that is not built, and why.
 
     Attributes:
@@ -121,8 +119,7 @@ class DroppedVariant:
         return family(self.coordinates())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """Everything that would be built, and everything that would not, with the reason.
 
     Attributes:

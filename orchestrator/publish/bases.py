@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.image.sources.base import configured, platform_text
 from orchestrator.reference import InvalidReferenceError, Tag, parse, repository
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.registry.manifests import Manifest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """The bases of a plan.
 
     Attributes:
@@ -89,8 +89,7 @@ def lock(found: Found, clients: Clients) -> tuple[LockedBase, ...]:
     return tuple(every(one, list(found.bases.items())))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True, kw_only=True):
     """A difference between the lock and what there is.
 
     Attributes:

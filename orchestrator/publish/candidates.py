@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError, UsageError
 from orchestrator.publish.family import source
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 _MAX_REPORT = 64 << 20  # bytes: a report of 1,000 variants has under 10 MB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidates:
+class Candidates(Struct, frozen=True, kw_only=True):
     """What was built.
 
     Attributes:

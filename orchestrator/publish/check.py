@@ -5,8 +5,9 @@ A family with a problem is not published; the others are. Each problem is one se
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.errors import InterruptedRunError, OrchestrateError, Problem, VerificationError
 from orchestrator.image.verdict.policy import from_spec
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.planned import Planned
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True, kw_only=True):
     """A family that was checked.
 
     Attributes:
@@ -51,8 +51,7 @@ class Checked:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checker:
+class Checker(Struct, frozen=True, kw_only=True):
     """Checks families.
 
     Attributes:

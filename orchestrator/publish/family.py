@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.file import repositories
 from orchestrator.errors import UsageError
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import DroppedVariant, Plan, Variant
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True, kw_only=True):
     """A tag that a family is to get.
 
     Attributes:
@@ -32,8 +32,7 @@ class Wish:
     immutable: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
+class Family(Struct, frozen=True, kw_only=True):
     """The variants of one index.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import OrchestrateError, Problem
 from orchestrator.matrix import git
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.registry.manifests import Descriptor, Manifest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """What is to move.
 
     Attributes:
@@ -97,8 +98,7 @@ def _manifest(clients: Clients, wish: Wish) -> Manifest | None:
         return None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Judging:
+class _Judging(Struct, frozen=True, kw_only=True):
     clients: Clients
     root: Path
     allow_older: bool

@@ -11,8 +11,10 @@ goes back while one of a later rank stays, in whichever registry: that one would
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator import process
 from orchestrator.errors import NetworkError, OrchestrateError
@@ -31,8 +33,7 @@ class MovedMeanwhileError(NetworkError):
     """A tag names what neither this publish nor the state before it knows."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How long tags are waited for.
 
     Attributes:
@@ -44,8 +45,7 @@ class Patience:
     pause_s: float = 0.5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Window:
+class Window(Struct, frozen=True, kw_only=True):
     """How long a rank took: from the first tag that changed to the last."""
 
     rank: Rank
@@ -53,8 +53,7 @@ class Window:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """How a publish ended.
 
     Attributes:
@@ -70,8 +69,7 @@ class Ending:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(kw_only=True, slots=True)
-class Mover:
+class Mover(Struct, kw_only=True):
     """Moves the tags of one record.
 
     Attributes:

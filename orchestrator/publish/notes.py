@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.image.verdict.compare import compare
@@ -30,8 +31,7 @@ _PACKAGES = re.compile(r"torch|triton|vllm|sglang|flashinfer.*|nvidia-(?:cuda-ru
 _RANKS = (Rank.LATEST, Rank.FLOATING, Rank.VERSION)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlatformNotes:
+class PlatformNotes(Struct, frozen=True, kw_only=True):
     """What changes on one platform.
 
     Attributes:
@@ -56,8 +56,7 @@ class PlatformNotes:
     problem: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FamilyNotes:
+class FamilyNotes(Struct, frozen=True, kw_only=True):
     """What changes for the users of one tag.
 
     Attributes:
@@ -101,8 +100,7 @@ def _since(moves: Sequence[Move]) -> Move:
     return ranked[0] if ranked else moves[0]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reading:
+class _Reading(Struct, frozen=True, kw_only=True):
     plan: Plan
     clients: Clients
     checked: Checked

@@ -7,8 +7,9 @@ digest covers, and of descriptors only known fields are kept.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.image.sources.base import configured
 from orchestrator.labels import VARIANT
@@ -29,8 +30,7 @@ _SUBJECT = "vnd.docker.reference.digest"
 _PLATFORM = ("architecture", "os", "variant", "os.version")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pushed:
+class Pushed(Struct, frozen=True, kw_only=True):
     """A variant in a registry.
 
     Attributes:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import VerificationError
 from orchestrator.reference import Digest, InvalidReferenceError, Repository, Tag, repository
@@ -48,8 +50,7 @@ class RecordError(VerificationError):
     """A record is invalid."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Move:
+class Move(Struct, frozen=True, kw_only=True):
     """One tag of one repository.
 
     Attributes:
@@ -75,8 +76,7 @@ class Move:
         return f"{self.repository}:{self.tag}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """A publish.
 
     Attributes:

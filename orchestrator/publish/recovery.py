@@ -6,8 +6,10 @@ tags in another one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import VerificationError
 from orchestrator.publish import kept
@@ -26,8 +28,7 @@ OPEN = (State.MOVING, State.INCOMPLETE, State.ROLLING_BACK)
 """The states of a publish that a later one goes on with."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unfinished:
+class Unfinished(Struct, frozen=True, kw_only=True):
     """A publish that was not ended.
 
     Attributes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.errors import NetworkError, UsageError
 from orchestrator.matrix import git
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.planned import Planned
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wishes:
+class Wishes(Struct, frozen=True, kw_only=True):
     """What a publish was asked for.
 
     Attributes:
@@ -60,8 +61,7 @@ class Wishes:
     patience: Patience = field(default_factory=Patience)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """How a publish ended.
 
     Attributes:
@@ -144,8 +144,7 @@ def _named_here(plan: Plan, wishes: Wishes, keys: Planned) -> Candidates | None:
     return found_by.from_journal(plan, {id_: one.key for id_, one in keys.inputs.items()})
 
 
-@dataclass(kw_only=True, slots=True)
-class _Run:
+class _Run(Struct, kw_only=True):
     plan: Plan
     wishes: Wishes
     clients: Clients

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import EnvironmentLacksError, FailureClass, OrchestrateError, UsageError, VerificationError
@@ -36,8 +37,7 @@ class SigningError(OrchestrateError, failure=FailureClass.ENVIRONMENT):
     """cosign did not sign."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cosign:
+class Cosign(Struct, frozen=True, kw_only=True):
     """Calls cosign for one project.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.publish.moves import Ending, Mover, Patience
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.registry.manifests import Descriptor, Manifest
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Staged:
+class Staged(Struct, frozen=True, kw_only=True):
     """An index that is to be in several repositories.
 
     Attributes:
@@ -35,8 +36,7 @@ class Staged:
     targets: Sequence[Repository]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transaction:
+class Transaction(Struct, frozen=True, kw_only=True):
     """Moves tags to indexes, all or nothing.
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import InterruptedRunError, OrchestrateError
@@ -22,8 +23,7 @@ _HUB_KEY = f"https://index.{DOCKER_HUB}/v1/"  # under which docker keeps the log
 _TOKEN_USER = "<token>"  # noqa: S105 - docker's marker: what a helper calls a secret is an identity token
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True, kw_only=True):
     """How to log in to a registry.
 
     Attributes:
@@ -34,9 +34,13 @@ class Credentials:
     """
 
     user: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
     trouble: str = ""
+
+    def __repr__(self) -> str:
+        """Without what must stay secret."""
+        return f"Credentials(user={self.user!r}, trouble={self.trouble!r})"
 
     @property
     def basic(self) -> str:

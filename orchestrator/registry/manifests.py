@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.reference import Digest, InvalidReferenceError
 from orchestrator.registry.errors import DamagedAnswerError
@@ -32,8 +33,7 @@ MAX_MANIFEST = 4 << 20
 """Bytes of a manifest; registries refuse larger ones (OCI distribution specification, "Pushing Manifests")."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True, kw_only=True):
     """What names a manifest or blob: media type, digest and size in bytes."""
 
     media_type: str
@@ -45,8 +45,7 @@ class Descriptor:
         return {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """A manifest or an index; `read` makes one.
 
     Attributes:
@@ -59,7 +58,7 @@ class Manifest:
     raw: bytes
     media_type: str
     digest: Digest
-    content: Mapping[str, Any] = field(compare=False, repr=False)
+    content: Mapping[str, Any]
 
     @property
     def index(self) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import NetworkError
@@ -45,8 +46,7 @@ _PROBE_S = 5.0
 _Some = TypeVar("_Some")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How long a registry is waited for.
 
     Attributes:
@@ -62,8 +62,7 @@ class Limits:
     slowest: int = 4096
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """A request of the API, not bound to an address or an attempt yet.
 
     Attributes:

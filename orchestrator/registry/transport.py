@@ -9,12 +9,12 @@ import contextlib
 import math
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
+from msgspec import Struct
 
 import orchestrator
 from orchestrator.errors import EnvironmentLacksError, NetworkError
@@ -31,8 +31,7 @@ _SILENCE_S = 30.0  # without a single byte
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """What is sent in one exchange.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.bake.file import Output, repositories
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.tagging import Tagging
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AfterBuild:
+class AfterBuild(Struct, frozen=True, kw_only=True):
     """Verifies a variant that was built and sets its tags if they were held back.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.bake.file import Extras
 from orchestrator.engine import buildx, images
@@ -44,8 +46,7 @@ def _reachable(plan: Plan, variant: Variant, registries: Sequence[str]) -> bool:
     return all(host_of(ref) in registries for ref in (*own, *variant.cache_read) if ref)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Access:
+class Access(Struct, frozen=True, kw_only=True):
     """One thing that builds take from outside: what and where, and the variants that do.
 
     Attributes:
@@ -96,8 +97,7 @@ def accesses(plan: Plan, files: Mapping[str, BakeFile]) -> tuple[Access, ...]:
     )
 
 
-@dataclass(slots=True)
-class _Doubt:
+class _Doubt(Struct):
     """Where something may look for a network, and in which variants: each in order, once."""
 
     places: dict[str, None] = field(default_factory=dict)

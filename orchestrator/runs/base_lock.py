@@ -7,8 +7,10 @@ of what `FROM NAME` names today. The Dockerfile stays as it is; the digest is pa
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator import files
 from orchestrator.bake.file import Extras
@@ -28,8 +30,7 @@ LOCK = "bases.lock.json"
 SCHEMA = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LockedBase:
+class LockedBase(Struct, frozen=True, kw_only=True):
     """A base image.
 
     Attributes:

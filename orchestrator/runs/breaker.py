@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.reference import InvalidReferenceError, parse
 
@@ -87,7 +88,6 @@ class Breaker:
             del self._trying[name]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _GivenUp:
+class _GivenUp(Struct, frozen=True, kw_only=True):
     variant: str
     at: float

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.cache import compile_settings, holdings, rights
 from orchestrator.cache.needed import needed, steps_and_images
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MachineCaches:
+class MachineCaches(Struct, frozen=True, kw_only=True):
     """What the caches of a builder and of this machine hold.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.engine import build_cache, machine
 from orchestrator.errors import EnvironmentLacksError
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """What of a run decides about its disk.
 
     Attributes:

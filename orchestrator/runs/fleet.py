@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.durations import duration
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
@@ -38,8 +39,7 @@ def _answers() -> str:
     return ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """One builder of a run.
 
     Attributes:
@@ -62,8 +62,7 @@ class Member:
         return shown(self.name, self.endpoint)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """How long a fleet waits for what.
 
     Attributes:
@@ -77,8 +76,7 @@ class Patience:
     gives_up_s: float = 90.0
 
 
-@dataclass(kw_only=True, slots=True)
-class Lost:
+class Lost(Struct, kw_only=True):
     """One time that a builder was taken out.
 
     Attributes:
@@ -96,24 +94,21 @@ class Lost:
         return f"builder {self.builder} was taken out: {self.reason}; {end}"
 
 
-@dataclass(kw_only=True, slots=True)
-class _Down:
+class _Down(Struct, kw_only=True):
     lost: Lost
     since: float
     pause_s: float
     next: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seat:
+class Seat(Struct, frozen=True, kw_only=True):
     """A slot of a builder, taken for one attempt of a variant."""
 
     variant: str
     builder: Member
 
 
-@dataclass(kw_only=True, slots=True)
-class Fleet:
+class Fleet(Struct, kw_only=True):
     """The builders of a run.
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import tempfile
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.progress import Failure

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.engine import beyond
 from orchestrator.errors import InterruptedRunError, OrchestrateError
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 _ANSWER_S = 5.0
 
 
-@dataclass(kw_only=True, slots=True)
-class Freshness:
+class Freshness(Struct, kw_only=True):
     """The question how old a result is, for one run; each image is asked for once.
 
     Attributes:

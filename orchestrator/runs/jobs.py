@@ -6,10 +6,12 @@ Here matrix, bake, cache and what other features add come together; scheduler.py
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator import files
 from orchestrator.bake import privileges
@@ -62,8 +64,7 @@ if TYPE_CHECKING:
             """Return the outcome as it is, or failed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What the jobs of a run share.
 
     Attributes:
@@ -113,8 +114,7 @@ class Context:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True, kw_only=True):
     """The jobs of a run, and where it keeps its files.
 
     Attributes:
@@ -225,8 +225,7 @@ def bake_files(
     }
 
 
-@dataclass(kw_only=True, slots=True)
-class _Step:
+class _Step(Struct, kw_only=True):
     """One variant's way from its bake file to its command, and what follows."""
 
     context: Context

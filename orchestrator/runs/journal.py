@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator import files
 from orchestrator.runs.outcome import Status, Steps
@@ -26,8 +28,7 @@ _SCHEMA = 1
 _IMAGE_URI = re.compile(r"pkg:docker/(?P<name>[^?#]+)(?:\?.*)?")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True, kw_only=True):
     """One variant's end in one run.
 
     Attributes:

@@ -7,10 +7,11 @@ their steps, and the sizes of the image. A file that is not of this shape is ski
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator import files
 from orchestrator.bake.events import StepKind
@@ -30,8 +31,7 @@ _SCHEMA = 1
 _MOST = 256 << 20  # bytes; 1,000 variants of 100 steps take about 20 MB
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """A run that has ended.
 
     Attributes:

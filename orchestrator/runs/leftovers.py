@@ -7,8 +7,9 @@ project refuses everything (`state.require_own`).
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cache.exported import NAME as EXPORTS
 from orchestrator.cache.holdings import measured
@@ -32,8 +33,7 @@ _OURS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
+class Leftover(Struct, frozen=True, kw_only=True):
     """A file or directory that can go.
 
     Attributes:

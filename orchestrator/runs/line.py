@@ -6,8 +6,9 @@ A job that one builder alone can build never holds up those behind it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import OrchestrateError
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.25
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True, kw_only=True):
     """What a worker does next.
 
     Attributes:

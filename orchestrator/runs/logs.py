@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.runs.alone import HOLDER
 
@@ -19,8 +20,7 @@ _CHUNK = 1 << 16
 _TAIL = 8192  # bytes read for the last line
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Log:
+class Log(Struct, frozen=True, kw_only=True):
     """The log of one variant in one run."""
 
     variant: str

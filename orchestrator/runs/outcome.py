@@ -5,9 +5,11 @@ Does not depend on how a variant is built.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from orchestrator.bake.events import Steps
 from orchestrator.bake.moved import Moved
@@ -38,8 +40,7 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ErrorInfo:
+class ErrorInfo(Struct, frozen=True, kw_only=True):
     """Why a variant was not built. Control sequences, commands to CI runners and credentials are taken out at once.
 
     Attributes:
@@ -62,13 +63,12 @@ class ErrorInfo:
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""
-        object.__setattr__(self, "message", redact(clean_lines(self.message)))
-        object.__setattr__(self, "file", redact(clean(self.file)))
-        object.__setattr__(self, "step", redact(clean(self.step)))
+        force_setattr(self, "message", redact(clean_lines(self.message)))
+        force_setattr(self, "file", redact(clean(self.file)))
+        force_setattr(self, "step", redact(clean(self.step)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Try:
+class Try(Struct, frozen=True, kw_only=True):
     """One attempt of a variant.
 
     Attributes:
@@ -85,11 +85,10 @@ class Try:
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""
-        object.__setattr__(self, "reason", redact(clean(self.reason)))
+        force_setattr(self, "reason", redact(clean(self.reason)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """How one variant ended. Notes and last lines are cleaned, and credentials taken out of them, when it is made.
 
     Attributes:
@@ -156,8 +155,8 @@ class Outcome:
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""
-        object.__setattr__(self, "notes", tuple(redact(clean(note)) for note in self.notes))
-        object.__setattr__(self, "last_lines", tuple(redact(clean(line)) for line in self.last_lines))
+        force_setattr(self, "notes", tuple(redact(clean(note)) for note in self.notes))
+        force_setattr(self, "last_lines", tuple(redact(clean(line)) for line in self.last_lines))
 
 
 def error_info(error: OrchestrateError | OSError) -> ErrorInfo:

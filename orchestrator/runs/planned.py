@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.file import Output
 from orchestrator.cache.keys import inputs
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True, kw_only=True):
     """What a plan gives its variants.
 
     Attributes:

@@ -6,8 +6,10 @@ asked as well: its ONBUILD instructions may declare it. So it is where its ENV m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake import preflight, privileges
 from orchestrator.bake.entries import read_entry
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.variants import Plan, Variant
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """One variant to check.
 
     Attributes:
@@ -55,8 +56,7 @@ class Question:
     cache_place: Place | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True, kw_only=True):
     """What was found for one variant.
 
     Attributes:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.image.verdict.policy import from_spec
@@ -39,7 +40,7 @@ def promise(variant: Variant, spec: VerifySpec, bundle: str = "") -> str:
     content = {
         "variant": variant.id,
         "archs": [str(arch) for arch in variant.archs.effective],
-        "policy": asdict(from_spec(spec)),
+        "policy": to_builtins(from_spec(spec), order="deterministic", enc_hook=str),
         "bundle": bundle,
     }
     text = json.dumps(content, sort_keys=True, default=str)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.file import Extras
 from orchestrator.cache.keys import MAX_JOBS
@@ -37,8 +39,7 @@ _KILLED = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What a builder has.
 
     Attributes:
@@ -55,8 +56,7 @@ class Machine:
         return f"{self.name}, {self.processors} processors, {binary_text(self.memory)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CompileJobs:
+class CompileJobs(Struct, frozen=True, kw_only=True):
     """How many compile jobs a variant runs.
 
     Attributes:

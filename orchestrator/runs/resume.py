@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct, field
 
 from orchestrator import reference
 from orchestrator.engine import beyond
@@ -42,8 +43,7 @@ class Result(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """Whether a variant is built.
 
     Attributes:
@@ -57,8 +57,7 @@ class Decision:
     result: Result = Result.UNKNOWN
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What a variant is to be.
 
     Attributes:
@@ -239,16 +238,14 @@ class Resume:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True, kw_only=True):
     """A result that is there."""
 
     digest: str | None
     moved: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Lack:
+class _Lack(Struct, frozen=True, kw_only=True):
     """Why a result is not there."""
 
     why: str

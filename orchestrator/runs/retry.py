@@ -12,8 +12,10 @@ that BuildKit ended because the engine or the connection to it went away, or tha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.progress import SAID_NOTHING
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True, kw_only=True):
     """What sort of failure it is, whether it is worth another attempt, and how long a registry asks to wait before."""
 
     failure: FailureClass
@@ -233,8 +234,7 @@ def _by_status(status: int) -> Judgement | None:
     return Judgement(failure=FailureClass.NOT_FOUND) if status in (404, 410) else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How often and how soon.
 
     Attributes:

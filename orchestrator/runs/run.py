@@ -10,9 +10,11 @@ import os
 import secrets
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator import process
 from orchestrator.cache.records import Records
@@ -54,8 +56,7 @@ if TYPE_CHECKING:
 _SHOWN = 3  # ids of variants before a note that they share
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Screen:
+class Screen(Struct, frozen=True, kw_only=True):
     """How a run is shown.
 
     Attributes:
@@ -69,8 +70,7 @@ class Screen:
     tell: Callable[[str], None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """How a run ended.
 
     Attributes:
@@ -164,8 +164,7 @@ def require_names(plan: Plan) -> None:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ready:
+class _Ready(Struct, frozen=True, kw_only=True):
     """Everything that a run needs before its first variant starts."""
 
     prepared: jobs.Prepared
@@ -177,8 +176,7 @@ class _Ready:
     revision: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Begun:
+class _Begun(Struct, frozen=True, kw_only=True):
     """A run before its engine is known."""
 
     name: str
@@ -330,8 +328,7 @@ def noted(checked: Mapping[str, Checked]) -> dict[str, list[str]]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Ended:
+class _Ended(Struct, frozen=True, kw_only=True):
     """How a run ended: whether a signal came, its logs' directory (None: there is none), the commit its images name."""
 
     started: datetime

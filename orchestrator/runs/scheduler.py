@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.durations import duration
 from orchestrator.engine.machine import free_bytes
@@ -39,8 +41,7 @@ _TICK = 0.05  # seconds between looks at the stop
 _DISK_EVERY = 1.0  # seconds between looks at the disk
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True, kw_only=True):
     """What a run reads of earlier runs, keeps for later ones, and builds on.
 
     Attributes:

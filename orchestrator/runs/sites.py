@@ -5,9 +5,11 @@ Who is down and when is `fleet`'s; where a variant goes is `placement`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator import process
 from orchestrator.engine import builders, create, history
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
 _HINT = "`orchestrate doctor` looks at each; --builder NAME builds on one alone"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """One builder of a run, and what variants are given there.
 
     Attributes:

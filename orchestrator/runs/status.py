@@ -6,9 +6,10 @@ are read, and what changed is told from the records of this machine's own builds
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.file import Output
 from orchestrator.cache.keys import inputs
@@ -42,8 +43,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VariantStatus:
+class VariantStatus(Struct, frozen=True, kw_only=True):
     """What there is of one variant.
 
     Attributes:

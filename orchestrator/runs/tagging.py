@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.progress import Failure, one_line
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.reporter import Reporter
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tagging:
+class Tagging(Struct, frozen=True, kw_only=True):
     """How tags are set.
 
     Attributes:

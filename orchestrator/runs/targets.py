@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.bake.closure import links
 from orchestrator.engine import buildx
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     Targets = Mapping[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Early:
+class Early(Struct, frozen=True, kw_only=True):
     """What is asked while the command still reads its options and loads its modules.
 
     Attributes:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.events import Notice, StepKind, StepStarted
 from orchestrator.bake.log import LogFile
@@ -54,8 +56,7 @@ KILLED = "a compiler was killed, usually for lack of memory (exit code 137): low
 STEP_DISK = f"the step's output says that no space is left: free some with `{prune_command()}`"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Tried:
+class _Tried(Struct, frozen=True, kw_only=True):
     """What one attempt gave: a result of bake, or the error that came before it."""
 
     result: BakeResult | None = None
@@ -85,8 +86,7 @@ class _Tried:
         return f"{failure.step}: {failure.message}" if failure.step else failure.message
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Early:
+class _Early(Struct, frozen=True, kw_only=True):
     """How a variant ends that is stopped, and why."""
 
     status: Status

@@ -5,8 +5,10 @@ Each list has its largest entries alone; `orchestrate verify --cost` has all of 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from orchestrator.image.verdict.verify import Verdict
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
 _MOST = 12
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Weights:
+class Weights(Struct, frozen=True, kw_only=True):
     """Bytes of device code in the files of an image.
 
     Attributes:

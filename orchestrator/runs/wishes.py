@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.bake.file import Output
 from orchestrator.bake.privileges import Allowed
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How many variants run at once, and how a run ends.
 
     Attributes:
@@ -38,8 +38,7 @@ class Limits:
     adapt: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AirGap:
+class AirGap(Struct, frozen=True, kw_only=True):
     """A build that fetches nothing from outside.
 
     Attributes:
@@ -49,8 +48,7 @@ class AirGap:
     registries: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wishes:
+class Wishes(Struct, frozen=True, kw_only=True):
     """What a build was asked for.
 
     Attributes:

@@ -11,9 +11,10 @@ import re
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self, TextIO
+
+from msgspec import Struct, field
 
 from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, Steps, StepStarted, StepStatus
 from orchestrator.durations import duration
@@ -88,8 +89,7 @@ def make_reporter(
     return PlainLines(variants, stream=out)
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(Struct):
     status: Status | None = None
     began: float | None = None
     ended: float = 0.0

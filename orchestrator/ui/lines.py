@@ -10,9 +10,10 @@ import re
 import threading
 import time
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from msgspec import Struct
 
 from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, StepKind, StepStarted
 from orchestrator.durations import duration
@@ -41,8 +42,7 @@ _WIDTH = 110  # characters of a step's name in a line; the log holds it whole
 _REASON = 400
 
 
-@dataclass(slots=True)
-class _Running:
+class _Running(Struct):
     """A variant that runs, for the line that says what it does."""
 
     began: float

@@ -6,10 +6,11 @@ code scanning requires beyond it: a location with a line for every result, a pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from msgspec import Struct, field
 
 from orchestrator import __version__
 from orchestrator.ui.github import Place
@@ -29,8 +30,7 @@ class Level(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """A kind of finding; suppressions and filters of code scanning name it by its id.
 
     Attributes:
@@ -44,8 +44,7 @@ class Rule:
     help: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One result.
 
     Attributes:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 if TYPE_CHECKING:
     from typing import IO
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signs:
+class Signs(Struct, frozen=True, kw_only=True):
     """The signs of a display."""
 
     built: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
 from email.parser import HeaderParser
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import VerificationError
 
@@ -26,8 +27,7 @@ _MOST_METADATA = 16 << 20
 _NEWEST_PATCH = 99  # of a Python release, whose real one is not known before the build
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True, kw_only=True):
     """What a wheel says: its name and version, and what it needs."""
 
     name: str
@@ -35,8 +35,7 @@ class Metadata:
     requires: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unmet:
+class Unmet(Struct, frozen=True, kw_only=True):
     """A requirement that no wheel of the set meets.
 
     Attributes:

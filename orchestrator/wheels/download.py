@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import NetworkError, OrchestrateError, UsageError
@@ -45,8 +46,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class Places(Struct, frozen=True, kw_only=True):
     """Where pip looks beside its own configuration.
 
     Attributes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.headers.fields import count_of, sha256_of, text_of
@@ -29,8 +30,7 @@ ABOUT_NAME = "wheelhouse.json"
 _MAKE = "make it anew: orchestrate wheels lock"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wheel:
+class Wheel(Struct, frozen=True, kw_only=True):
     """One wheel: its file name, sha256 (bare hex) and size in bytes."""
 
     name: str
@@ -38,8 +38,7 @@ class Wheel:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class House:
+class House(Struct, frozen=True, kw_only=True):
     """The wheels of one CUDA release, platform and Python.
 
     Attributes:
@@ -71,8 +70,7 @@ class House:
         return sum(wheel.size for wheel in self.wheels)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True, kw_only=True):
     """All wheelhouses of a matrix, sorted by key."""
 
     houses: tuple[House, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import UsageError
 
@@ -23,8 +24,7 @@ _PYTHON = re.compile(r"3\.(\d{1,2})")
 _GLIBC = re.compile(r"2\.(\d{1,2})")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True, dict=True):
     """One place where wheels are installed.
 
     Attributes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import (
     DriftError,
@@ -38,8 +39,7 @@ _MOST_ROUNDS = 10
 _SHOWN = 20
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """One wheelhouse that a plan asks for.
 
     Attributes:
@@ -55,8 +55,7 @@ class Order:
     places: Places
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True, kw_only=True):
     """What a fetch did: wheels and bytes that came, wheels that the store had."""
 
     fetched: int

@@ -6,11 +6,11 @@ HCL, JSON, shells and Dockerfiles are mixed at random here.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import msgspec.structs
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -115,8 +115,8 @@ def plan_with(root: Path, values: list[str]) -> Plan:
     origin = Origin(place=Place(file="matrix.yaml", line=1, column=1), words="test")
     args = {f"A{number}": Value(text=text, origin=origin) for number, text in enumerate(values)}
     labels = {f"l{number}{text}": Value(text=text, origin=origin) for number, text in enumerate(values) if text}
-    variant = dataclasses.replace(plan.variants[0], args=args, labels=labels)
-    return dataclasses.replace(plan, variants=(variant,))
+    variant = msgspec.structs.replace(plan.variants[0], args=args, labels=labels)
+    return msgspec.structs.replace(plan, variants=(variant,))
 
 
 def meant(text: str) -> str:

@@ -9,11 +9,11 @@ import contextlib
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import VerificationError
 from orchestrator.headers import archive, bundle, layout, pins, sources, work

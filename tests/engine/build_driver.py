@@ -6,9 +6,10 @@ Bakes the targets of FOLDER/bake.json at once, writes FOLDER/report.json and end
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan

@@ -6,10 +6,10 @@ import json
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.engine import beyond, builders, client, doctor
 from orchestrator.engine.doctor import Need

@@ -110,7 +110,7 @@ def test_a_mirror_that_recovers_gives_everything(tmp_path: Path, faults: list[Fa
 
 
 def _fields(options: Options) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in Options.__slots__}
+    return {name: getattr(options, name) for name in Options.__struct_fields__}
 
 
 @pytest.mark.parametrize(

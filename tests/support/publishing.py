@@ -7,8 +7,9 @@ has a few bytes: publishing moves digests and looks at no layer.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator.labels import ARCHS, KEY, VARIANT
 from orchestrator.publish import recovery
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 KEY_OF_NOTHING = f"sha256:{'0' * 64}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StandIn:
+class StandIn(Struct, frozen=True, kw_only=True):
     """An image to push.
 
     Attributes:
@@ -112,8 +112,7 @@ def _attested(client: Registry, own: Manifest, notes: Mapping[str, str], platfor
     return read(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """A transaction: which tags of which repositories move to one index.
 
     Attributes:

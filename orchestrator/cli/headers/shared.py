@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from orchestrator.cli import common, options
 from orchestrator.cli.kit import Heading
@@ -59,8 +59,7 @@ ONLY_MIRRORS = options.declared(
 TRANSFER = (MIRROR, ONLY_MIRRORS, JOBS, WINDOW)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeaderOptions(common.Location):
+class HeaderOptions(common.Location, frozen=True, kw_only=True):
     """What the options of one command say; those that it does not have keep their defaults."""
 
     lock: Path | None = None
@@ -93,8 +92,7 @@ def store(function: Callable[..., Any]) -> Any:
     return options.alone(STORE)(function)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """What matrix.yaml and the options say together."""
 
     root: Path

@@ -29,8 +29,9 @@ def command(*, given: Selection, store: Path | None, format_: common.Format) -> 
 
     A variant that does not work offline is shown with the reason.
     """
-    from dataclasses import asdict
     from functools import partial
+
+    from msgspec.structs import asdict
 
     from orchestrator.drift.flashinfer import wanted_version
     from orchestrator.headers import status

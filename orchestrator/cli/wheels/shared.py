@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import Struct
 
 from orchestrator.cli import common, options
 from orchestrator.cli.kit import Heading
@@ -28,8 +28,7 @@ STORE = options.declared(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """What matrix.yaml and the options say together."""
 
     orders: tuple[Order, ...]

@@ -6,8 +6,10 @@ expression (a function, a conditional) is reported as one and left to buildx.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Found, Style
 from orchestrator.drift.readers import hcl, json_
@@ -29,8 +31,7 @@ _RENAMED = frozenset({"matrix", "name"})
 """The attributes with which one block makes several targets."""
 
 
-@dataclass(kw_only=True, slots=True)
-class Target:
+class Target(Struct, kw_only=True):
     """A target's own arguments and attributes, and the targets that it inherits from, later ones winning.
 
     Attributes:
@@ -48,8 +49,7 @@ class Target:
     plain: bool = True
 
 
-@dataclass(kw_only=True, slots=True)
-class BakeFile:
+class BakeFile(Struct, kw_only=True):
     """What one bake file defines.
 
     Attributes:
@@ -62,7 +62,7 @@ class BakeFile:
     text: str
     variables: dict[str, Expression] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
-    known: dict[str, str | None] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[str, str | None] = field(default_factory=dict)
 
     def variable(self, name: str) -> Found | None:
         """The default of a variable as a place of the file."""

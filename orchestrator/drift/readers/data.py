@@ -5,8 +5,9 @@ Chooses the reader of a format, and turns a node of its tree into a place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import tree
@@ -39,8 +40,7 @@ def parse(text: str, format_: Format) -> list[Node]:
     return [toml_.parse(text)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """A string of a file that assigns variables; `listed` where it holds NAME=value, one a line, and no commands."""
 
     source: Source

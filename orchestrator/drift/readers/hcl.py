@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile.spans import Style
 from orchestrator.drift.readers.errors import MAX_DEPTH, ReadError, too_deep
@@ -28,8 +29,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _REFERENCE = re.compile(r"[ \t]*([A-Za-z_][\w-]*)[ \t]*", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Expression:
+class Expression(Struct, frozen=True, kw_only=True):
     """The right side of an attribute.
 
     Attributes:
@@ -53,8 +53,7 @@ class Expression:
     items: tuple[Expression, ...] = ()
 
 
-@dataclass(kw_only=True, slots=True)
-class Block:
+class Block(Struct, kw_only=True):
     """A block, or the whole file: its type and labels, its attributes, and the blocks in it."""
 
     type: str = ""
@@ -63,8 +62,7 @@ class Block:
     blocks: list[Block] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True, kw_only=True):
     kind: str
     start: int
     end: int

@@ -10,8 +10,9 @@ followed where its variables are plain ones of the same file; functions and `!=`
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style
 

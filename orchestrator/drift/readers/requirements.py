@@ -6,8 +6,9 @@ The spelling is PEP 508's; names are compared as PEP 503 says.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Source, Style
 

@@ -12,8 +12,10 @@ It works on a `Source`, so that the same code reads a script, a command in a pip
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style
 from orchestrator.dockerfile.words import place
@@ -34,8 +36,7 @@ _BUILD_VERBS = frozenset({"build", "b", "bud"})
 _OPENING = frozenset({"then", "do", "{", "!", "while", "until", "time", "$"})  # $: the prompt of a page's example
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """A simple command.
 
     Attributes:
@@ -93,8 +94,7 @@ class Command:
         return ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BuildArg:
+class BuildArg(Struct, frozen=True, kw_only=True):
     """One --build-arg of a command: its name and, where a value is written, its place."""
 
     name: str
@@ -104,8 +104,7 @@ class BuildArg:
     command: Command
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Assigned:
+class Assigned(Struct, frozen=True, kw_only=True):
     """What a script assigns to a variable at one place.
 
     Attributes:
@@ -208,8 +207,7 @@ def build_args(source: Source, environment: Mapping[str, str] | None = None) -> 
             yield BuildArg(name=name, start=start, end=end, found=found, command=command)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Values:
+class _Values(Struct, frozen=True, kw_only=True):
     """What the variables of a script hold, as far as can be told without running it."""
 
     text: str
@@ -288,8 +286,7 @@ def _labels(condition: str) -> tuple[str, ...]:
     return (*([compared[0].strip("\"'")] if len(compared) == 1 else []), condition)
 
 
-@dataclass(kw_only=True, slots=True)
-class _Frame:
+class _Frame(Struct, kw_only=True):
     """An `if` or a `case` that is open."""
 
     kind: str

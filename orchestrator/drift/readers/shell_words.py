@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.shell import Operator, scan
 from orchestrator.dockerfile.spans import Style
@@ -20,8 +22,7 @@ _ASSIGNMENT = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Token:
+class Token(Struct, frozen=True, kw_only=True):
     """A word of a command; `name` where it is spelled NAME=value, and `word` is then the value alone."""
 
     word: Word

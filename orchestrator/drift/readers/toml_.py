@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from orchestrator.dockerfile.spans import Style
 from orchestrator.drift.readers.errors import MAX_DEPTH, TOO_DEEP, ReadError, too_deep
@@ -67,8 +68,7 @@ def _not_toml(text: str, error: tomllib.TOMLDecodeError) -> ReadError:
     return ReadError(f"not TOML: {message[: place.start()]}", line=int(place[1]), column=int(place[2]))
 
 
-@dataclass(kw_only=True, slots=True)
-class _Draft:
+class _Draft(Struct, kw_only=True):
     """A node while tables are still added to it."""
 
     kind: Literal["mapping", "list", "scalar"]

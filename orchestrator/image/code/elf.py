@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from orchestrator.errors import VerificationError
 
@@ -118,8 +119,7 @@ class FileSource:
         return self._block[:count]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Header:
+class Header(Struct, frozen=True, kw_only=True):
     """What an ELF header says.
 
     Attributes:
@@ -141,8 +141,7 @@ class Header:
     names: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
+class Section(Struct, frozen=True, kw_only=True):
     """One section: its place and size in bytes, counted from the start of the file."""
 
     name: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import NOBITS, DamagedFileError, Section
@@ -38,8 +39,7 @@ MAX_BARE = 64 * 1024 * 1024
 """A cubin or PTX that stands alone is kept whole to be read; the largest of flashinfer-cubin has under 2 MB."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hole:
+class Hole(Struct, frozen=True, kw_only=True):
     """A kernel that one image of a container holds and another image of the same container does not.
 
     Attributes:
@@ -53,8 +53,7 @@ class Hole:
     absent: Profile
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileCode:
+class FileCode(Struct, frozen=True, kw_only=True):
     """The device code of one file.
 
     Attributes:

@@ -8,8 +8,9 @@ lay where it counts. Does not depend on where a stream comes from.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.image.code import library as code
 from orchestrator.image.code.elf import (
@@ -54,8 +55,7 @@ MAX_MISSED_BYTES = 64 << 20  # of names that a second reading of one stream keep
 _KEY = Needle(KEY)
 
 
-@dataclass(frozen=True, slots=True)
-class _Met:
+class _Met(Struct, frozen=True):
     """One container as it passed, not yet assigned to a section."""
 
     container: Container

@@ -7,8 +7,9 @@ to nothing, because every reader of a layer loads it, and it judges nothing: see
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from orchestrator.flashinfer import ABOUT_NAME, LOCK_NAME
 
@@ -60,8 +61,7 @@ class Access(NamedTuple):
         return self.mode & want == want
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True, kw_only=True):
     """One file.
 
     Attributes:

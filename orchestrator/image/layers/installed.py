@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +23,7 @@ _RECORD = re.compile(r"(?:^|/)([^/]+)-([^/-]+)\.dist-info/RECORD$")
 _LIBRARY = re.compile(r"\.(?:so(?:\.[\w.]+)?|a|o|cubin|fatbin|ptx)$")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Distribution:
+class Distribution(Struct, frozen=True, kw_only=True):
     """One installed distribution.
 
     Attributes:
@@ -91,8 +91,7 @@ def distribution(path: str, text: bytes) -> Distribution:
     return Distribution(name=name, version=match[2], folders=tuple(folders), files=tuple(files))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Installed:
+class Installed(Struct, frozen=True, kw_only=True):
     """Everything that pip installed in an image.
 
     Attributes:

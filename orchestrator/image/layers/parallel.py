@@ -13,9 +13,10 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import InterruptedRunError, VerificationError
@@ -34,8 +35,7 @@ _TOGETHER = 16  # small layers for which another process is worth its start
 _POLL = 0.1  # seconds between looks at the wish to stop
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True, kw_only=True):
     """One layer of an image, and how to get at its bytes.
 
     Attributes:
@@ -55,8 +55,7 @@ class Layer:
     feed: Callable[[IO[bytes]], None] | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """Progress of one layer.
 
     Attributes:

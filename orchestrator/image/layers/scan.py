@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.library import FileCode, bare_ptx, guarded, require_bare_size

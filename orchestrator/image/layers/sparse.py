@@ -6,8 +6,9 @@ the last of which puts the map before the data. Maps are untrusted, and so are h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from orchestrator.errors import VerificationError
 
@@ -37,8 +38,7 @@ class Reader(Protocol):
         """The next `count` bytes, or an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sparse:
+class Sparse(Struct, frozen=True):
     """What a sparse member holds.
 
     Attributes:

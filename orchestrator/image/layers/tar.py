@@ -8,9 +8,10 @@ with it: a member that only one of the two sees would make a verdict on files th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from msgspec import Struct
 
 from orchestrator.errors import VerificationError
 from orchestrator.image.layers.sparse import Sparse, old_map, pax_map
@@ -63,8 +64,7 @@ class Reader(Protocol):
         """Hop over `count` bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One member.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.image.layers.parallel import Layer
@@ -22,8 +23,7 @@ class BrokenImageError(VerificationError):
     """An image's manifests contradict themselves or are not all there."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True, kw_only=True):
     """An image, as a source knows it before any layer is read.
 
     Attributes:

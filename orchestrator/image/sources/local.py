@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from orchestrator.errors import EnvironmentLacksError, VerificationError
 from orchestrator.image.code import library as code

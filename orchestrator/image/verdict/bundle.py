@@ -7,8 +7,9 @@ and so does this module. It knows where FlashInfer looks; how an image is read i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import Problem, UsageError, VerificationError
 from orchestrator.flashinfer import ABOUT_NAME, CUBIN_DIR, LOCK_NAME, NO_DOWNLOAD, NO_VERSION_CHECK, WORKSPACE
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.scanned import Scanned
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True, kw_only=True):
     """What an image carries.
 
     Attributes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.cuda.coverage import How, serve
 from orchestrator.image.verdict.findings import package
@@ -23,8 +24,7 @@ _STEM = re.compile(r"(?:^|/)(lib[^/]+?)(?:-[0-9a-f]{8})?\.so(?:\.[\d.]+)?$")  # 
 _SEVERAL = 1 << 20  # bytes: below it, another release of a library costs nothing that matters
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """Device code of one library, or of the bare cubins of one package.
 
     Attributes:
@@ -38,8 +38,7 @@ class Place:
     archs: Mapping[str, int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Copies:
+class Copies(Struct, frozen=True, kw_only=True):
     """One content at several paths.
 
     Attributes:
@@ -58,8 +57,7 @@ class Copies:
         return self.size * (len(self.paths) - 1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Several:
+class Several(Struct, frozen=True, kw_only=True):
     """One library in several releases or builds.
 
     Attributes:
@@ -71,8 +69,7 @@ class Several:
     sizes: Mapping[str, int]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Toolkit:
+class Toolkit(Struct, frozen=True, kw_only=True):
     """A CUDA toolkit, or the part of one that some package brings.
 
     Attributes:
@@ -86,8 +83,7 @@ class Toolkit:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True, kw_only=True):
     """What GPUs cost an image.
 
     Attributes:

@@ -7,8 +7,9 @@ that nobody loads, an arch list left in the image's environment. Nothing here de
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import ArchSyntaxError
 from orchestrator.cuda.dialects import DialectError, parse_torch
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.image.layers.merge import Files
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Compiler:
+class Compiler(Struct, frozen=True, kw_only=True):
     """A ptxas or nvcc inside the image.
 
     Attributes:
@@ -37,8 +37,7 @@ class Compiler:
     cannot: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Duplicate:
+class Duplicate(Struct, frozen=True, kw_only=True):
     """Device code that an image carries more than once.
 
     Attributes:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import Arch
 from orchestrator.cuda.coverage import FAMILIES, How, Image, ptx_isa_needed, serve
@@ -41,8 +42,7 @@ class Status(StrEnum):
     INFO = "info"  # the library is not required to serve this device
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True, kw_only=True):
     """How one library serves one device.
 
     Attributes:
@@ -93,8 +93,7 @@ class Cell:
         return data
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Library:
+class Library(Struct, frozen=True, kw_only=True):
     """One file with executable device code, judged.
 
     Attributes:
@@ -192,8 +191,7 @@ def _cells(
     return tuple(_cell(code, cc, counts[cc], library, policy) for cc in ccs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Library:
+class _Library(Struct, frozen=True, kw_only=True):
     """What the cells of one library are measured by.
 
     Attributes:

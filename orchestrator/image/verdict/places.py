@@ -7,8 +7,9 @@ directory whenever a kernel is compiled; where that fails, so does the kernel (E
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.errors import Problem
 from orchestrator.image.layers.artifacts import ENTER, READ, WRITE, Access
@@ -28,8 +29,7 @@ _LOCKS = ("trtllm/batched_gemm/trtllmGen_bmm_export.lock", "trtllm/gemm/trtllmGe
 _HINT = "let it be a link to /tmp, made after the headers are placed: ln -s /tmp {path}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """What was found about the place that FlashInfer writes into.
 
     Attributes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.image.layers.installed import Installed
@@ -46,8 +47,7 @@ _SYSTEM = re.compile(
 """NVIDIA's libraries, in the directories of the system."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Requirement:
+class Requirement(Struct, frozen=True, kw_only=True):
     """Libraries that must serve promised devices.
 
     Attributes:
@@ -63,8 +63,7 @@ class Requirement:
     why: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Exemption:
+class Exemption(Struct, frozen=True, kw_only=True):
     """A hole that is known and accepted.
 
     Attributes:
@@ -78,8 +77,7 @@ class Exemption:
     why: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """How a report is judged.
 
     Attributes:

@@ -5,8 +5,9 @@ One call opens a source, has its layers scanned and lays them over each other. W
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.errors import UsageError
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.image.layers.parallel import Step
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scanned:
+class Scanned(Struct, frozen=True, kw_only=True):
     """A source that was read, not judged yet.
 
     Attributes:

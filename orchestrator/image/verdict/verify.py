@@ -5,8 +5,9 @@ One call reads the source, judges it and says what else is worth knowing. How it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.errors import Problem
 from orchestrator.flashinfer import LOCK_NAME
@@ -28,8 +29,7 @@ SCHEMA = 1
 _LABELS = {"cuda": CUDA, "matrix": MATRIX, "variant": VARIANT}  # in the JSON -> on the image
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """What was found, and whether it is what was promised.
 
     Attributes:

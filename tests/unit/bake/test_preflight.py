@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.bake.preflight import Arrival, Consumer, Injected, NotArrivedError, check
 from orchestrator.dockerfile.lives import Loss, Lost

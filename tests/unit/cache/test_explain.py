@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.cache.contents import Entry, Kind, Listing
 from orchestrator.cache.explain import causes, ranked, sentence, told

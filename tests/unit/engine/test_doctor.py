@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Self, TypeVar
 
+import msgspec.structs
 import pytest
 
 from orchestrator.engine import doctor
@@ -37,7 +37,7 @@ def test_the_classic_docker_driver_exports_only_inline_caches(backend: str, stat
 
 
 def test_the_docker_driver_exports_to_no_object_store() -> None:
-    full = dataclasses.replace(DOCKER, containerd_store=True)
+    full = msgspec.structs.replace(DOCKER, containerd_store=True)
     for backend, status in (("s3", "warn"), ("azblob", "warn"), ("registry", "ok")):
         check = doctor.check_cache(full, backend)
         assert check.status == status
@@ -88,7 +88,7 @@ class Machine:
 
     def builder(self, info: EngineInfo | None) -> Builder:
         store = info is not None and info.containerd_store
-        return dataclasses.replace(answer(self.used), containerd_store=store)
+        return msgspec.structs.replace(answer(self.used), containerd_store=store)
 
 
 def answer(found: T | EnvironmentLacksError) -> T:
@@ -117,7 +117,7 @@ def test_a_machine_on_which_all_works(machine: Machine) -> None:
     assert {status for status, _ in found.values()} == {"ok"}
     assert found["engine"] == ("ok", "28.5, linux/amd64, containerd image store")
     assert found["builder"] == ("ok", "default, driver docker")
-    machine.said = dataclasses.replace(INFO, containerd_store=False)
+    machine.said = msgspec.structs.replace(INFO, containerd_store=False)
     found = looked_at()
     assert found["engine"][1].endswith("classic image store")
     assert found["cache export"][0] == "warn"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec.structs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,9 +44,9 @@ def test_a_lock_survives_its_own_text(tmp_path: Path, store: Store) -> None:
 def test_two_pins_of_one_directory_are_locked_once(tmp_path: Path, store: Store, tier: str) -> None:
     """A release may give two families of GPUs the same artifacts; no lock is written that no command reads."""
     known = samples.known(tmp_path)
-    twins = [dataclasses.replace(pin, attr=f"{pin.attr}_RUBIN") for pin in known.pins]
+    twins = [msgspec.structs.replace(pin, attr=f"{pin.attr}_RUBIN") for pin in known.pins]
     both = tuple(sorted((*known.pins, *twins), key=lambda pin: pin.attr))
-    lock = samples.bundle(tmp_path, store, tier=tier, of=dataclasses.replace(known, pins=both))
+    lock = samples.bundle(tmp_path, store, tier=tier, of=msgspec.structs.replace(known, pins=both))
     assert lock.files == samples.bundle(tmp_path, store, tier=tier).files
     assert len(lock.pins) == 2 * len(known.pins)
     assert locks.loads(locks.dumps(lock)).files == lock.files
@@ -124,14 +124,14 @@ def test_the_bundle_digest_is_that_of_sha256sums_and_follows_all_that_the_lock_s
     lock = samples.bundle(tmp_path, store)
     told = f"sha256:{hashlib.sha256(locks.sums(lock).encode()).hexdigest()}"
     assert locks.bundle_digest(lock) == told
-    changed = dataclasses.replace(lock.files[0], sha256="1" * 64)
+    changed = msgspec.structs.replace(lock.files[0], sha256="1" * 64)
     others: dict[str, Any] = {
         "version": "0.6.12", "commit": "1", "wheel_sha256": "", "layout": "L1", "tier": "cubins", "sm": ("10.0",),
         "missing": ("x",), "not_covered": (), "pins": lock.pins[:-1], "files": (changed, *lock.files[1:]),
     }  # fmt: skip
-    assert others.keys() == {field.name for field in dataclasses.fields(lock)}
+    assert others.keys() == set(lock.__struct_fields__)
     for name, value in others.items():
-        assert locks.bundle_digest(dataclasses.replace(lock, **{name: value})) != told, name
+        assert locks.bundle_digest(msgspec.structs.replace(lock, **{name: value})) != told, name
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_the_bundle_digest_is_that_of_sha256sums_and_follows_all_that_the_lock_s
 def test_what_no_lock_can_say_is_refused_also_with_the_right_digest(
     tmp_path: Path, store: Store, harm: dict[str, Any], says: str
 ) -> None:
-    lock = dataclasses.replace(samples.bundle(tmp_path, store), **harm)
+    lock = msgspec.structs.replace(samples.bundle(tmp_path, store), **harm)
     with pytest.raises(VerificationError, match=re.escape(says)):
         locks.loads(locks.dumps(lock))
 
@@ -160,24 +160,24 @@ def test_pins_and_files_that_do_not_fit_are_refused(tmp_path: Path, store: Store
     header = f"{samples.BMM}/include/flashinferMetaInfo.h"
     fewer = tuple(file for file in lock.files if file.path != header)
     deep = tuple(file for file in whole.files if not file.path.startswith(samples.DEEP))
-    uncounted = tuple(dataclasses.replace(p, files=0) if p.pin.attr == "DEEPGEMM" else p for p in whole.pins)
+    uncounted = tuple(msgspec.structs.replace(p, files=0) if p.pin.attr == "DEEPGEMM" else p for p in whole.pins)
     for harmed, says in (
-        (dataclasses.replace(lock, files=without), "TRTLLM_GEN_BMM has 3 files and not the checksums.txt"),
-        (dataclasses.replace(lock, files=fewer), f"TRTLLM_GEN_BMM says 3 files, 3 lie below {samples.BMM}"),
-        (dataclasses.replace(whole, files=deep, pins=uncounted), "tier is cubins, and pin DEEPGEMM has no file"),
-        (dataclasses.replace(lock, missing=(header,)), f"{header} is a file and missing"),
+        (msgspec.structs.replace(lock, files=without), "TRTLLM_GEN_BMM has 3 files and not the checksums.txt"),
+        (msgspec.structs.replace(lock, files=fewer), f"TRTLLM_GEN_BMM says 3 files, 3 lie below {samples.BMM}"),
+        (msgspec.structs.replace(whole, files=deep, pins=uncounted), "tier is cubins, and pin DEEPGEMM has no file"),
+        (msgspec.structs.replace(lock, missing=(header,)), f"{header} is a file and missing"),
     ):
         with pytest.raises(VerificationError, match=re.escape(says)):
             locks.loads(locks.dumps(harmed))
 
 
 def test_a_lock_of_an_unknown_version_is_read_and_compared(tmp_path: Path, store: Store) -> None:
-    lock = dataclasses.replace(samples.bundle(tmp_path, store), version="0.9.0")
+    lock = msgspec.structs.replace(samples.bundle(tmp_path, store), version="0.9.0")
     assert locks.loads(locks.dumps(lock)) == lock
-    same = dataclasses.replace(samples.known(tmp_path), version="0.9.0")
+    same = msgspec.structs.replace(samples.known(tmp_path), version="0.9.0")
     assert compare(lock, same).state == "fresh"
     with pytest.raises(UsageError, match=r"newer than"):
-        compare(lock, dataclasses.replace(same, version="0.9.1"))
+        compare(lock, msgspec.structs.replace(same, version="0.9.1"))
 
 
 def test_up_to_0_6_4_only_the_meta_headers_are_locked(tmp_path: Path, store: Store) -> None:
@@ -235,14 +235,14 @@ def test_names_that_some_file_system_takes_for_one_are_found(paths: list[str], f
 
 def test_a_lock_whose_files_would_be_one_on_some_disk_is_refused(tmp_path: Path, store: Store) -> None:
     lock = samples.bundle(tmp_path, store)
-    twin = dataclasses.replace(lock.headers[0], path=lock.headers[0].path.replace("Meta", "META"))
-    both = dataclasses.replace(lock, files=tuple(sorted((*lock.files, twin), key=lambda file: file.path)))
+    twin = msgspec.structs.replace(lock.headers[0], path=lock.headers[0].path.replace("Meta", "META"))
+    both = msgspec.structs.replace(lock, files=tuple(sorted((*lock.files, twin), key=lambda file: file.path)))
     with pytest.raises(VerificationError, match="would lie at one place"):
         locks.sums(both)
     for name in ("SHA256SUMS", "flashinfer.lock.json", "sha256sums"):
-        own = dataclasses.replace(lock.headers[0], path=name)
+        own = msgspec.structs.replace(lock.headers[0], path=name)
         with pytest.raises(VerificationError, match="would lie at one place"):
-            locks.sums(dataclasses.replace(lock, files=(*lock.files, own)))
+            locks.sums(msgspec.structs.replace(lock, files=(*lock.files, own)))
 
 
 def test_a_manifest_is_read_as_sha256sum_would() -> None:
@@ -302,18 +302,18 @@ def test_staleness(tmp_path: Path, store: Store) -> None:
     lock = samples.bundle(tmp_path, store)
     pins = samples.known(tmp_path)
     assert compare(lock, pins).state == "fresh"
-    assert compare(lock, dataclasses.replace(pins, version="0.6.14")).state == "refresh"
-    moved = dataclasses.replace(pins.pins[1], path="new/place", sha256="3" * 64)
-    stale = compare(lock, dataclasses.replace(pins, pins=(pins.pins[0], moved, *pins.pins[2:])), where="l.json")
+    assert compare(lock, msgspec.structs.replace(pins, version="0.6.14")).state == "refresh"
+    moved = msgspec.structs.replace(pins.pins[1], path="new/place", sha256="3" * 64)
+    stale = compare(lock, msgspec.structs.replace(pins, pins=(pins.pins[0], moved, *pins.pins[2:])), where="l.json")
     assert stale.state == "stale"
     (problem,) = stale.problems
     assert "TRTLLM_GEN_BMM moved" in problem.what
     assert samples.BMM in problem.found
     assert "new/place" in problem.expected
-    gone = compare(lock, dataclasses.replace(pins, pins=pins.pins[1:]))
+    gone = compare(lock, msgspec.structs.replace(pins, pins=pins.pins[1:]))
     assert "DEEPGEMM is gone" in gone.problems[0].what
-    new = dataclasses.replace(pins.pins[0], attr="ZZZ")
-    assert "ZZZ is new" in compare(lock, dataclasses.replace(pins, pins=(*pins.pins, new))).problems[0].what
+    new = msgspec.structs.replace(pins.pins[0], attr="ZZZ")
+    assert "ZZZ is new" in compare(lock, msgspec.structs.replace(pins, pins=(*pins.pins, new))).problems[0].what
 
 
 def test_a_version_with_another_place_for_the_same_files_is_stale(tmp_path: Path, store: Store) -> None:

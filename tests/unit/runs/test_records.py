@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from orchestrator.bake.events import Steps
 from orchestrator.bake.imports import CacheSource, SourceState
@@ -48,7 +48,7 @@ def test_the_journal_loses_nothing_of_an_entry(tmp_path: Path) -> None:
     written = journal.last("a")
     assert written is not None
     assert Journal(path).last("a") == written
-    assert all(getattr(written, one.name) not in ("", 0, (), {}, None) for one in fields(Entry))
+    assert all(getattr(written, name) not in ("", 0, (), {}, None) for name in Entry.__struct_fields__)
 
 
 def test_the_journal_remembers_the_last_outcome_of_the_same_inputs(tmp_path: Path) -> None:

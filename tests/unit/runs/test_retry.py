@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.bake.events import StepKind, step_kind
 from orchestrator.bake.progress import Failure

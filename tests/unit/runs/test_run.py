@@ -8,10 +8,10 @@ import os
 import signal
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.bake import outline, preflight
 from orchestrator.bake.arrived import Outline, Outlines

@@ -52,7 +52,7 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def failed(variant: str, **fields: object) -> Outcome:
     error = ErrorInfo(failure=FailureClass.RUN, message="exit code: 1", step="[b 1/1] RUN false")
     outcome = Outcome(id=variant, status=Status.FAILED, attempts=1, seconds=61, error=error)
-    return Outcome(**{**{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}, **fields})
+    return Outcome(**{**{name: getattr(outcome, name) for name in Outcome.__struct_fields__}, **fields})
 
 
 def built(variant: str) -> Outcome:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from typing import TYPE_CHECKING
 
+import msgspec.structs
 import pytest
 from rich.console import Console
 
@@ -185,7 +185,7 @@ def test_github_gets_versions_as_text() -> None:
 
 
 def test_notes_of_the_whole_plan_are_shown() -> None:
-    plan = dataclasses.replace(planned(SMALL), notes=("files were changed",))
+    plan = msgspec.structs.replace(planned(SMALL), notes=("files were changed",))
     assert plan_view.as_json(plan)["notes"] == ["files were changed"]
     assert "notes\n  files were changed\n" in plan_view.plain(plan)
 
@@ -193,13 +193,13 @@ def test_notes_of_the_whole_plan_are_shown() -> None:
 def test_what_github_would_refuse_is_refused_here() -> None:
     plan = planned(SMALL)
     (variant,) = plan.variants
-    full = dataclasses.replace(plan, variants=(variant,) * 256)
+    full = msgspec.structs.replace(plan, variants=(variant,) * 256)
     assert len(plan_view.as_github(full)["include"]) == 256
     with pytest.raises(UsageError, match=r"257 variants .* do not fit GitHub's matrix: 256 jobs, 1 MB"):
-        plan_view.as_github(dataclasses.replace(plan, variants=(variant,) * 257))
-    fat = dataclasses.replace(variant, runner=("é" * 200_000,))
+        plan_view.as_github(msgspec.structs.replace(plan, variants=(variant,) * 257))
+    fat = msgspec.structs.replace(variant, runner=("é" * 200_000,))
     with pytest.raises(UsageError, match="do not fit"):
-        plan_view.as_github(dataclasses.replace(plan, variants=(fat,)))
+        plan_view.as_github(msgspec.structs.replace(plan, variants=(fat,)))
 
 
 # -- origins ----------------------------------------------------------------------------------------------------------

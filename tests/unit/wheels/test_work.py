@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import DriftError, EnvironmentLacksError, UsageError, VerificationError
 from orchestrator.headers.store import Store, default_root

@@ -6,10 +6,10 @@ import io
 import json
 import os
 import tarfile
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import UsageError
 from orchestrator.flashinfer import LOCK_NAME
