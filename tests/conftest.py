@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from tests.support.artifacts import NOT_DOWNLOADED, downloads
+from tests.support.generated import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +22,7 @@ MEASURED = Path(__file__).resolve().parents[1] / ".cache" / "coverage"
 
 pytest_plugins = ["tests.support.engine", "tests.support.emulation"]
 
-# How fast a machine is says nothing of the code: the first example of a new or busy machine takes seconds.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any machine", examples())
 settings.load_profile("any machine")
 
 # What a user's or a runner's environment holds must not change what tests see.

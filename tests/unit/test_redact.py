@@ -6,10 +6,11 @@ import string
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.redact import redact, redact_url, redact_values
+from tests.support.generated import examples
 
 SECRETS = st.text(string.ascii_letters + string.digits + "._~!$&()*+,;=%-", min_size=6, max_size=40).map("Zq{}".format)
 
@@ -17,7 +18,7 @@ SECRETS = st.text(string.ascii_letters + string.digits + "._~!$&()*+,;=%-", min_
 @pytest.mark.parametrize(
     "form", ["{}@", ":{}@", "user:{}@", "{}:x-oauth-basic@", "user:p@{}@", "user@corp:{}@", "{}:@"]
 )
-@settings(deadline=None)
+@examples()
 @given(secret=SECRETS)
 def test_no_form_of_user_information_stays(form: str, secret: str) -> None:
     for scheme in ("https", "http", "git+https", "ftp", "socks5", "redis"):
@@ -26,7 +27,7 @@ def test_no_form_of_user_information_stays(form: str, secret: str) -> None:
         assert secret not in redact_url(f"{scheme}://{form.format(secret)}host.example/n?token={secret}#{secret}")
 
 
-@settings(deadline=None)
+@examples()
 @given(secret=SECRETS)
 def test_passwords_in_ssh_addresses_and_queries_go(secret: str) -> None:
     value = secret.replace("&", "").replace(";", "")
@@ -76,7 +77,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
+@examples()
 @given(st.text(max_size=200) | st.lists(PIECES, max_size=30).map("".join))
 def test_any_text_and_twice_is_once(text: str) -> None:
     assert redact(redact(text)) == redact(text)

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.bake.events import PlainLine, StepKind, Update, decode, step_command, step_kind
+from tests.support.generated import examples
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -132,14 +133,14 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=200))
 def test_any_bytes_decode(line: bytes) -> None:
     found = decode(line)
     assert found is None or isinstance(found, Update | PlainLine)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.dictionaries(st.sampled_from(["vertexes", "statuses", "logs", "warnings"]), JSON, min_size=1))
 def test_any_json_of_the_right_keys_decodes(row: dict[str, object]) -> None:
     found = decode(json.dumps(row).encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.bake.events import (
@@ -27,6 +27,7 @@ from orchestrator.bake.imports import SourceState
 from orchestrator.bake.log import LogFile, render
 from orchestrator.bake.moved import Moved
 from orchestrator.bake.progress import LINE_LIMIT, TAIL_LINES, Progress, one_line
+from tests.support.generated import examples
 
 RECORDED = Path(__file__).parent / "recorded"
 T0, T1, T2 = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01.5Z", "2026-01-01T00:00:09Z"
@@ -295,7 +296,7 @@ LINE = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(LINE, max_size=20))
 def test_no_sequence_of_lines_breaks_it(lines: list[bytes]) -> None:
     progress, events = play(*lines)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.bases import EMPTY, external_bases, images_env, without_bases, without_flags
+from tests.support.generated import examples
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ PIECES += ["--mount=from=", "<<EOF\n", "EOF\n", "syntax=", "\r\n", "`", "0", " "
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
-@settings(max_examples=200)
+@examples(200)
 def test_any_text_ends(text: str) -> None:
     assert isinstance(without_bases(text, contexts=["a"], args={"A": "${A}"}), str)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.commands import commands, reached
+from tests.support.generated import examples
 from tests.support.work import steps
 
 
@@ -100,6 +101,6 @@ def test_depth_and_length_are_bounded() -> None:
 
 
 @given(st.text(alphabet="ab ;|&(){}<>$`'\"\\\n#=[]-", max_size=60))
-@settings(max_examples=200)
+@examples(200)
 def test_any_text_can_be_read(text: str) -> None:
     commands(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.declared import declarations
@@ -12,6 +12,7 @@ from orchestrator.dockerfile.heredoc import openings
 from orchestrator.dockerfile.options import json_form, leading
 from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.stages import parse
+from tests.support.generated import examples
 from tests.support.work import steps
 
 LAST = "ADD https://example.com/m.bin /m"
@@ -176,7 +177,7 @@ PIECES += ['"', "'", "`", "${", "}", "$", ":-", "# escape=`\n", "[", '"]', " ", 
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
-@settings(max_examples=300)
+@examples(300)
 def test_any_text_can_be_read(text: str) -> None:
     ends = 0
     for one in instructions(text):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.lives import Loss, doubtful, lost
+from tests.support.generated import examples
 
 
 def found(text: str, **more: object) -> list[tuple[Loss, int, bool]]:
@@ -137,6 +138,6 @@ PIECES = (
 
 
 @given(st.lists(st.sampled_from(PIECES.split("|")), max_size=40).map("".join))
-@settings(max_examples=200)
+@examples(200)
 def test_any_text_ends(text: str) -> None:
     assert len(lost(text, {"X": "1", "b": ""})) <= 2

@@ -5,7 +5,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.drift import fix as fixing
@@ -13,6 +13,7 @@ from orchestrator.drift.check import check
 from orchestrator.drift.report import Edit
 from orchestrator.drift.second import objection
 from orchestrator.errors import MatrixError
+from tests.support.generated import examples
 from tests.unit.drift.matrices import matrix
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ GENERATED = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, shared_fixtures=True)
 @given(GENERATED, ends, st.booleans(), st.sampled_from(["", "\ufeff"]))
 def test_fix_then_check_is_clean_and_nothing_else_changes(
     tmp_path: Path, generated: tuple[str, str], end: str, last: bool, mark: str

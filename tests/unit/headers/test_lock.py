@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec.structs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError, VerificationError
@@ -18,6 +18,7 @@ from orchestrator.headers import resolve
 from orchestrator.headers.pins import Pin
 from orchestrator.headers.staleness import compare
 from orchestrator.headers.store import Store
+from tests.support.generated import examples
 from tests.unit.headers import samples
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def test_unsafe_paths_are_refused(path: str) -> None:
         locks.clean_path(path)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.text(max_size=40))
 def test_what_is_let_through_stays_inside(path: str) -> None:
     import posixpath
@@ -291,7 +292,7 @@ KEYS = st.sampled_from(["schema", "files", "pins", "path", "sha256", "size", "fl
 PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner), max_leaves=10))
 def test_no_json_makes_a_traceback(value: object) -> None:
     with pytest.raises(VerificationError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.headers.outcome import Shell, shell_of, swallows
+from tests.support.generated import examples
 from tests.support.work import steps
 
 LETTERS = "X abif;|&(){}<>$`'\"\\\n#=[]-!"
@@ -58,7 +59,7 @@ def test_a_pipe_is_seen_by_pipefail() -> None:
 
 
 @given(st.text(alphabet=LETTERS, max_size=80))
-@settings(max_examples=300)
+@examples(300)
 def test_any_text_has_an_end(text: str) -> None:
     ends_well(text)
 

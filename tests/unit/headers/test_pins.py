@@ -6,11 +6,12 @@ import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
 from orchestrator.headers import pins
+from tests.support.generated import examples
 from tests.unit.headers import samples
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def test_what_is_no_flashinfer_is_an_error(tmp_path: Path, what: str) -> None:
         pins.read(path)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.text(max_size=100))
 def test_no_text_makes_a_traceback(text: str) -> None:
     def files(name: str) -> str | None:

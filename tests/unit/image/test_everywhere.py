@@ -8,13 +8,14 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code import cubin, elf, reader, stream
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
 from tests.support import fatbins
+from tests.support.generated import examples
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -88,7 +89,7 @@ def _facts(found: FileCode | None) -> Any:
     return "damaged" if found.damage else json.loads(json.dumps(found.to_json()))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(150, shared_fixtures=True)
 @given(st.data())
 def test_a_library_gets_the_same_verdict_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
@@ -114,7 +115,7 @@ LARGE_PTX = {
 
 
 @pytest.mark.parametrize("room", [0, 3000, 1 << 20])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, shared_fixtures=True)
 @given(
     st.lists(st.sampled_from([*LARGE]), max_size=2), st.lists(st.sampled_from([*LARGE]), max_size=2),
     st.lists(st.sampled_from([*LARGE_PTX]), max_size=2), st.sampled_from([".nv_fatbin", "__nv_relfatbin", ".rodata"]),
@@ -163,7 +164,7 @@ SMALL = {
 }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, shared_fixtures=True)
 @given(
     st.lists(
         st.tuples(

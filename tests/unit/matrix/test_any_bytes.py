@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import MatrixError, OrchestrateError
 from orchestrator.matrix import load
+from tests.support.generated import examples
 from tests.unit.matrix.support import EXAMPLE, planned
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def survive(data: bytes) -> OrchestrateError | None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=100)
+@examples(100)
 def test_any_bytes(data: bytes) -> None:
     survive(data)
 
 
 @given(st.text(alphabet="abz:{}[]-,\"'&*!|>%@`#? \n\t~019.\u00e9\u2028", max_size=120))
-@settings(max_examples=120)
+@examples(120)
 def test_any_text_of_yaml_characters(text: str) -> None:
     survive(text.encode())
 
@@ -66,7 +67,7 @@ def test_any_text_of_yaml_characters(text: str) -> None:
         max_size=4,
     )
 )  # fmt: skip
-@settings(max_examples=100)
+@examples(100)
 def test_the_example_with_pieces_cut_out_and_put_in(edits: list[tuple[int, int, str]]) -> None:
     text = EXAMPLE
     for start, length, new in edits:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.matrix import template
 from orchestrator.matrix.layers import CommandLine
+from tests.support.generated import examples
 from tests.unit.matrix.support import EXAMPLE, SMALL, changed, fact, parse, planned
 
 
@@ -38,7 +39,7 @@ def test_rendering(text: str, expected: str) -> None:
 
 
 @given(st.text(alphabet="{}$%a.é\n", max_size=30))
-@settings(max_examples=200)
+@examples(200)
 def test_text_without_a_known_name_keeps_every_character_but_the_escapes(text: str) -> None:
     parsed = template.parse(text)
     values = {name: f"{{{name}}}" for name in parsed.names}

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cuda.select import select
@@ -16,6 +16,7 @@ from orchestrator.errors import UsageError
 from orchestrator.matrix import layers, template
 from orchestrator.matrix.layers import CommandLine
 from orchestrator.matrix.variants import variant_id
+from tests.support.generated import examples
 from tests.unit.matrix.support import EXAMPLE, SMALL, planned
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ NAMES = st.text(alphabet="aZ0_-", min_size=1, max_size=8)
     NAMES,
     st.dictionaries(NAMES, st.text(max_size=9), max_size=2),
 )
-@settings(max_examples=100)
+@examples(100)
 def test_ids_are_bake_target_names(target: str, cuda: str, machine: str, axes: dict[str, str]) -> None:
     name = variant_id(target, cuda, f"linux/{machine}", axes)
     assert re.fullmatch(r"[A-Za-z0-9_-]+", name)

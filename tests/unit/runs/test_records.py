@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from orchestrator.runs.journal import Entry, Journal
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, exit_code
 from orchestrator.runs.report import report, write_report
 from orchestrator.runs.signals import stop_on_signals
+from tests.support.generated import examples
 from tests.unit.matrix.support import planned
 from tests.unit.runs.support import DIGEST
 
@@ -93,7 +94,7 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path, cut: int) -> None:
         assert [read.built("a", key) is not None for key in ("one", "two", "three")] == [True, False, True]
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.binary(max_size=120))
 def test_any_bytes_in_the_journal_are_passed_over(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any-journal"

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.console import Console
@@ -17,6 +17,7 @@ from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps
 from orchestrator.ui.results import SHOWN_LINES, failure_lines, plain, show_results, summary
 from orchestrator.ui.text import short_digest, shorten
 from orchestrator.untrusted import clean
+from tests.support.generated import examples
 
 DIGEST = "sha256:" + "a" * 64
 BUILT = Outcome(
@@ -120,7 +121,7 @@ def test_digests() -> None:
     assert short_digest(None) == ""
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(max_size=40))
 def test_clean_text_moves_no_cursor(text: str) -> None:
     cleaned = clean(text)
@@ -128,7 +129,7 @@ def test_clean_text_moves_no_cursor(text: str) -> None:
     assert clean(cleaned) == cleaned
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.text(max_size=20), st.integers(3, 20))
 def test_shortened_text_fits(text: str, width: int) -> None:
     short = shorten(text, width, "...")

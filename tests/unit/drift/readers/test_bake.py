@@ -4,11 +4,12 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.spans import Found, Style
 from orchestrator.drift.readers import bake
+from tests.support.generated import examples
 
 HCL = """\
 # comment with "quotes" and { braces
@@ -139,7 +140,7 @@ def test_what_is_not_hcl_says_where(text: str) -> None:
         bake.parse(text, json=False)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet='abv"{}[]=:,$%\\\n #/*<E', max_size=50))
 def test_no_text_breaks_it(text: str) -> None:
     try:

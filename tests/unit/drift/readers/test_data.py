@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.spans import Found, Style, write
 from orchestrator.drift.readers import data, shell, tree
+from tests.support.generated import examples
 
 PIPELINE = """\
 env:
@@ -112,7 +113,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(trees, st.sampled_from([None, 2]), st.booleans())
 def test_json_says_what_the_standard_library_says(value: object, indent: int | None, ascii_: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
@@ -135,7 +136,7 @@ printable = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "
 quotable = st.text(printable, max_size=15)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @example("-", Style.YAML_PLAIN)
 @example("- 8.0", Style.YAML_PLAIN)
 @given(quotable, st.sampled_from([Style.YAML_PLAIN, Style.YAML_SINGLE, Style.YAML_DOUBLE]))

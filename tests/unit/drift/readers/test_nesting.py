@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cuda.cmake import read_kernels
@@ -15,6 +15,7 @@ from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.spans import Source
 from orchestrator.drift.readers import bake, data, requirements, shell
 from orchestrator.drift.readers.errors import MAX_DEPTH, ReadError
+from tests.support.generated import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +136,7 @@ def test_what_is_a_value_and_what_is_too_deep(reader: str, nest: str) -> None:
 pieces = st.sampled_from(sorted({part for nest in NESTS.values() for part in nest if part}))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.tuples(pieces, st.sampled_from([1, 1, 2, 3, 50, 120, 400])), max_size=6))
 def test_any_nesting_ends_in_a_value_or_the_error(parts: list[tuple[str, int]]) -> None:
     text = "".join(piece * count for piece, count in parts)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.spans import Source, Style
 from orchestrator.drift.readers import shell
+from tests.support.generated import examples
 
 BRANCHES = """\
 #!/usr/bin/env bash
@@ -134,7 +135,7 @@ def test_a_whole_word_in_quotes_keeps_its_quotes() -> None:
     assert found.styles == (Style.DOUBLE,)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet="abA=\"'$(){}<>;|&\\\n #`*[]if thenelsecaseinesac", max_size=60))
 def test_no_text_breaks_it(text: str) -> None:
     source = Source(text=text)

@@ -5,12 +5,13 @@ import os
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import DamagedFileError, Window
 from tests.support import fatbins
+from tests.support.generated import examples
 
 
 @pytest.mark.parametrize("data", [b"a", b"abc" * 40, b"x" + b"\0" * 5000, os.urandom(300) + b"\7" * 300])
@@ -26,7 +27,7 @@ def test_lz4_copies_a_pattern_that_overlaps_itself() -> None:
     assert cubin.unpack_lz4(block, 17) == b"abcabcabcabctail!"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.binary(max_size=3000), st.integers(1, 5))
 def test_both_lz4_readers_agree_with_the_compressor(data: bytes, times: int) -> None:
     block = pytest.importorskip("lz4.block")
@@ -41,7 +42,7 @@ def test_lz4_damage_is_an_error(block: bytes) -> None:
         cubin.unpack(block, "lz4", 4000)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.binary(max_size=200), st.integers(0, 5000))
 def test_lz4_never_gives_more_than_was_asked_for(block: bytes, size: int) -> None:
     with contextlib.suppress(DamagedFileError):
@@ -110,7 +111,7 @@ def test_an_image_is_unpacked_no_further_than_needed() -> None:
     assert list(cubin.Unpacker().pieces(b"as it is", "", 8)) == [b"as it is"]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(max_size=60), st.integers(1, 9), st.integers(0, 70), st.integers(0, 70))
 def test_pieces_are_read_as_one_file(data: bytes, step: int, offset: int, count: int) -> None:
     pieces = cubin.Pieces([data[at : at + step] for at in range(0, len(data), step)] or [b""])

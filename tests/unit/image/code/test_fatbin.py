@@ -4,12 +4,13 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code.elf import DamagedFileError, Window, read_sections
 from orchestrator.image.code.fatbin import EXECUTABLE, Container, Kind, read_containers
 from tests.support import fatbins
+from tests.support.generated import examples
 
 
 def containers(data: bytes) -> list[Container]:
@@ -105,7 +106,7 @@ def test_names_that_overlap_cannot_take_all_memory() -> None:
         read_sections(Window(bytes(data[:table]) + b"".join(rows)))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.lists(st.sampled_from(["75", "80", "90a", "100f", "p80", "p90a", "lto90"]), max_size=5), max_size=5),
     st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=8),

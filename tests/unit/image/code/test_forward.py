@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code.forward import CutOffError, Forward, Tap
 from orchestrator.image.code.needle import Needle
+from tests.support.generated import examples
 
 KEY = Needle(b"abca")
 
@@ -17,7 +18,7 @@ def forward(data: bytes, step: int) -> Forward:
     return Forward(iter([data[at : at + step] for at in range(0, len(data), step)]))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(alphabet="abc", max_size=60), st.integers(1, 9), st.integers(0, 70))
 def test_find_is_bytes_find_whatever_the_chunks(text: str, step: int, limit: int) -> None:
     data = text.encode()
@@ -46,7 +47,7 @@ def test_a_key_across_the_border_of_chunks_is_found(step: int) -> None:
         assert not forward(b"x" * before + b"abca", step).find(KEY, before + 3)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.binary(min_size=1, max_size=60), st.integers(1, 9), st.data())
 def test_a_tap_keeps_its_range_however_it_passes(data: bytes, step: int, draw: st.DataObject) -> None:
     start = draw.draw(st.integers(0, len(data)))
@@ -74,7 +75,7 @@ def test_what_ends_early_says_so() -> None:
     assert forward(b"abc", 2).peek(4) == b"abc"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(max_size=80), st.integers(1, 9), st.lists(st.tuples(st.sampled_from("rspf"), st.integers(0, 9))))
 def test_a_digest_sees_every_byte_that_passes_once(data: bytes, step: int, moves: list[tuple[str, int]]) -> None:
     stream = forward(data + b"abca" * 40, step)

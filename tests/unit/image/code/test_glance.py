@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import Window
 from orchestrator.image.code.glance import Glance, names_kernel
 from tests.support import fatbins
+from tests.support.generated import examples
 
 
 def shown(data: bytes, step: int = 1 << 20) -> int:
@@ -53,7 +54,7 @@ def test_zeros_before_the_symbols_are_no_symbols() -> None:
     assert all(shown(gap, step) for step in range(1, 60))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(min_size=0, max_size=600), st.integers(0, 60), st.integers(1, 400))
 def test_the_start_shows_nothing_that_the_whole_does_not_hold(data: bytes, zeros: int, step: int) -> None:
     inside = bytes(zeros) + data.replace(b"\x77", b"\x12\x10") + b"\x12\x10\1\0" + bytes(8) + b"\x80" + bytes(7)
@@ -63,7 +64,7 @@ def test_the_start_shows_nothing_that_the_whole_does_not_hold(data: bytes, zeros
     assert not shown(empty, step)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.sampled_from("abcdef"), unique=True, min_size=1), st.sets(st.sampled_from("abcdef")),
     st.integers(0, 300), st.integers(1, 300),

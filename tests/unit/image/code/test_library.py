@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.image.code.forward import Forward
@@ -14,6 +14,7 @@ from orchestrator.image.code.library import FileCode, Hole
 from orchestrator.image.code.reader import read_file
 from orchestrator.image.code.stream import scan
 from tests.support import fatbins
+from tests.support.generated import examples
 
 EMPTY = fatbins.cubin({})
 
@@ -190,13 +191,13 @@ LIBRARY = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(LIBRARY, st.integers(1, 700), st.binary(max_size=30))
 def test_chunks_of_any_size_give_the_same_answer(data: bytes, step: int, before: bytes) -> None:
     assert streamed(data, step, before=before) == read_file(data)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(LIBRARY, st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=6))
 @example(fatbins.library([["75"], ["p80", "75"], ["75", "p80", "p80"]], pad=17), [(8312, 0)])
 def test_damage_never_crashes_either_reader(data: bytes, flips: list[tuple[int, int]]) -> None:

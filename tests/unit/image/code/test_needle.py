@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code import needle
 from orchestrator.image.code.needle import Needle
+from tests.support.generated import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ def _way(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_way")
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=40), st.binary(min_size=1, max_size=4), st.data())
 def test_it_finds_what_bytes_find_finds(around: bytes, value: bytes, draw: st.DataObject) -> None:
     at = draw.draw(st.integers(0, len(around)))

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.layers.merge import LayerScan, merge, resolve
@@ -13,6 +13,7 @@ from orchestrator.image.layers.scan import find_release, scan_layer
 from orchestrator.image.layers.tar import DamagedArchiveError
 from orchestrator.image.layers.unpack import DamagedLayerError
 from tests.support import fatbins
+from tests.support.generated import examples
 
 A, B = fatbins.library([["80"]]), fatbins.library([["90"]])
 Content = bytes | str | tuple[str, str] | None
@@ -196,7 +197,7 @@ def consistent(layer: dict[str, str]) -> bool:
     return not any(other.startswith(f"{path}/") for path in solid for other in placed)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=5).filter(consistent), min_size=1, max_size=4))
 def test_merge_is_the_model(layers: list[dict[str, str]]) -> None:
     content: dict[str, Any] = {"A": A, "B": B, "text": "text", "dir": None}

@@ -7,7 +7,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import VerificationError
@@ -16,6 +16,7 @@ from orchestrator.image.layers import scan, sparse
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.layers.tar import Type, members
 from tests.support import fatbins
+from tests.support.generated import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ WAYS: dict[str, Callable[[Pieces, int], bytes]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.tuples(st.integers(0, 900), st.binary(min_size=0, max_size=700)), max_size=60),
     st.integers(0, 3000), st.sampled_from(sorted(WAYS)), st.integers(1, 4000),

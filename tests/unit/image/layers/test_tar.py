@@ -8,12 +8,13 @@ import tarfile
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.layers.tar import DamagedArchiveError, Member, Type, members, normalise
 from tests.support import fatbins
+from tests.support.generated import examples
 
 STYLES: list[Literal[0, 1, 2]] = [0, 1, 2]  # ustar, GNU, pax
 
@@ -52,7 +53,7 @@ def test_members_of_every_style(style: Literal[0, 1, 2]) -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=120)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=1500)), max_size=4), st.sampled_from(STYLES[1:]))
 def test_the_same_members_as_tarfile(entries: list[tuple[str, bytes]], style: Literal[0, 1, 2]) -> None:
     out = io.BytesIO()
@@ -134,7 +135,7 @@ def test_a_name_cannot_take_all_memory() -> None:
         read(info.tobuf(format=tarfile.GNU_FORMAT))
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), max_size=5), st.booleans())
 def test_fuzzed_archives_give_members_or_errors(flips: list[tuple[int, int]], repair: bool) -> None:
     data = bytearray(fatbins.layer({"usr/a": b"x" * 700, "l" * 300: b"y", "s": ("link", "a")}))
