@@ -62,6 +62,8 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
     for line in skipped_lines(findings.skipped):
         streams.tell(line)
     first = first_matrix(root, findings.groups, Buildx(root))
+    if first.note:
+        streams.tell(f"note: the bake files are read without buildx: {first.note}")
     hint = "`orchestrate plan` shows them, `orchestrate check` where the files disagree"
     if first.unknown:
         hint = f"write these values where {UNKNOWN} stands in {path}, then run `orchestrate plan`"

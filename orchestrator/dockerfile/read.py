@@ -6,6 +6,7 @@ read: what BuildKit refuses (a here-document without an end) never hides the ins
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_left
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+$")
 _KEYWORD = re.compile(r"\s*(?P<word>[A-Za-z]+)(?:[ \t\v\f\r]+|\Z)")
+_KEPT = 8  # Dockerfiles: a command asks several questions about each
 _WITH_DOCUMENTS = frozenset({"RUN", "COPY", "ADD"})
 
 
@@ -91,8 +93,13 @@ class Instruction(Struct, frozen=True, kw_only=True):
         return Source(text=self.text, starts=starts, ends=[offset + 1 for offset in starts], base=self.start)
 
 
-def instructions(text: str) -> Iterator[Instruction]:
+@functools.lru_cache(maxsize=_KEPT)
+def instructions(text: str) -> tuple[Instruction, ...]:
     """Every instruction of a Dockerfile, in order; a line that begins with no word is left out."""
+    return tuple(_instructions(text))
+
+
+def _instructions(text: str) -> Iterator[Instruction]:
     lines = _Lines(text)
     escape = escape_character(text)
     while (read := lines.logical(escape)) is not None:

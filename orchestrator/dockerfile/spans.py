@@ -29,6 +29,7 @@ class Style(Enum):
     ENV_QUOTED = "env quoted"  # "…" of an env file
     CMAKE_QUOTED = "cmake quoted"
     CMAKE_BARE = "cmake bare"
+    CMAKE_WORDS = "cmake words"  # the items of a list as bare words
     MAKE = "make"  # the rest of a line of a Makefile
     HCL_STRING = "hcl string"
     HCL_BARE = "hcl bare"  # a number or a boolean
@@ -175,6 +176,15 @@ def write(value: str, styles: Sequence[Style]) -> str | None:
     return text
 
 
+def _cmake(value: str, style: Style) -> str | None:
+    items = value.split(";")
+    if style is Style.CMAKE_WORDS:
+        return " ".join(items) if all(one and _BARE_WORD.fullmatch(one) for one in items) else None
+    if _BARE_WORD.fullmatch("".join(items)):
+        return value
+    return None if _write_one(value, Style.CMAKE_QUOTED) is None else f'"{value}"'
+
+
 def _write_one(value: str, style: Style) -> str | None:
     if style in _WITHOUT:
         stands = (value == value.strip() or style in _QUOTES) and not any(char in value for char in _WITHOUT[style])
@@ -184,10 +194,8 @@ def _write_one(value: str, style: Style) -> str | None:
             return value if _BARE_WORD.fullmatch(value) else '"' + _escape(value, '\\"') + '"'
         case Style.DOUBLE | Style.YAML_DOUBLE | Style.TOML_BASIC:
             return _escape(value, '\\"')
-        case Style.CMAKE_BARE:
-            if _BARE_WORD.fullmatch(value.replace(";", "")):
-                return value
-            return None if _write_one(value, Style.CMAKE_QUOTED) is None else f'"{value}"'
+        case Style.CMAKE_BARE | Style.CMAKE_WORDS:
+            return _cmake(value, style)
         case Style.YAML_SINGLE:
             return value.replace("'", "''")
         case Style.HCL_STRING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -162,8 +163,7 @@ def parse(text: str, args: Mapping[str, str] | None = None, *, replaced: Collect
     names: dict[str, int] = {}
     scripts: dict[str, str] = {}
     declared: set[str] = set()
-    for one in instructions(text):
-        step = _step(one)
+    for one, step in _steps(text):
         if one.keyword == "FROM":
             words = list(_split(step.text, escape))
             base = substitute(words[0], values.get, escape=escape) if words else ""
@@ -204,6 +204,12 @@ def assignments(text: str, escape: str = "\\") -> Iterator[tuple[str, str | None
     for word in _split(text, escape, raw=True):
         name, equals, value = word.partition("=")
         yield name, value if equals else None
+
+
+@functools.lru_cache(maxsize=8)
+def _steps(text: str) -> tuple[tuple[Instruction, Step], ...]:
+    """The instructions of a Dockerfile as steps, made once: `check` reads the stages of one file three times."""
+    return tuple((one, _step(one)) for one in instructions(text))
 
 
 def _step(one: Instruction) -> Step:

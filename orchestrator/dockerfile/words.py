@@ -181,6 +181,14 @@ def read_word(text: str, at: int, *, escape: str = "\\", stop: frozenset[str] = 
     parts: list[str | Variable] = []
     segments: list[Style] = []
     plain = _plain(escape, stop)
+    if whole := plain.match(text, at):  # most words are nothing but this
+        pos = whole.end()
+        parts.append(whole[0])
+        if pos == len(text) or text[pos] in stop:
+            return Word(
+                start=at, end=pos, text=whole[0], parts=tuple(parts), inner_start=at, inner_end=pos, style=Style.WORD
+            )
+        segments.append(Style.WORD)
     while pos < len(text) and text[pos] not in stop:
         char = text[pos]
         if run := plain.match(text, pos):

@@ -117,7 +117,7 @@ def propose(findings: Findings) -> str:
         for value, sights in group.values.items():
             lines.append(f"  # {value}")
             lines += claim_lines([entry for entry in entries if entry.sight in sights], ambiguous, words, numbers=True)
-    lines += [*_arguments(findings), *_mentions(findings)]
+    lines += [*_arguments(findings), *_replaced(findings), *_mentions(findings)]
     return "\n".join(lines) + "\n"
 
 
@@ -141,6 +141,13 @@ def _arguments(findings: Findings) -> Iterator[str]:
         if group.subject.kind is Kind.ARGUMENT:
             said = ", ".join(f"{value} ({sights[0].file}:{sights[0].line})" for value, sights in group.values.items())
             yield comment(f"{group.subject}: {said}")
+
+
+def _replaced(findings: Findings) -> Iterator[str]:
+    """The values that nothing is built with, as comments."""
+    for one in findings.replaced:
+        sight = one.sight
+        yield comment(f"{sight.file}:{sight.line}: {sight.name} says {sight.value}, which {one.by} replaces")
 
 
 def _mentions(findings: Findings) -> Iterator[str]:

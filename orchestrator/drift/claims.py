@@ -209,7 +209,7 @@ def parts(claim: ClaimSpec, file: File) -> list[tuple[int, int]]:
 
 
 def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
-    """The --build-arg options of a file that a claim means.
+    """The --build-arg and `--set TARGET.args.…` options of a file that a claim means.
 
     Raises:
         ReadError: The file is not in the format that it is read as.
@@ -226,15 +226,15 @@ def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
     def read() -> list[shell.BuildArg]:
         known = reader in _DATA
         environment = data.environment(file.parsed(data_format(reader))) if known else {}
-        found = (shell.build_args(one.source, environment) for one in scripts(claim, file, "--build-arg"))
+        found = (shell.build_args(one.source, environment) for one in scripts(claim, file, "--build-arg", "--set"))
         return [given for group in found for given in group]
 
     given = file.given(reader, claim.pointer or "", read)
     yield from (one for one in given if where is None or where.search(one.command.text))
 
 
-def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[data.Part]:
-    """The parts of a file that assign: a script whole, strings of data files that hold `needle`, code blocks.
+def scripts(claim: ClaimSpec, file: File, *needles: str) -> Iterator[data.Part]:
+    """The parts of a file that assign: a script whole, strings of data files that hold one of `needles`, code blocks.
 
     Raises:
         ReadError: The file is not in the format that it is read as.
@@ -243,7 +243,7 @@ def scripts(claim: ClaimSpec, file: File, needle: str) -> Iterator[data.Part]:
     reader = reader_of(claim, file.name)
     if reader in _DATA:
         steps = tree.split_pointer(claim.pointer) if claim.pointer else ()
-        yield from data.scripts(file.parsed(data_format(reader)), steps, needle)
+        yield from data.scripts(file.parsed(data_format(reader)), steps, *needles)
     elif reader == "text":
         whole = Source(text=file.text)
         for span in code_blocks(file.text):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from orchestrator.cuda.arch import parse_list
+from orchestrator.drift.readers import compose
 from orchestrator.drift.recognize import ARCH_ARGS
 from orchestrator.drift.scan import Kind
 from orchestrator.drift.words import difference, text_difference
@@ -114,7 +116,7 @@ def _same_image(sight: Sight, main: Sight, named: frozenset[frozenset[Arch]]) ->
         return False
     if sight.locator.is_dockerfile_arg or sight.locator.env or sight.locator.image:
         return sight.file == main.file
-    if sight.locator.in_bake_file:
+    if sight.locator.in_bake_file or _of_compose(sight):
         return not _for_a_machine(sight)
     if len(_archs(sight)) <= _FEW:
         return False
@@ -122,6 +124,11 @@ def _same_image(sight: Sight, main: Sight, named: frozenset[frozenset[Arch]]) ->
         return sight.dockerfile in {"", main.file} and not _for_a_machine(sight)
     script = bool(sight.locator.name) and not sight.within and sight.file.endswith((".sh", ".bash"))
     return script and not _for_a_machine(sight) and _archs(sight) not in named
+
+
+def _of_compose(sight: Sight) -> bool:
+    """Whether a list is an argument that a Compose file builds with."""
+    return sight.mapping[-2:] == ("build", "args") and compose.is_compose(PurePosixPath(sight.file).name)
 
 
 def _pipelines(lists: Sequence[Sight], sights: Sequence[Sight]) -> Iterator[Contradiction]:

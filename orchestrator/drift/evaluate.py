@@ -6,7 +6,10 @@ The only module of the package that starts processes. It needs buildx and no eng
 from __future__ import annotations
 
 import json
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from orchestrator.errors import EnvironmentLacksError
 
@@ -17,6 +20,18 @@ if TYPE_CHECKING:
     from orchestrator.drift.readers.bake import BakeFile
 
 _TIMEOUT_S = 30.0
+
+
+class Shipped(Struct, frozen=True, kw_only=True):
+    """The targets that a project ships.
+
+    Attributes:
+        names: Their names, in the order of their group as it is written.
+        targets: Every target that was resolved, those that they link to included.
+    """
+
+    names: tuple[str, ...]
+    targets: Mapping[str, Mapping[str, Any]]
 
 
 class Buildx:
@@ -67,29 +82,44 @@ class Buildx:
             self._targets[key] = buildx.resolve(call, dict.fromkeys(names))
         return self._targets[key]
 
-    def shipped(self, name: str) -> Mapping[str, Mapping[str, Any]] | None:
-        """The targets of group `all`, else of `default`, as buildx resolves them; None if it cannot be asked.
+    def shipped(self, files: Sequence[str], names: Sequence[str]) -> tuple[Shipped | None, str]:
+        """The targets of group `all`, else of `default`, else those named, as buildx resolves them.
 
         Args:
-            name: A bake file below the root.
+            files: Bake files below the root, in the order in which they are merged.
+            names: The targets as the files write them.
+
+        Returns:
+            The targets, None with the reason where buildx cannot be asked or refuses the files.
         """
         from orchestrator import process
+        from orchestrator.drift.readers import bake, compose
+        from orchestrator.engine import buildx
         from orchestrator.engine.client import docker_command
 
-        for group in ("all", "default"):
+        texts = {name: (self._root / name).read_bytes().decode("utf-8", "replace") for name in files}
+        variables: set[str] = set()
+        for name, text in texts.items():
+            if not compose.is_compose(PurePosixPath(name).name):  # its variables are those of .env and of the shell
+                variables |= bake.parse(text, json=name.endswith(".json")).variables.keys()
+        unset = [word for name in sorted(variables) for word in ("-u", name)]
+        named = [word for name in files for word in ("-f", name)]
+        reason = ""
+        for groups in (["all"], ["default"], list(names)):
+            # buildx opens what an output names even to print, and empties a file that exists
+            more = ["--set", "*.output=type=cacheonly", "--print", *groups]
             try:
-                argv = [*docker_command(), "buildx", "bake", "-f", name, "--print", group]
+                argv = ["env", *unset, *docker_command(), "buildx", "bake", *named, *more]
                 done = process.run(argv, cwd=self._root, timeout=_TIMEOUT_S)
                 printed = json.loads(done.stdout) if done.ok else {}
-            except (EnvironmentLacksError, ValueError, RecursionError):
-                return None
-            bodies: dict[str, dict[str, Any]] = printed.get("target", {})
-            groups = printed.get("group", {})
-            wanted = list(groups.get(group, {}).get("targets", [group]))
-            names = [one for target in wanted for one in groups.get(target, {}).get("targets", [target])]
-            if chosen := {target: bodies[target] for target in names if target in bodies}:
-                return chosen
-        return None
+            except (EnvironmentLacksError, ValueError, RecursionError) as error:
+                return None, str(error)
+            reason = "" if done.ok else buildx.last_error(done.stderr)
+            bodies = printed.get("target", {})
+            members = _members(groups, printed.get("group", {}), names)
+            if found := tuple(name for name in members if name in bodies):
+                return Shipped(names=found, targets=bodies), ""
+        return None, f"docker buildx bake refuses {', '.join(files)}: {reason}"
 
     def _asked(self, file: BakeFile, *words: str) -> Any:
         key = (file.text, *words)
@@ -108,3 +138,19 @@ class Buildx:
             return json.loads(done.stdout) if done.ok else None
         except (EnvironmentLacksError, ValueError, RecursionError):
             return None
+
+
+def _members(names: Sequence[str], groups: Mapping[str, Any], written: Sequence[str]) -> list[str]:
+    """The targets of groups, those of groups in them included, in the order in which the files write them."""
+    found: dict[str, None] = {}
+    waiting = list(names)
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop(0)
+        inner = groups.get(name, {}).get("targets")
+        if inner is None or name in seen:
+            found[name] = None
+            continue
+        seen.add(name)
+        waiting[:0] = sorted(inner, key=lambda one: written.index(one) if one in written else len(written))
+    return list(found)

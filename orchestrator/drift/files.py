@@ -67,13 +67,15 @@ class File:
 
     @cached_property
     def defined(self) -> BakeFile:
-        """What the file defines, read as a bake file: JSON by its name, else HCL.
+        """What the file defines, read as a bake file: JSON by its name, else HCL; of a Compose file buildx knows it.
 
         Raises:
             ReadError: It is not.
         """
         from orchestrator.drift.readers import bake
 
+        if self.name.endswith((".yaml", ".yml")):
+            return bake.BakeFile(text=self.text, partial=True)
         return bake.parse(self.text, json=self.name.endswith(".json"))
 
     @cached_property

@@ -13,6 +13,7 @@ from msgspec import Struct
 from orchestrator.drift.claims import is_dockerfile
 from orchestrator.drift.contradict import contradictions
 from orchestrator.drift.files import walk
+from orchestrator.drift.replaced import replaced
 from orchestrator.drift.scan import Kind, Seen, Sight, Subject, reader_by_name, scan
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from orchestrator.drift.contradict import Contradiction
     from orchestrator.drift.loose import Mention
+    from orchestrator.drift.replaced import Replaced
     from orchestrator.errors import Problem
 
 _VENDORED = frozenset({"_deps", "3rdparty", "third_party", "vendor"})
@@ -57,11 +59,13 @@ class Findings(Struct, frozen=True, kw_only=True):
     Attributes:
         groups: The subjects, contradictions first; of these arch lists, then CUDA releases, then arguments.
         mentions: Lists and versions in lines that no reader understands.
+        replaced: Places of bake files whose values an override file replaces; no group holds them.
         skipped: Files that could not be read as what their name says, each with its place.
     """
 
     groups: Sequence[Group]
     mentions: Sequence[Mention] = ()
+    replaced: Sequence[Replaced] = ()
     skipped: Sequence[Problem] = ()
 
 
@@ -76,6 +80,8 @@ def find(root: Path) -> Findings:
         vendored = _VENDORED.intersection(path.relative_to(root).parts)
         if not vendored and reader_by_name(path.name):
             scan(path, path.relative_to(root).as_posix(), seen)
+    over = replaced(root, seen.sights)
+    seen.sights = [sight for sight in seen.sights if all(sight is not one.sight for one in over)]
     sights = [sight for sight in seen.sights if sight.subject.kind is not Kind.ARGUMENT]
     sights += _arguments(seen)
     grouped: dict[Subject, dict[str, list[Sight]]] = defaultdict(lambda: defaultdict(list))
@@ -92,7 +98,12 @@ def find(root: Path) -> Findings:
         )
         for subject, values in grouped.items()
     ]
-    return Findings(groups=sorted(groups, key=_order), mentions=tuple(seen.mentions), skipped=tuple(seen.skipped))
+    return Findings(
+        groups=sorted(groups, key=_order),
+        mentions=tuple(seen.mentions),
+        replaced=[one for one in over if one.sight.subject.kind is not Kind.ARGUMENT],
+        skipped=tuple(seen.skipped),
+    )
 
 
 def _order(group: Group) -> tuple[bool, int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from orchestrator.drift.adopt import (
     Entry,
     ambiguities,
     claim_lines,
+    comment,
     distinct_words,
     main_list,
     name_lists,
@@ -25,10 +27,10 @@ from orchestrator.drift.adopt import (
 )
 from orchestrator.drift.bakery import bakery
 from orchestrator.drift.files import UnreadableError, read_text
+from orchestrator.drift.products import built_for, left_out, main_product, products, repository, shared
 from orchestrator.drift.readers import requirements
-from orchestrator.drift.recognize import ARCH_ARGS
+from orchestrator.drift.recognize import minor
 from orchestrator.drift.scan import Kind
-from orchestrator.engine.bake_files import overrides
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.find import Group
+    from orchestrator.drift.products import Product
     from orchestrator.drift.scan import Sight
 
 _ARM = re.compile(r"(?<![a-z])(?:arm|arm64|aarch64)(?![a-z])", re.IGNORECASE)
@@ -52,10 +55,12 @@ class First(Struct, frozen=True, kw_only=True):
     Attributes:
         text: Its text.
         unknown: What no file says, one sentence each; the matrix loads once they are written.
+        note: Why buildx was not asked about the bake files, "" if it was or there is none.
     """
 
     text: str
     unknown: tuple[str, ...] = ()
+    note: str = ""
 
 
 def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = None) -> First:
@@ -67,7 +72,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         buildx: Resolves the targets of bake files, None to read the files alone.
 
     Raises:
-        UsageError: No bake file with a target was found.
+        UsageError: No bake file with a target was found, or it is written for its own directory.
     """
     sights = [sight for group in groups for sight in group.sights]
     main = main_dockerfile(sights)
@@ -75,25 +80,28 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
     if found is None:
         raise UsageError(
             f"{root}: a bake file with a target was not found",
-            hint="write a docker-bake.hcl first: orchestrate runs docker buildx bake "
+            hint="write a docker-bake.hcl or a compose.yaml first: orchestrate runs docker buildx bake "
             "(https://docs.docker.com/build/bake/)",
         )
     names = name_lists(groups)
-    releases = _releases(sights, main)
     lists = {name: value for value, name in names.items()}
     release = "release" if "release" in lists or not lists else next(iter(lists))
-    platforms = found.platforms or ("linux/amd64", *(("linux/arm64",) if _mentions_arm(groups) else ()))
+    every = products(root, found, sights, lists.get(release, ""))
+    built = [one for one in every if one.cuda] or every
+    releases = _releases(sights, main, built)
+    platforms = _platforms(built) or ("linux/amd64", *(("linux/arm64",) if _mentions_arm(groups) else ()))
     unknown = [*_unknown(lists, releases)]
+    others = [*found.others, *(one.name for one in every if one not in built)]
     lines = [
         "# The first matrix of this repository, written by `orchestrate init` from what its files say today.",
         "# Read it once: from now on change CUDA versions, platforms and architecture lists only here.",
         *(f"# Not known, write it where {UNKNOWN} stands: {one}." for one in unknown),
+        *([comment(f"Not read: {', '.join(found.unused)}.")] if found.unused else []),
         "version: 1",
-        f"image: {found.image or _name(root)}",
+        f"image: {main_product(built).image or next(filter(None, map(repository, found.tags)), '') or _name(root)}",
         "bake:",
-        f"  files: [{', '.join(scalar(name) for name in (found.file, *overrides(root, found.file)))}]",
-        f"  targets: [{', '.join(scalar(name) for name in found.targets)}]"
-        + (f"  # without {', '.join(found.others)}: not built for CUDA" if found.others else ""),
+        f"  files: [{', '.join(map(scalar, found.files))}]",
+        *_targets(built, names, release, others),
         "arch_lists:",
         *(_list_line(name, value, releases) for name, value in lists.items()),
         *([] if lists else [f"  release: {UNKNOWN}  # for example 8.0 9.0 12.0+PTX"]),
@@ -104,13 +112,83 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         *(f"  {platform}: {{}}" for platform in platforms),
         "variants:",
         f"  arch_list: {release}",
-        *_args(groups),
-        '  tags: ["{image}:{target}-{platform.arch}{cuda.tag_suffix}"]',
+        *_given(built),
+        *_excluded(built, [key for key, _ in releases], platforms, found.files[0]),
         *_headers(root),
         "# What the other files of the repository must say: `orchestrate check` compares, `check --fix` repairs.",
         *_agreed(groups, names, dict(releases)),
     ]
-    return First(text="\n".join(lines) + "\n", unknown=tuple(unknown))
+    return First(text="\n".join(lines) + "\n", unknown=tuple(unknown), note=found.note)
+
+
+def _platforms(built: Sequence[Product]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(platform for one in built for platform in one.platforms))
+
+
+def _targets(built: Sequence[Product], names: Mapping[str, str], release: str, others: Sequence[str]) -> list[str]:
+    """The targets, each with an arch list of its own where targets hold different ones."""
+    without = f"  # without {', '.join(others)}: not built for CUDA" if others else ""
+    listed = {frozenset(parse_list(value)): name for value, name in names.items() if _is_list(value)}
+    held = {one.archs for one in built if one.archs}
+    own = {one.name: listed[one.archs] for one in built if len(held) > 1 and one.archs in listed}
+    if all(name == release for name in own.values()):
+        return [f"  targets: [{', '.join(scalar(one.name) for one in built)}]{without}"]
+    lines = [f"  targets:{without}"]
+    for one in built:
+        name = own.get(one.name, release)
+        lines.append(f"    {scalar(one.name)}: {{{'' if name == release else f'arch_list: {name}'}}}")
+    return lines
+
+
+def _is_list(value: str) -> bool:
+    try:
+        return bool(parse_list(value))
+    except ValueError:
+        return False
+
+
+def _given(built: Sequence[Product]) -> list[str]:
+    """The arguments and named contexts that carry the matrix's values: those of all targets, then those of some."""
+    lines: list[str] = []
+    own: dict[str, dict[str, dict[str, str]]] = {one.name: {} for one in built}
+    for key, values in (("args", [one.args for one in built]), ("contexts", [one.contexts for one in built])):
+        common = shared(values)
+        lines += [f"  {key}:", *(f"    {name}: {_quoted(text)}" for name, text in common.items())] if common else []
+        for one, value in zip(built, values, strict=True):
+            if rest := {name: text for name, text in value.items() if name not in common}:
+                own[one.name][key] = rest
+    lines.append('  tags: ["{image}:{target}-{platform.arch}{cuda.tag_suffix}"]')
+    groups: list[tuple[dict[str, dict[str, str]], list[str]]] = []
+    for name, sections in own.items():
+        known = next((names for other, names in groups if other == sections), None)
+        if sections and known is None:
+            groups.append((sections, [name]))
+        elif sections and known is not None:
+            known.append(name)
+    lines += ["overrides:"] if groups else []
+    for sections, names in groups:
+        lines.append(f"  - when: {{target: {_one_or_list(names)}}}")
+        for key, values_ in sections.items():
+            lines += [f"    {key}:", *(f"      {name}: {_quoted(text)}" for name, text in values_.items())]
+    return lines
+
+
+def _excluded(built: Sequence[Product], releases: Sequence[str], platforms: Sequence[str], file: str) -> list[str]:
+    """The rows that cannot exist, with the reason of each."""
+    lines = []
+    for when, why in left_out(built, releases, platforms, file):
+        said = ", ".join(f"{key}: {_one_or_list(values)}" for key, values in when.items())
+        lines += [f"  - when: {{{said}}}", f"    why: {scalar(why)}"]
+    return ["exclude:", *lines] if lines else []
+
+
+def _one_or_list(values: Sequence[str]) -> str:
+    written = [_quoted(one) if one[:1].isdecimal() else scalar(one) for one in values]
+    return written[0] if len(written) == 1 else f"[{', '.join(written)}]"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _unknown(lists: Mapping[str, str], releases: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -157,20 +235,6 @@ def _texts(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
             yield path, read_text(path) if path.is_file() else ""
 
 
-def _args(groups: Sequence[Group]) -> list[str]:
-    """The build arguments that carry the matrix's values into the Dockerfile, under the names it declares."""
-    args: dict[str, str] = {}
-    for group in groups:
-        for sight in group.sights:
-            if not sight.locator.is_dockerfile_arg:
-                continue
-            if group.subject.kind is Kind.ARCH_LIST and sight.name.lower() in ARCH_ARGS:
-                args[sight.name] = "{archs.cmake}" if sight.locator.dialect == "cmake" else "{archs.torch}"
-            elif group.subject.kind is Kind.CUDA and sight.name == "CUDA_VERSION":
-                args[sight.name] = "{cuda.version}"
-    return ["  args:", *(f'    {name}: "{value}"' for name, value in args.items())] if args else []
-
-
 def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping[str, str]) -> list[str]:
     """The claims of a first matrix: arch lists, and CUDA versions of the releases that it builds."""
     entries: list[Entry] = []
@@ -197,19 +261,25 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
     return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []
 
 
-def _releases(sights: Sequence[Sight], main: str) -> list[tuple[str, str]]:
+def _releases(sights: Sequence[Sight], main: str, built: Sequence[Product]) -> list[tuple[str, str]]:
     """The CUDA releases that the repository builds, each with its most frequent full version."""
     cuda = [sight for sight in sights if sight.subject.kind is Kind.CUDA]
     chosen = [sight for sight in cuda if _builds(sight, main)]
     if not chosen:
         chosen = [sight for sight in cuda if not sight.file.endswith(_PAGES)] or cuda
-    names = {sight.subject.name for sight in chosen}
+    names = {sight.subject.name for sight in chosen} | {one.release for one in built if one.release}
+    only = built_for(built)
+    if len(only) == len(built):  # no target takes any other release
+        names = set(only.values())
     versions: dict[str, Counter[str]] = {name: Counter() for name in names}
     defaults = [sight for sight in chosen if sight.file == main and sight.locator.is_dockerfile_arg]
     # The image's own default decides; a place that builds it counts more than one that does not.
     for sight in (*(one for one in defaults for _ in cuda), *chosen, *cuda):
         if sight.subject.name in names and sight.value.count(".") > 1:
             versions[sight.subject.name][sight.value] += 1
+    for version in (one for product in built for one in product.versions if one.count(".") > 1):
+        if minor(version) in versions:
+            versions[minor(version)][version] += 1
     found = []
     for key, counted in versions.items():
         try:

@@ -24,10 +24,16 @@ _LIST = re.compile(rf"""(?<![\w.+-]){_ITEM}(?:(?:[ ;]+|["']?,[ ]*["']?){_ITEM})+
 _CMAKE = re.compile(r"(?<![\w.-])\d{2,3}[af]?(?:-real|-virtual)?(?:;\d{2,3}[af]?(?:-real|-virtual)?)+(?![\w.])")
 _ALONE = re.compile(rf"""(?i)(?:arch_?list|cuda_?arch)\w*["'`)}}]*[ ]*[=:|(]?[ ]*["'`(]*({_ITEM})(?![\w.])""")
 _CMAKE_ALONE = re.compile(r"""(?i)cuda_?arch\w*["')}]*[ ]*[=:]+[ ]*["']?(\d{2,3}[af]?(?:-real|-virtual)?)(?![\w.])""")
+_NUMBER = r"\d{2,3}[af]?(?:-real|-virtual)?"
+# PROPERTY CUDA_ARCHITECTURES 80 90
+_CMAKE_WORDS = re.compile(rf"""(?i)cuda_?arch\w*["')}}]*[ ]+["']?({_NUMBER}(?:[ ;]+{_NUMBER})*)(?![\w.;-])""")
+_GENERATE = r"-{1,2}gen(?:erate-)?code[ =][\"']?arch=\S+"
+_GENCODE = re.compile(rf"{_GENERATE}(?:\s+{_GENERATE})*|-arch[ =]sm_\d{{2,3}}[af]?")
+_GPU = re.compile(r"(?:sm|compute)_\d{2,3}")
 _VERSION = r"1[0-9]\.\d{1,2}(?:\.\d)?(?![\w.]*\d)"
 _CUDA = re.compile(rf"(?i)cuda[^0-9\n]{{0,24}}?(?P<first>{_VERSION})(?P<more>(?:[\"']?,[ ]*(?:or )?[\"']?{_VERSION})*)")
 _EACH = re.compile(_VERSION)
-_TELLING = re.compile(r"\d\.\d|\d[af]?(?:-real|-virtual)?;\d|(?i:arch).*\d")
+_TELLING = re.compile(r"\d\.\d|(?:sm|compute)_\d|\d[af]?(?:-real|-virtual)?;\d|(?i:arch).*\d")
 _COMMENT = re.compile(r"^\s*(?:#|//|;|<!--|\.\. )|\s#\s")
 _PAGES = frozenset({"text", "requirements"})
 
@@ -81,10 +87,11 @@ def _values(line: str) -> Iterator[tuple[int, str, bool]]:
         for match in pattern.finditer(line):
             if _is_list(match[0]) and free(*match.span()):
                 yield match.start(), match[0], False
-    for pattern in (_ALONE, _CMAKE_ALONE):
+    for pattern in (_ALONE, _CMAKE_ALONE, _CMAKE_WORDS, _GENCODE):
         for match in pattern.finditer(line):
-            if _is_list(match[1]) and free(*match.span(1)):
-                yield match.start(1), match[1], False
+            group = pattern.groups  # the value alone, or the whole of it
+            if (_is_list(match[group]) or _GPU.search(match[group])) and free(*match.span(group)):
+                yield match.start(group), match[group], False
     for start, value in versions:
         if free(start, start + len(value)) or value.startswith("1"):
             yield start, value, True
@@ -94,7 +101,9 @@ def _is_list(text: str) -> bool:
     """Whether every item is an architecture that some toolkit compiles, or compiled once."""
     try:
         archs = (
-            parse_list(re.sub(r"[\"',; ]+", " ", text)) if "." in text else parse_cmake(text.replace("-virtual", ""))
+            parse_list(re.sub(r"[\"',; ]+", " ", text))
+            if "." in text
+            else parse_cmake(re.sub(" +", ";", text.replace("-virtual", "")))
         )
     except ValueError:
         return False

@@ -16,7 +16,7 @@ from orchestrator.drift import claims
 from orchestrator.drift.files import File, UnreadableError, read_text
 from orchestrator.drift.locator import Locator
 from orchestrator.drift.loose import Mention, mentions
-from orchestrator.drift.readers import bake, data, requirements, shell
+from orchestrator.drift.readers import bake, cmake, data, requirements, shell
 from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.recognize import cuda_version, list_dialect, minor, version_of_tag
 from orchestrator.errors import Problem
@@ -34,6 +34,7 @@ _TELLING = re.compile(
 )
 _IMAGE_VARIABLE = re.compile(r"nvidia/cuda:\$\{?(\w+)", re.ASCII)
 _ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
+_GIVES = re.compile(r"--build-arg|--set[= ]")
 _PLAIN_KEY = re.compile(r"[\w.-]+")
 _LABELS = ("id", "key", "name", "label")
 _PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
@@ -154,14 +155,22 @@ def scan(path: Path, name: str, seen: Seen) -> None:
     before = len(seen.sights)
     reader = reader_by_name(path.name)
     try:
+        if reader == "yaml" and any(
+            root.member("arch_lists") and root.member("variants") for root in file.parsed("yaml")
+        ):
+            return  # a matrix: it owns what it says
         _Scan(file=file, seen=seen).run(reader)
     except ReadError as error:
         line, column = error.place(file.lines)
         seen.skipped.append(Problem(file=name, line=line, column=column, what=error.what))
     except ValueError as error:
         seen.skipped.append(Problem(file=name, what=str(error)))
-    known = {(sight.line, part) for sight in seen.sights[before:] for part in (sight.value, sight.written)}
-    seen.mentions += [one for one in mentions(file, reader) if (one.line, one.value) not in known]
+    known = {(sight.line, _joined(part)) for sight in seen.sights[before:] for part in (sight.value, sight.written)}
+    seen.mentions += [one for one in mentions(file, reader) if (one.line, _joined(one.value)) not in known]
+
+
+def _joined(value: str) -> str:
+    return value.replace(" ", ";")
 
 
 class _Scan(Struct, frozen=True, kw_only=True):
@@ -208,7 +217,8 @@ class _Scan(Struct, frozen=True, kw_only=True):
                     self.look_shell(Source(text=text).part(*span), {})
             case "env" | "make" | "cmake" | "lines":
                 for name, found in claims.variables(text, reader) if reader != "lines" else ():
-                    self.note(name, found, Locator(file=self.file.name, name=name))
+                    own = replace(found, via="") if found.via == cmake.SEVERAL else found
+                    self.note(name, own, Locator(file=self.file.name, name=name))
             case _:
                 self.look_shell(Source(text=text), {})
 
@@ -259,8 +269,6 @@ class _Scan(Struct, frozen=True, kw_only=True):
         roots = self.file.parsed(format_)
         environment = data.environment(roots)
         bake_like = format_ == "json" and any(root.member("variable") or root.member("target") for root in roots)
-        if any(root.member("arch_lists") and root.member("variants") for root in roots):
-            return  # a matrix: it owns what it says
         for root in roots:
             for steps, key, node in _scalars(root, (), ""):
                 part = data.part_of(key, node)
@@ -269,7 +277,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                     for one in data.assigned(part):
                         locator = Locator(file=self.file.name, name=one.name)
                         step.note_or_argument(one.name, one.found, locator)
-                elif "--build-arg" in node.value or "\n" in node.value or _ASSIGNS.search(node.value):
+                elif _GIVES.search(node.value) or "\n" in node.value or _ASSIGNS.search(node.value):
                     if node.source is not None:
                         step.look_shell(node.source, environment)
                 elif not bake_like:
@@ -287,7 +295,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
             extended = any(other.name == one.name and other.found.via for other in assigned[index + 1 :])
             first = "false" if extended and not branch else ""
             self.note(one.name, found, Locator(file=self.file.name, name=one.name, branch=branch, all=first))
-        for given in shell.build_args(source, environment) if "--build-arg" in source.text else ():
+        for given in shell.build_args(source, environment) if _GIVES.search(source.text) else ():
             if given.found is not None and "$" not in given.found.value:
                 locator = Locator(file=self.file.name, build_arg=given.name)
                 dockerfile = given.command.option("-f", "--file")

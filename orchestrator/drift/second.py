@@ -2,7 +2,8 @@
 
 JSON, TOML and YAML are loaded by their own parsers and compared value by value; a script, a Dockerfile, and a script
 inside a string are split into words by `shlex`. Of HCL and CMake every word and string but the edited one must stay, of
-env files and Makefiles every line, and of the edited line its name and its comment. Requirements have none.
+env files, Makefiles and requirements every line, and of the edited line its name and its comment; a requirement whose
+hashes are those of its version is not edited.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LISTED = re.compile(r"\s*(?:-\s+)?[\w.-]+\s*=[^'\"]*")  # NAME=the rest of the line
+_LISTED = re.compile(r"\s*(?:-\s+)?[\w.*?-]+\s*=[^'\"]*")  # NAME=the rest of the line
 _SHELL = frozenset({"shell", "text", "dockerfile"})
 _WORDS = re.compile(
     r"""(?P<fixed>\#[^\n]*|//[^\n]*|/\*.*?\*/|\s+|[{}\[\]()=,:?])|"(?:\\.|[^"\\\n])*"|[^\s{}\[\]()=,:?"\#]+|.""",
     re.DOTALL,
 )
+_CMAKE_WORDS = re.compile(
+    r"""(?<![\w;.+-])\d[\w.+-]*(?:\s+\d[\w.+-]*)*(?![\w;.+-])|""" + _WORDS.pattern,
+    re.DOTALL,
+)
+"""Numbers in several words count as one: set(NAME 80-real 90)."""
 _GOES_ON = re.compile(r"[ \t]*\\\r?\n[ \t]*")
 _ENV = re.compile(r"""(?P<name>[^=]*=[ \t]*)(?:(?P<quote>["']).*?(?P=quote)|.*?)(?P<rest>(?:[ \t]+\#.*)?[ \t\r]*)""")
+_PINNED = re.compile(
+    r"(?P<name>[^=<>!~;#]*={2,3}[ \t]*)(?P<version>[^\s;#,]+)(?P<rest>[ \t\r]*(?:[;#,]|--).*|[ \t\r]*)"
+)
+_RELEASE = re.compile(r"v?(?:\d+!)?\d[\w.+-]*")
 _MAKE = re.compile(r"(?P<name>[^=]*=[ \t]*)(?:\\.|[^\\#])*?(?P<rest>[ \t]*(?:\#.*)?\r?)")
 
 
@@ -39,9 +49,11 @@ def objection(reader: str, before: str, after: str, edits: int) -> str:
     if reader in {"json", "toml", "yaml"}:
         return _tree(reader, before, after, edits)
     if reader in {"bake", "cmake"}:
-        return _strings(before, after, edits)
+        return _strings(before, after, edits, _CMAKE_WORDS if reader == "cmake" else _WORDS)
     if reader in {"env", "make"}:
         return _lines(reader, before, after, edits)
+    if reader == "requirements":
+        return _requirements(before, after, edits)
     return _words(before, after) if reader in _SHELL else ""
 
 
@@ -110,9 +122,9 @@ def _differences(old: Any, new: Any) -> list[tuple[str, str]] | None:
     return found
 
 
-def _strings(before: str, after: str, edits: int) -> str:
+def _strings(before: str, after: str, edits: int, form: re.Pattern[str]) -> str:
     """Whether as many strings and words differ as were edited, and all between them is the same."""
-    old, new = ([(one[0], one["fixed"]) for one in _WORDS.finditer(text)] for text in (before, after))
+    old, new = ([(one[0], one["fixed"]) for one in form.finditer(text)] for text in (before, after))
     changed = [(was, now) for was, now in zip(old, new, strict=False) if was != now]
     if len(old) != len(new) or any(was[1] or now[1] for was, now in changed):
         return "it changes more than a string of the file"
@@ -131,6 +143,23 @@ def _lines(reader: str, before: str, after: str, edits: int) -> str:
         one, other = form.fullmatch(was), form.fullmatch(now)
         if one is None or other is None or one.group("name", "rest") != other.group("name", "rest"):
             return "it changes more than the value of a line"
+    return ""
+
+
+def _requirements(before: str, after: str, edits: int) -> str:
+    """Whether as many requirements differ as were edited, each in its version alone."""
+    old, new = (_GOES_ON.sub(" ", text).split("\n") for text in (before, after))
+    changed = [(was, now) for was, now in zip(old, new, strict=False) if was != now]
+    if len(old) != len(new) or len(changed) > edits:
+        return "it changes other lines as well"
+    for was, now in changed:
+        one, other = _PINNED.fullmatch(was), _PINNED.fullmatch(now)
+        if one is None or other is None or one.group("name", "rest") != other.group("name", "rest"):
+            return "it changes more than the version of a requirement"
+        if not _RELEASE.fullmatch(other["version"]):
+            return "what it writes is not a version"
+        if "--hash" in one["rest"]:
+            return "the hashes of the requirement are those of its version"
     return ""
 
 

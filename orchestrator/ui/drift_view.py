@@ -111,6 +111,10 @@ def findings_as_json(findings: Findings) -> dict[str, Any]:
             {"file": one.file, "line": one.line, "value": one.value, "cuda": one.cuda, "prose": one.prose}
             for one in findings.mentions
         ],
+        "replaced": [
+            {"file": one.sight.file, "line": one.sight.line, "value": one.sight.value, "by": one.by}
+            for one in findings.replaced
+        ],
         "skipped": [
             {"file": problem.file, "line": problem.line, "column": problem.column, "what": problem.what}
             for problem in findings.skipped

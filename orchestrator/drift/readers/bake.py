@@ -57,12 +57,14 @@ class BakeFile(Struct, kw_only=True):
         variables: The default of each variable.
         targets: The targets by name.
         known: The values of defaults worked out so far.
+        partial: Whether buildx alone knows what it defines: a Compose file.
     """
 
     text: str
     variables: dict[str, Expression] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
     known: dict[str, str | None] = field(default_factory=dict)
+    partial: bool = False
 
     def variable(self, name: str) -> Found | None:
         """The default of a variable as a place of the file."""
@@ -160,7 +162,7 @@ def dockerfiles(files: Sequence[BakeFile], names: Sequence[str]) -> dict[str, di
     """
     every = [(name, target) for file in files for name, target in file.targets.items()]
     targets = dict(every)
-    if len(targets) < len(every):
+    if len(targets) < len(every) or any(file.partial for file in files):
         return None
     found: dict[str, dict[str, str]] = {}
     for name in names:
@@ -179,6 +181,8 @@ def contexts(files: Sequence[BakeFile], name: str) -> dict[str, str] | None:
         name: The target.
     """
     targets = {key: target for file in files for key, target in file.targets.items()}
+    if any(file.partial for file in files):
+        return None
     found: dict[str, Expression] = {}
     for owner in lineage(files, name):
         own = targets[owner].contexts

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.cuda.cmake_words import CmakeWord
     from orchestrator.dockerfile.spans import Found, Source
 
+SEVERAL = "it is written in several words, some of them in quotes"
 _AFTER = frozenset({"CACHE", "PARENT_SCOPE", "FORCE"})
 
 
@@ -31,7 +32,7 @@ def read(source: Source) -> list[tuple[str, Found]]:
             continue
         value = ";".join(word.text for word in words)
         place = source.found(value, words[0].start, words[-1].end, _style(words), where="")
-        via = f"it comes from {value}" if "$" in value else "it is written in several words" if len(words) > 1 else ""
+        via = f"it comes from {value}" if "$" in value else SEVERAL if place.styles[0] is Style.RAW else ""
         if appends:
             before = known.get(name)
             value = value if before is None else f"{before};{value}"
@@ -53,4 +54,7 @@ def _value(words: tuple[CmakeWord, ...]) -> list[CmakeWord]:
 
 
 def _style(words: list[CmakeWord]) -> Style:
+    """How a new value is written there; RAW where no single edit can: several words, some of them in quotes."""
+    if len(words) > 1:
+        return Style.RAW if any(word.quoted for word in words) else Style.CMAKE_WORDS
     return Style.CMAKE_QUOTED if words[0].quoted else Style.CMAKE_BARE

@@ -63,19 +63,19 @@ def place(node: Node) -> Found:
     return Found(value=node.value, start=node.inner[0], end=node.inner[1], styles=(node.style,))
 
 
-def scripts(roots: list[Node], steps: tuple[str, ...], needle: str) -> Iterator[Part]:
+def scripts(roots: list[Node], steps: tuple[str, ...], *needles: str) -> Iterator[Part]:
     """Every string below a pointer that may assign variables.
 
     Args:
         roots: The trees of a file.
         steps: Where to look, as `tree.split_pointer` gives it; empty for everywhere.
-        needle: Only strings that hold this.
+        needles: Only strings that hold one of these.
     """
     key = next((step for step in reversed(steps) if not step.isdecimal() and step != "*" and "=" not in step), "")
     for root in roots:
         for part in tree.select(root, steps):
             for name, node in tree.keyed(part, key):
-                if needle in node.value:
+                if any(needle in node.value for needle in needles):
                     yield part_of(name, node)
 
 

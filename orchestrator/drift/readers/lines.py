@@ -1,7 +1,8 @@
 """NAME=value, one a line, where the value is the rest of the line: env files, and the lists of workflows and compose.
 
-Two grammars. In a list (`build-args:` of docker/build-push-action, `args:` and `environment:` of compose) the value is
-every character up to the end of the line. In an env file (`.env`) a value may be quoted, and ` #` begins a comment.
+Two grammars. In a list (`build-args:` of docker/build-push-action, `args:` and `environment:` of compose, and the
+TARGET.args.NAME=value of `set:` of docker/bake-action) the value is every character up to the end of the line. In an
+env file (`.env`) a value may be quoted, and ` #` begins a comment.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _LINE = re.compile(
     r"^[ \t\ufeff]*(?P<export>export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)(?P<blank>[ \t]*)=(?P<value>[^\n]*)", re.MULTILINE
 )
+_ENTRY = re.compile(r"^[ \t\ufeff]*(?:[^\s=#\"']+\.args\.)?(?P<name>[A-Za-z_][\w.-]*)=(?P<value>[^\n]*)", re.MULTILINE)
+_SET = re.compile(r"^[ \t]*[^\s=#\"']+\.args\.[A-Za-z_]", re.MULTILINE)
 _COMMENT = re.compile(r"[ \t]#")
 _GOES_ON = re.compile(r"[\w.-]+=\d[\w.+;-]*(?: \d[\w.+;-]*)+")
 LISTS = frozenset(
@@ -28,11 +31,10 @@ LISTS = frozenset(
 
 
 def read_list(source: Source) -> Iterator[tuple[str, Found]]:
-    """Every NAME=value of a list: the name and the place of its value."""
-    for match in _LINE.finditer(source.text):
-        if not match["blank"] and not match["export"]:
-            start, end = _stripped(source.text, *match.span("value"))
-            yield match["name"], source.found(source.text[start:end], start, end, Style.RAW)
+    """Every NAME=value of a list, that of TARGET.args.NAME=value too: the name and the place of its value."""
+    for match in _ENTRY.finditer(source.text):
+        start, end = _stripped(source.text, *match.span("value"))
+        yield match["name"], source.found(source.text[start:end], start, end, Style.RAW)
 
 
 def read_env(source: Source) -> Iterator[tuple[str, Found]]:
@@ -59,6 +61,8 @@ def is_list(key: str, text: str) -> bool:
         text: The string. Under any other key than those of `LISTS`, a value must go on behind a blank with a number,
             which no command does: LIST=8.0 9.0.
     """
+    if key.lower() == "set" and _SET.search(text):
+        return True
     lines = [line.strip() for line in text.splitlines()]
     named = [line for line in lines if line and not line.startswith("#")]
     if not named or not all(_LINE.match(line) for line in named):

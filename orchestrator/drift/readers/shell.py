@@ -181,7 +181,7 @@ def _assigned(source: Source, token: Token, values: _Values, where: str) -> Foun
 
 
 def build_args(source: Source, environment: Mapping[str, str] | None = None) -> Iterator[BuildArg]:
-    """Every --build-arg of every command.
+    """Every --build-arg of every command, and every `--set TARGET.args.NAME=value` of `docker buildx bake`.
 
     Args:
         source: The script, or a part of a file that is one.
@@ -194,11 +194,14 @@ def build_args(source: Source, environment: Mapping[str, str] | None = None) -> 
         tokens = command.tokens
         for index, token in enumerate(tokens):
             given = token
-            if token.flag != "--build-arg=":
-                if token.word.text != "--build-arg" or index + 1 == len(tokens):
+            set_ = token.word.text == "--set"
+            if token.flag != "--build-arg=" and not token.flag.startswith("--set="):
+                if not (set_ or token.word.text == "--build-arg") or index + 1 == len(tokens):
                     continue
                 given = tokens[index + 1]
             named = given if given.name else shell_words.split(source.text, given)
+            if set_ and (named is None or not named.flag):  # another attribute of a target
+                continue
             if named is None:  # --build-arg NAME: the value comes from the environment
                 name, found = given.word.text, None
             else:

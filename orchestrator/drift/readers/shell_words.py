@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from orchestrator.dockerfile.words import Variable
 
 _ASSIGNMENT = re.compile(
-    r"(?P<flag>--build-arg=|-D)?(?P<name>[A-Za-z_]\w*)(?(flag)(?::[A-Z]+)?)(?P<add>\+?)=", re.ASCII
+    r"(?P<flag>--build-arg=|-D|(?:--set=)?[\w*?-]+\.args\.)?(?P<name>[A-Za-z_]\w*)(?(flag)(?::[A-Z]+)?)(?P<add>\+?)=",
+    re.ASCII,
 )
+
+
+SET = ".args."
+"""How a flag of `docker buildx bake --set TARGET.args.NAME=value` ends."""
 
 
 class Token(Struct, frozen=True, kw_only=True):
@@ -27,7 +32,7 @@ class Token(Struct, frozen=True, kw_only=True):
 
     word: Word
     name: str = ""
-    flag: str = ""  # --build-arg= or -D, written with it in one word
+    flag: str = ""  # --build-arg=, -D or TARGET.args., written with it in one word
     adds: bool = False  # NAME+=value
     array: bool = False  # NAME=(…)
     start: int
@@ -86,10 +91,11 @@ def _array(text: str, start: int) -> Word:
 
 
 def split(text: str, token: Token) -> Token | None:
-    """The token of a word that is quoted as a whole, `"NAME=value"`, as name and value."""
+    """The token of a word that is quoted as a whole, `"NAME=value"` or `"*.args.NAME=value"`, as name and value."""
     word = token.word
     named = _ASSIGNMENT.match(text, word.inner_start, word.inner_end)
-    if named is None or named["add"] or named["flag"] or word.inner_start == word.start:
+    flag = "" if named is None else named["flag"] or ""
+    if named is None or named["add"] or word.inner_start == word.start or (flag and not flag.endswith(SET)):
         return None
     prefix = named[0]
     length = len(prefix)
@@ -101,4 +107,4 @@ def split(text: str, token: Token) -> Token | None:
         else:
             kept.append(part)
     value = replace(word, text=word.text[len(prefix) :], parts=tuple(kept), inner_start=named.end())
-    return replace(token, word=value, name=named["name"])
+    return replace(token, word=value, name=named["name"], flag=flag)

@@ -21,6 +21,7 @@ _ESCAPES = {
 _STYLES = {None: Style.YAML_PLAIN, "'": Style.YAML_SINGLE, '"': Style.YAML_DOUBLE}
 _HEX = {"x": 2, "u": 4, "U": 8}
 _PLAIN = re.compile(r"[^ \t\r\n'\"\\]+")
+_IN_LINE = re.compile(r"[^\r'\"\\]+")  # of a scalar on one line, where blanks stand for themselves
 _BREAK = re.compile(r"[ \t]*(?:\r\n|\n)(?:[ \t]*(?:\r\n|\n))*[ \t]*")
 
 
@@ -84,8 +85,9 @@ class _Builder:
             return Node(kind="scalar", start=start + self.shift, end=end + self.shift, value=value)
         chars, starts, ends, style = spelled
         simple = "\n" not in self.text[start:end]
-        starts = [at + self.shift for at in starts]
-        ends = [at + self.shift for at in ends]
+        if self.shift:
+            starts = [at + self.shift for at in starts]
+            ends = [at + self.shift for at in ends]
         source = Source(text="".join(chars), starts=starts, ends=ends, base=start + self.shift, outer=(style,))
         return Node(
             kind="scalar",
@@ -125,10 +127,11 @@ def _flow(text: str, pos: int, end: int, quote: str) -> tuple[list[str], list[in
         starts.extend([start] * len(piece))
         ends.extend([stop] * len(piece))
 
+    plain = _IN_LINE if text.find("\n", pos, end) < 0 else _PLAIN
     while pos < end:
         char = text[pos]
         folded = _BREAK.match(text, pos, end) if char in " \t\r\n" else None
-        if run := _PLAIN.match(text, pos, end):
+        if run := plain.match(text, pos, end):
             _as_written(text, run.span(), chars, starts, ends)
             pos = run.end()
         elif folded:

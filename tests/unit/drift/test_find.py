@@ -204,6 +204,12 @@ def test_a_release_is_found_wherever_it_stands(tmp_path: Path, name: str, text: 
         ("b.yml", "with:\n  build-args: |\n    TORCH_CUDA_ARCH_LIST=8.0 9.0 12.0+PTX\n"),
         ("b.yml", "env:\n  CIBW_ENVIRONMENT: 'TORCH_CUDA_ARCH_LIST=\"8.0;9.0;12.0+PTX\" A=1'\n"),
         ("compose.yaml", "services: {a: {build: {args: ['TORCH_CUDA_ARCH_LIST=8.0 9.0 12.0+PTX']}}}\n"),
+        ("b.yml", "with:\n  set: |\n    *.cache-to=\n    a.args.TORCH_CUDA_ARCH_LIST=8.0;9.0;12.0+PTX\n"),
+        ("b.yml", "run: docker buildx bake --set '*.args.TORCH_CUDA_ARCH_LIST=8.0 9.0 12.0+PTX' a\n"),
+        ("b.sh", 'docker buildx bake a --set *.args.TORCH_CUDA_ARCH_LIST="8.0 9.0 12.0+PTX"\n'),
+        ("b.sh", "docker buildx bake --set=a.args.TORCH_CUDA_ARCH_LIST='8.0 9.0 12.0+PTX' --set a.output=x\n"),
+        ("CMakeLists.txt", "set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 120)\n"),
+        ("CMakeLists.txt", "set(CMAKE_CUDA_ARCHITECTURES\n  80-real\n  90-real\n  120 CACHE STRING x)\n"),
     ],
 )
 def test_a_list_is_found_in_every_dialect_and_place(tmp_path: Path, name: str, text: str) -> None:
@@ -217,6 +223,25 @@ def test_a_list_is_found_in_every_dialect_and_place(tmp_path: Path, name: str, t
     matrix = load.parse(text.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml")
     assert check(matrix, tmp_path).clean
     assert check(matrix, tmp_path).places == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "value"),
+    [
+        ("CMakeLists.txt", "set_property(TARGET k PROPERTY CUDA_ARCHITECTURES 80 90)", "80 90"),
+        ("CMakeLists.txt", "list(APPEND CMAKE_CUDA_ARCHITECTURES 90)", "90"),
+        ("Makefile", "\tnvcc -gencode arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90 k.cu",
+         "-gencode arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90"),
+        ("build.md", "Compile it with `nvcc -arch=sm_90 k.cu`.", "-arch=sm_90"),
+        ("meson.build", "cuda_args += ['--generate-code=arch=compute_90,code=sm_90']",
+         "--generate-code=arch=compute_90,code=sm_90']"),
+    ],
+)  # fmt: skip
+def test_a_list_that_no_reader_understands_is_told(tmp_path: Path, name: str, line: str, value: str) -> None:
+    (tmp_path / name).write_text(f"# arch\n{line}\n")
+    found = find(tmp_path)
+    assert [(one.line, one.value) for one in found.mentions] == [(2, value)]
+    assert found.groups == []
 
 
 BAKE = {

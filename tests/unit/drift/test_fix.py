@@ -30,6 +30,7 @@ CLAIMS = {
     ".env": 'name: LIST, says: "{arch_lists.x86}"',
     "Makefile": 'name: LIST, says: "{arch_lists.x86}"',
     "CMakeLists.txt": 'name: LIST, says: "{arch_lists.x86}"',
+    "s.yaml": 'name: LIST, says: "{arch_lists.x86}"',
     "l.yaml": 'name: LIST, says: "{arch_lists.x86}"',
     "p.toml": 'pointer: /tool/list, says: "{arch_lists.x86}"',
 }
@@ -144,7 +145,7 @@ def makefiles(draw: st.DrawFn) -> str:
 @st.composite
 def cmakes(draw: st.DrawFn) -> str:
     value = draw(values)
-    spelled = draw(st.sampled_from([f'"{value}"', value.replace(" ", ";") or '""']))
+    spelled = draw(st.sampled_from([f'"{value}"', value.replace(" ", ";") or '""', value or '""']))
     after = draw(st.sampled_from(["", ' CACHE STRING "list"', " PARENT_SCOPE"]))
     return f"# {draw(noise)}\nset(A 1)\nset(LIST {spelled}{after}) # after\nset(LISTS no)"
 
@@ -159,6 +160,7 @@ GENERATED = st.one_of(
     makefiles().map(lambda text: ("Makefile", text)),
     cmakes().map(lambda text: ("CMakeLists.txt", text)),
     lists().map(lambda text: ("l.yaml", text)),
+    lists().map(lambda text: ("s.yaml", text.replace("build-args:", "set:").replace("LIST=", "*.args.LIST="))),
     dockerfiles().map(lambda text: ("Dockerfile", text)),
     bakes().map(lambda text: ("docker-bake.hcl", text)),
     jsons().map(lambda text: ("v.json", text)),
@@ -305,6 +307,10 @@ def _patched(before: str, diff: str) -> str:
         ("bake", 'a = "1"\n', 'a = "\\"\n', "it changes more than a string of the file"),
         ("bake", 'a = "1"\nb = "1"\n', 'a = "2"\nb = "2"\n', "it changes other values as well"),
         ("cmake", "set(A 8.0;9.0)\n", 'set(A "8.0;9.0 x")\n', ""),
+        ("cmake", "set(A 80-real 90-real)\n", "set(A 80-real 90-real 100-real)\n", ""),
+        ("cmake", "set(A 80 90)\n", "set(A 80\n)\n", "it changes more than a string of the file"),
+        ("cmake", "set(A 80 90)\nset(B 80)\n", "set(A 80)\nset(B 90)\n", "it changes other values as well"),
+        ("cmake", "set(A 80 90)\n", "set(B 80 90)\n", ""),
         ("cmake", "set(A 8.0)\n", "set(A 8.0 CACHE)\n", "it changes more than a string of the file"),
         ("env", "A='1 # 2' # c\nB=1\n", "A='x # y z' # c\nB=1\n", ""),
         ("env", "A=1 # c\n", "A=2\n", "it changes more than the value of a line"),
@@ -315,6 +321,25 @@ def _patched(before: str, diff: str) -> str:
         ("make", "A = 1# c\n", "A = 1# d\n", "it changes more than the value of a line"),
         ("make", "A = 1\n", "A = 1# d\n", "it changes more than the value of a line"),
         ("make", "A = 1\n", "A += 1\n", "it changes more than the value of a line"),
+        ("requirements", "a == 1.0 ; python_version > '3' # c\n", "a == 2.0 ; python_version > '3' # c\n", ""),
+        ("requirements", "a[x,y]==1.0\r\n", "a[x,y]==2.0.post1+cu130\r\n", ""),
+        ("requirements", "a==1\n", "b==1\n", "it changes more than the version of a requirement"),
+        ("requirements", "a==1 # c\n", "a==2 # d\n", "it changes more than the version of a requirement"),
+        ("requirements", "a==1\n", "a==2 3\n", "it changes more than the version of a requirement"),
+        ("requirements", "a==1\n", "a==x\n", "what it writes is not a version"),
+        ("requirements", "a==1\nb==1\n", "a==2\nb==2\n", "it changes other lines as well"),
+        (
+            "requirements",
+            "a==1 --hash=sha256:ab\n",
+            "a==2 --hash=sha256:ab\n",
+            "the hashes of the requirement are those of its version",
+        ),
+        (
+            "requirements",
+            "a==1 \\\n  --hash=sha256:ab\n",
+            "a==2 \\\n  --hash=sha256:ab\n",
+            "the hashes of the requirement are those of its version",
+        ),
         ("dockerfile", "ARG A=1 B=2\n", "ARG A='x y' B=2\n", ""),
         ("dockerfile", "ARG A=1 B=2\n", "ARG A=x y B=2\n", "it changes the words of a command"),
     ],

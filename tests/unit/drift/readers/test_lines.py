@@ -101,7 +101,8 @@ def test_assignments_of_a_makefile(text: str, expected: list[tuple[str, str, boo
     [
         ('set(A "8.0;9.0")', [("A", "8.0;9.0", False)]),
         ('SET(A "75;80" CACHE STRING "the list" FORCE)', [("A", "75;80", False)]),
-        ("set(A 75 80)", [("A", "75;80", True)]),
+        ("set(A 75 80)", [("A", "75;80", False)]),
+        ('set(A "75" 80)', [("A", "75;80", True)]),
         ("set(A 75)\nlist(APPEND A 80 90)", [("A", "75;80;90", True)]),
         ('#[[ set(A "1") ]]\n# set(A "2")\nset(A "3" PARENT_SCOPE)', [("A", "3", False)]),
         ("set(A ${B})", [("A", "${B}", True)]),
