@@ -1,10 +1,10 @@
 """Whether a cubin holds a kernel, seen while it unpacks: most need not be unpacked beyond their symbols.
 
 The section table stands at the end of what ptxas and nvlink write, the symbol table near the start, behind the names
-(up to some MB in the largest). So the symbol table is known by its null symbol and the symbol of a section after it. Of
-what these tools write, a kernel that is seen is there; data made to look like symbols can show one, as symbols made by
-hand can. That none is seen says nothing. The cubins of torch 2.14.1 unpack to 5.8 GB, of which this
-reads an eighth.
+(up to some MB in the largest). So the symbol table is known by its null symbol and the symbol of a section after it. A
+kernel is a symbol with a size: names show none, because those of an emptied section stay. Of what these tools write, a
+kernel that is seen is there; data made to look like symbols can show one, as symbols made by hand can. That none is
+seen says nothing. The cubins of torch 2.14.1 unpack to 5.8 GB, of which this reads an eighth.
 """
 
 from __future__ import annotations
@@ -30,21 +30,6 @@ ENTRY_MARK = re.compile(b"[%b]" % re.escape(bytes(other for other in range(256) 
 """Every st_other that marks an entry."""
 
 _ALIGNED = 8
-_PARAMETERS = Needle(b"\0.nv.constant0.")
-
-
-def names_kernel(data: bytes) -> bool:
-    """Whether the names of sections at the start of a cubin name the parameters and the instructions of one kernel.
-
-    Args:
-        data: The start of the cubin. False where the names are cut off, or stand elsewhere.
-    """
-    at = _PARAMETERS.find(data, 0, len(data))
-    if at < 0:
-        return False
-    first = at + _PARAMETERS.length
-    last = data.find(b"\0", first)
-    return last > first and b"\0.text." + data[first : last + 1] in data
 
 
 class Glance:
@@ -82,8 +67,6 @@ class Glance:
             self._over = header is None or header.machine != MACHINE_CUDA
             self._sections = (header.count if header else 0) or 0xFF00
             at = HEADER_BYTES
-            if not self._over and names_kernel(data):
-                return True
         if not self._over and not self._table:
             at = self._find_table(data, at)
         return not self._over and self._table > 0 and self._symbols(data, at)

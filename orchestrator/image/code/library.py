@@ -34,6 +34,10 @@ Profile = tuple[str, ...]
 
 AR_MAGIC = b"!<arch>\n"
 NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
+BEFORE_TABLE, AT_END = 64 << 10, 4096
+"""Bytes in which a program that carries others says so: before its section table, and at its end."""
+_PYINSTALLER = b"MEI\014\013\012\013\016"  # ends its package, in the section `pydata` or behind the program
+_APP_IMAGE = (b"AI\1", b"AI\2")  # bytes 8 to 10 of the ELF header
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
 MAX_BARE = 64 * 1024 * 1024
 """A cubin or PTX that stands alone is kept whole to be read; the largest of flashinfer-cubin has under 2 MB."""
@@ -69,6 +73,8 @@ class FileCode(Struct, frozen=True, kw_only=True):
         kernels: Deep mode: tag -> number of kernels; None when not asked for.
         damage: Why nothing may be concluded from the file, or "".
         unread: Why device code may be in the file that was not looked at, or "": said, never judged.
+        inside: Path in the archive that the file is -> device code of what lies there.
+        archive: Path of the archive that the file lies in, the outermost one, or "": it is not installed.
     """
 
     size: int
@@ -83,6 +89,8 @@ class FileCode(Struct, frozen=True, kw_only=True):
     kernels: Mapping[str, int] | None = None
     damage: str = ""
     unread: str = ""
+    inside: Mapping[str, FileCode] = field(default_factory=dict)
+    archive: str = ""
 
     @property
     def containers(self) -> int:
@@ -97,6 +105,8 @@ class FileCode(Struct, frozen=True, kw_only=True):
             if folded := getattr(self, name):
                 data[name] = {" ".join(profile): count for profile, count in folded.items()}
         data |= {name: dict(value) for name in ("images", "stored", "isa", "kernels") if (value := getattr(self, name))}
+        if self.inside:
+            data["inside"] = {path: one.to_json() for path, one in self.inside.items()}
         if self.kernels is not None:
             data["kernels"] = dict(self.kernels)
             data["holes"] = [[hole.kernel, list(hole.present), list(hole.absent)] for hole in self.holes]
@@ -108,6 +118,7 @@ class FileCode(Struct, frozen=True, kw_only=True):
         values = dict(data)
         for name in ("profiles", "relocatable"):
             values[name] = {tuple(key.split()): count for key, count in values.get(name, {}).items()}
+        values["inside"] = {path: cls.from_json(one) for path, one in values.get("inside", {}).items()}
         values["isa"] = {tag: (isa[0], isa[1]) for tag, isa in values.get("isa", {}).items()}
         values["holes"] = tuple(
             Hole(kernel=name, present=tuple(present), absent=tuple(absent))
@@ -136,6 +147,7 @@ class Folder:
         self._kernels: Counter[str] = Counter()
         self._holes: list[Hole] = []
         self._carried: Counter[str] = Counter()
+        self._program = ""
 
     def wants(self, image: DeviceImage) -> bool:
         """Whether `add` asks what this image holds.
@@ -196,6 +208,19 @@ class Folder:
             if not any(one.offset <= offset < one.end for one in device):
                 self._carried[section_at(sections, offset)] += 1
 
+    def unpacks_itself(self, head: bytes, ends: Iterable[bytes]) -> bool:
+        """Note a program that carries packed libraries, by what it begins and ends with; whether it is one.
+
+        Args:
+            head: The first 64 bytes.
+            ends: The `BEFORE_TABLE` bytes before its section table, and the last `AT_END`.
+        """
+        if any(_PYINSTALLER in end for end in ends):
+            self._program = "a PyInstaller program, whose package is not opened: verify what it unpacks"
+        elif head[8:11] in _APP_IMAGE:
+            self._program = "an AppImage, which is not opened: verify what it unpacks"
+        return bool(self._program)
+
     def _compare(self, full: list[DeviceImage], opened: Mapping[int, Opened]) -> None:
         """Note the kernels that one cubin of a container holds and another does not."""
         named = {image.tag: opened[image.payload].names for image in full if image.kind is Kind.SASS}
@@ -218,7 +243,8 @@ class Folder:
             size: Of the file, in bytes.
         """
         places = ", ".join(f"{count} in {name or 'no section'}" for name, count in sorted(self._carried.items()))
-        unread = f"fatbins that the program carries as data and loads itself: {places}" if places else ""
+        carried = f"fatbins that the program carries as data and loads itself: {places}" if places else ""
+        unread = "; ".join(filter(None, (carried, self._program)))
         if not self._met:
             return FileCode(size=size, unread=unread) if unread else None
         return FileCode(

@@ -30,6 +30,8 @@ from orchestrator.image.code.fatbin import (
 )
 from orchestrator.image.code.library import (
     AR_MAGIC,
+    AT_END,
+    BEFORE_TABLE,
     NO_TABLE,
     FileCode,
     Folder,
@@ -81,12 +83,16 @@ def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
 
 def _elf(source: Source, folder: Folder) -> FileCode | None:
     """Fold an ELF file; a value where it is a cubin that stands alone."""
-    header = read_header(source.read_at(0, HEADER_BYTES))
+    head = source.read_at(0, HEADER_BYTES)
+    header = read_header(head)
     if header is None:
         return None
     if header.machine == MACHINE_CUDA:
         require_bare_size(source.size)
         return bare_code(source)
+    table = header.table if header.table <= source.size else 0
+    before, ending = max(table - BEFORE_TABLE, 0), max(source.size - AT_END, 0)
+    folder.unpacks_itself(head, (source.read_at(before, table - before), source.read_at(ending, AT_END)))
     try:
         sections = sections_of(header, source)
     except DamagedFileError:

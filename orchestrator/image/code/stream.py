@@ -195,7 +195,8 @@ def _archive(stream: Forward, size: int, folder: Folder) -> None:
 def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
     """Fold an ELF file; a value where it is a cubin that stands alone."""
     start = stream.offset
-    header = read_header(stream.peek(min(HEADER_BYTES, size)))
+    head = stream.peek(min(HEADER_BYTES, size))
+    header = read_header(head)
     if header is None:
         stream.skip(size)
         return None
@@ -204,11 +205,14 @@ def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
         return code.bare_code(Window(stream.exactly(size)))
     asked = [Tap(first, last) for first, last in stream.asked if start <= first and last <= start + size]
     first, last = table_range(header, size)
-    taps = [Tap(start + first, start + last), *asked]
-    stream.tap(*taps)
+    near, ending = Tap(start + first, start + last), Tap(start + max(size - code.AT_END, 0), start + size)
+    taps = [near, *asked]
+    stream.tap(*taps, ending)
     later = _Later(MAX_LATER)
     met, broken = _search(stream, start, size, folder, later)
     stream.tap()
+    table = header.table - first if header.table <= size else 0
+    folder.unpacks_itself(head, (bytes(near.data[max(table - code.BEFORE_TABLE, 0) : table]), bytes(ending.data)))
     if not (met or broken or any(name.encode() in tap.data for tap in taps for name in (EXECUTABLE, RELOCATABLE))):
         return None  # most files of an image hold no device code: their tables need not be read
     try:

@@ -12,14 +12,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import replace
+
 from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.artifacts import GROUPS, USERS, Access, Artifact
+from orchestrator.image.layers.budget import Budget
 from orchestrator.image.layers.installed import Distribution, Installed, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 15
+SCANNER = 16
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
@@ -69,6 +72,7 @@ class LayerScan:
         far: Ranges of the unpacked layer that must be kept in a second reading; not part of what is kept.
         holes: Bytes of the holes of sparse files; not part of what is kept.
         listed: Bytes of the RECORD files that were read; not part of what is kept.
+        budget: What its archives may still cost; not part of what is kept.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -86,6 +90,7 @@ class LayerScan:
     far: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     holes: int = field(default=0, compare=False)
     listed: int = field(default=0, compare=False)
+    budget: Budget = field(default_factory=Budget, compare=False)
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""
@@ -159,7 +164,7 @@ class Files:
     """What the runtime sees, as far as it matters here.
 
     Attributes:
-        code: Path -> device code, of regular files.
+        code: Path -> device code, of regular files, and of those inside archives behind the archive's path.
         aliases: Path that leads through a symlink to a file with device code -> path of that file.
         releases: Path of a ptxas or nvcc -> its release.
         compile_later: Packages that compile on the device's host: name -> version, "" where unknown.
@@ -206,7 +211,7 @@ def merge(layers: Iterable[LayerScan]) -> Files:
         if found:
             later[found[1] or found[3]] = found[2] or ""
     return Files(
-        code=dict(sorted(code.items())),
+        code=_opened(code),
         aliases=_aliases(code, links),
         releases={path: value for path, (kind, value, _) in sorted(nodes.items()) if kind == "release"},
         compile_later=dict(sorted(later.items())),
@@ -219,6 +224,20 @@ def merge(layers: Iterable[LayerScan]) -> Files:
         held=view.held,
         installed=installed((path, value) for path, (kind, value, _) in nodes.items() if kind == "record"),
     )
+
+
+def _opened(code: Mapping[str, FileCode]) -> dict[str, FileCode]:
+    """Files by path, those inside archives behind the archive's own path: `opt/x.whl/x/lib.so`."""
+    found: dict[str, FileCode] = {}
+    waiting = [(path, value, "") for path, value in sorted(code.items(), reverse=True)]
+    while waiting:
+        path, value, archive = waiting.pop()
+        inside = [(f"{path}/{name}", one, archive or path) for name, one in sorted(value.inside.items(), reverse=True)]
+        waiting += inside
+        if archive or value.inside:
+            value = replace(value, inside={}, archive=archive)
+        found.setdefault(path, value)
+    return found
 
 
 def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str, str]:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from orchestrator.image.code.forward import CutOffError, Forward
-from orchestrator.image.code.library import FileCode, bare_ptx, guarded, require_bare_size
-from orchestrator.image.code.stream import scan
+from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers import artifacts
+from orchestrator.image.layers.inside import code_of
 from orchestrator.image.layers.installed import MAX_RECORD, distribution, is_record
 from orchestrator.image.layers.merge import HASHED, Held, LayerScan
 from orchestrator.image.layers.sparse import content
-from orchestrator.image.layers.tar import BLOCK, Member, Type, members
+from orchestrator.image.layers.tar import Member, Type, members
 from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.image.layers.sparse import Sparse
     from orchestrator.image.layers.unpack import Raw
 
-_ARCHIVES = (
-    ".whl", ".egg", ".pex", ".pyz", ".zip", ".jar", ".conda", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2",
-    ".tbz2", ".tar.zst", ".tzst", ".deb", ".rpm", ".7z", ".squashfs", ".sif",
-)  # fmt: skip
-_PACKED = (
-    b"PK", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"!<arch>\n", b"\xed\xab\xee\xdb", b"7z\xbc\xaf",
-    b"hsqs", b"#!/usr/bin/env run-singularity",
-)  # fmt: skip
-"""How archives begin: both count, because a compressed text is not an archive, and a name says nothing."""
-_PROGRAMS = (".egg", ".pex", ".pyz")  # zip files that may begin with the line that says what runs them
 MAX_HOLES = 4 << 30
 """Bytes of holes that a layer may have: they cost nothing in it, and reading them costs what bytes cost."""
 
@@ -152,14 +142,14 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
     wanted, held = artifacts.wanted(member.path), deep and member.size >= HASHED
     compiler = _COMPILER.search(member.path) is not None and reader.peek(min(4, member.size)) == b"\x7fELF"
     if not (wanted or held or compiler):
-        note(result, member.path, _code(member.path, reader, member.size, deep=deep) if member.size else None)
+        note(result, member.path, _code(result, member.path, reader, member.size, deep=deep))
         return
     digest, release = hashlib.sha256(), _Release()
     reader.digest(_Passing(*[digest] * (wanted or held), *[release] * compiler))
     end = reader.offset + member.size
     text = reader.exactly(member.size) if wanted and artifacts.is_text(member.path, member.size) else b""
     left = end - reader.offset  # none where the file was read already
-    code = _code(member.path, reader, left, deep=deep) if left else None
+    code = _code(result, member.path, reader, left, deep=deep)
     reader.skip(end - reader.offset)
     reader.digest(None)
     note(result, member.path, code, release.found)
@@ -173,6 +163,10 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
         access=artifacts.Access(member.mode, member.uid, member.gid),
         text=text.decode(errors="replace"),
     )
+
+
+def _code(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> FileCode | None:
+    return code_of(path, reader, size, deep=deep, budget=result.budget) if size else None
 
 
 def takes_record(result: LayerScan, path: str, size: int) -> bool:
@@ -204,45 +198,6 @@ def note(result: LayerScan, path: str, code: FileCode | None, release: str = "")
         result.releases[path] = release
     else:
         result.plain.add(path)
-
-
-def _code(path: str, reader: Forward, size: int, *, deep: bool) -> FileCode | None:
-    if path.endswith(_ARCHIVES) and (archive := packed(path, size, reader.peek(min(BLOCK, size)))):
-        return archive
-    if path.endswith(".ptx"):
-        return ptx(size, lambda: reader.exactly(size))
-    return scan(reader, size, deep=deep)
-
-
-def packed(path: str, size: int, head: bytes) -> FileCode | None:
-    """What is said of an archive that lies in an image: libraries may be in it, and nothing here unpacks it.
-
-    Args:
-        path: In the image.
-        size: Bytes.
-        head: The first 512.
-    """
-    program = path.endswith(_PROGRAMS) and head.startswith(b"#!")
-    if not path.endswith(_ARCHIVES) or not (program or head.startswith(_PACKED) or head[257:262] == b"ustar"):
-        return None
-    if path.endswith((".whl", *_PROGRAMS)):
-        return FileCode(size=size, unread="a packed Python package, which is not opened: verify it alone")
-    return FileCode(size=size, unread="an archive, which is not opened: verify what is in it alone")
-
-
-def ptx(size: int, read: Callable[[], bytes]) -> FileCode | None:
-    """The code of a file of PTX; None for what says no version and target.
-
-    Args:
-        size: Bytes.
-        read: Its content; called only where it is not too large.
-    """
-
-    def bare() -> FileCode | None:
-        require_bare_size(size)
-        return bare_ptx(read())
-
-    return guarded(bare, size)
 
 
 def release_of(path: str, file: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from orchestrator.image.code.elf import FileSource
 from orchestrator.image.code.fatbin import KEY
 from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.reader import read_code
-from orchestrator.image.layers import scan
+from orchestrator.image.layers import inside, scan
 from orchestrator.image.layers.installed import distribution
 from orchestrator.image.layers.merge import HASHED, Held, LayerScan
 from orchestrator.image.layers.tar import BLOCK, Member, Type, normalise
@@ -27,6 +28,8 @@ from orchestrator.image.sources.base import Contents
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import IO
+
+    from orchestrator.image.layers.budget import Budget
 
 
 def open_directory(path: Path, *, deep: bool = False) -> Contents:
@@ -47,14 +50,17 @@ def open_directory(path: Path, *, deep: bool = False) -> Contents:
 
 
 def open_file(path: Path, *, deep: bool = False) -> Contents:
-    """A shared object, object file, archive, fatbin or cubin.
+    """A shared object, object file, archive, fatbin or cubin; what lies in an archive is what was asked about.
 
     Args:
         path: The file.
         deep: Open every cubin for the names of its kernels.
     """
     result = LayerScan()
-    found = _read(path, deep=deep)
+    found = _read(path, path.name, result.budget, deep=deep)
+    if found is not None and found.inside:
+        result.code.update(found.inside)
+        found = replace(found, inside={}) if found.unread else None
     if found is None:
         result.plain.add(path.name)
     elif found.bare and not found.empty:  # among other files a cubin is counted; alone it is what was asked about
@@ -67,16 +73,13 @@ def open_file(path: Path, *, deep: bool = False) -> Contents:
     return Contents(name=str(path), files=result)
 
 
-def _read(file: Path, *, deep: bool) -> code.FileCode | None:
+def _read(file: Path, name: str, budget: Budget, *, deep: bool) -> code.FileCode | None:
     size = file.stat().st_size
-    if file.suffix == ".ptx":
-        return scan.ptx(size, file.read_bytes)
     with file.open("rb") as stream:
         head = stream.read(BLOCK)
-        if waiting := scan.packed(file.name, size, head):
-            return waiting
-        if not head.startswith((ELF, KEY, code.AR_MAGIC)):
-            return None
+        if not head.startswith((ELF, KEY)) and (not head.startswith(code.AR_MAGIC) or inside.is_archive(name, head)):
+            reader = Forward(chain((head,), _chunks(stream)))
+            return inside.code_of(name, reader, size, deep=deep, budget=budget) if head else None
         source = FileSource(stream.fileno())
         if hasattr(os, "posix_fadvise"):  # headers lie far apart: read-ahead would pull in the payloads between
             os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
@@ -91,7 +94,7 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
         if scan.takes_record(result, name, file.stat().st_size):
             result.records[name] = distribution(name, file.read_bytes())
         release = scan.release_of(name, file)
-        found = _read(file, deep=deep)
+        found = _read(file, name, result.budget, deep=deep)
         if deep and (size := file.stat().st_size) >= HASHED:
             with file.open("rb") as stream:
                 result.held[name] = Held(hashlib.file_digest(stream, "sha256").hexdigest(), size)

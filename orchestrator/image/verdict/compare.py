@@ -94,8 +94,8 @@ def compare(old: Scanned, new: Scanned) -> Comparison:
         old: The earlier one.
         new: The later one.
     """
-    before = {path: code for path, code in old.files.code.items() if code.images}
-    after = {path: code for path, code in new.files.code.items() if code.images}
+    before = {path: code for path, code in old.files.code.items() if code.images and not code.archive}
+    after = {path: code for path, code in new.files.code.items() if code.images and not code.archive}
     return Comparison(
         old=old.source,
         new=new.source,

@@ -144,11 +144,12 @@ def cost(files: Files, ccs: Sequence[str]) -> Cost:
 
 
 def _places(files: Files) -> tuple[Place, ...]:
+    installed = {path: code for path, code in files.code.items() if not code.archive}
     found = [
-        Place(path=path, size=code.size, archs=_sorted(code.stored)) for path, code in files.code.items() if code.stored
+        Place(path=path, size=code.size, archs=_sorted(code.stored)) for path, code in installed.items() if code.stored
     ]
     bare: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for path, code in files.code.items():
+    for path, code in installed.items():
         if code.bare:
             bare[package(path)][code.bare] += code.size
     found += [Place(path=place, size=sum(sizes.values()), archs=_sorted(sizes)) for place, sizes in bare.items()]

@@ -78,7 +78,7 @@ def duplicates(files: Files) -> tuple[Duplicate, ...]:
     ]
     groups: dict[tuple[str, int, str], list[str]] = defaultdict(list)
     for path, code in files.code.items():
-        if code.containers and not code.damage:
+        if code.containers and not code.damage and not code.archive:
             groups[(path.rpartition("/")[2], code.size, repr(sorted(code.stored.items())))].append(path)
     for (_, size, _), paths in groups.items():
         if len(paths) > 1:

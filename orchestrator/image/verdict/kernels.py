@@ -135,6 +135,8 @@ def judge(
 ) -> tuple[tuple[Library, ...], tuple[str, ...]]:
     """Every library with executable device code, judged, and the requirements that no library meets.
 
+    What lies in an archive is not installed: it is shown, and neither required nor does it meet a requirement.
+
     Args:
         files: What the runtime sees.
         ccs: Promised compute capabilities, each once.
@@ -149,13 +151,15 @@ def judge(
     candidates = [
         path
         for path, code in files.code.items()
-        if code.containers or code.damage or (code.unread and judging and path in named)
+        if code.containers or code.damage or (code.unread and judging and path in named and not code.archive)
     ]
-    loadable = [path for path in candidates if not path.endswith((".a", ".o"))] or candidates
+    installed = [path for path in candidates if not files.code[path].archive]
+    loadable = [path for path in installed if not path.endswith((".a", ".o"))] or installed
     chosen = set(default_required(loadable, files.installed)) if judging and not policy.require else set()
     libraries = []
     for path in candidates:
-        rules = [rule for rule in policy.require if judging and matches(rule.glob, names[path])]
+        counts = judging and not files.code[path].archive
+        rules = [rule for rule in policy.require if counts and matches(rule.glob, names[path])]
         if path in chosen:
             rules = [Requirement(glob=path)]
         cells = _cells(files.code[path], names[path], ccs, rules, policy)
@@ -169,7 +173,7 @@ def judge(
                 owner=files.installed.owner(path),
             )
         )
-    unmet = [rule.glob for rule in policy.require if not any(matches(rule.glob, names[path]) for path in candidates)]
+    unmet = [rule.glob for rule in policy.require if not any(matches(rule.glob, names[path]) for path in installed)]
     return tuple(sorted(libraries, key=lambda one: (not one.required, one.path))), tuple(unmet)
 
 

@@ -133,6 +133,8 @@ def _library(library: Library) -> dict[str, Any]:
         "bytes": _by_number(code.stored),
         "profiles": [{"containers": count, "archs": list(tags)} for tags, count in sorted_profiles(code.profiles)],
     }
+    if code.archive:
+        data["archive"] = code.archive
     if library.owner is not None:
         data["package"] = str(library.owner)
     if code.damage:
@@ -159,7 +161,7 @@ def bytes_by_arch(table: Sequence[Library]) -> dict[str, int]:
     """Tag -> bytes that its images take in the files: what each architecture costs."""
     total: dict[str, int] = {}
     for library in table:
-        for tag, size in library.code.stored.items():
+        for tag, size in ({} if library.code.archive else library.code.stored).items():
             total[tag] = total.get(tag, 0) + size
     return dict(sorted(total.items(), key=lambda one: kernels.by_number(one[0])))
 
@@ -210,7 +212,9 @@ def verdict(
     if promised:
         problems += [Problem(file=glob, what="no library with device code matches this requirement") for glob in unmet]
         if not any(library.required for library in table) and not unmet:
-            problems.append(Problem(file=scanned.source, what="it holds no library with device code"))
+            packed = next((one.code.archive for one in table if one.code.archive), "")
+            hint = f"install what lies in {packed}: an archive serves nobody" if packed else ""
+            problems.append(Problem(file=scanned.source, what="it holds no library with device code", hint=hint))
         required = [library for library in table if library.required]
         problems += [found for library in required if (found := explain.problem(library, ccs))]
     compilers = findings.compilers(scanned.files, promised)
@@ -223,7 +227,8 @@ def verdict(
         problems=(*problems, *(headers.problems if headers else ())),
         remarks=(
             *explain.warnings(scanned.files, scanned.environment, table, promised, compilers),
-            *(explain.unserved(table) if policy.whole_ptx else explain.only_specific(table, promised)),
+            *explain.unserved([one for one in table if policy.whole_ptx or (promised and one.code.archive)]),
+            *(() if policy.whole_ptx else explain.only_specific(table, promised)),
             *(note for library in table if library.required and promised for note in explain.guards(library, ccs)),
             *(Problem(what=text) for text in (headers.warnings if headers else ())),
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.image.code import cubin, elf, reader, stream
+from orchestrator.image.code import cubin, elf, opened, reader, stream
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
 from tests.support import fatbins
@@ -138,23 +139,54 @@ def test_large_images_get_the_same_verdict_everywhere(
     assert others == [expected] * 3
 
 
+EMPTIED = {".names": b"\0.nv.constant0.k\0.text.k\0", ".nv.constant0.k": bytes(528), ".text.k": b""}
+
+
+@pytest.mark.parametrize("packing", ["", "zstd", "lz4"])
+@pytest.mark.parametrize("size", [100, cubin.PIECE + 1, opened.WHOLE - 100, opened.WHOLE + 100, 2_000_000])
+def test_a_cubin_that_only_names_a_kernel_serves_nobody(tmp_path: Path, size: int, packing: str) -> None:
+    """Its section is empty, however much else there is; the same holds in deep mode."""
+    data = fatbins.cubin({**EMPTIED, ".nv.global.init": bytes(range(250)) * (size // 250)}, sm=80)
+    container = fatbins.container(fatbins.entry("80", data, packing=packing))
+    library = fatbins.elf({".text": b"x", ".nv_fatbin": container})
+    expected, *others = verdicts(tmp_path, "lib.so", library)
+    assert others == [expected] * 3
+    assert (expected.get("profiles", {}), expected["empty"]) == ({}, 1)
+    for deep in (False, True):
+        found = reader.read_file(library, deep=deep)
+        assert found is not None
+        assert (found.profiles, found.empty, found.damage) == ({}, 1, "")
+
+
+@pytest.mark.parametrize("size", [100, cubin.PIECE + 1, opened.WHOLE - 4000])
+def test_a_symbol_with_a_size_in_a_section_without_one_is_no_kernel(tmp_path: Path, size: int) -> None:
+    """The bytes contradict themselves; the section table decides wherever the whole is unpacked anyway."""
+    data = fatbins.cubin({".nv.global.init": bytes(range(250)) * (size // 250), ".text.k": b"1" * 128})
+    at = len(data) - 2 * elf.SECTION_BYTES  # the last but the section names
+    emptied = data[: at + 32] + bytes(8) + data[at + 40 :]
+    container = fatbins.container(fatbins.entry("90", emptied, packing="zstd"))
+    expected, *others = verdicts(tmp_path, "lib.so", fatbins.elf({".text": b"x", ".nv_fatbin": container}))
+    assert others == [expected] * 3
+    assert expected["empty"] == 1
+
+
 def test_what_counts_nowhere_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large images for a device link are a quarter of what reading NCCL would cost."""
-    opened: list[int] = []
+    seen: list[int] = []
     pieces = cubin.Unpacker.pieces
 
     def counted(self: cubin.Unpacker, stored: cubin.Stored, compression: str, size: int) -> Generator[bytes]:
         for piece in pieces(self, stored, compression, size):
-            opened.append(len(piece))
+            seen.append(len(piece))
             yield piece
 
     monkeypatch.setattr(cubin.Unpacker, "pieces", counted)
     cubins = [fatbins.cubin({".text.f": filler * 300_000}, functions=["f"]) for filler in (b"1", b"2")]
     functions = [fatbins.entry("90", one, packing="zstd") for one in cubins]
     for section, whole in (("__nv_relfatbin", False), (".nv_fatbin", True)):
-        opened.clear()
+        seen.clear()
         layered("lib.so", fatbins.elf({".text": b"x", section: fatbins.container(*functions)}))
-        assert sum(opened) == 2 * (cubin.PIECE + (len(LARGE["function"]) if whole else 0))
+        assert sum(seen) == 2 * (cubin.PIECE + (len(LARGE["function"]) if whole else 0))
 
 
 SMALL = {
@@ -267,7 +299,9 @@ def test_the_name_of_a_compiler_hides_no_device_code(tmp_path: Path, name: str, 
         ("x.whl", b"PK\3\4"), ("x.egg", b"PK\3\4"), ("x.zip", b"PK\3\4"), ("x.jar", b"PK\3\4"),
         ("x.tar", bytes(257) + b"ustar\0"), ("x.tar.gz", b"\x1f\x8b"), ("x.tgz", b"\x1f\x8b"),
         ("x.tar.zst", b"\x28\xb5\x2f\xfd"), ("x.tar.xz", b"\xfd7zXZ\0"), ("x.deb", b"!<arch>\ndebian-binary"),
-        ("x.rpm", b"\xed\xab\xee\xdb"), ("x.pex", b"#!/usr/bin/env python3\nPK\3\4"), ("x.pyz", b"#!/bin/sh\n"),
+        ("x.rpm", b"\xed\xab\xee\xdb"), ("x.7z", b"7z\xbc\xaf"), ("x.squashfs", b"hsqs"),
+        ("install.run", b"#!/bin/sh\n# This script was generated using Makeself 2.4.5\n"),
+        ("x.pex", b"#!/usr/bin/env python3\nPK\3\4"), ("x.pyz", b"#!/bin/sh\n"),
         ("x.egg", b"#!/bin/sh\nPK\3\4"), ("x.conda", b"PK\3\4"),
     ],
 )  # fmt: skip
@@ -276,7 +310,30 @@ def test_an_archive_inside_is_listed_with_its_size(tmp_path: Path, name: str, he
     _, *others = verdicts(tmp_path, name, data)
     assert others == [others[0]] * 3
     assert others[0]["size"] == len(data)
-    assert "not opened" in others[0]["unread"]
+    assert re.search("not opened|damaged|lists other files", others[0]["unread"])
+
+
+PACKAGE = b"packed" * 20_000 + b"MEI\014\013\012\013\016" + bytes(80)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("place", ["section", "end", "AppImage", "none"])
+def test_a_program_that_unpacks_itself_is_listed(tmp_path: Path, place: str, own: bool) -> None:
+    """PyInstaller 6 puts its package into the section `pydata`, earlier ones behind the program."""
+    code = {".nv_fatbin": fatbins.fatbin([["80"]])} if own else {}
+    data = fatbins.elf({".text": b"x", **code, **({"pydata": PACKAGE} if place == "section" else {})})
+    data += PACKAGE if place == "end" else b"hsqs" * 50 if place == "AppImage" else b""
+    data = data[:8] + b"AI\2" + data[11:] if place == "AppImage" else data
+    found, *others = verdicts(tmp_path, "app", data)
+    assert others == [found] * 3
+    said = {"AppImage": "an AppImage, which is not opened", "none": ""}.get(
+        place, "a PyInstaller program, whose package"
+    )
+    if not own and not said:
+        assert found is None
+        return
+    assert (found.get("unread", "").startswith(said), bool(said)) == (True, "unread" in found)
+    assert found.get("profiles", {}) == ({"80": 1} if own else {})
 
 
 @pytest.mark.parametrize(("name", "data"), [("x.gz", b"\x1f\x8b"), ("x.zip", b"text"), ("notes.tar", b"text" * 200)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import Window
-from orchestrator.image.code.glance import Glance, names_kernel
+from orchestrator.image.code.glance import Glance
 from tests.support import fatbins
 from tests.support.generated import examples
 
@@ -80,25 +80,13 @@ def test_what_is_no_cubin_shows_nothing(data: bytes) -> None:
     assert not shown(data)
 
 
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (b"\0.nv.constant0.kernel\0.text.kernel\0", True),
-        (b"\0.text.kernel\0.rel.text.kernel\0.nv.constant0.kernel\0", True),
-        (b"\0.nv.constant0.kernel\0.text.other\0", False),
-        (b"\0.nv.constant0.kernel\0.rel.text.kernel\0", False),
-        (b"\0.nv.constant0.kernel\0.text.kernel", False),  # cut off
-        (b"\0.text.kernel\0.nv.constant0.kernel", False),
-        (b"\0.nv.constant0.\0.text.\0", False),
-        (b"\0.nv.constant3.kernel\0.text.kernel\0", False),
-        (b"\0.rel.nv.constant0.kernel\0.text.kernel\0", False),
-        (b"\0.text.function\0", False),
-        (b"", False),
-    ],
-)
-def test_the_names_of_sections_show_a_kernel(names: bytes, expected: bool) -> None:
-    """As ptxas writes them, at the start; whatever does not show one there is looked at further on."""
-    assert names_kernel(names) == expected
-    head = fatbins.cubin()[:64]
-    assert bool(shown(head + names)) == expected
-    assert not shown(fatbins.elf({})[:64] + names)  # of another machine
+@pytest.mark.parametrize("ahead", [0, 300_000])
+def test_names_of_sections_show_no_kernel(ahead: int) -> None:
+    """As ptxas writes them, at the start; those of an emptied section stay, and its symbol has no size."""
+    names = b"\0.nv.constant0.kernel\0.text.kernel\0.rel.text.kernel\0"
+    sections = {".names": names, ".nv.constant0.kernel": bytes(528), ".text.kernel": b"", ".data": bytes(500_000)}
+    data = fatbins.cubin(sections, ahead=ahead)
+    assert not cubin.holds_kernel(Window(data))
+    assert not any(shown(data, step) for step in (1000, cubin.PIECE, 1 << 20))
+    assert not shown(fatbins.cubin()[:64] + names)
+    assert shown(fatbins.cubin({**sections, ".text.kernel": b"1" * 128}, ahead=ahead))

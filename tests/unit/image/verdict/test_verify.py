@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from typing import TYPE_CHECKING
@@ -312,10 +313,56 @@ def test_what_is_not_read_is_listed_with_its_size_and_reason(tmp_path: Path) -> 
     result = verify_image(str(tmp_path), parse_list("9.0"))
     assert result.ok
     found = {one["path"]: one for one in result.to_json()["not_read"]}
-    assert found["site/x.egg"]["why"].startswith("a packed Python package")
+    assert found["site/x.egg"]["why"].startswith("an archive that is damaged")
     assert found["opt/own.so"]["size"] == len(data)
     named = verify_image(str(tmp_path), parse_list("9.0"), Policy(require=(Requirement(glob="own.so"),)))
     assert "cannot be verified: fatbins that the program carries as data" in named.problems[0].what
+
+
+def packed(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_what_lies_in_an_archive_makes_no_image_pass(tmp_path: Path) -> None:
+    """It is not installed: it meets no requirement, whoever asks."""
+    tree(tmp_path, **{"opt/x.whl": packed(**{"vllm/_C.abi3.so": library("90"), "lib.so": library("90")})})
+    result = verify_image(str(tmp_path), parse_list("9.0"))
+    assert [problem.what for problem in result.problems] == ["it holds no library with device code"]
+    assert result.problems[0].hint == "install what lies in opt/x.whl: an archive serves nobody"
+    rules = Policy(require=(Requirement(glob="lib.so"),), allow_ptx=True)
+    for policy in (rules, Policy(require=rules.require, whole_ptx=True)):
+        (problem,) = verify_image(str(tmp_path), parse_list("9.0"), policy).problems
+        assert "no library with device code matches" in problem.what
+    found = result.to_json()["libraries"]
+    assert {one["path"]: (one["required"], one["archive"]) for one in found} == {
+        "opt/x.whl/lib.so": (False, "opt/x.whl"), "opt/x.whl/vllm/_C.abi3.so": (False, "opt/x.whl")
+    }  # fmt: skip
+    assert result.to_json()["bytes"] == {}
+
+
+@pytest.mark.parametrize("whole_ptx", [False, True])
+def test_what_an_archive_does_not_serve_is_a_warning(tmp_path: Path, whole_ptx: bool) -> None:
+    archive = packed(**{"old.so": library("80"), "new.so": library("90")})
+    tree(tmp_path, **{"opt/mine.so": library("90"), "opt/x.zip": archive})
+    result = verify_image(str(tmp_path), parse_list("9.0"), Policy(whole_ptx=whole_ptx))
+    assert result.ok
+    (warning,) = result.remarks
+    assert warning.file == "opt/x.zip/old.so"
+    assert "is not served" in warning.what
+    assert verify_image(str(tmp_path)).warnings == ()
+
+
+def test_an_archive_is_neither_a_copy_nor_what_an_image_loses(tmp_path: Path) -> None:
+    both = {"opt/mine.so": library("90"), "opt/x.zip": packed(**{"mine.so": library("90")})}
+    tree(tmp_path / "old", **both)
+    tree(tmp_path / "new", **{"opt/mine.so": library("90")})
+    old, new = (scan_source(str(tmp_path / name)) for name in ("old", "new"))
+    assert verify_image(str(tmp_path / "old"), parse_list("9.0")).duplicates == ()
+    assert compare(old, new).lost == ()
 
 
 @pytest.mark.parametrize(
