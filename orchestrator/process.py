@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import fcntl
 import math
 import os
 import select
@@ -20,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -272,6 +274,13 @@ def listen(argv: Sequence[str], *, longest: float, settled: float, cwd: Path | N
         kill_group(child, signal.SIGKILL)
         child.wait()
         stream.close()
+
+
+def unread(pipe: IO[bytes] | None) -> bool:
+    """Return whether a pipe holds something that was not read yet."""
+    if pipe is None or pipe.closed:
+        return False
+    return bool(int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder))
 
 
 def _communicate(child: subprocess.Popen[bytes], data: bytes | None, timeout: float | None) -> tuple[bytes, bytes]:

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -31,6 +32,7 @@ from orchestrator.bake.origin import Origin, origin
 from orchestrator.bake.progress import Failure, Progress
 from orchestrator.bake.watch import Answer, Bounds, Overrun, Watch, ask
 from orchestrator.engine import history
+from orchestrator.engine.machine import busy
 from orchestrator.engine.plugin import direct
 from orchestrator.errors import FailureClass, InterruptedRunError
 from orchestrator.orphans import ended_with_us
@@ -111,7 +113,7 @@ class BakeCommand(Struct, frozen=True, kw_only=True):
 
     def silent(self) -> history.Silence | None:
         """Why its builder does not answer, None if it does."""
-        return None if self.call is None else history.silent(self.call, timeout=self.bounds.answer_s)
+        return None if self.call is None else history.silent(self.call, timeout=self.bounds.answer_s(busy()))
 
     def run(self, *, on_event: Callable[[Event], None], stop: Stop, terminate_after: float) -> BakeResult:
         """Run it to its end (`run_bake`)."""
@@ -200,6 +202,7 @@ def run_bake(
         log.begin(command.id, argv)
         started, env = direct(argv)
         child = spawn(started, cwd=command.cwd, env={**_environment(command.env), **env}, stdout=subprocess.DEVNULL)
+        watch.pipe = child.stderr
         ending = _Ending(child=child, command=command, stop=stop, watch=watch, terminate_after=terminate_after)
         # Whatever goes wrong (an error in on_event, a full disk under the log): no child is left behind.
         with contextlib.closing(ending), ended_with_us(child.pid):
@@ -283,11 +286,7 @@ def _watch(command: BakeCommand, progress: Progress, tell: Callable[[Event], Non
     call, since = command.call, time.time()
     if call is None:
         return Watch(Bounds(step_s=command.bounds.step_s), ask=Answer, tell=tell)
-    timeout = command.bounds.answer_s
-
-    def asked() -> Answer:
-        return ask(call, command.target, progress, since=since, timeout=timeout)
-
+    asked = partial(ask, call, command.target, progress, since=since, bounds=command.bounds)
     return Watch(command.bounds, ask=asked, tell=tell)
 
 

@@ -15,17 +15,19 @@ from msgspec import Struct
 from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, StepStarted, from_client
 from orchestrator.bake.progress import Progress
 from orchestrator.durations import duration
-from orchestrator.engine import history
+from orchestrator.engine import history, machine
 from orchestrator.errors import FailureClass
+from orchestrator.process import unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from orchestrator.bake.events import Event
     from orchestrator.engine.buildx import BakeCall
 
 _CATCH_UP_S = 5.0  # what the record is ahead by may still be on its way
-_LEAST_ANSWER_S = 3.0  # a busy machine needs as long to start buildx
+_LEAST_ANSWER_S = 3.0  # to start buildx and connect, on a machine that has a processor for it
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
@@ -39,12 +41,15 @@ class Bounds(Struct, frozen=True, kw_only=True):
     step_s: float | None = None
     silence_s: float | None = None
 
-    @property
-    def answer_s(self) -> float:
-        """Seconds that a builder has for an answer: no more than it may be silent, or the answer is the longer wait."""
+    def answer_s(self, busy: float) -> float:
+        """Return the seconds that a builder has for an answer: as long as it may be silent, with two bounds.
+
+        Args:
+            busy: How many times slower than an idle machine this one is (`machine.busy`).
+        """
         if self.silence_s is None:
             return history.ANSWER_S
-        return min(history.ANSWER_S, max(_LEAST_ANSWER_S, self.silence_s))
+        return min(history.ANSWER_S, max(_LEAST_ANSWER_S * busy, self.silence_s))
 
 
 class Overrun(Struct, frozen=True, kw_only=True):
@@ -77,7 +82,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     late: bool = False
 
 
-def ask(call: BakeCall, target: str, progress: Progress, *, since: float, timeout: float) -> Answer:
+def ask(call: BakeCall, target: str, progress: Progress, *, since: float, bounds: Bounds) -> Answer:
     """Ask the builder whether it still runs a build, and whether what it has of it has arrived here.
 
     Args:
@@ -85,11 +90,12 @@ def ask(call: BakeCall, target: str, progress: Progress, *, since: float, timeou
         target: The bake target.
         progress: What has arrived.
         since: When the build was started, in seconds of the wall clock.
-        timeout: Seconds that the builder has for each answer.
+        bounds: How long the builder has for each answer.
 
     Raises:
         InterruptedRunError: A stop was asked for.
     """
+    timeout = bounds.answer_s(machine.busy())
     ref = history.reference(target, root=call.root, since=since)
     if not ref:
         return _unless_silent(call, "the build has not begun there", timeout)
@@ -117,6 +123,16 @@ def _unless_silent(call: BakeCall, why: str, timeout: float) -> Answer:
     return Answer(why=why) if silence is None else Answer(alive=False, why=silence.why, late=silence.late)
 
 
+def _again_in(answer: Answer, limit: float, busy: float) -> float:
+    """Seconds until the builder is asked once more."""
+    if answer.late:  # it has had its wait
+        return 0.0
+    if answer.alive is None:  # buildx itself waits as long for a builder
+        return max(limit, history.ANSWER_S)
+    # Not bounded by the limit: what a builder sent may wait for its turn here, in buildx, however short that is.
+    return min(history.ANSWER_S, _CATCH_UP_S * busy)
+
+
 class _Running(Struct):
     name: str
     kind: StepKind
@@ -130,6 +146,9 @@ class Watch:
         bounds: How long is too long.
         ask: Asks the builder for the build.
         tell: Hears that a build is quiet.
+
+    Attributes:
+        pipe: Where the build is heard; what lies in it was not read yet.
     """
 
     def __init__(self, bounds: Bounds, *, ask: Callable[[], Answer], tell: Callable[[Notice], None]) -> None:
@@ -140,6 +159,7 @@ class Watch:
         self._heard = time.monotonic()
         self._asked = self._heard
         self._doubt = ""
+        self.pipe: IO[bytes] | None = None
 
     def arrived(self) -> None:
         """Something came from the builder."""
@@ -180,9 +200,12 @@ class Watch:
 
     def _silent(self) -> Overrun | None:
         limit = self._bounds.silence_s
-        if limit is None or time.monotonic() - self._asked <= limit:
+        if limit is None or time.monotonic() - self._asked <= limit or unread(self.pipe):
             return None
         answer = self._ask()
+        if not answer.alive and unread(self.pipe):
+            # It came while the builder was asked: the record knows no more than what is read next.
+            return None
         if answer.alive and self._running and all(from_client(step.name) for step in self._running.values()):
             # The builder waits for files that this very connection brings: that it is alive says nothing.
             answer = Answer(alive=False, why="the builder waits for files of this machine, and none arrives there")
@@ -195,9 +218,7 @@ class Watch:
         if not self._doubt:
             # Once more before it is ended: what arrives late, or a builder that is busy, costs no build.
             self._doubt = answer.why
-            # One that did not answer in time has had its wait.
-            again_in = 0.0 if answer.late else limit if answer.alive is None else min(limit, _CATCH_UP_S)
-            self._asked -= limit - again_in
+            self._asked += _again_in(answer, limit, machine.busy()) - limit
             return None
         return Overrun(
             failure=FailureClass.STALLED,

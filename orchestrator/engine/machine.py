@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -112,6 +113,18 @@ def prune_command(needed: int = 0) -> str:
         needed: Bytes that the build takes; it frees `LITTLE_DISK` at least.
     """
     return f"orchestrate cache prune --min-free {-(-max(needed, LITTLE_DISK) // GIB)}GiB --yes"
+
+
+def busy() -> float:
+    """Return how many processes wait for each processor of this machine, 1 at least and where it is not known.
+
+    A process that is started or woken gets its turn so many times later than on an idle machine.
+    """
+    try:
+        average, *_, ready, _ = Path("/proc/loadavg").read_text().split()
+        return max(1.0, max(float(average), float(ready.partition("/")[0])) / (os.cpu_count() or 1))
+    except (OSError, ValueError):
+        return 1.0
 
 
 def check_memory(memory: int, jobs: int | None) -> Check:

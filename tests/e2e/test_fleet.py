@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
     from tests.support.engine import MakeRegistry, Registry
 
-    Fault = Callable[["Farm", Port], None]
+    Fault = Callable[["Farm", Port, subprocess.Popen[str]], None]
 
 VARIANTS = tuple(f"v{number}" for number in range(8))
 MOMENTS = int(os.environ.get("ORCHESTRATE_FLEET_MOMENTS", "1"))
 """How many random moments each fault gets."""
+SECONDS = 4
+"""How long the step of a variant takes whose builder is hit: the moments are within it, at its end its push begins."""
 
 
 @dataclass
@@ -166,34 +168,43 @@ def test_a_named_builder_builds_alone(farm: Farm, registry: Registry, tmp_path: 
     assert "plain" not in done.stderr
 
 
-def killed(farm: Farm, port: Port) -> None:
+def hit(port: Port, number: signal.Signals, run: subprocess.Popen[str]) -> None:
+    """Send a signal to what serves the connections of a port; where there is none at this moment, to the next ones."""
+    while not port.signal(number):
+        assert run.poll() is None, "the run ended without a further connection to this builder"
+        time.sleep(0.02)
+
+
+def killed(farm: Farm, port: Port, run: subprocess.Popen[str]) -> None:
     """The connections of the builds break; the builder lives on."""
     del farm
-    assert port.signal(signal.SIGKILL)
+    hit(port, signal.SIGKILL, run)
 
 
-def stopped(farm: Farm, port: Port) -> None:
+def stopped(farm: Farm, port: Port, run: subprocess.Popen[str]) -> None:
     """The connections of the builds hang: only the record of a build tells it from a quiet compile."""
     del farm
-    assert port.signal(signal.SIGSTOP)
+    hit(port, signal.SIGSTOP, run)
 
 
-def gone(farm: Farm, port: Port) -> None:
+def gone(farm: Farm, port: Port, run: subprocess.Popen[str]) -> None:
     """Nobody listens any more, and the connections break."""
-    del farm
+    del farm, run
     port.close()
     port.signal(signal.SIGKILL)
 
 
-def restarted(farm: Farm, port: Port) -> None:
+def restarted(farm: Farm, port: Port, run: subprocess.Popen[str]) -> None:
     """The engine ends and comes back."""
+    del run
     there = farm.machines[farm.ports.index(port)]
     there.stop()
     there.start()
 
 
-def refused(farm: Farm, port: Port) -> None:
+def refused(farm: Farm, port: Port, run: subprocess.Popen[str]) -> None:
     """The server trusts another authority from now on."""
+    del run
     port.tls = farm.certificates.server(certificates(farm.home.parent / "others").file("ca.pem"))
     port.signal(signal.SIGKILL)
 
@@ -206,12 +217,12 @@ def test_a_builder_that_is_lost_costs_no_variant(
     chance = random.Random(f"{fault.__name__} {moment}")
     name = f"fleet-{fault.__name__}-{moment}"
     port = farm.ports[1] if fault is refused else chance.choice(farm.ports)
-    project = project_of(tmp_path, registry.repository(name), farm, seconds=2 if MOMENTS > 1 else 1, **box)
+    project = project_of(tmp_path, registry.repository(name), farm, seconds=SECONDS, **box)
     run = project.start("--push", "--limit", "silence=2s", env=farm.env)
     try:
         for_line(run, project, "| begin", on=port)
-        time.sleep(chance.uniform(0, 4) if MOMENTS > 1 else 0)
-        fault(farm, port)
+        time.sleep(chance.uniform(0, SECONDS) if MOMENTS > 1 else 0)
+        fault(farm, port, run)
         said, _ = run.communicate(timeout=150)
     finally:
         run.kill()

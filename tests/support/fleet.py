@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.bridge import PLUGINS
 from tests.support.engine import call
-from tests.support.isolated_engine import LOOPBACK_UP
+from tests.support.isolated_engine import LOOPBACK_UP, swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,8 +166,9 @@ def machine(registry: str) -> Iterator[Machine]:
         with accepting(door, forward):
             assert holder.stdout is not None
             assert holder.stdout.readline() == "ready\n"
-            made.start()
-            yield made
+            with swept(root, holder.pid):
+                made.start()
+                yield made
     finally:
         made.stop()
         holder.kill()

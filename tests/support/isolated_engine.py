@@ -24,6 +24,37 @@ LOOPBACK_UP = "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914
 Python, git and make alone has no `ip`."""
 
 
+# The end of standard input without a line is the end of the tests, also by SIGKILL. dash's `kill` knows no `--`.
+_SWEEP = """\
+read -r line && exit 0
+root=$1 holder=$2
+pid=$(cat "$root/docker.pid") && kill -CONT "$pid" && kill -TERM "$pid"
+[ -z "$holder" ] || kill -KILL "$holder"
+for wait in $(seq 30); do [ -n "$pid" ] && kill -0 "$pid" || break; sleep 1; done
+kill -KILL "$pid"
+while read -r _ place _; do case $place in "$root"/*) umount --lazy "$place";; esac; done < /proc/self/mounts
+rm -rf "$root"
+"""
+
+
+@contextlib.contextmanager
+def swept(root: Path, holder: int | None = None) -> Iterator[None]:
+    """Within it, an engine does not outlive the tests, however they end: it, its mounts and its directory go.
+
+    Args:
+        root: Its directory, with `docker.pid` in it.
+        holder: A process that ends with it.
+    """
+    argv = ["sh", "-c", _SWEEP, "orchestrate-sweep", str(root), str(holder or "")]
+    watcher = subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        watcher.communicate(b"done\n")
+
+
 @dataclass(frozen=True)
 class Isolated:
     """The engine: its address, its process, and how to run a command on its side of the gap."""
@@ -95,11 +126,12 @@ def isolated_engine(*, cgroup: str = "", disk: str = "") -> Iterator[Isolated]:
     try:
         host = f"unix://{socket}"
         deadline = time.monotonic() + _START_SECONDS
-        while subprocess.run(["docker", "--host", host, "version"], capture_output=True).returncode:
-            assert child.poll() is None, (root / "log").read_text()[-2000:]
-            assert time.monotonic() < deadline, (root / "log").read_text()[-2000:]
-            time.sleep(0.2)
-        yield Isolated(host=host, pid=child.pid)
+        with swept(root):
+            while subprocess.run(["docker", "--host", host, "version"], capture_output=True).returncode:
+                assert child.poll() is None, (root / "log").read_text()[-2000:]
+                assert time.monotonic() < deadline, (root / "log").read_text()[-2000:]
+                time.sleep(0.2)
+            yield Isolated(host=host, pid=child.pid)
     finally:
         child.send_signal(signal.SIGCONT)
         child.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.bake.events import Notice, StepDone, StepKind, Steps, StepStarted, step_kind
 from orchestrator.bake.progress import Progress
 from orchestrator.bake.watch import Answer, Bounds, Watch
-from orchestrator.engine import history
+from orchestrator.engine import history, machine
 from orchestrator.errors import FailureClass
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ LOST = Answer(alive=False, why="no answer")
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
+        self.busy = 1.0
         monkeypatch.setattr("orchestrator.bake.watch.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("orchestrator.bake.watch.machine.busy", lambda: self.busy)
 
 
 @pytest.fixture
@@ -128,9 +130,74 @@ def test_a_builder_that_was_waited_for_in_vain_is_asked_again_at_once(clock: Clo
     assert (found.failure, left) == (FailureClass.STALLED, [])
 
 
-@pytest.mark.parametrize(("silence", "answer"), [(None, 20), (1, 3), (4, 4), (600, 20)])
-def test_an_answer_is_not_waited_for_longer_than_the_silence(silence: float | None, answer: float) -> None:
-    assert Bounds(silence_s=silence).answer_s == answer
+@pytest.mark.parametrize(
+    ("silence", "busy", "answer"),
+    [(None, 1, 20), (1, 1, 3), (4, 1, 4), (600, 1, 20), (None, 9, 20), (1, 4, 12), (1, 90, 20), (15, 2, 15)],
+)
+def test_an_answer_is_waited_for_as_long_as_the_silence_and_longer_on_a_busy_machine(
+    silence: float | None, busy: float, answer: float
+) -> None:
+    assert Bounds(silence_s=silence).answer_s(busy) == answer
+
+
+def test_how_busy_a_machine_is_is_at_least_one() -> None:
+    assert machine.busy() >= 1
+
+
+def test_a_second_look_comes_later_on_a_busy_machine_however_short_the_limit(clock: Clock) -> None:
+    watch, left, _ = watching(Bounds(silence_s=2), LOST, LOST)
+    clock.busy = 3.0
+    clock.now += 3
+    assert watch.look() is None
+    clock.now += 14
+    assert watch.look() is None
+    assert len(left) == 1
+    clock.now += 2
+    assert watch.look() is not None
+
+
+def test_what_lies_unread_is_no_silence(clock: Clock) -> None:
+    ours, theirs = os.pipe()
+    watch, left, _ = watching(Bounds(silence_s=60), LOST, LOST)
+    with os.fdopen(ours, "rb", 0) as pipe, os.fdopen(theirs, "wb", 0) as builder:
+        watch.pipe = pipe
+        builder.write(b"{")
+        clock.now += 61
+        assert watch.look() is None  # the builder is not even asked
+        assert len(left) == 2
+        pipe.read(1)
+        assert watch.look() is None
+        assert len(left) == 1
+        clock.now += 61
+        builder.close()
+        assert watch.look() is not None  # an end is nothing that could still be read
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_what_comes_while_the_builder_is_asked_saves_the_build(clock: Clock, looks: int) -> None:
+    """The record is ahead of what was read: the rest lies in our own pipe."""
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb", 0) as pipe, os.fdopen(theirs, "wb", 0) as builder:
+        asked = list[int]()
+
+        def ask() -> Answer:
+            asked.append(1)
+            if len(asked) == looks:
+                builder.write(b"{")
+            return LOST
+
+        watch = Watch(Bounds(silence_s=60), ask=ask, tell=list[Notice]().append)
+        watch.pipe = pipe
+        for _ in range(looks + 3):
+            clock.now += 61
+            assert watch.look() is None
+        assert len(asked) == looks
+        pipe.read(1)
+        watch.arrived()
+        clock.now += 61
+        assert watch.look() is None  # the first doubt of a new silence
+        clock.now += 61
+        assert watch.look() is not None
 
 
 def test_what_arrives_between_the_looks_saves_the_build(clock: Clock) -> None:
