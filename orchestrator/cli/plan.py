@@ -79,7 +79,7 @@ class PlanFormat(StrEnum):
 )  # fmt: skip
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
-    help="Check against this buildx builder.", default_text="the current builder",
+    help="Check against this buildx builder.", default_text="the builders of the matrix, else the current one",
 )  # fmt: skip
 @options.alone(options.ALLOW)
 @kit.option(
@@ -164,12 +164,13 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
         raise UsageError("--preflight: the plan has no variants to check")
     allowed = checks.allowed_by(plan, privileges.parse(given.allow, Path.cwd()))
     with targets.begun(plan, given.builder) as early, process.stoppable(early.stop):
-        engine, builders = sites.standing(plan, given.builder, early.asked)
+        there = sites.standing(plan, given.builder, early.asked)
         resolved = early.targets.result()
 
     def warn(text: str) -> None:
         streams.tell(f"warning: {text}")
 
+    engine = there.engine
     extras = features.extras(plan, fetch=True, tell=streams.tell, warn=warn)
     extras = caching.fitting(plan, caching.with_caches(plan, extras, CacheUse(given.cache)), engine.builder, warn=warn)
     extras = resources.with_jobs(plan, extras, engine, 1, tell=streams.tell)
@@ -180,7 +181,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     checked = checks.check_all(
         call,
         checks.questions(plan, files, extras, push=given.push),
-        builders=builders,
+        builders=there.builders,
         outlines=Outlines(memory if memory.exists() else None),
         allowed=allowed,
     )
@@ -198,17 +199,18 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
 
 def _status(plan: Plan, format_: PlanFormat, builder: str) -> int:
     """What there is of every variant in the registry."""
-    from orchestrator.engine import doctor
     from orchestrator.engine.client import docker_command
-    from orchestrator.runs import features
+    from orchestrator.engine.doctor import Asked
+    from orchestrator.runs import features, sites
     from orchestrator.runs.status import statuses
     from orchestrator.runs.targets import bake_call
     from orchestrator.ui import status_view, streams
 
-    engine = doctor.require_engine(builder=builder)
+    with Asked(builder) as asked:
+        there = sites.standing(plan, builder, asked)
     extras = features.extras(plan, fetch=True, tell=streams.tell, warn=lambda text: streams.tell(f"warning: {text}"))
-    call = bake_call(plan, docker_command(), builder)
-    found = statuses(plan, call, extras, driver=engine.builder.driver)
+    named = builder or (there.engine.builder.name if plan.matrix.spec.builders else "")
+    found = statuses(plan, bake_call(plan, docker_command(), named), extras, drivers=there.drivers)
     if format_ is PlanFormat.JSON:
         streams.write_json(status_view.as_json(found))
     else:

@@ -12,17 +12,19 @@ from orchestrator.cache import compile_settings, holdings, rights
 from orchestrator.cache.needed import needed, steps_and_images
 from orchestrator.engine import build_cache, doctor
 from orchestrator.engine.client import docker_command
+from orchestrator.errors import EnvironmentLacksError
 from orchestrator.matrix import expand
 from orchestrator.matrix.layers import CommandLine
-from orchestrator.runs import jobs
+from orchestrator.runs import jobs, sites
 from orchestrator.runs.targets import bake_call
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.cache.holdings import Owned
     from orchestrator.engine.build_cache import CacheRecord
+    from orchestrator.engine.doctor import Engine
     from orchestrator.matrix.variants import Plan
 
 
@@ -55,8 +57,20 @@ def whole(plan: Plan) -> Plan:
     return replace(plan, variants=(*plan.variants, *(one for one in others if one.id not in ours)))
 
 
+class FleetCaches(Struct, frozen=True, kw_only=True):
+    """What the caches of all builders of a plan hold.
+
+    Attributes:
+        builders: Each that answers; the local directories are with the first one of this machine.
+        silent: Each that does not, as it is shown -> why.
+    """
+
+    builders: Sequence[MachineCaches]
+    silent: Mapping[str, str]
+
+
 def machine_caches(plan: Plan, builder: str = "") -> MachineCaches:
-    """Return what the caches of a builder and of this machine hold.
+    """Return what the caches of one builder and of this machine hold.
 
     Args:
         plan: Every variant of the matrix: what a selection leaves out is needed as well.
@@ -67,16 +81,60 @@ def machine_caches(plan: Plan, builder: str = "") -> MachineCaches:
         MatrixError: The bake files or Dockerfiles cannot be read, so what is needed is not known.
     """
     engine = doctor.require_engine(builder=builder)
+    return _held(plan, engine, builder, _next(plan, builder), directories=True)
+
+
+def fleet_caches(plan: Plan, builder: str = "") -> FleetCaches:
+    """Return what the caches of every builder of the matrix and of this machine hold.
+
+    Args:
+        plan: Every variant of the matrix.
+        builder: The only builder to ask; "" asks those of the matrix, without any the current one.
+
+    Raises:
+        EnvironmentLacksError: No builder answers.
+        MatrixError: As for `machine_caches`.
+    """
+    if builder or not plan.matrix.spec.builders:
+        return FleetCaches(builders=[machine_caches(plan, builder)], silent={})
+    with doctor.Asked() as asked:
+        there = sites.standing(plan, builder, asked)
+    silent = {str(one): one.down for one in there.down}
+    first = next((one for one in there.up if not one.builder.elsewhere), there.engine)
+    steps = _next(plan, there.engine.builder.name)
+    found = []
+    for engine in there.up:
+        name = engine.builder.name
+        try:
+            found.append(_held(plan, engine, name, steps, directories=engine is first))
+        except EnvironmentLacksError as error:
+            silent[name] = error.message
+    return FleetCaches(builders=found, silent=silent)
+
+
+class _Next(Struct, frozen=True, kw_only=True):
+    """What the next build of a plan does: its steps, and the images that it starts from."""
+
+    steps: Mapping[str, int]
+    images: Collection[str]
+
+
+def _next(plan: Plan, builder: str) -> _Next:
     call = bake_call(plan, docker_command(), builder)
     steps, images = steps_and_images(call.root, jobs.bake_files(plan, call))
-    found = build_cache.records(builder)
+    return _Next(steps=steps, images=images)
+
+
+def _held(plan: Plan, engine: Engine, name: str, coming: _Next, *, directories: bool) -> MachineCaches:
+    """What a builder holds, and the directories of this machine where they are told with it."""
+    found = build_cache.records(name)
     standing = rights.here(plan.matrix.spec.cache, plan.matrix.root, env=os.environ)
     return MachineCaches(
         builder=engine.builder.name,
         records=found,
-        needed=frozenset(needed(found, steps, images)),
+        needed=frozenset(needed(found, coming.steps, coming.images)),
         disk=engine.disk,
-        directories=holdings.local_caches(plan, standing, disk=engine.disk),
+        directories=holdings.local_caches(plan, standing, disk=engine.disk) if directories else (),
     )
 
 

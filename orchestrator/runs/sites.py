@@ -165,8 +165,37 @@ def looked_at(name: str, spec: FleetBuilder, root: Path) -> Site:
     return Site(spec=spec, builder=replace(found, error=""), down=down, at_once=spec.slots)
 
 
-def standing(plan: Plan, named: str, asked: Asked) -> tuple[Engine, list[Builder]]:
-    """Return the engine that is asked about a plan, and the builders of its builds; nothing is created.
+class Standing(Struct, frozen=True, kw_only=True):
+    """The builders of a plan's builds as they are.
+
+    Attributes:
+        up: Those that answer, each with the engine of this machine; never empty.
+        later: Those that the next build creates.
+        down: Those that do not answer.
+    """
+
+    up: Sequence[Engine]
+    later: Sequence[Builder] = ()
+    down: Sequence[Site] = ()
+
+    @property
+    def engine(self) -> Engine:
+        """The one that is asked about a plan."""
+        return self.up[0]
+
+    @property
+    def builders(self) -> list[Builder]:
+        """Those that a build may use, as far as they are known."""
+        return [*(one.builder for one in self.up), *self.later]
+
+    @property
+    def drivers(self) -> frozenset[str]:
+        """What the builders of a build are, also those that are down."""
+        return frozenset(one.driver for one in (*self.builders, *(one.builder for one in self.down)))
+
+
+def standing(plan: Plan, named: str, asked: Asked) -> Standing:
+    """Return the builders of a plan's builds as they are; nothing is created.
 
     Args:
         plan: The plan.
@@ -180,18 +209,17 @@ def standing(plan: Plan, named: str, asked: Asked) -> tuple[Engine, list[Builder
     specs, root = plan.matrix.spec.builders, plan.matrix.root.absolute()
     there = {name: spec for name, spec in specs.items() if spec.driver is None or create.known(name)}
     if named or not there:
-        engine = require_engine(builder=named, asked=asked)
-        return engine, [engine.builder]
+        return Standing(up=[require_engine(builder=named, asked=asked)])
     try:
         info: EngineInfo | None = asked.info()
     except EnvironmentLacksError:
         info = None
     sites = [*_all_of(there, info, lambda name, spec: looked_at(name, spec, root))]
-    up = [one.builder for one in sites if not one.down]
+    up = [Engine(info=info, builder=one.builder) for one in sites if not one.down]
     if not up:
         raise _none_answers(sites)
     later = [_from_matrix(asked_for(name, spec, root)) for name, spec in specs.items() if name not in there]
-    return Engine(info=info, builder=up[0]), [*up, *later]
+    return Standing(up=up, later=later, down=[one for one in sites if one.down])
 
 
 def _all_of(

@@ -24,7 +24,7 @@ from orchestrator.runs.wanted import contents, wanted
 from orchestrator.state import require_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from orchestrator.bake.file import Extras
     from orchestrator.engine.buildx import BakeCall
@@ -68,7 +68,7 @@ def statuses(
     call: BakeCall,
     extras: Mapping[str, Extras],
     *,
-    driver: str = "",
+    drivers: Collection[str] = (),
     connect: Callable[[Repository], Registry] | None = None,
 ) -> list[VariantStatus]:
     """Return what there is of each variant, in the order of the plan.
@@ -77,17 +77,17 @@ def statuses(
         plan: The plan.
         call: How buildx is called.
         extras: What features add, as a build makes them.
-        driver: Of the builder that a build would use.
+        drivers: Of the builders that a build would use.
         connect: Makes the client of a repository.
 
     Raises:
         MatrixError: buildx refuses the project's bake files.
         InterruptedRunError: A stop was asked for.
     """
-    output = Output(push=True, digests=driver != DOCKER_DRIVER)
+    output = Output(push=True, digests=DOCKER_DRIVER not in drivers)
     state = require_own(call.root)
     journal, records = Journal(state / "journal.jsonl"), Records(state / "inputs")
-    freshness = Freshness(local=driver == DOCKER_DRIVER)
+    freshness = Freshness(local=DOCKER_DRIVER in drivers)
     listing = contents(plan)
     files = jobs.bake_files(plan, call, output=output, extras=extras)
     asked = [

@@ -322,3 +322,45 @@ def test_a_builder_is_created_from_the_matrix(
     assert "is created" not in again.stderr
     checked = project.run("plan", "--preflight", env=farm.env)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_status_and_caches_ask_every_builder(farm: Farm, registry: Registry, tmp_path: Path) -> None:
+    """No builder of them is the current one, and this machine's engine is not among them."""
+    _, secure = farm.ports
+    env = {**farm.env, "DOCKER_HOST": f"unix://{tmp_path}/nowhere.sock"}
+    project = project_of(tmp_path, registry.repository("fleet-asked"), farm)
+    matrix = project.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace(', "default": {}', ""))
+    assert project.build("--push", env=env).returncode == 0
+    status = project.run("plan", "--status", "--format", "json", env=env)
+    assert status.returncode == 0, status.stderr
+    assert [one["status"] for one in json.loads(status.stdout)["variants"]] == ["built"] * len(VARIANTS)
+
+    def held() -> dict[str, int]:
+        done = project.run("cache", "ls", "--format", "json", env=env)
+        assert done.returncode == 0, done.stderr
+        rows = [one for one in json.loads(done.stdout)["holdings"] if one["where"] == "builder"]
+        return {name: sum(one["size"] for one in rows if one["name"].startswith(name)) for name in ("plain", "secure")}
+
+    before = held()
+    assert all(before.values()), before
+    free = project.run("cache", "prune", "--min-free", "1GB", env=env)
+    assert (free.returncode, "on another machine, whose free space is not known" in free.stderr) == (2, True)
+    dockerfile = project.root / "Dockerfile"  # steps that the next build needs stay
+    dockerfile.write_text(dockerfile.read_text().replace("echo begin", "echo other"))
+    one = project.run("cache", "prune", "--keep", "0", "--builder", "plain", "--yes", env=env)
+    assert one.returncode == 0, one.stderr
+    assert "records of builder plain" in one.stdout
+    assert "secure" not in one.stdout
+    secure.close()
+    rest = project.run("cache", "prune", "--keep", "0", "--yes", env=env)
+    assert rest.returncode == 6, rest.stderr
+    assert f"builder secure at {secure.endpoint} is left out: nothing listens there" in rest.stderr
+    listed = project.run("cache", "ls", env=env)
+    assert listed.returncode == 0, listed.stderr
+    assert f"builder secure at {secure.endpoint} is left out: nothing listens there" in listed.stderr
+    secure.open()
+    assert held()["secure"] == before["secure"]
+    every = project.run("cache", "prune", "--keep", "0", "--yes", env=env)
+    assert (every.returncode, "records of builder secure" in every.stdout) == (0, True), every.stderr
+    assert held()["secure"] < before["secure"]

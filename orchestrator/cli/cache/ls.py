@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @options.formats(explanation="Print the list as a table or as JSON.")
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
-    help="List this buildx builder's cache.", default_text="the current builder",
+    help="List this buildx builder's cache.", default_text="the builders of the matrix, else the current one",
     shell_complete=options.completed("builder"),
 )  # fmt: skip
 def command(*, given: Selection, format_: common.Format, builder: str) -> None:
@@ -62,15 +62,18 @@ def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holdin
 
     plan = whole_plan(given)
     try:
-        found = caches.machine_caches(plan, builder)
+        found = caches.fleet_caches(plan, builder)
     except EnvironmentLacksError as error:
         streams.tell(f"the builder is left out: {error.message}")
         standing = rights.here(plan.matrix.spec.cache, plan.matrix.root, env=os.environ)
         directories = holdings.local_caches(plan, standing)
     else:
         shared = caches.namespaces(plan)
-        yield from holdings.of_builder(found.records, found.builder, needed=found.needed, namespaces=shared)
-        directories = list(found.directories)
+        for one in found.builders:
+            yield from holdings.of_builder(one.records, one.builder, needed=one.needed, namespaces=shared)
+        for name, why in found.silent.items():
+            streams.tell(f"builder {name} is left out: {why}")
+        directories = [directory for one in found.builders for directory in one.directories]
     yield from holdings.of_directories(directories)
     stores = {
         "headers": headers.default_root(),

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
-    help="Remove from this buildx builder's cache.", default_text="the current builder",
+    help="Remove from this buildx builder's cache.", default_text="the builders of the matrix, else the current one",
     shell_complete=options.completed("builder"),
 )  # fmt: skip
 @kit.option("--yes", heading=Heading.BEHAVIOUR, is_flag=True, help="Remove what is listed, and not only list it.")
@@ -88,42 +88,56 @@ def command(
 
 
 def _budget(given: Selection, *, keep: str, min_free: str, builder: str, yes: bool) -> int:
-    import shutil
+    from msgspec.structs import replace
 
     from orchestrator.cache import budget
     from orchestrator.cli.cache.shared import whole_plan
-    from orchestrator.engine import build_cache, machine
-    from orchestrator.errors import UsageError
+    from orchestrator.engine import machine
+    from orchestrator.errors import NetworkError, UsageError
     from orchestrator.runs import caches
-    from orchestrator.sizes import size_text
 
     wanted = budget.Budget(
         keep=common.size("--keep", keep) if keep else None,
         min_free=common.size("--min-free", min_free) if min_free else None,
     )
-    found = caches.machine_caches(whole_plan(given), builder)
-    free = machine.free_bytes(found.disk)
-    if min_free and free is None:
-        raise UsageError(
-            f"--min-free: builder {found.builder} keeps its layers on another machine, whose free space is not known",
-            hint="set a budget with --keep",
+    fleet = caches.fleet_caches(whole_plan(given), builder)
+    for found in fleet.builders:
+        free = machine.free_bytes(found.disk)
+        if min_free and free is None:
+            where = f"--min-free: builder {found.builder} keeps its layers on another machine"
+            if all(one.disk is None for one in fleet.builders):
+                raise UsageError(f"{where}, whose free space is not known", hint="set a budget with --keep")
+            streams.tell(f"{where}: {'--keep alone counts there' if keep else 'it is left out'}")
+            if not keep:
+                continue
+        choice = budget.choose(
+            found.records,
+            [one for one, _ in found.directories],
+            replace(wanted, free=free) if free is not None else replace(wanted, min_free=None),
+            needed=found.needed,
         )
-    choice = budget.choose(
-        found.records,
-        [one for one, _ in found.directories],
-        budget.Budget(keep=wanted.keep, min_free=wanted.min_free, free=free),
-        needed=found.needed,
-    )
-    _show_choice(choice, found, yes=yes)
-    if yes and (choice.records or choice.directories):
-        build_cache.remove([one.id for one in choice.records], builder)
-        for directory in choice.directories:
-            shutil.rmtree(directory.path, ignore_errors=True)
-        left = build_cache.records(builder)
-        gone = sum(one.size for one in found.records) - sum(one.size for one in left)
-        gone += sum(one.size for one in choice.directories if not one.path.exists())
-        streams.say(f"{size_text(max(0, gone))} freed")
-    return 0
+        _show_choice(choice, found, yes=yes)
+        if yes and (choice.records or choice.directories):
+            _remove(choice, found)
+    for name, why in fleet.silent.items():
+        streams.tell(f"warning: builder {name} is left out: {why}")
+    return NetworkError.exit_code if fleet.silent else 0
+
+
+def _remove(choice: Choice, found: MachineCaches) -> None:
+    """Remove what was chosen of one builder and of directories, and say how much that was."""
+    import shutil
+
+    from orchestrator.engine import build_cache
+    from orchestrator.sizes import size_text
+
+    build_cache.remove([one.id for one in choice.records], found.builder)
+    for directory in choice.directories:
+        shutil.rmtree(directory.path, ignore_errors=True)
+    left = build_cache.records(found.builder)
+    gone = sum(one.size for one in found.records) - sum(one.size for one in left)
+    gone += sum(one.size for one in choice.directories if not one.path.exists())
+    streams.say(f"{size_text(max(0, gone))} freed")
 
 
 def _show_choice(choice: Choice, found: MachineCaches, *, yes: bool) -> None:
