@@ -17,7 +17,7 @@ from orchestrator.cli.outputs import REPORT, require_replaceable, require_writab
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
     from orchestrator.matrix.variants import Plan
-    from orchestrator.runs.run import Result
+    from orchestrator.runs.ended import Result
     from orchestrator.ui.board import Progress
 
 
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
 @options.alone(options.ALLOW)
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
-    help="Use this buildx builder.", default_text="the current builder",
+    help="Use this buildx builder.", default_text="the builders of the matrix, else the current one",
     shell_complete=options.completed("builder"),
 )  # fmt: skip
 def command(
@@ -164,7 +164,7 @@ def command(
         from orchestrator.bake.file import Output
         from orchestrator.cache.rights import CacheUse
         from orchestrator.runs.limits import limits
-        from orchestrator.runs.run import Screen
+        from orchestrator.runs.reporter import Screen
         from orchestrator.runs.run import build as run_build
         from orchestrator.runs.wishes import AirGap, Wishes
         from orchestrator.ui.board import Progress, make_reporter

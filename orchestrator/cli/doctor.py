@@ -38,7 +38,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 )  # fmt: skip
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
-    help="Check this buildx builder.", default_text="the current builder",
+    help="Check this buildx builder.", default_text="the builders of the matrix, else the current one",
 )  # fmt: skip
 @options.formats(explanation="Print the checks in this format.")
 def command(*, given: Selection, jobs: int, builder: str, format_: Format) -> None:

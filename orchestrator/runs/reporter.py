@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from orchestrator.bake.events import Event
     from orchestrator.runs.outcome import Outcome
 
@@ -26,3 +31,17 @@ class Reporter(Protocol):
 
     def finished(self, outcome: Outcome) -> None:
         """A variant ended, whichever way. Called once for each, also for those never started."""
+
+
+class Screen(Struct, frozen=True, kw_only=True):
+    """How a run is shown.
+
+    Attributes:
+        reporter: Makes the reporter for these variants.
+        warn: Shows a warning that belongs to no variant.
+        tell: Shows what goes on before the first variant starts, where it takes long.
+    """
+
+    reporter: Callable[[list[str]], AbstractContextManager[Reporter]]
+    warn: Callable[[str], None]
+    tell: Callable[[str], None]

@@ -18,7 +18,6 @@ from orchestrator.bake.log import LogFile
 from orchestrator.bake.moved import Moved
 from orchestrator.cache import compile_statistics
 from orchestrator.durations import duration
-from orchestrator.engine.machine import prune_command
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
 from orchestrator.process import stoppable
 from orchestrator.runs.breaker import host
@@ -35,55 +34,18 @@ from orchestrator.runs.outcome import (
     located,
     of_target,
 )
+from orchestrator.runs.remarks import remarks
 from orchestrator.runs.resources import killed
 from orchestrator.runs.retry import Judgement, attempts, broke, judge, may_be_lost
+from orchestrator.runs.tried import Tried
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.bake.process import BakeResult
     from orchestrator.bake.progress import Failure
-    from orchestrator.bake.watch import Overrun
-    from orchestrator.cache.compile_statistics import CompileStatistics
     from orchestrator.runs.fleet import Seat
     from orchestrator.runs.job import Bake, Job, Shared
-
-CLIPPED = (
-    "BuildKit clipped a step's output (the limit is the builder's): create the builder with "
-    "--driver-opt env.BUILDKIT_STEP_LOG_MAX_SIZE=-1 --driver-opt env.BUILDKIT_STEP_LOG_MAX_SPEED=-1"
-)
-KILLED = "a compiler was killed, usually for lack of memory (exit code 137): lower max_jobs or --jobs"
-STEP_DISK = f"the step's output says that no space is left: free some with `{prune_command()}`"
-
-
-class _Tried(Struct, frozen=True, kw_only=True):
-    """What one attempt gave: a result of bake, or the error that came before it."""
-
-    result: BakeResult | None = None
-    error: ErrorInfo | None = None
-    again: bool = False
-    host: str = ""
-    after_s: float = 0.0
-    lost: str = ""
-
-    @property
-    def overrun(self) -> Overrun | None:
-        """Why bake was ended though nobody asked."""
-        return self.result.overrun if self.result is not None else None
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, in one line."""
-        if self.lost:
-            return self.lost
-        if self.error is not None:
-            return self.error.message
-        if (overrun := self.overrun) is not None:
-            return f"{overrun.step}: {overrun.message}" if overrun.step else overrun.message
-        failure = self.result.failure if self.result is not None else None
-        if failure is None:
-            return ""
-        return f"{failure.step}: {failure.message}" if failure.step else failure.message
 
 
 class _Early(Struct, frozen=True, kw_only=True):
@@ -113,7 +75,7 @@ class VariantBuild:
         self._seat: Seat | None = seat
         self._builder = ""
         self._moves: tuple[str, ...] = ()
-        self._last = _Tried()
+        self._last = Tried()
         self._refused = ""
         self._begun, self._began = time.monotonic(), time.time()
         self._stop = VariantStop(run.halt.stop, run.limits.variant_s)
@@ -158,7 +120,7 @@ class VariantBuild:
             self._breaker.left(self._job.id, self._last.host)
             self._leave()
 
-    def _once(self, number: int) -> _Tried:
+    def _once(self, number: int) -> Tried:
         if self._last.host:
             self._refused = self._breaker.refuses(self._job.id, self._last.host, stop=self._stop)
             if self._refused:
@@ -176,11 +138,11 @@ class VariantBuild:
         self._breaker.ended(self._job.id, self._last.host)
         return self._last
 
-    def _attempt(self, number: int) -> _Tried:
+    def _attempt(self, number: int) -> Tried:
         self._tries = number
         self._reporter.attempt(self._job.id, number, self._retry.attempts)
         bake = self._ready()
-        if isinstance(bake, _Tried):
+        if isinstance(bake, Tried):
             return bake
         result = bake.run(
             on_event=lambda event: self._reporter.event(self._job.id, event),
@@ -190,20 +152,20 @@ class VariantBuild:
         if (overrun := result.overrun) is not None:
             self._stalled = overrun.failure is FailureClass.STALLED
             lost = self._gone(overrun.message) if self._stalled else ""
-            return _Tried(result=result, again=overrun.again, lost=lost)
+            return Tried(result=result, again=overrun.again, lost=lost)
         if self._adapts(result):
-            return _Tried(result=result, again=True)
+            return Tried(result=result, again=True)
         if result.failure is None or result.stopped:
-            return _Tried(result=result)
+            return Tried(result=result)
         judged = judge(result.failure)
         if lost := self._lost(result.failure, judged):
-            return _Tried(result=result, again=True, lost=lost)
+            return Tried(result=result, again=True, lost=lost)
         down = judged.again and judged.failure is FailureClass.NETWORK
-        return _Tried(
+        return Tried(
             result=result, again=judged.again, host=host(result.failure) if down else "", after_s=judged.after_s
         )
 
-    def _ready(self) -> Bake | _Tried:
+    def _ready(self) -> Bake | Tried:
         """The bake of an attempt, on a builder that has a slot for it; or how the attempt ends without one."""
         try:
             self._take()
@@ -212,16 +174,16 @@ class VariantBuild:
             # A builder that went silent answers a question first: otherwise each attempt waits for the whole limit.
             silent = self._bake.silent() if self._stalled else None
         except InterruptedRunError:  # by the halt, which knows the reason
-            return _Tried()
+            return Tried()
         except OrchestrateError as error:
             again = error.failure.retried and not isinstance(error, NoBuilderError)
-            return _Tried(error=error_info(error), again=again)
+            return Tried(error=error_info(error), again=again)
         if self._stop.is_set():
-            return _Tried()
+            return Tried()
         if silent is not None:
             message = f"the builder went silent and does not answer since: {silent.why}"
             # One that refuses connections may be restarting; one that hangs has not answered three times now.
-            return _Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=not silent.late)
+            return Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=not silent.late)
         return self._bake
 
     def _take(self) -> None:
@@ -278,10 +240,10 @@ class VariantBuild:
         self._adapted = f"{compiling.told().partition(': ')[0]}: tried again with max_jobs {compiling.half}"
         return True
 
-    def _waiting(self, number: int, seconds: float, tried: _Tried) -> None:
+    def _waiting(self, number: int, seconds: float, tried: Tried) -> None:
         self._reporter.waiting(self._job.id, number, self._retry.attempts, seconds, tried.reason)
 
-    def _ending(self, tried: _Tried) -> Outcome:
+    def _ending(self, tried: Tried) -> Outcome:
         """The outcome that the last attempt gives."""
         result = tried.result
         if result is None:
@@ -290,7 +252,7 @@ class VariantBuild:
             return self._outcome(status=Status.FAILED, error=tried.error)
         metadata = of_target(result.metadata, self._bake.target if self._bake else "")
         compiled = compile_statistics.read(result.marked)
-        notes = (*_notes(result), *self._memory_notes(result), *self._compile_notes(result, compiled))
+        notes = remarks(result, self._job, compiled, adapted=self._adapted)
         seen = self._outcome(
             status=Status.BUILT,
             steps=result.steps,
@@ -300,23 +262,12 @@ class VariantBuild:
             notes=notes,
             compile_cache=compiled,
         )
-        failure = result.failure
-        if failure is None:
+        if result.failure is None:
             return replace(seen, digest=digest_of(metadata))
         early = self._ended_early()
-        if early is not None:
-            status, error = early.status, replace(early.error, step=failure.step)
-        elif (overrun := result.overrun) is not None:
-            status = Status.FAILED
-            error = ErrorInfo(failure=overrun.failure, message=overrun.message, step=overrun.step)
-        elif tried.lost:
-            status = Status.FAILED
-            error = ErrorInfo(failure=FailureClass.NETWORK, message=tried.lost, step=failure.step)
-        else:
-            error = ErrorInfo(failure=judge(failure).failure, message=failure.message, step=failure.step)
-            status = Status.FAILED
-        error = located(error, result.origin)
-        return replace(seen, status=status, error=error, last_lines=result.last_lines)
+        status = early.status if early is not None else Status.FAILED
+        error = replace(early.error, step=result.failure.step) if early is not None else tried.problem
+        return replace(seen, status=status, error=located(error, result.origin), last_lines=result.last_lines)
 
     def _ended_early(self) -> _Early | None:
         """How a variant ends that the run, or the end of its own time, has stopped."""
@@ -326,23 +277,6 @@ class VariantBuild:
             return None
         message = f"it took longer than {duration(self._limits.variant_s)} (limits.variant)"
         return _Early(status=Status.FAILED, error=ErrorInfo(failure=FailureClass.LIMIT, message=message))
-
-    def _memory_notes(self, result: BakeResult) -> tuple[str, ...]:
-        """That it was adapted, or that it was killed and what would fit."""
-        notes = (self._adapted,) if self._adapted else ()
-        if result.failure is None or not killed(result.failure, result.last_lines):
-            return notes
-        compiling = self._job.compiling
-        if compiling is None:
-            return (*notes, KILLED)
-        return (*notes, replace(compiling, jobs=compiling.half).told() if self._adapted else compiling.told())
-
-    def _compile_notes(self, result: BakeResult, compiled: CompileStatistics | None) -> tuple[str, ...]:
-        if compiled is not None:
-            return compile_statistics.notes(compiled)
-        if not self._job.compile_cache or result.failure is not None:
-            return ()
-        return (compile_statistics.LAYER if result.steps.cached else compile_statistics.SILENT,)
 
     def _after(self, outcome: Outcome) -> Outcome:
         if self._stop.is_set() or self._job.after is None:
@@ -374,19 +308,6 @@ class VariantBuild:
             id=self._job.id, tags=self._job.tags, attempts=self._tries, log=log, key=self._job.key,
             builder=self._builder, **fields,
         )  # fmt: skip
-
-
-def _notes(result: BakeResult) -> tuple[str, ...]:
-    notes = [*result.cache_problems]
-    if result.clipped:
-        notes.append(CLIPPED)
-    failure = result.failure
-    if failure is not None:
-        notes.extend(f"tag moved: {reference} was pushed before the build ended" for reference in result.pushed)
-    full = any("no space left on device" in line.lower() for line in result.last_lines)
-    if full and failure is not None and failure.kind is StepKind.RUN:
-        notes.append(STEP_DISK)
-    return tuple(notes)
 
 
 def _traceback(error: BaseException) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from orchestrator.matrix import git, load
 from orchestrator.matrix.expand import plan as expand
 from orchestrator.process import Ahead, Stop
 from orchestrator.registry.errors import DeniedError
-from orchestrator.runs import access, disk_room, header_bundle, jobs, run
+from orchestrator.runs import access, disk_room, header_bundle, jobs, reporter, run, step
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked
@@ -77,7 +77,7 @@ def key(root: Path, **options: Any) -> str:
 
 def only_job(root: Path, **options: Any) -> Job:
     plan = planned(root)
-    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r", **options)
+    context = step.Context(call=bake_call(plan, ("docker",)), name="r", **options)
     (job,) = jobs.prepare(plan, context).jobs
     return job
 
@@ -188,7 +188,7 @@ def test_onbuild_of_a_base_image_is_asked_for_before_an_argument_is_refused(
     assert resolved
     (tmp_path / "Dockerfile").write_text("FROM base:1\n")
     plan = planned(tmp_path)
-    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r")
+    context = step.Context(call=bake_call(plan, ("docker",)), name="r")
     with_bases: Outline | str = OUTLINE
     asked: list[bool] = []
 
@@ -221,7 +221,7 @@ def test_the_env_of_a_base_image_is_asked_for_where_it_counts(
     head = "FROM base:1 AS b\nARG CUDA_VERSION\n"
     (tmp_path / "Dockerfile").write_text(head + "FROM b\nRUN build $CUDA_VERSION\n")
     plan = planned(tmp_path)
-    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r")
+    context = step.Context(call=bake_call(plan, ("docker",)), name="r")
     env: Outline | str = ""
     asked: list[bool] = []
 
@@ -262,7 +262,7 @@ def test_push_access_is_asked_before_a_variant_is_built(
         return answer
 
     def checked(*, push: bool) -> Checked:
-        context = jobs.Context(call=bake_call(plan, ("docker",)), name="r", output=Output(push=push))
+        context = step.Context(call=bake_call(plan, ("docker",)), name="r", output=Output(push=push))
         return jobs.prepare(plan, context).checked["app-cu130-amd64"]
 
     monkeypatch.setattr(access, "push_errors", errors)
@@ -298,7 +298,7 @@ def test_missing_inputs_are_found_before_a_variant_is_built(
         "secret": [{"id": "t", "env": "NOT_SET"}, {"id": "u", "src": "none.txt"}, {"id": "v", "src": "Dockerfile"}],
     }
     plan = planned(tmp_path)
-    context = jobs.Context(call=bake_call(plan, ("docker",)), name="r")
+    context = step.Context(call=bake_call(plan, ("docker",)), name="r")
     error = jobs.prepare(plan, context).checked["app-cu130-amd64"].error
     assert isinstance(error, MatrixError)
     assert [problem.what.partition(": ")[2] for problem in error.problems] == [
@@ -347,7 +347,7 @@ def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, mo
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(header_bundle, "header_extras", fetching)
-    screen = run.Screen(reporter=lambda _: nullcontext(Silent()), warn=pytest.fail, tell=pytest.fail)
+    screen = reporter.Screen(reporter=lambda _: nullcontext(Silent()), warn=pytest.fail, tell=pytest.fail)
     early = Early(
         asked=Asked(), targets=Ahead(dict), revision=Ahead(str), stop=Stop()
     )  # nothing is asked before the headers are there

@@ -28,10 +28,10 @@ from orchestrator.process import Stop
 from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status, exit_code
+from orchestrator.runs.remarks import CLIPPED, KILLED, STEP_DISK
 from orchestrator.runs.resume import Decision
 from orchestrator.runs.retry import RetryPolicy
 from orchestrator.runs.scheduler import Job, Memory, build_all
-from orchestrator.runs.variant import CLIPPED, KILLED, STEP_DISK
 from orchestrator.runs.wishes import Limits
 from tests.unit.runs.support import DIGEST, Bakes, Heard, Silent, built, command, failed, failure
 
