@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 from msgspec import Struct
 
 from orchestrator.errors import did_you_mean
-from orchestrator.matrix.section import Range, Section, Short
+from orchestrator.matrix.section import MayBeEmpty, Range, Section, Short
 
 if TYPE_CHECKING:
     from orchestrator.matrix.positions import KeyPath
@@ -90,6 +90,10 @@ class _Reader:
         for mark in marks:
             if isinstance(mark, Short):
                 value = mark.expand(value)
+        if value == "" and any(isinstance(mark, MayBeEmpty) for mark in marks):
+            return value
+        if isinstance(value, list) and get_origin(inner) is dict and self._repeats(value, path):
+            return _WRONG  # a list that is short for a mapping
         result = self.value(inner, value, path)
         for mark in marks:
             if isinstance(mark, Range) and result is not _WRONG and not mark.holds(result):
@@ -99,14 +103,29 @@ class _Reader:
     def _mapping(self, kind: Any, value: object, path: KeyPath) -> Any:
         if not isinstance(value, dict):
             return self._invalid(path, "a mapping", value)
+        for name in value:
+            if name != name.strip() or not name.isprintable() or not name:
+                what = f"{_name(path)}: the name {_shown(name)} is invalid"
+                self.faults.append(Fault(path=(*path, name), what=what, expected=_NAME, at_key=True))
         result = {name: self.value(kind, member, (*path, name)) for name, member in value.items()}
         return _WRONG if any(member is _WRONG for member in result.values()) else result
 
     def _list(self, kind: Any, value: object, path: KeyPath) -> Any:
         if not isinstance(value, list):
             return self._invalid(path, "a list", value)
+        self._repeats(value, path)
         result = [self.value(kind, member, (*path, index)) for index, member in enumerate(value)]
         return _WRONG if any(member is _WRONG for member in result) else result
+
+    def _repeats(self, items: list[Any], path: KeyPath) -> bool:
+        """Report every text that stands twice in a list."""
+        first: dict[str, int] = {}
+        before = len(self.faults)
+        for index, item in enumerate(items):
+            if isinstance(item, str) and first.setdefault(item, index) != index:
+                what = f"{_name((*path, index))} repeats {_name((*path, first[item]))}"
+                self.faults.append(Fault(path=(*path, index), what=what, found=_describe(item), hint="remove one"))
+        return len(self.faults) > before
 
     def _section(self, kind: type[Section], value: object, path: KeyPath) -> Any:
         if not isinstance(value, dict):
@@ -131,13 +150,17 @@ class _Reader:
         for name, key in known.items():
             if key.required and name not in value:
                 self.faults.append(Fault(path=path, what=f"{_name((*path, name))} is missing", at_key=True))
-        found = {name: self.value(key.kind, value[name], (*path, name)) for name, key in known.items() if name in value}
+        found = {
+            name: "" if value[name] == key.default == "" else self.value(key.kind, value[name], (*path, name))
+            for name, key in known.items()
+            if name in value
+        }
         return {name: member for name, member in found.items() if member is not _WRONG}
 
     def _scalar(self, kind: type, value: object, path: KeyPath) -> Any:
         if isinstance(value, str):
             if kind is str:
-                return value
+                return value if value.strip() and "\0" not in value else self._invalid(path, _TEXT, value)
             if kind is bool and value.lower() in _TRUE | _FALSE:
                 return value.lower() in _TRUE
             if kind in (int, float):
@@ -153,6 +176,8 @@ class _Reader:
         return _WRONG
 
 
+_NAME = "text without blanks around it and without control characters"
+_TEXT = "text that is not empty and holds no NUL"
 _WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -173,5 +198,10 @@ def _describe(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}…"
+    return _shown(str(value))
+
+
+def _shown(text: str) -> str:
+    """A text, in quotes where its beginning or end would not be seen."""
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}…"
+    return text if text and text == text.strip() else f'"{text}"'

@@ -6,9 +6,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from orchestrator.matrix.schema import MatrixFile
-from orchestrator.matrix.section import AnyScalar, Range, Section, Short
+from orchestrator.matrix.section import AnyScalar, MayBeEmpty, Range, Section, Short
 
 _TITLES = {"MatrixFile": "matrix.yaml of orchestrate"}
+_NOT_EMPTY = r"\S"
 _SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
@@ -27,6 +28,8 @@ def _section(kind: type[Section], definitions: dict[str, Any]) -> dict[str, Any]
     properties = {}
     for name, key in kind.section_keys.items():
         found = _schema(key.kind, definitions)
+        if key.default == "":
+            found.pop("pattern", None)
         if not key.required:
             found["default"] = _plain(key.default)
         if key.description:
@@ -55,7 +58,8 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin is dict:
         return {"additionalProperties": _schema(arguments[1], definitions), "type": "object"}
     if origin is list:
-        return {"items": _schema(arguments[0], definitions), "type": "array"}
+        items = _schema(arguments[0], definitions)
+        return {"items": items, "type": "array"} | ({} if "$ref" in items else {"uniqueItems": True})
     if origin is Literal:
         return (
             {"enum": list(arguments), "type": "string"}
@@ -67,7 +71,7 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             definitions[kind.__name__] = {}  # its place is taken before its own keys are described
             definitions[kind.__name__] = _section(kind, definitions)
         return {"$ref": f"#/$defs/{kind.__name__}"}
-    return {"type": _SCALARS[kind]}
+    return {"type": _SCALARS[kind]} | ({"pattern": _NOT_EMPTY} if kind is str else {})
 
 
 def _annotated(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +80,8 @@ def _annotated(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     for mark in marks:
         if isinstance(mark, AnyScalar):
             found = _any_scalar(found)
+        elif isinstance(mark, MayBeEmpty):
+            found.pop("pattern", None)
         elif isinstance(mark, Range):
             found |= {"minimum": mark.least} | ({} if mark.most is None else {"maximum": mark.most})
         elif isinstance(mark, Short):
@@ -87,7 +93,7 @@ def _any_scalar(found: dict[str, Any]) -> dict[str, Any]:
     """A text that may be written as any scalar; a constant such as "1" also as the number 1."""
     if "const" in found:
         return {"enum": [int(found["const"]), found["const"]]}
-    return {"type": ["string", "number", "boolean"]}
+    return {"pattern": _NOT_EMPTY, "type": ["string", "number", "boolean"]}
 
 
 def _plain(value: Any) -> Any:

@@ -9,19 +9,21 @@ from orchestrator.reference import InvalidReferenceError, repository
 
 TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")  # bake target names: [a-zA-Z0-9_-]+, and no option in disguise
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-RELEASE = re.compile(r"[1-9][0-9]*\.[0-9]+", re.ASCII)
-VERSION = re.compile(r"[1-9][0-9]*\.[0-9]+\.[0-9]+", re.ASCII)
+_NUMBER = "(?:0|[1-9][0-9]{0,3})"
+RELEASE = re.compile(rf"[1-9][0-9]{{0,3}}\.{_NUMBER}", re.ASCII)
+VERSION = re.compile(rf"[1-9][0-9]{{0,3}}\.{_NUMBER}\.{_NUMBER}", re.ASCII)
 AXIS = re.compile(r"[a-z][a-z0-9_]*")
 BUILDER = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # buildx writes its names in small letters
 ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# The names of Go's GOOS and GOARCH, which the OCI image specification uses, with the variants that it lists.
-_SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "wasip1"})
+# The names of Go's GOARCH, which the OCI image specification uses, with the variants that it lists: arm64 has v8
+# alone. Of its systems, CUDA runs in containers of Linux alone.
+_SYSTEM = "linux"
 _VARIANTS = {
     "386": "",
     "amd64": "v1 v2 v3 v4",
     "arm": "v5 v6 v7 v8",
-    "arm64": "v8 v9",
+    "arm64": "v8",
     "loong64": "",
     "mips64": "",
     "mips64le": "",
@@ -48,24 +50,29 @@ def is_repository(text: str) -> bool:
 
 
 def is_platform(text: str) -> bool:
-    """Whether a text is a platform as the OCI image specification names it: linux/arm64, linux/arm/v7."""
+    """Whether a text is a platform of Linux as the OCI image specification names it: linux/arm64, linux/arm/v7."""
     system, _, rest = text.partition("/")
     architecture, slash, variant = rest.partition("/")
     known = _VARIANTS.get(architecture)
-    return system in _SYSTEMS and known is not None and (not slash or variant in known.split())
+    return system == _SYSTEM and known is not None and (not slash or variant in known.split())
+
+
+def canonical_platform(text: str) -> str:
+    """The shortest name of a platform: docker takes linux/arm64/v8 for linux/arm64, and linux/arm for linux/arm/v7."""
+    base, _, variant = text.rpartition("/")
+    usual = {"linux/arm64": "v8", "linux/amd64": "v1", "linux/arm": "v7"}
+    return base if variant and usual.get(base) == variant else text
 
 
 def platform_meant(text: str) -> str:
     """The platform that a text may mean (linux/aarch64, amd64, linux/amd), as a hint; "" where none is near."""
-    system, slash, rest = text.lower().partition("/")
-    if not slash:
-        system, rest = "linux", system
+    first, slash, rest = text.strip().lower().partition("/")
+    rest = rest if slash else first
     architecture = rest.partition("/")[0]
-    system = system if system in _SYSTEMS else "linux"
     for name in (_OTHER_NAMES.get(rest), _OTHER_NAMES.get(architecture), architecture):
-        if name is not None and is_platform(f"{system}/{name}"):
-            return f"did you mean {system}/{name}?"
-    return did_you_mean(f"{system}/{rest}", [f"{system}/{name}" for name in _VARIANTS])
+        if name is not None and is_platform(f"{_SYSTEM}/{name}"):
+            return f"did you mean {_SYSTEM}/{name}?"
+    return did_you_mean(f"{_SYSTEM}/{rest}", [f"{_SYSTEM}/{name}" for name in _VARIANTS])
 
 
 def is_argument(text: str) -> bool:

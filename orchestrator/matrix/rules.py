@@ -13,6 +13,7 @@ from orchestrator.cuda.toolkit import UnknownToolkitError, toolkit_for
 from orchestrator.errors import Problem, did_you_mean
 from orchestrator.matrix import names, template
 from orchestrator.matrix.rules_builders import builder_problems
+from orchestrator.matrix.rules_values import value_problems
 from orchestrator.matrix.schema import ALLOWED_IN_MATRIX, MOST_CELLS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def problems(spec: MatrixFile, positions: Positions) -> list[Problem]:
         *_arch_lists(spec, positions),
         *_cuda(spec, positions),
         *builder_problems(spec, positions),
+        *value_problems(spec, positions),
         *_references(spec, positions),
         *_conditions(spec, positions),
         *_placeholders(spec, positions),
@@ -80,7 +82,7 @@ def _platforms(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         if not names.is_platform(name):
             yield at.problem(
                 ("platforms", name), f"platform {name!r} is invalid", key=True,
-                expected="OS/ARCHITECTURE of the OCI image specification", hint=names.platform_meant(name),
+                expected="linux/ARCHITECTURE of the OCI image specification", hint=names.platform_meant(name),
             )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from orchestrator.matrix.schema_builders import FleetBuilder
 from orchestrator.matrix.schema_cache import CacheSpec, CompileCacheSpec
 from orchestrator.matrix.schema_limits import LimitsSpec
 from orchestrator.matrix.schema_resources import ResourcesSpec
-from orchestrator.matrix.section import ONE, AnyScalar, Range, Section, Short, Text, TextList, key
+from orchestrator.matrix.section import ONE, AnyScalar, Content, Range, Section, Short, Text, TextList, key
 from orchestrator.matrix.template import PLACEHOLDERS
 
 MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so many builds ends
@@ -23,7 +23,7 @@ MOST_CELLS = 100_000  # a few lines of axes multiply without bound; no run of so
 
 def _names_to_mapping(value: object) -> object:
     """Let a plain list of names stand for a mapping whose values are all empty."""
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if isinstance(value, list) and all(isinstance(item, str) for item in value) and len(set(value)) == len(value):
         return {item: {} for item in value}
     return value
 
@@ -53,7 +53,7 @@ class ArchRule(Section):
 class ArchList(Section):
     """A named list of compute capabilities; a plain string is enough."""
 
-    archs: Text = key("Compute capabilities separated by blanks: 7.5 8.0 9.0a 12.0+PTX.")
+    archs: Content = key("Compute capabilities separated by blanks: 7.5 8.0 9.0a 12.0+PTX.")
     require: list[ArchRule] = key("Architectures that must stay in the list.", default=[])
     forbid: list[ArchRule] = key("Architectures that must never enter the list.", default=[])
 
@@ -120,9 +120,9 @@ class Variants(Section):
     """What every variant gets."""
 
     arch_list: str = key("Name of an entry of arch_lists.")
-    args: dict[str, Text | None] = key("Build arguments; values may hold placeholders.", default={})
+    args: dict[str, Content | None] = key("Build arguments; values may hold placeholders.", default={})
     tags: list[Text] = key("Tags that build pushes, each unique to its variant.", default=[])
-    labels: dict[str, Text] = key("Labels beside those that every variant gets.", default={})
+    labels: dict[str, Content] = key("Labels beside those that every variant gets.", default={})
     contexts: dict[str, Text] = key("Named contexts: a directory, an image, a git URL.", default={})
     secrets: list[Text] = key("BuildKit secrets, as in id=ca,src=/etc/ssl/ca.crt.", default=[])
     attest: Attest = key("Attestations.", default=Attest())
@@ -140,9 +140,9 @@ class Override(Section):
     when: When = key(_WHEN)
     why: str = key("Shown by plan --explain.", default="")
     arch_list: str | None = key("Replaces the arch list.", default=None)
-    args: dict[str, Text | None] = key("Added to the arguments; null removes one.", default={})
+    args: dict[str, Content | None] = key("Added to the arguments; null removes one.", default={})
     tags: list[Text] | None = key("Replaces the tags.", default=None)
-    labels: dict[str, Text] = key("Added to the labels.", default={})
+    labels: dict[str, Content] = key("Added to the labels.", default={})
     contexts: dict[str, Text] = key("Added to the named contexts.", default={})
     secrets: list[Text] | None = key("Replaces the secrets.", default=None)
     runner: Annotated[list[Text] | None, ONE] = key("Replaces the platform's runner.", default=None)
@@ -304,7 +304,7 @@ class ClaimSpec(Section):
     target: Text | None = key("Bake target (with arg).", default=None)
     branch: Text | None = key("Shell branch (with name): its pattern, or else.", default=None)
     where: Text | None = key("Regular expression that the whole command must match.", default=None)
-    says: Text | None = key(
+    says: Content | None = key(
         "What must stand there: {arch_lists.NAME}, {cuda[13.0].version}, {args.NAME} …", default=None
     )
     dialect: Literal["torch", "flashinfer", "cmake"] | None = key(
@@ -349,7 +349,7 @@ class MatrixFile(Section):
     arch_lists: dict[str, Annotated[ArchList, Short(_text_to_arch_list, {"type": "string"})]]
     cuda: dict[str, Cuda]
     platforms: dict[str, Annotated[Platform, _EMPTY]]
-    axes: dict[str, dict[str, Annotated[dict[str, Text], _EMPTY]]] = key(
+    axes: dict[str, dict[str, Annotated[dict[str, Content], _EMPTY]]] = key(
         "More dimensions: axis, value, fields for placeholders.", default={}
     )
     variants: Variants

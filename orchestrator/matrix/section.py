@@ -106,8 +106,15 @@ class AnyScalar:
     """Text that may be written as any scalar, in `Annotated[str, …]`: `3.10` and `no` are taken as written."""
 
 
+class MayBeEmpty:
+    """Text that may be empty, in `Annotated[str, …]`; a key whose default is empty needs no such mark."""
+
+
 Text = Annotated[str, AnyScalar()]
-"""A scalar, taken as it is written."""
+"""A scalar, taken as it is written, and not empty."""
+
+Content = Annotated[str, AnyScalar(), MayBeEmpty()]
+"""A scalar, taken as it is written: the value of an argument, a label or a field."""
 
 
 def _text_to_list(value: object) -> object:

@@ -104,7 +104,7 @@ def test_an_absent_key_has_its_default_and_shares_it_with_nobody() -> None:
         ({"inner": {"name": "a", "many": [None]}}, ("inner.many.0", "inner.many.0 is invalid", "text", "nothing", "")),
         ({"inner": {"name": "a", "many": "b"}}, ("inner.many", "inner.many is invalid", "a list", "b", "")),
         ({"inners": ["a"]}, ("inners", "inners is invalid", "a mapping", "a list", "")),
-        ({"inners": {"x": {"name": "", "b": ""}}}, ("inners.x.b", "unknown key b", "", "", "known: many, name")),
+        ({"inners": {"x": {"name": "a", "b": ""}}}, ("inners.x.b", "unknown key b", "", "", "known: many, name")),
         ({"shrae": "1"}, ("shrae", "unknown key shrae", "", "", "did you mean share?")),
     ],
 )  # fmt: skip

@@ -76,7 +76,7 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
     ),
     "unused override": (
         "overrides:\n",
-        'overrides:\n  - when: {cuda: "12.9", platform: linux/arm64}\n',
+        'overrides:\n  - when: {cuda: "12.9", platform: linux/arm64}\n    args: {max_jobs: 4}\n',
         '{cuda: "12.9", platform: linux/arm64}',
         "overrides[0] matches no variant; remove it, or correct its when",
     ),
@@ -234,7 +234,7 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "linux/amd64: {runner",
         "linux-amd64: {runner",
         "linux-amd64",
-        "platform 'linux-amd64' is invalid, expected OS/ARCHITECTURE of the OCI image specification; did you mean",
+        "platform 'linux-amd64' is invalid, expected linux/ARCHITECTURE of the OCI image specification; did you mean",
     ),
     "axis name taken": (
         "  python: {",
@@ -402,7 +402,9 @@ def test_a_wrong_section_hides_nothing_of_the_others() -> None:
     text = changed("claims:\n", "claims:\n  - nonsense\n")
     text = changed("version: 13.0.2", "version: 13.0.2, colour: red", text)
     text = changed("arch_list: release", "arch_list: relase", text)
-    text = changed("overrides:\n", "overrides:\n  - {when: {cuda: '12.9', platform: linux/arm64}}\n", text)
+    text = changed(
+        "overrides:\n", "overrides:\n  - {when: {cuda: '12.9', platform: linux/arm64}, args: {A: 1}}\n", text
+    )
     assert [problem.split(": ", 1)[1] for problem in problems(text)] == [
         "unknown key colour; known: arch_list, tag_suffix, version",
         "unknown arch list relase; did you mean release?",

@@ -133,7 +133,7 @@ def test_an_unquoted_release_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["linux/amd64", "linux/arm64", "linux/arm64/v8", "linux/arm/v7", "linux/amd64/v3", "windows/amd64"]
+    "name", ["linux/amd64", "linux/arm64", "linux/arm64/v8", "linux/arm/v7", "linux/amd64/v3", "linux/riscv64"]
 )
 def test_platforms_of_oci(name: str) -> None:
     assert is_platform(name)
@@ -144,7 +144,9 @@ def test_platforms_of_oci(name: str) -> None:
     [
         ("linux/x86_64", "linux/amd64"), ("linux/aarch64", "linux/arm64"), ("amd64", "linux/amd64"),
         ("linux-amd64", "linux/amd64"), ("Linux/AMD64", "linux/amd64"), ("linux/armv7l", "linux/arm/v7"),
-        ("linux/amd64/v9", "linux/amd64"), ("linux/arm64/", "linux/arm64"), ("linus/arm64", "linux/arm64"),
+        ("windows/amd64", "linux/amd64"), ("darwin/arm64", "linux/arm64"), ("linux/arm64/v9", "linux/arm64"),
+        ("linux/arm64/v8.2", "linux/arm64"), (" linux/amd64", "linux/amd64"), ("linux/amd64/v9", "linux/amd64"),
+        ("linux/arm64/", "linux/arm64"), ("linus/arm64", "linux/arm64"),
     ],
 )  # fmt: skip
 def test_a_platform_that_oci_does_not_know_has_a_suggestion(name: str, meant: str) -> None:
