@@ -88,4 +88,4 @@ def test_a_damaged_library_is_no_empty_one(tmp_path: Path) -> None:
 def test_what_was_not_read_is_on_the_page_too(tmp_path: Path) -> None:
     write(tmp_path, b"lib.so", "90")
     (tmp_path / "inside.whl").write_bytes(b"PK\3\4 packed")
-    assert "inside.whl: not read (11 B): a packed Python package" in page(verify_image(str(tmp_path)))
+    assert "inside.whl: not read (11 B): an archive that is damaged" in page(verify_image(str(tmp_path)))
