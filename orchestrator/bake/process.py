@@ -395,5 +395,5 @@ def _read_metadata(path: Path) -> Mapping[str, Any] | None:
         return None
     with contextlib.suppress(OSError):
         path.unlink()  # what bake wrote does not outlive a disk that is full
-        files.write_whole(path, json_text(found), mode=files.PRIVATE)
+        files.write_whole(path, json_text(found, indent=None), mode=files.PRIVATE)
     return found if isinstance(found, dict) else None

@@ -8,6 +8,7 @@ gives while a step runs cannot be seen; `Inputs.unseen` names it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.file import BakeFile
     from orchestrator.cache.contents import Contents, Listing
+    from orchestrator.dockerfile.stages import Step
     from orchestrator.matrix.variants import Variant
 
 SCHEMA = 1
@@ -220,8 +222,6 @@ class _Reading(Struct, kw_only=True):
 
     def _outside(self, target: Mapping[str, Any], text: str, args: Mapping[str, str], shown: str) -> None:
         """Note what steps fetch and images that may move, of the stages that are built."""
-        from orchestrator.headers.steps import fetches, run_commands
-
         contexts = {name.lower(): str(value) for name, value in (target.get("contexts") or {}).items()}
         self.bases += [value.removeprefix(_IMAGE) for value in contexts.values() if value.startswith(_IMAGE)]
         read = parse(text, {**platform_args(self.variant.platform), **args}, replaced=contexts)
@@ -229,11 +229,19 @@ class _Reading(Struct, kw_only=True):
             if stage.parent is None and stage.base.lower() not in {*contexts, "scratch", ""} and "$" not in stage.base:
                 self.bases.append(stage.base)
             for step in stage.steps:
-                calls = [call for command in run_commands(step) if (call := fetches(command))]
+                calls = list(_fetches(step))
                 if step.keyword == "ADD":
                     pinned = any(option.name == "checksum" for option in step.options)
                     calls += [word for word in step.words[:-1] if _REMOTE_FILE.match(word) and not pinned]
                 self.unseen += [redact(f"{call} ({shown}:{step.line})") for call in calls]
+
+
+@functools.lru_cache(maxsize=1024)  # the variants of a plan share the steps of a few Dockerfiles
+def _fetches(step: Step) -> tuple[str, ...]:
+    """The calls of a step that need a network."""
+    from orchestrator.headers.steps import fetches, run_commands
+
+    return tuple(call for command in run_commands(step) if (call := fetches(command)))
 
 
 def _is_proxy(name: str) -> bool:

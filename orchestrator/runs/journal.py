@@ -6,12 +6,14 @@ is killed in the middle costs at most its own last line. Does not depend on how 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -19,7 +21,7 @@ from orchestrator import files
 from orchestrator.runs.outcome import Status, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from orchestrator.runs.outcome import Outcome
@@ -28,8 +30,8 @@ _SCHEMA = 1
 _IMAGE_URI = re.compile(r"pkg:docker/(?P<name>[^?#]+)(?:\?.*)?")
 
 
-class Entry(Struct, frozen=True, kw_only=True):
-    """One variant's end in one run.
+class Entry(Struct, frozen=True, kw_only=True, tag_field="schema", tag=_SCHEMA):
+    """One variant's end in one run; types are checked while a line is read, as every build reads all of them.
 
     Attributes:
         id: The variant.
@@ -66,9 +68,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     first_ran: str = ""
     cache: str = ""
     changes: tuple[str, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     inputs: str = ""
-    bases: Mapping[str, str] = field(default_factory=dict)
+    bases: dict[str, str] = field(default_factory=dict)
     builder: str = ""
 
 
@@ -86,14 +88,8 @@ class Journal:
         self._last: dict[str, Entry] = {}
         self._peaks: dict[str, int] = {}
         self._slowest: dict[str, float] = {}
-        try:
-            lines = path.read_bytes().split(b"\n")
-        except OSError:
-            lines = []
-        for line in lines:
-            entry = _read(line)
-            if entry is not None:
-                self._remember(entry)
+        for entry in _entries(path):
+            self._remember(entry)
 
     def built(self, variant: str, key: str) -> Entry | None:
         """Return the variant's last entry for these inputs if it was built then; None for an empty key."""
@@ -206,33 +202,15 @@ def _write(entry: Entry) -> str:
     return json.dumps(row, separators=(",", ":"))
 
 
-def _read(line: bytes) -> Entry | None:
+def _entries(path: Path) -> Iterator[Entry]:
+    """The entries of the file in order; what is no line of it is skipped."""
     try:
-        row: Any = json.loads(line)
-        if row["schema"] != _SCHEMA:
-            return None
-        entry = Entry(
-            id=str(row["id"]),
-            key=str(row["key"]),
-            status=Status(row["status"]),
-            digest=None if row["digest"] is None else str(row["digest"]),
-            tags=tuple(map(str, row["tags"])),
-            attempts=int(row["attempts"]),
-            seconds=float(row["seconds"]),
-            steps=Steps(total=int(row["steps"]["total"]), cached=int(row["steps"]["cached"])),
-            peak=int(row["peak"]),
-            at=str(row["at"]),
-            size=int(row.get("size", 0)),
-            mtime_ns=int(row.get("mtime_ns", 0)),
-            sha256=str(row.get("sha256", "")),
-            first_ran=str(row.get("first_ran", "")),
-            cache=str(row.get("cache", "")),
-            changes=tuple(map(str, row.get("changes", ()))),
-            sources={str(ref): str(state) for ref, state in dict(row.get("sources", {})).items()},
-            inputs=str(row.get("inputs", "")),
-            bases={str(name): str(digest) for name, digest in dict(row.get("bases", {})).items()},
-            builder=str(row.get("builder", "")),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
-    return replace(entry, steps=replace(entry.steps, done=entry.steps.total))
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return
+    row = msgspec.json.Decoder(Entry)
+    for line in lines:
+        # A line may hold anything: half of one, bytes that are no text, ten thousand brackets.
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            entry = row.decode(line)
+            yield replace(entry, steps=replace(entry.steps, done=entry.steps.total))

@@ -46,76 +46,71 @@ _BACK_SOON = Judgement(failure=FailureClass.ENVIRONMENT, again=True)
 _RETRIED_STATUS = frozenset({408, 425, 429})
 _OWN_TREE = frozenset({StepKind.RUN, StepKind.FILE})  # nothing of the network is in them
 
-_DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_CANCELLED = re.compile(r"context canceled|code = canceled\b", re.IGNORECASE)
-_AWAY = re.compile(  # an engine or BuildKit that restarts is back within some seconds
-    r"cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running"
-    r"|error while dialing|server preface|the server is shutting down",
-    re.IGNORECASE,
+# `re` compiles (and keeps) each pattern when it is first used: a build that fails nowhere needs none.
+# `re` compiles each of them when it is first asked for, and keeps it: a build without a failure needs none.
+_DISK = r"(?i)no space left on device|disk quota exceeded"
+_CANCELLED = r"(?i)context canceled|code = canceled\b"
+_AWAY = (  # an engine or BuildKit that restarts is back within some seconds
+    r"(?i)cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running"
+    r"|error while dialing|server preface|the server is shutting down"
 )
 # The image store removed, or another build made, what this one needs in the same moment; another attempt heals it. Seen
 # at exports and in front of steps, never in a RUN that had begun: moby/buildkit#6521, moby/buildkit#6977 (snapshots),
 # kubernetes-sigs/dra-driver-nvidia-gpu#908 (image), moby/moby#44450, moby/buildkit#6422 (session).
-_HEALS = re.compile(
-    r"\bsnapshot \S+ does not exist|\b(?:image|snapshot) \S+:? already exists|\bno active session for "
-    r"|\bdatabase not open\b",  # bbolt's words, of an engine that is being restarted
-    re.IGNORECASE,
+_HEALS = (
+    r"(?i)\bsnapshot \S+ does not exist|\b(?:image|snapshot) \S+:? already exists|\bno active session for "
+    r"|\bdatabase not open\b"  # bbolt's words, of an engine that is being restarted
 )
-_EXIT = re.compile(r"^exit code: \d+")
+_EXIT = r"^exit code: \d+"
 # What buildx says when the connection to BuildKit itself breaks, in mid-build or before it (buildx 0.29).
-_BROKEN = re.compile(
-    r"\bUnavailable: (?:error reading from server|closing transport|connection error|transport is closing)"
+_BROKEN = (
+    r"(?i)\bUnavailable: (?:error reading from server|closing transport|connection error|transport is closing)"
     r"|failed to receive status: rpc error: code = Unavailable|^\[internal\] waiting for connection"
     r"|error reading from server: EOF|error while dialing|server preface|cannot connect to the docker daemon"
-    r"|failed to connect to the docker api|the server is shutting down|\bdatabase not open\b",
-    re.IGNORECASE,
+    r"|failed to connect to the docker api|the server is shutting down|\bdatabase not open\b"
 )
 _MAY_BE_LOST = frozenset({FailureClass.NETWORK, FailureClass.ENVIRONMENT, FailureClass.CANCELLED})
-_KILLED_RUN = re.compile(r"exit code: (?:137|143)$")
+_KILLED_RUN = r"exit code: (?:137|143)$"
 # As GitHub's and Amazon's registries write it: "toomanyrequests: retry-after: 370.121µs, allowed: 44000/minute".
-_AFTER = re.compile(r"\bretry[- ]?after:? +(?P<number>\d+(?:\.\d+)?)(?P<unit>ns|[uµμ]s|ms|s|m|h)?\b", re.IGNORECASE)
+_AFTER = r"(?i)\bretry[- ]?after:? +(?P<number>\d+(?:\.\d+)?)(?P<unit>ns|[uµμ]s|ms|s|m|h)?\b"
 _UNITS_S = {"ns": 1e-9, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _MOST_ASKED_S = 600.0
-_MACHINE = re.compile(
-    r"no builder .* found|unknown flag: "
+_MACHINE = (
+    r"(?i)no builder .* found|unknown flag: "
     r"|is not a docker command|x509: |certificate signed by unknown|server gave http response to https client"
-    r"|does not look like a tls handshake|ssl certificate problem|server certificate verification failed",
-    re.IGNORECASE,
+    r"|does not look like a tls handshake|ssl certificate problem|server certificate verification failed"
 )
 # As in "503 Service Unavailable" (net/http), "status: 503", "status code 503", "RPC failed; HTTP 502" (git) and
 # "returned error: 503" (curl). Three digits anywhere also match a port or a tag.
-_STATUS = re.compile(
+_STATUS = (
     r"\b(?:status(?: code)?:?|RPC failed; HTTP|returned error:) ([45]\d\d)\b|(?<![\w:.-])([45]\d\d) (?=[A-Z][a-z])"
 )
 # What an exporter or a cache says of its own settings, before it moves a byte.
 _EXPORTERS = frozenset(
     {StepKind.CLIENT, StepKind.EXPORT, StepKind.CACHE_EXPORT, StepKind.CACHE_IMPORT, StepKind.INTERNAL}
 )
-_UNSUPPORTED = re.compile(
-    r"(?:is|are) not supported for the \S+ driver|does not currently support exporting|switch to a different driver"
-    r"|invalid empty ssh agent socket|failed to convert agent config|failed to (?:open|stat) |^mkdir ",
-    re.IGNORECASE,
+_UNSUPPORTED = (
+    r"(?i)(?:is|are) not supported for the \S+ driver|does not currently support exporting|switch to a different driver"
+    r"|invalid empty ssh agent socket|failed to convert agent config|failed to (?:open|stat) |^mkdir "
 )
-_CONFIGURED = re.compile(
-    r"exporter \S+ could not be found|unknown cache exporter|cache exporter requires|failed to configure \S+ cache"
+_CONFIGURED = (
+    r"(?i)exporter \S+ could not be found|unknown cache exporter|cache exporter requires|failed to configure \S+ cache"
     r"|unsupported compression type|non-(?:bool|integer) value|tag is needed when pushing|dest is required for"
-    r"|^(?:failed to solve: )?invalid (?:mode|annotation|output|compression)|failed to get build context",
-    re.IGNORECASE,
+    r"|^(?:failed to solve: )?invalid (?:mode|annotation|output|compression)|failed to get build context"
 )
-_TOO_MANY = re.compile(r"toomanyrequests|too many requests|rate limit", re.IGNORECASE)
-_AUTH = re.compile(
-    r"\bunauthorized\b|authorization failed|authentication required|no basic auth credentials|insufficient_scope"
+_TOO_MANY = r"(?i)toomanyrequests|too many requests|rate limit"
+_AUTH = (
+    r"(?i)\bunauthorized\b|authorization failed|authentication required|no basic auth credentials|insufficient_scope"
     r"|access denied|\bdenied(?::|$)|permission_denied|\bforbidden\b"
-    r"|authentication failed for|could not read (?:username|password)|permission denied \(publickey",
-    re.IGNORECASE,
+    r"|authentication failed for|could not read (?:username|password)|permission denied \(publickey"
 )
-_NOT_FOUND = re.compile(
-    r"not found\b|manifest unknown|manifest_unknown|name_unknown|name unknown|does not exist|no such manifest"
-    r"|no match for platform|couldn't find remote ref",
-    re.IGNORECASE,
+_NOT_FOUND = (
+    r"(?i)not found\b|manifest unknown|manifest_unknown|name_unknown|name unknown|does not exist|no such manifest"
+    r"|no match for platform|couldn't find remote ref"
 )
-_TRANSIENT = re.compile(
-    r"connection reset|connection refused|broken pipe|i/o timeout|timed? ?out\b|deadline exceeded|tls handshake timeout"
+_TRANSIENT = (
+    r"(?i)connection reset|connection refused|broken pipe|i/o timeout|timed? ?out\b|deadline exceeded"
+    r"|tls handshake timeout"
     r"|\beof\b|unexpected eof|no route to host|network is unreachable|no such host|temporary failure in name resolution"
     r"|server misbehaving|use of closed network connection|http2: |stream error|code = unavailable"
     r"|connection error|\bunavailable(?:: |$)|unknown: unknown error|blob upload unknown"
@@ -127,8 +122,7 @@ _TRANSIENT = re.compile(
     r"|empty reply from server|transfer closed with|ssl_error_syscall|ssl connect error|gnutls_handshake\(\) failed"
     r"|gnutls recv error|was not closed cleanly|unexpected disconnect|recv failure|send failure"
     # git over ssh
-    r"|connection closed by|connection timed out",
-    re.IGNORECASE,
+    r"|connection closed by|connection timed out"
 )
 
 
@@ -150,28 +144,28 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
     text = failure.message
     if _said_nothing(failure):
         return _AGAIN
-    if _HEALS.search(text) and not _EXIT.match(text):
+    if re.search(_HEALS, text) and not re.match(_EXIT, text):
         return _BACK_SOON
-    if failure.kind is StepKind.RUN and not _CANCELLED.search(text):
+    if failure.kind is StepKind.RUN and not re.search(_CANCELLED, text):
         return Judgement(failure=FailureClass.RUN)
-    if _DISK.search(text):
+    if re.search(_DISK, text):
         return Judgement(failure=FailureClass.DISK)
-    if _CANCELLED.search(text):
+    if re.search(_CANCELLED, text):
         # A step that was cancelled though nobody asked: the builder or the connection to it went away.
         return (
             _AGAIN
-            if _TRANSIENT.search(failure.client) or _AWAY.search(failure.client)
+            if re.search(_TRANSIENT, failure.client) or re.search(_AWAY, failure.client)
             else Judgement(failure=FailureClass.CANCELLED)
         )
     if failure.kind in _OWN_TREE:
         return Judgement(failure=unknown)
-    if _AWAY.search(text):
+    if re.search(_AWAY, text):
         return _BACK_SOON
-    if _MACHINE.search(text):
+    if re.search(_MACHINE, text):
         return Judgement(failure=FailureClass.ENVIRONMENT)
-    if failure.kind in _EXPORTERS and _UNSUPPORTED.search(text):
+    if failure.kind in _EXPORTERS and re.search(_UNSUPPORTED, text):
         return Judgement(failure=FailureClass.ENVIRONMENT)
-    if failure.kind in _EXPORTERS and _CONFIGURED.search(text):
+    if failure.kind in _EXPORTERS and re.search(_CONFIGURED, text):
         return Judgement(failure=FailureClass.MATRIX)
     return _by_answer(text) or Judgement(failure=unknown)
 
@@ -179,7 +173,7 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
 def broke(failure: Failure, judged: Judgement) -> bool:
     """Return whether a failure's words say that the connection to the builder broke."""
     return _said_nothing(failure) or (
-        judged.again and bool(_BROKEN.search(failure.message) or _BROKEN.search(failure.client))
+        judged.again and bool(re.search(_BROKEN, failure.message) or re.search(_BROKEN, failure.client))
     )
 
 
@@ -196,29 +190,29 @@ def may_be_lost(failure: Failure, judged: Judgement) -> bool:
 
     An engine that ends kills its steps first, so a `RUN` that was killed counts.
     """
-    return judged.failure in _MAY_BE_LOST or bool(_KILLED_RUN.search(failure.message))
+    return judged.failure in _MAY_BE_LOST or bool(re.search(_KILLED_RUN, failure.message))
 
 
 def _by_answer(text: str) -> Judgement | None:
-    if _TOO_MANY.search(text):  # Docker Hub answers some of these with 403 or with "denied"
+    if re.search(_TOO_MANY, text):  # Docker Hub answers some of these with 403 or with "denied"
         return replace(_AGAIN, after_s=_asked(text))
-    status = [int(first or second) for first, second in _STATUS.findall(text)]
+    status = [int(first or second) for first, second in re.findall(_STATUS, text)]
     if status:
         judged = _by_status(status[-1])
         return replace(judged, after_s=_asked(text)) if judged is not None and judged.again else judged
     if text.endswith(": not found"):  # names in front of it are the user's and may hold any word
         return Judgement(failure=FailureClass.NOT_FOUND)
-    if _TRANSIENT.search(text):
+    if re.search(_TRANSIENT, text):
         return _AGAIN
     for pattern, found in ((_AUTH, FailureClass.AUTH), (_NOT_FOUND, FailureClass.NOT_FOUND)):
-        if pattern.search(text):
+        if re.search(pattern, text):
             return Judgement(failure=found)
     return None
 
 
 def _asked(text: str) -> float:
     """Seconds that a registry asks to wait, 0 where it does not say; a wait of hours is not made."""
-    found = _AFTER.search(text)
+    found = re.search(_AFTER, text)
     if found is None:
         return 0.0
     unit = (found["unit"] or "").lower()

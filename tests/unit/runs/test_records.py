@@ -94,6 +94,30 @@ def test_a_torn_line_costs_itself_alone(tmp_path: Path, cut: int) -> None:
         assert [read.built("a", key) is not None for key in ("one", "two", "three")] == [True, False, True]
 
 
+OLD = {
+    "schema": 1, "id": "a", "key": "k", "status": "built", "digest": DIGEST, "tags": ["r:a"], "attempts": 1,
+    "seconds": 7, "steps": {"total": 3, "cached": 1}, "peak": 0, "at": "2025-01-02T03:04:05+00:00",
+}  # fmt: skip
+
+
+def test_a_line_of_an_older_or_newer_release_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.write_text("\n".join(json.dumps(row) for row in (OLD, OLD | {"key": "new", "later": {"more": [1]}})))
+    for key in ("k", "new"):
+        entry = Journal(path).built("a", key)
+        assert entry is not None
+        assert (entry.seconds, entry.steps, entry.sources) == (7.0, Steps(total=3, cached=1, done=3), {})
+
+
+@pytest.mark.parametrize(
+    "line", [b"[" * 100_000, b'{"id": "\xff"}', b'{"schema":1,"later":' + b"[" * 5_000 + b"]" * 5_000]
+)
+def test_a_hostile_line_costs_itself_alone(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(line + b"\n" + json.dumps(OLD).encode())
+    assert Journal(path).built("a", "k") is not None
+
+
 @examples(80)
 @given(st.binary(max_size=120))
 def test_any_bytes_in_the_journal_are_passed_over(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
