@@ -78,7 +78,9 @@ def _list_name(sight: Sight) -> str:
     if sight.locator.dialect == "flashinfer":
         words = ["flashinfer", *words]
     elif not words:
-        words = [re.sub(r"[^A-Za-z0-9]+", "-", PurePosixPath(sight.file).stem).strip("-").lower() or "list"]
+        path = PurePosixPath(sight.file)  # Dockerfile.cu13 is told apart by what follows its name
+        stem = path.suffix if path.suffix and path.stem.lower() == "dockerfile" else path.stem
+        words = [re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-").lower() or "list"]
     first, *_ = sight.locator.branch.split("|")  # the first pattern of a case
     return "-".join([*words, *re.findall(r"\d+", first)])
 

@@ -137,7 +137,9 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
     if claim.name is not None:
         return _named(claim, file, reader)
     if claim.build_arg is not None:
-        return [arg.found for arg in build_args(claim, file) if arg.name == claim.build_arg and arg.found is not None]
+        given = [one.found for one in build_args(claim, file) if one.name == claim.build_arg and one.found is not None]
+        # What a command takes from elsewhere says nothing, beside one that says it.
+        return [one for one in given if not one.via or "$" not in one.value] or given
     if claim.package is not None:
         from orchestrator.drift.readers import requirements
 

@@ -77,9 +77,10 @@ def find(root: Path) -> Findings:
     """
     seen = Seen()
     for path in walk(root):
-        vendored = _VENDORED.intersection(path.relative_to(root).parts)
-        if not vendored and reader_by_name(path.name):
-            scan(path, path.relative_to(root).as_posix(), seen)
+        if reader_by_name(path.name):
+            name = path.relative_to(root).as_posix()
+            if not _VENDORED.intersection(name.split("/")):
+                scan(path, name, seen)
     over = replaced(root, seen.sights)
     seen.sights = [sight for sight in seen.sights if all(sight is not one.sight for one in over)]
     sights = [sight for sight in seen.sights if sight.subject.kind is not Kind.ARGUMENT]

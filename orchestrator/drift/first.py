@@ -27,7 +27,7 @@ from orchestrator.drift.adopt import (
 )
 from orchestrator.drift.bakery import bakery
 from orchestrator.drift.files import UnreadableError, read_text
-from orchestrator.drift.products import built_for, left_out, main_product, products, repository, shared
+from orchestrator.drift.products import built_for, left_out, main_product, products, repository, shared, uncompiled
 from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import minor
 from orchestrator.drift.scan import Kind
@@ -89,6 +89,14 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
     every = products(root, found, sights, lists.get(release, ""))
     built = [one for one in every if one.cuda] or every
     releases = _releases(sights, main, built)
+    own = _own_lists(built, names, release)
+    texts = {target: lists.get(name, "") for target, name in own.items()}
+    empty = [*uncompiled(texts, built, [key for key, _ in releases])] if lists else []
+    none = {when["cuda"][0]: why for when, why in empty if len(when["target"]) == len(built)}
+    if len(none) < len(releases):  # a release of which no row is left
+        releases = [one for one in releases if one[0] not in none]
+        empty = [one for one in empty if one[0]["cuda"][0] not in none]
+    keys = [key for key, _ in releases]
     platforms = _platforms(built) or ("linux/amd64", *(("linux/arm64",) if _mentions_arm(groups) else ()))
     unknown = [*_unknown(lists, releases)]
     others = [*found.others, *(one.name for one in every if one not in built)]
@@ -96,12 +104,13 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         "# The first matrix of this repository, written by `orchestrate init` from what its files say today.",
         "# Read it once: from now on change CUDA versions, platforms and architecture lists only here.",
         *(f"# Not known, write it where {UNKNOWN} stands: {one}." for one in unknown),
+        *(comment(f"Without CUDA {key}: {why}.") for key, why in none.items() if key not in keys),
         *([comment(f"Not read: {', '.join(found.unused)}.")] if found.unused else []),
         "version: 1",
         f"image: {main_product(built).image or next(filter(None, map(repository, found.tags)), '') or _name(root)}",
         "bake:",
         f"  files: [{', '.join(map(scalar, found.files))}]",
-        *_targets(built, names, release, others),
+        *_targets(own, release, others),
         "arch_lists:",
         *(_list_line(name, value, releases) for name, value in lists.items()),
         *([] if lists else [f"  release: {UNKNOWN}  # for example 8.0 9.0 12.0+PTX"]),
@@ -113,7 +122,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         "variants:",
         f"  arch_list: {release}",
         *_given(built),
-        *_excluded(built, [key for key, _ in releases], platforms, found.files[0]),
+        *_excluded([*left_out(built, keys, platforms, found.files[0]), *empty]),
         *_headers(root),
         "# What the other files of the repository must say: `orchestrate check` compares, `check --fix` repairs.",
         *_agreed(groups, names, dict(releases)),
@@ -125,18 +134,21 @@ def _platforms(built: Sequence[Product]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(platform for one in built for platform in one.platforms))
 
 
-def _targets(built: Sequence[Product], names: Mapping[str, str], release: str, others: Sequence[str]) -> list[str]:
-    """The targets, each with an arch list of its own where targets hold different ones."""
-    without = f"  # without {', '.join(others)}: not built for CUDA" if others else ""
+def _own_lists(built: Sequence[Product], names: Mapping[str, str], release: str) -> dict[str, str]:
+    """The arch list of each target by name: one of its own where targets hold different ones."""
     listed = {frozenset(parse_list(value)): name for value, name in names.items() if _is_list(value)}
-    held = {one.archs for one in built if one.archs}
-    own = {one.name: listed[one.archs] for one in built if len(held) > 1 and one.archs in listed}
+    several = len({one.archs for one in built if one.archs}) > 1
+    return {one.name: listed.get(one.archs, release) if several else release for one in built}
+
+
+def _targets(own: Mapping[str, str], release: str, others: Sequence[str]) -> list[str]:
+    """The targets, each with its arch list where that is not the one of all."""
+    without = f"  # without {', '.join(others)}: not built for CUDA" if others else ""
     if all(name == release for name in own.values()):
-        return [f"  targets: [{', '.join(scalar(one.name) for one in built)}]{without}"]
+        return [f"  targets: [{', '.join(map(scalar, own))}]{without}"]
     lines = [f"  targets:{without}"]
-    for one in built:
-        name = own.get(one.name, release)
-        lines.append(f"    {scalar(one.name)}: {{{'' if name == release else f'arch_list: {name}'}}}")
+    for target, name in own.items():
+        lines.append(f"    {scalar(target)}: {{{'' if name == release else f'arch_list: {name}'}}}")
     return lines
 
 
@@ -173,10 +185,10 @@ def _given(built: Sequence[Product]) -> list[str]:
     return lines
 
 
-def _excluded(built: Sequence[Product], releases: Sequence[str], platforms: Sequence[str], file: str) -> list[str]:
+def _excluded(rows: Sequence[tuple[Mapping[str, Sequence[str]], str]]) -> list[str]:
     """The rows that cannot exist, with the reason of each."""
     lines = []
-    for when, why in left_out(built, releases, platforms, file):
+    for when, why in rows:
         said = ", ".join(f"{key}: {_one_or_list(values)}" for key, values in when.items())
         lines += [f"  - when: {{{said}}}", f"    why: {scalar(why)}"]
     return ["exclude:", *lines] if lines else []

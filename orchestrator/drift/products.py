@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake
+from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.drift.declared import Targets
 from orchestrator.drift.files import Files
 from orchestrator.drift.recognize import ARCH_ARGS, cuda_version, list_dialect, minor, version_of_tag
@@ -45,7 +46,7 @@ class Product(Struct, frozen=True, kw_only=True):
         contexts: The named contexts that are an image of CUDA, in the same form.
         versions: The CUDA versions that it is written for.
         fixed: Whether nothing of the matrix can change its CUDA release.
-        archs: The arch list that its own arguments hold, empty where they hold none.
+        archs: The arch list that it is built with today, empty where no file says it.
         platforms: The platforms that it names.
         image: The repository of its first tag, "" where none says it.
         cuda: Whether it is for CUDA as far as is known: it takes a release or a list, or is built from CUDA.
@@ -120,7 +121,7 @@ class _Reading(Struct, frozen=True, kw_only=True):
             args[arg] = text
             if "{cuda" in text and value:
                 versions += filter(None, [cuda_version(arg, value) or version_of_tag(value)])
-            elif arg in own and "{archs" in text:
+            elif value and "{archs" in text:
                 archs = _archs(arg, value)
         contexts: dict[str, str] = {}
         for key, value in (body.get("contexts") or {}).items():
@@ -243,3 +244,27 @@ def left_out(
             lacking.setdefault(missing, []).append(one.name)
     for missing, names in lacking.items():
         yield {"target": names, "platform": list(missing)}, f"{file} does not build it for {' and '.join(missing)}"
+
+
+def uncompiled(
+    lists: Mapping[str, str], every: Sequence[Product], releases: Sequence[str]
+) -> Iterator[tuple[dict[str, list[str]], str]]:
+    """The rows in which a release compiles nothing of the arch list, in the same form.
+
+    Args:
+        lists: Target -> its arch list.
+        every: The targets.
+        releases: The CUDA releases of the matrix.
+    """
+    only = built_for(every)
+    for release in releases:
+        toolkit = toolkit_for(release)
+        names = [
+            one.name
+            for one in every
+            if only.get(one.name, release) == release
+            and not any(toolkit.supports(arch.without_ptx()) for arch in _archs("", lists[one.name]))
+        ]
+        if names:
+            found = sorted({lists[name] for name in names})
+            yield {"target": names, "cuda": [release]}, f"CUDA {release} compiles none of {', '.join(found)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -23,15 +22,14 @@ from orchestrator.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from orchestrator.dockerfile.spans import Found
     from orchestrator.drift.readers.tree import Node
 
 _MAX_BYTES = 1_000_000
-_TELLING = re.compile(
-    rb"arch|cuda|build-arg|flashinfer|\d\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d",
-    re.IGNORECASE,
-)
+_WORDS = (b"arch", b"cuda", b"build-arg", b"flashinfer")
+_LISTED = re.compile(rb"\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d")
 _IMAGE_VARIABLE = re.compile(r"nvidia/cuda:\$\{?(\w+)", re.ASCII)
 _ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
 _GIVES = re.compile(r"--build-arg|--set[= ]")
@@ -105,15 +103,16 @@ class Sight(Struct, frozen=True, kw_only=True):
 
 def reader_by_name(name: str) -> str:
     """The reader of a file by its name; `lines` where a line at a time is all that can be read, "" for none."""
-    path = Path(name)
-    suffix = path.suffix.lower()
-    reader = claims.reader_by_name(name)
-    if suffix in _SOURCE or path.name.upper().startswith("CHANGELOG") or path.name == "PKG-INFO":
+    base = name.rpartition("/")[2]
+    dot = base.rfind(".")
+    suffix = base[dot:].lower() if dot > 0 else ""
+    if suffix in _SOURCE or base.upper().startswith("CHANGELOG") or base == "PKG-INFO":
         return ""
     if suffix == ".py":
-        return "lines" if path.name == "setup.py" else ""
+        return "lines" if base == "setup.py" else ""
+    reader = claims.reader_by_name(name)
     if reader == "requirements":
-        named = "require" in path.name.lower() or "cuda" in path.name.lower()
+        named = "require" in base.lower() or "cuda" in base.lower()
         return "requirements" if named else "lines"
     return "lines" if reader == "shell" and suffix not in {".sh", ".bash"} else reader
 
@@ -143,7 +142,7 @@ def scan(path: Path, name: str, seen: Seen) -> None:
         seen: Where it is noted.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES or not _TELLING.search(content := path.read_bytes()) or b"\0" in content:
+        if path.stat().st_size > _MAX_BYTES or not _tells(content := path.read_bytes()) or b"\0" in content:
             return
         file = File(name, read_text(path))
     except UnreadableError as error:
@@ -165,8 +164,16 @@ def scan(path: Path, name: str, seen: Seen) -> None:
         seen.skipped.append(Problem(file=name, line=line, column=column, what=error.what))
     except ValueError as error:
         seen.skipped.append(Problem(file=name, what=str(error)))
-    known = {(sight.line, _joined(part)) for sight in seen.sights[before:] for part in (sight.value, sight.written)}
-    seen.mentions += [one for one in mentions(file, reader) if (one.line, _joined(one.value)) not in known]
+    known: dict[int, str] = {}
+    for sight in seen.sights[before:]:
+        known[sight.line] = f"{known.get(sight.line, '')}{_joined(sight.value)}\n{_joined(sight.written)}\n"
+    seen.mentions += [one for one in mentions(file, reader) if _joined(one.value) not in known.get(one.line, "")]
+
+
+def _tells(content: bytes) -> bool:
+    """Whether a text may say something; a pattern of words without regard to case costs ten times as much."""
+    small = content.lower()
+    return any(word in small for word in _WORDS) or _LISTED.search(content) is not None
 
 
 def _joined(value: str) -> str:
@@ -219,6 +226,8 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 for name, found in claims.variables(text, reader) if reader != "lines" else ():
                     own = replace(found, via="") if found.via == cmake.SEVERAL else found
                     self.note(name, own, Locator(file=self.file.name, name=name))
+                if reader == "make":
+                    self.look_build_args(Source(text=text), {})
             case _:
                 self.look_shell(Source(text=text), {})
 
@@ -285,7 +294,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
 
     def look_shell(self, source: Source, environment: Mapping[str, str]) -> None:
         """Note what a script assigns, and the build arguments of its commands."""
-        if not _TELLING.search(source.text.encode("utf-8", "surrogateescape")):
+        if not _tells(source.text.encode("utf-8", "surrogateescape")):
             return
         assigned = shell.assignments(source)
         for index, one in enumerate(assigned):
@@ -295,6 +304,10 @@ class _Scan(Struct, frozen=True, kw_only=True):
             extended = any(other.name == one.name and other.found.via for other in assigned[index + 1 :])
             first = "false" if extended and not branch else ""
             self.note(one.name, found, Locator(file=self.file.name, name=one.name, branch=branch, all=first))
+        self.look_build_args(source, environment)
+
+    def look_build_args(self, source: Source, environment: Mapping[str, str]) -> None:
+        """Note the build arguments of the commands of a script."""
         for given in shell.build_args(source, environment) if _GIVES.search(source.text) else ():
             if given.found is not None and "$" not in given.found.value:
                 locator = Locator(file=self.file.name, build_arg=given.name)

@@ -123,6 +123,9 @@ def test_check_after_init_shows_the_contradictions_and_no_other(tree: Path, tmp_
     orchestrate("init", "-C", copy, codes=(0,))
     planned = json.loads(orchestrate("plan", "-C", copy, "--format", "json", codes=(0,)).stdout)
     assert planned["variants"]
+    preflight = ("plan", "-C", copy, "--preflight", "--no-push", "--platform", "linux/amd64", "--format", "json")
+    checked = json.loads(orchestrate(*preflight, codes=(0,)).stdout)
+    print(f"{tree.name}: {len(checked['variants'])} variants pass the preflight")
     report = json.loads(orchestrate("check", "-C", copy, "--format", "json", codes=(3,)).stdout)
     shown = {(one["file"], one["line"]) for one in report["disagreements"]}
     true = {(row.file, row.line) for row in facts(tree) if row.contradicts}

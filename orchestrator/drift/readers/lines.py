@@ -61,6 +61,8 @@ def is_list(key: str, text: str) -> bool:
         text: The string. Under any other key than those of `LISTS`, a value must go on behind a blank with a number,
             which no command does: LIST=8.0 9.0.
     """
+    if "=" not in text:
+        return False
     if key.lower() == "set" and _SET.search(text):
         return True
     lines = [line.strip() for line in text.splitlines()]

@@ -209,6 +209,8 @@ def test_a_release_is_found_wherever_it_stands(tmp_path: Path, name: str, text: 
         ("b.sh", 'docker buildx bake a --set *.args.TORCH_CUDA_ARCH_LIST="8.0 9.0 12.0+PTX"\n'),
         ("b.sh", "docker buildx bake --set=a.args.TORCH_CUDA_ARCH_LIST='8.0 9.0 12.0+PTX' --set a.output=x\n"),
         ("CMakeLists.txt", "set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 120)\n"),
+        ("Makefile", "i:\n\tdocker build --build-arg TORCH_CUDA_ARCH_LIST='8.0 9.0 12.0+PTX' \\\n\t  -t x .\n"),
+        ("Makefile", 'i:\n\tdocker buildx bake --set "*.args.TORCH_CUDA_ARCH_LIST=8.0 9.0 12.0+PTX"\n'),
         ("CMakeLists.txt", "set(CMAKE_CUDA_ARCHITECTURES\n  80-real\n  90-real\n  120 CACHE STRING x)\n"),
     ],
 )
@@ -242,6 +244,20 @@ def test_a_list_that_no_reader_understands_is_told(tmp_path: Path, name: str, li
     found = find(tmp_path)
     assert [(one.line, one.value) for one in found.mentions] == [(2, value)]
     assert found.groups == []
+
+
+@pytest.mark.parametrize("name", ["b.sh", "Makefile", "p.yaml"])
+def test_an_argument_that_a_command_takes_from_elsewhere_says_nothing_beside_one_that_says_it(
+    tmp_path: Path, name: str
+) -> None:
+    lines = ["docker build --build-arg CUDA_VERSION=$(V) .", "docker build --build-arg CUDA_VERSION=12.8.1 ."]
+    inner = {"b.sh": "{}\n{}\n", "Makefile": "i:\n\t{}\n\t{}\n", "p.yaml": "a:\n  - {}\n  - {}\n"}[name].format(*lines)
+    write = {"docker-bake.hcl": 'target "x" {}\n', name: inner, "Dockerfile": "ARG CUDA_VERSION=12.8.1\nFROM x\n"}
+    for path, text in {**write, "c.sh": "TORCH_CUDA_ARCH_LIST='8.0 9.0'\n"}.items():
+        (tmp_path / path).write_text(text)
+    made = first_matrix(tmp_path, find(tmp_path).groups).text
+    assert f"file: {name}, build_arg: CUDA_VERSION" in made
+    assert check(load.parse(made.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml"), tmp_path).clean
 
 
 BAKE = {

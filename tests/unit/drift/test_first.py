@@ -181,6 +181,34 @@ def test_targets_with_lists_of_their_own_keep_them(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_release_that_compiles_nothing_of_a_list_has_no_row(tmp_path: Path) -> None:
+    script = f"{LIST}='10.0 12.0'\n{LIST}_OLD='8.0 9.0'\nCUDA_VER=12.4.1\n"
+    workflow = "strategy: {matrix: {cuda: ['12.4.1', '13.0.2']}}\n"
+    files = {"Dockerfile": TWO.replace("=12.4.1", ""), "docker-bake.hcl": BAKE, "b.sh": script, "c.yml": workflow}
+    write(tmp_path, files)
+    one, two = body("full", args={LIST: "10.0 12.0"}), body("full", args={LIST: "8.0 9.0"})
+    assert list(rows(first(tmp_path, {"new": one}))) == ["new-cu130-amd64"]
+    assert "# Without CUDA 12.4: CUDA 12.4 compiles none of 10.0 12.0." in (tmp_path / "matrix.yaml").read_text()
+    matrix = first(tmp_path, {"new": one, "old": two})
+    assert list(rows(matrix)) == ["new-cu130-amd64", "old-cu130-amd64", "old-cu124-amd64"]
+    assert [row.why for row in matrix.spec.exclude] == ["CUDA 12.4 compiles none of 10.0 12.0"]
+
+
+def test_a_target_keeps_the_list_of_its_own_dockerfile(tmp_path: Path) -> None:
+    old, new = TWO, TWO.replace("12.4.1", "13.0.2")
+    files = {
+        "Dockerfile.cu12": old.replace(f"ARG {LIST}", f"ARG {LIST}='8.0 9.0'"),
+        "Dockerfile.cu13": new.replace(f"ARG {LIST}", f"ARG {LIST}='9.0 11.0 12.0+PTX'"),
+        "docker-bake.hcl": BAKE,
+    }
+    write(tmp_path, files)
+    matrix = first(tmp_path, {name: body("full", dockerfile=f"Dockerfile.{name}") for name in ("cu12", "cu13")})
+    assert {name: args[LIST] for name, args in rows(matrix).items()} == {
+        "cu12-cu124-amd64": "8.0 9.0", "cu13-cu130-amd64": "9.0 11.0 12.0+PTX"
+    }  # fmt: skip
+    assert list(matrix.spec.arch_lists) == ["release", "cu13"]
+
+
 def test_the_image_is_that_of_the_target_with_the_kernels(tmp_path: Path) -> None:
     write(tmp_path, {"Dockerfile": TWO, "docker-bake.hcl": BAKE, "build.sh": ARCHS})
     tool, full = body("tool", tags=["acme/tool:1"]), body("full", tags=["acme/full:1"])
