@@ -85,6 +85,7 @@ class Project:
             self.write(number)
         (self.root / "csrc" / "unit_thrust.cu").write_text(THRUST)
         (self.root / "csrc" / "unit_cub.cu").write_text(CUB)
+        self.touch()  # a run before this one left the same layers in BuildKit's cache
 
     def write(self, number: int, more: int = 0) -> None:
         """Write a plain unit; `more` changes it."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +100,28 @@ def test_an_added_architecture_compiles_alone(place: Place) -> None:
     assert (added.cubin, added.ptx) == (Counts(hits=1, misses=1), Counts(hits=1, misses=1))
     _, warm = place.compile(NINE, ELEVEN)
     assert (warm.cubin, warm.ptx, warm.units) == (Counts(hits=2), Counts(hits=2), Counts(hits=1))
+
+
+@pytest.mark.parametrize("option", ["-t0", "--threads=2"])
+def test_threads_of_nvcc_defeat_nothing(place: Place, option: str) -> None:
+    _, cold = place.compile(NINE, option)
+    assert cold.cubin == Counts(misses=1)
+    _, added = place.compile(NINE, ELEVEN, option)
+    assert (added.cubin, added.ptx) == (Counts(hits=1, misses=1), Counts(hits=1, misses=1))
+
+
+def test_two_builds_that_share_a_namespace_at_the_same_time(place: Place) -> None:
+    other = Place(root=place.root / "other", scripts=place.scripts, toolkit=place.toolkit)
+    (other.root / "source").mkdir(parents=True)
+    (other.root / "source" / "a.cu").write_text(SOURCE.replace("scale", "other"))
+    other.mount.symlink_to(place.mount)
+    with ThreadPoolExecutor(2) as both:
+        told = list(both.map(lambda one: one.compile(NINE, ELEVEN), (place, other)))
+    assert [(found.on, found.fallbacks, found.write_errors) for _, found in told] == [(True, 0, 0)] * 2
+    assert [found.cubin.misses for _, found in told] == [2, 2]
+    for one in (place, other):
+        _, warm = one.compile(NINE, ELEVEN)
+        assert (warm.cubin, warm.ptx) == (Counts(hits=2), Counts(hits=2))
 
 
 def test_a_missing_program(place: Place) -> None:
