@@ -11,12 +11,14 @@ import random
 import stat
 import subprocess
 import tarfile
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from orchestrator.cache.contents import Contents, Kind
 from orchestrator.cache.statcache import StatCache
+from tests.support.base import write_rootfs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,3 +200,33 @@ def test_a_dockerignore_beside_the_dockerfile_is_read_as_buildkit_reads_it(
     archive = build(tmp_path, "-f", "context/docker/app.Dockerfile", "context")
     contents = Contents(root=tmp_path, cache=StatCache(tmp_path / "stat"))
     assert ours(contents, "context", os.fspath(top / "docker" / "app.Dockerfile")) == theirs(archive, "x")
+
+
+MOUNTED = """\
+FROM scratch AS base
+ADD rootfs.tar /
+FROM base AS made
+ARG WHEEL
+RUN --network=none echo $WHEEL > /a.whl
+FROM base AS installed
+RUN --network=none --mount=type=bind,from=made,{mount} read wheel < {path}; echo "$wheel" > /out
+FROM scratch
+COPY --from=installed /out /x
+"""
+
+
+@pytest.mark.parametrize(
+    ("mount", "path"),
+    [("source=/a.whl,target=/a.whl", "/a.whl"), ("target=/m", "/m/a.whl"), ("target=/m,rw", "/m/a.whl")],
+    ids=["the file", "the stage", "for writing"],
+)
+def test_what_a_step_mounts_from_a_stage_does_not_go_stale(tmp_path: Path, mount: str, path: str) -> None:
+    write_rootfs(tmp_path)
+    (tmp_path / "Dockerfile").write_text(MOUNTED.format(mount=mount, path=path))
+    first, second = (uuid.uuid4().hex for _ in range(2))
+    for wheel in (first, second, first):  # of one size, and the third run takes the first one's layers
+        with tarfile.open(fileobj=io.BytesIO(build(tmp_path, "--build-arg", f"WHEEL={wheel}", "."))) as tar:
+            held = [
+                one.read().decode().strip() for name in tar.getnames() if (one := tar.extractfile(name)) is not None
+            ]
+        assert held == [wheel]
