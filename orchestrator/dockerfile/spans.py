@@ -177,12 +177,12 @@ def write(value: str, styles: Sequence[Style]) -> str | None:
 
 
 def _cmake(value: str, style: Style) -> str | None:
+    """A value as unquoted arguments of CMake, which drops the empty items of a list, or in quotes."""
     items = value.split(";")
-    if style is Style.CMAKE_WORDS:
-        return " ".join(items) if all(one and _BARE_WORD.fullmatch(one) for one in items) else None
-    if _BARE_WORD.fullmatch("".join(items)):
-        return value
-    return None if _write_one(value, Style.CMAKE_QUOTED) is None else f'"{value}"'
+    if all(one and _BARE_WORD.fullmatch(one) for one in items):
+        return " ".join(items) if style is Style.CMAKE_WORDS else value
+    quoted = _write_one(value, Style.CMAKE_QUOTED)
+    return None if quoted is None or style is Style.CMAKE_WORDS else f'"{quoted}"'
 
 
 def _write_one(value: str, style: Style) -> str | None:

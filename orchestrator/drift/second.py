@@ -24,7 +24,8 @@ _WORDS = re.compile(
     re.DOTALL,
 )
 _CMAKE_WORDS = re.compile(
-    r"""(?<![\w;.+-])\d[\w.+-]*(?:\s+\d[\w.+-]*)*(?![\w;.+-])|""" + _WORDS.pattern,
+    r"""(?<![^\s()"\#])\d[\w.+-]*(?:\s+\d[\w.+-]*)*(?![^\s()"\#])"""
+    r"""|(?P<fixed>\#[^\n]*|\s+|[()])|"(?:\\.|[^"\\\n])*"|(?:\\.|[^\s()"\#\\])+|.""",
     re.DOTALL,
 )
 """Numbers in several words count as one: set(NAME 80-real 90)."""

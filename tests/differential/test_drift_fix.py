@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.drift import fix as fixing
 from orchestrator.drift.check import check
 from orchestrator.engine.client import docker_command
-from tests.unit.drift.matrices import matrix
+from tests.unit.drift.matrices import BASE, matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,30 @@ def from_env(path: Path) -> str:
     return output("env", "-i", "bash", "-c", f'set -a; . ./{path.name}; printf %s "$A"', cwd=path.parent)
 
 
+def from_compose(path: Path) -> str:
+    argv = [*docker_command(), "buildx", "bake", "-f", path.name, "--print", "t"]
+    value = json.loads(output(*argv, cwd=path.parent))["target"]["t"]["args"]["A"]
+    return str(value).replace("$${", "${").replace("%%{", "%{")
+
+
+def from_set(path: Path) -> str:
+    """What bake makes of the `set:` of a workflow: bake-action gives each line to `--set`."""
+    lines = yaml.safe_load(path.read_text())["with"]["set"].splitlines()
+    given = [word for line in lines for word in ("--set", line)]
+    (path.parent / "t.hcl").write_text('target "t" {}\n')
+    argv = [*docker_command(), "buildx", "bake", "-f", "t.hcl", *given, "--print", "t"]
+    return str(json.loads(output(*argv, cwd=path.parent))["target"]["t"]["args"]["A"])
+
+
+def from_cmake(path: Path) -> str:
+    script = path.with_name("read.cmake")
+    script.write_text(
+        f'include("${{CMAKE_CURRENT_LIST_DIR}}/{path.name}")\nfile(WRITE "${{CMAKE_CURRENT_LIST_DIR}}/said" "${{A}}")\n'
+    )
+    output("cmake", "-P", script.name, cwd=path.parent)
+    return path.with_name("said").read_text()
+
+
 KINDS = {
     "a.env": ("B=1\nA='old' # c\nC=2\n", "name: A", from_env),
     "a.sh": ("B=1\nexport A='old' # c\nC=2\n", "name: A", from_shell),
@@ -73,6 +97,13 @@ KINDS = {
     "a.yaml": ("b: 1\nx:\n  a: old # c\n", "pointer: /x/a", from_yaml),
     "q.yaml": ("b: 1\nx: {a: 'old'}\n", "pointer: /x/a", from_yaml),
     "l.yaml": ("with:\n  build-args: |\n    B=1\n    A=old\n    C=2\n", "name: A", from_list),
+    "compose.yaml": (
+        "services:\n  t:\n    build:\n      context: .\n      args:\n        B: 1\n        A: 'old' # c\n",
+        "pointer: /services/t/build/args/A", from_compose,
+    ),
+    "s.yaml": ("with:\n  set: |\n    *.args.B=1\n    t.args.A=old\n    t.platform=linux/amd64\n", "name: A", from_set),
+    "a.cmake": ("set(B 1)\nset(A old) # c\nset(C ${A})\n", "name: A", from_cmake),
+    "q.cmake": ('set(B 1)\nset(A "old" CACHE STRING "c")\nset(C 2)\n', "name: A", from_cmake),
     "docker-bake.hcl": (
         'variable "A" { default = "old" } # c\ntarget "t" { args = { A = A } }\n', "variable: A", from_bake,
     ),
@@ -100,11 +131,39 @@ def test_the_files_own_reader_reads_what_a_fix_writes(name: str, value: str, tmp
     assert (again.texts, again.diff) == ({}, "")
 
 
-COMMENTED = {"a.sh", "b.sh", "Makefile", "b.mk", "a.toml", "a.yaml", "q.yaml", "l.yaml", "docker-bake.hcl", "a.env"}
+def test_cmake_reads_the_words_of_a_list_that_a_fix_writes(tmp_path: Path) -> None:
+    path = tmp_path / "CMakeLists.txt"
+    before = "set(B 1)\nset(A\n  80-real 90-real) # c\nset(C 2)\n"
+    path.write_text(before)
+    base = BASE.replace("arch_lists:\n", "arch_lists:\n  more: 8.0 9.0 12.0+PTX\n", 1)
+    claim = '  - {file: CMakeLists.txt, name: A, dialect: cmake, says: "{arch_lists.more}"}\n'
+    loaded = matrix(claim, root=tmp_path, base=base)
+    found = fixing.carry_out(loaded, fixing.fix(loaded))
+    assert found.after.clean
+    assert from_cmake(path) == "80-real;90-real;120"
+    assert path.read_text() == before.replace("90-real)", "90-real 120)")
+    assert fixing.fix(loaded).texts == {}
+
+
+COMMENTED = {
+    "a.sh",
+    "b.sh",
+    "Makefile",
+    "b.mk",
+    "a.toml",
+    "a.yaml",
+    "q.yaml",
+    "l.yaml",
+    "docker-bake.hcl",
+    "a.env",
+    "a.cmake",
+}
 comments = st.text(
     st.characters(codec="utf-8", min_codepoint=0x20, exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=9
 )
-asked = st.text(st.sampled_from("89.0 ;+PTXa,:/-_=$\"'\\\\#%é"), min_size=1, max_size=14)
+asked = st.text(st.sampled_from("89.0 ;+PTXa,:/-_=$\"'\\\\#%é"), min_size=1, max_size=14).filter(
+    str.strip
+)  # blanks alone no claim says
 
 
 @pytest.mark.parametrize("name", sorted(COMMENTED))

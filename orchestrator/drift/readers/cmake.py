@@ -30,7 +30,7 @@ def read(source: Source) -> list[tuple[str, Found]]:
         words = _value(command.words[1 + appends :])
         if not words or "$" in name:
             continue
-        value = ";".join(word.text for word in words)
+        value = ";".join(filter(None, (word.text if word.quoted else _unquoted(word.text) for word in words)))
         place = source.found(value, words[0].start, words[-1].end, _style(words), where="")
         via = f"it comes from {value}" if "$" in value else SEVERAL if place.styles[0] is Style.RAW else ""
         if appends:
@@ -41,6 +41,11 @@ def read(source: Source) -> list[tuple[str, Found]]:
         places.append((name, replace(place, via=via) if via else place))
         known[name] = None if "$" in value else value
     return places
+
+
+def _unquoted(text: str) -> str:
+    """An unquoted argument: CMake drops the empty items of a list there."""
+    return ";".join(filter(None, text.split(";")))
 
 
 def _value(words: tuple[CmakeWord, ...]) -> list[CmakeWord]:

@@ -106,6 +106,7 @@ def test_assignments_of_a_makefile(text: str, expected: list[tuple[str, str, boo
         ("set(A 75)\nlist(APPEND A 80 90)", [("A", "75;80;90", True)]),
         ('#[[ set(A "1") ]]\n# set(A "2")\nset(A "3" PARENT_SCOPE)', [("A", "3", False)]),
         ("set(A ${B})", [("A", "${B}", True)]),
+        ('set(A ;75;;80;)\nset(B ";75;")', [("A", "75;80", False), ("B", ";75;", False)]),
         ("set(A)", []),
     ],
 )
