@@ -4,17 +4,23 @@ those that were taken before it was written."""
 from __future__ import annotations
 
 import mmap
+import tarfile
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.image.code.fatbin import EXECUTABLE, RELOCATABLE
 from orchestrator.image.code.forward import Forward
 from orchestrator.image.code.library import FileCode
 from orchestrator.image.code.reader import read_file
 from orchestrator.image.code.stream import scan
+from orchestrator.image.layers.merge import merge
+from orchestrator.image.layers.scan import scan_layer
+from orchestrator.image.sources.local import open_wheel
 from orchestrator.image.verdict.kernels import how_served
+from tests.support.artifacts import download
 from tests.support.engine import call
 from tests.support.toolchain import cuobjdump
 from tests.support.wheels import WHEELS, Wheel, containers_of, counts, nvidias_answer, our_answer, wheel
@@ -65,6 +71,24 @@ def test_a_stream_gives_the_same_answer(one: Wheel) -> None:
         for step in (1 << 20, 4099):
             found = scan(Forward(chunks(path, step)), path.stat().st_size)
             assert found == expected, (path.name, step)
+
+
+@pytest.mark.parametrize("name", ["bitsandbytes", "cupy-cuda13x", "xgboost"])
+def test_a_wheel_in_a_layer_gives_what_the_wheel_itself_gives(name: str, tmp_path: Path) -> None:
+    (one,) = [one for one in WHEELS if one.requirement.startswith(f"{name}==")]
+    packed = download(one.requirement, platform=one.platform, python=one.python)
+    alone = open_wheel(packed).files
+    assert alone is not None
+    layer = tmp_path / "layer.tar"
+    with tarfile.open(layer, "w") as archive:
+        archive.add(packed, f"opt/{packed.name}")
+    with layer.open("rb") as stream:
+        found = dict(merge([scan_layer(stream, layer.stat().st_size)]).code)
+    outer = f"opt/{packed.name}"
+    assert found.pop(outer).unread == ""
+    expected = {f"{outer}/{path}": replace(code, archive=outer) for path, code in merge([alone]).code.items()}
+    assert found == expected
+    assert any(code.containers for code in found.values())
 
 
 def chunks(path: Path, step: int) -> Iterator[bytes]:
