@@ -167,13 +167,16 @@ def escaped(value: Any) -> Any:
     return [escaped(item) for item in value] if isinstance(value, list) else value
 
 
+_TITLE = "org.opencontainers.image.title"
+
+
 def labels(plan: Plan, variant: Variant, revision: str = "") -> dict[str, str]:
     """Return the labels that every variant gets: OCI's, and what was promised.
 
     No timestamp is among them: a label that changes with every build would give every build a new digest.
     """
     own = {
-        "org.opencontainers.image.title": plan.image.rpartition("/")[2],
+        _TITLE: plan.image.rpartition("/")[2],
         "org.opencontainers.image.ref.name": variant.tags[0].text if variant.tags else "",
         "org.opencontainers.image.revision": revision,
         VARIANT: variant.id,
@@ -309,7 +312,7 @@ class _Given(Struct, frozen=True, kw_only=True):
         found = {name: value for name, value in target.items() if name not in without}
         found |= {
             "args": {**(target.get("args") or {}), **self.args},
-            "labels": {**(target.get("labels") or {}), **self.labels},
+            "labels": self._labels(target.get("labels") or {}),
             "platforms": [self.variant.platform],
             "cache-from": list(self.reads),
         }
@@ -320,6 +323,11 @@ class _Given(Struct, frozen=True, kw_only=True):
         if self.network:
             found["network"] = self.network
         return found
+
+    def _labels(self, theirs: Mapping[str, str]) -> dict[str, str]:
+        """The labels of a target and ours; its title is no claim that the matrix could contradict, and stays."""
+        kept = {_TITLE: theirs[_TITLE]} if _TITLE in theirs and _TITLE not in self.variant.labels else {}
+        return {**theirs, **self.labels, **kept}
 
 
 def _secrets(target: Mapping[str, Any], ours: Sequence[str]) -> list[Any]:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from orchestrator.bake import outline
 from orchestrator.dockerfile.bases import external_bases, images_env
 from orchestrator.dockerfile.contexts import unused_contexts
-from orchestrator.dockerfile.lives import doubtful, lost
+from orchestrator.dockerfile.lives import Loss, doubtful, lost
 from orchestrator.dockerfile.predefined import platform_args, predefined
 from orchestrator.engine import buildx
 from orchestrator.errors import FailureClass, MatrixError, Problem, did_you_mean
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.buildx import BakeCall
     from orchestrator.errors import Place
 
+_REPLACED = frozenset({Loss.ENV, Loss.BASE})
 _TAKEN_BY_BUILDKIT = ("GIT_AUTH_", "HTTP_AUTH_")  # secrets for sources that BuildKit fetches; no step mounts them
 
 
@@ -248,10 +249,14 @@ def _arguments(consumers: tuple[Consumer, ...], injected: Injected, variant: str
             if losses and name.lower() not in {one.lower() for one in known}:
                 hint = f"{losses[0][1].text}: {losses[0][1].hint}"
             yield Problem.at(place, f"{variant}: {_nobody(consumers, 'consume')} {name}", hint=hint)
-        elif losses and all(
-            any(loss.certain for of, loss in losses if of is one) for one in consumers if name in one.args
-        ):  # declared, but no step can see the value
+        else:
+            nowhere = all(
+                any(loss.certain for of, loss in losses if of is one) for one in consumers if name in one.args
+            )
             for one, loss in losses:
+                # Declared, but no step can see the value; or every step of one target sees another one.
+                if not (nowhere or (loss.certain and loss.loss in _REPLACED)):
+                    continue
                 what = f"{variant}: {name} does not reach a step of target {one.target}: {loss.text}"
                 yield Problem.at(place, what, hint=loss.hint)
         for one in consumers:

@@ -44,11 +44,16 @@ class PlanFormat(StrEnum):
     conflicts={
         "--diff": ("--explain", "--kernels", "--preflight", "--network-report", "--status"),
         "--explain": ("--kernels", "--format", "--preflight", "--network-report", "--status"),
-        "--kernels": ("--format", "--preflight", "--network-report", "--status"),
+        "--kernels": ("--format", "--arg", "--image", "--preflight", "--network-report", "--status"),
         "--network-report": ("--preflight", "--status"),
         "--status": ("--preflight",),
     },
-    needs={"--builder": ("--preflight", "--status"), "--allow": ("--preflight",), "--no-push": ("--preflight",)},
+    needs={
+        "--builder": ("--preflight", "--status"),
+        "--allow": ("--preflight",),
+        "--no-push": ("--preflight",),
+        "--cache": ("--explain", "--preflight", "--format=bake"),
+    },
 )
 @options.selection(*options.OVERRIDES)
 @options.formats(PlanFormat, explanation="Print the plan in this format.")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         "--notes": ("--format=json",),
         "--rollback": (
             "--report", "--from-registry", "--dry-run", "--allow-older", "--format=json", "--notes",
-            "--cuda", "--platform", "--target", "--axis", "--variant",
+            "--cuda", "--platform", "--target", "--axis", "--variant", "--arg", "--archs", "--image",
         ),
     },
 )  # fmt: skip

@@ -52,19 +52,20 @@ class VerifyFormat(StrEnum):
     conflicts={
         "--compare": (
             "--archs", "--device", "--require", "--allow-ptx", "--html", "--cost",
-            "--cuda", "--target", "--axis", "--variant", "--file",
+            "--cuda", "--target", "--axis", "--variant", "--file", "--directory",
         ),
         "--fail-on-lost": (
             "--archs", "--device", "--require", "--allow-ptx", "--html", "--cost",
-            "--cuda", "--target", "--axis", "--variant", "--file",
+            "--cuda", "--target", "--axis", "--variant", "--file", "--directory",
         ),
         "--signature": (
             "--compare", "--fail-on-lost", "--archs", "--device", "--require", "--allow-ptx", "--html", "--deep",
-            "--cost",
+            "--cost", "--format", "--no-cache",
             "--cuda", "--target", "--axis", "--variant", "--platform",
         ),
         "--archs": ("--device", "--cuda", "--target", "--axis", "--variant"),
         "--device": ("--cuda", "--target", "--axis", "--variant"),
+        "--cost": ("--format=sarif",),
     },
 )  # fmt: skip
 @kit.argument(

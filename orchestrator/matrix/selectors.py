@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _GLOB = frozenset("*?[")
+_OPTIONS = frozenset({"cuda", "platform", "target", "variant"})
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
@@ -148,9 +149,13 @@ def matching(plan: Plan, selector: Selector) -> Plan:
 
 def _must_exist(plan: Plan, selector: Selector) -> None:
     axes = plan.matrix.spec.axes
-    for axis in selector.axes:
+    for axis, wanted in selector.axes.items():
+        if axis in _OPTIONS and axis not in axes:
+            hint = f"--{axis} {wanted[0]} selects it"
+        else:
+            hint = did_you_mean(axis, axes) if axes else f"{plan.matrix.positions.file} has no axes"
         if axis not in axes:
-            raise UsageError(f"--axis {axis}=…: no such axis; {did_you_mean(axis, axes)}".rstrip("; "))
+            raise UsageError(f"--axis {axis}=…: no such axis; {hint}")
     names = [variant.id for variant in plan.variants] + [row.id for row in plan.dropped]
     known = {**plan.matrix.spec.dimensions(), "variant": names}
     for dimension, values in selector.conditions(plan.matrix.spec).items():

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
         "orchestrate cache prune --keep 60GB --min-free 20GB --yes",
     ),
     conflicts={
-        "--keep": ("--closed-pr", "--older-than"),
-        "--min-free": ("--closed-pr", "--older-than"),
+        "--keep": ("--closed-pr", "--older-than", "--cuda", "--platform", "--target", "--axis", "--variant"),
+        "--min-free": ("--closed-pr", "--older-than", "--cuda", "--platform", "--target", "--axis", "--variant"),
     },
+    needs={"--builder": ("--keep", "--min-free")},
 )
 @options.selection(options.IMAGE)
 @kit.option(

@@ -11,6 +11,7 @@ import pytest
 from orchestrator.bake.file import Extras, Output, escape, render
 from orchestrator.bake.ladder import Standing
 from orchestrator.errors import MatrixError
+from orchestrator.labels import CUDA
 from orchestrator.reference import parse
 from tests.unit.matrix.support import EXAMPLE, SMALL, changed, planned
 
@@ -109,6 +110,16 @@ def test_what_the_matrix_says_wins_over_labels_of_ours() -> None:
     assert isinstance(labels, dict)
     assert labels["org.opencontainers.image.title"] == "Mine"
     assert labels["extra"] == "13.0"
+
+
+def test_the_title_of_the_bake_target_stays_unless_the_matrix_has_one() -> None:
+    plan = planned(SMALL)
+    title = "org.opencontainers.image.title"
+    theirs = {"app": {"labels": {title: "Theirs", CUDA: "1.0.0"}}}
+    found = render(plan, plan.variants[0], theirs).members["app-cu130-amd64"]["labels"]
+    assert (found[title], found[CUDA]) == ("Theirs", "13.0.2")
+    own = planned(SMALL.replace("  arch_list: all\n", f"  arch_list: all\n  labels: {{{title}: Mine}}\n"))
+    assert render(own, own.variants[0], theirs).members["app-cu130-amd64"]["labels"][title] == "Mine"
 
 
 def test_extras_are_added() -> None:

@@ -89,10 +89,17 @@ def test_the_line_that_says_what_is_wrong(text: str, line: str) -> None:
     assert last_error(text) == line
 
 
-def test_an_argument_that_one_target_loses_reaches_the_other() -> None:
-    lost = Lost(name="A", loss=Loss.ENV, line=3, declared=2, certain=True)
+@pytest.mark.parametrize("loss", Loss)
+def test_an_argument_that_one_target_loses_reaches_the_other(loss: Loss) -> None:
+    """An ENV gives the steps another value, which a base must not have; what is merely unread harms nothing."""
+    lost = Lost(name="A", loss=loss, line=3, declared=2, certain=True)
     loses, takes = Consumer(target="app", args={"A": "1"}, lost=(lost,)), Consumer(target="base", args={"A": "1"})
-    check(arrival(loses, takes), Injected(args={"A": "1"}), variant="v")
+    for both in ((loses, takes), (takes, loses)):
+        if loss in {Loss.ENV, Loss.BASE}:
+            with pytest.raises(NotArrivedError, match="v: A does not reach a step of target app: ENV A"):
+                check(arrival(*both), Injected(args={"A": "1"}), variant="v")
+        else:
+            check(arrival(*both), Injected(args={"A": "1"}), variant="v")
     with pytest.raises(NotArrivedError) as caught:
         check(arrival(loses, Consumer(target="base", args={})), Injected(args={"A": "1"}), variant="v")
     (problem,) = caught.value.problems

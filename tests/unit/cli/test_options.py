@@ -120,6 +120,7 @@ _VALUES = {
     "--window": "9",
     "--older-than": "9",
     "--format": "json",
+    "--cache": "off",
     "--format=github": "--format=github",
     "[DIR]": "somewhere",
 }

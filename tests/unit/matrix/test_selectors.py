@@ -73,6 +73,8 @@ def test_a_row_that_is_not_built_is_listed_where_it_is_selected(selector: Select
         (Selector(platform=["arm64"]), "--platform arm64: not in matrix.yaml; did you mean linux/arm64?"),
         (Selector(target=["opneai"]), "--target opneai: not in matrix.yaml; did you mean openai?"),
         (Selector(axes={"pyton": ["3.12"]}), "--axis pyton=…: no such axis; did you mean python?"),
+        (Selector(axes={"zz": ["3.12"]}), "--axis zz=…: no such axis; known: python"),
+        (Selector(axes={"cuda": ["13.0"]}), "--axis cuda=…: no such axis; --cuda 13.0 selects it"),
         (Selector(axes={"python": ["3.1"]}), "--axis python=3.1: not in matrix.yaml; did you mean 3.13?"),
         (
             Selector(variant=["openai-cu130-arm64-python312"]),
@@ -98,7 +100,7 @@ def test_what_is_refused(selector: Selector, message: str) -> None:
 def test_a_plan_without_axes_names_none() -> None:
     from tests.unit.matrix.support import SMALL
 
-    with pytest.raises(UsageError, match=r"^--axis python=…: no such axis$"):
+    with pytest.raises(UsageError, match=r"^--axis python=…: no such axis; matrix.yaml has no axes$"):
         narrow(planned(SMALL), Selector(axes={"python": ["3.12"]}))
 
 
