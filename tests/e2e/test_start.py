@@ -1,6 +1,7 @@
 """What the commands that answer at once may import: the list is closed, and what is new must be worth its milliseconds.
 
 Measured beside `docker buildx bake --print` (95 ms): pydantic cost 95 ms, rich 25, httpx 60, python-on-whales 250.
+msgspec costs 5 ms, and defining 85 values as its structs instead of dataclasses saves 40.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-READS_A_MATRIX = {"click", "orchestrator", "yaml"}
-READS_NOTHING = {"click", "orchestrator"}
+READS_NOTHING = {"click", "msgspec", "orchestrator", "typing_extensions"}  # the last is what msgspec imports
+READS_A_MATRIX = READS_NOTHING | {"yaml"}
 
 
 @pytest.mark.parametrize(
