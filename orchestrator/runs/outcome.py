@@ -81,7 +81,7 @@ class Try(Struct, frozen=True, kw_only=True):
     began: float
     seconds: float
     reason: str = ""
-    steps: tuple[StepTime, ...] = ()
+    steps: Sequence[StepTime] = ()
 
     def __post_init__(self) -> None:
         """Clean untrusted text, so that no writer can forget to."""

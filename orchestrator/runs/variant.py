@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from orchestrator.bake.events import Notice, StepKind, StepStarted
 from orchestrator.bake.log import LogFile
-from orchestrator.bake.moved import Moved
+from orchestrator.bake.moved import Moved, Timeline
 from orchestrator.cache import compile_statistics
 from orchestrator.durations import duration
 from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateError
@@ -131,7 +131,7 @@ class VariantBuild:
         finally:
             self._leave()
         result = self._last.result
-        steps = result.timeline if result is not None else ()
+        steps = Timeline(result.timeline if result is not None else ())
         took = time.monotonic() - begun
         self._made.append(Try(began=began, seconds=took, reason=self._last.reason, steps=steps))
         self._moved += result.moved if result is not None else Moved()

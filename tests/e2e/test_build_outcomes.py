@@ -103,6 +103,7 @@ def test_long_steps_are_short_on_the_screen_and_whole_in_the_log(engine: str, tm
     done = project.build()
     assert done.returncode == 0, done.stderr
     said = [line.removeprefix("app-cu130-amd64  ") for line in done.stderr.splitlines()]
+    said = [line for line in said if not line.startswith("done in ")]  # of a step that took a second, on a busy machine
     assert [line for line in said if "word0" in line] == [f"[app 1/1] RUN {command}"[:107] + "..."]
     assert not [line for line in said if "load" in line]
     assert len(said) == len(set(said))

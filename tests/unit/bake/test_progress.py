@@ -25,7 +25,7 @@ from orchestrator.bake.events import (
 )
 from orchestrator.bake.imports import SourceState
 from orchestrator.bake.log import LogFile, render
-from orchestrator.bake.moved import Moved
+from orchestrator.bake.moved import Moved, Timeline
 from orchestrator.bake.progress import LINE_LIMIT, TAIL_LINES, Progress, one_line
 from tests.support.generated import examples
 
@@ -423,3 +423,8 @@ def test_a_timeline_says_when_each_step_ran() -> None:
         ("[b", length, rest, "unfinished"),
     ]
     assert Progress().timeline == ()
+    packed = Timeline(progress.timeline)
+    assert (tuple(packed), packed[-1], packed[1:]) == (progress.timeline, progress.timeline[-1], progress.timeline[1:])
+    assert tuple(Timeline(())) == ()
+    with pytest.raises(IndexError):
+        packed[len(packed)]
