@@ -364,3 +364,37 @@ def test_status_and_caches_ask_every_builder(farm: Farm, registry: Registry, tmp
     every = project.run("cache", "prune", "--keep", "0", "--yes", env=env)
     assert (every.returncode, "records of builder secure" in every.stdout) == (0, True), every.stderr
     assert held()["secure"] < before["secure"]
+
+
+def test_the_matrix_and_the_commands_of_the_page(farm: Farm, registry: Registry, tmp_path: Path) -> None:
+    """docs/fleet.md, with the endpoints of this machine: what it says for a fresh runner, then doctor."""
+    page = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
+    section = page.partition("```yaml\n")[2].partition("```")[0].replace("amd64.lan,", "localhost,")
+    project = project_of(tmp_path, registry.repository("fleet-page"), farm)
+    matrix = project.root / "matrix.yaml"
+    with served(farm.machines[0].host, farm.certificates.server()) as other:
+        for name, port in {"tcp://amd64.lan:1234": farm.ports[1], "tcp://arm64.lan:1234": other}.items():
+            assert name in section
+            section = section.replace(name, port.endpoint)
+        section = re.sub(r"servername: \S+}", "servername: localhost}", section)
+        matrix.write_text(matrix.read_text().partition("builders:")[0] + section)
+        for name in ("ca.pem", "client.pem"):
+            (project.root / "certs").mkdir(exist_ok=True)
+            shutil.copy(farm.certificates.file(name), project.root / "certs" / name)
+        runner = page.partition("## GitHub runners with a remote builder")[2]
+        key, build = re.findall(r"^    - run: (.+)$", runner, re.MULTILINE)
+        secret = farm.certificates.file("client.key").read_text()
+        subprocess.run(key, shell=True, check=True, cwd=project.root, env={**os.environ, "KEY": secret})
+        assert (project.root / "certs/client.key").stat().st_mode & 0o777 == 0o600
+        program, *words = build.split()
+        done = project.run(*words, env=farm.env)
+        assert (program, done.returncode) == ("orchestrate", 0), done.stderr
+        variants = json.loads((project.root / "report.json").read_text())["variants"]
+        assert {one["builder"] for one in variants} == {"farm-amd64", "default"}
+        checked = project.run("doctor", env=farm.env)
+        assert checked.returncode == 0, checked.stdout
+        for line in (
+            r"ok +farm-amd64: registry +reached from the builder",
+            rf"ok +builder farm-arm64 +driver remote at {other.endpoint}, ",
+        ):
+            assert re.search(f"^{line}", checked.stdout, re.MULTILINE), checked.stdout
