@@ -11,7 +11,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.bake.events import (
@@ -84,8 +84,8 @@ class _Step(Struct):
     cached: bool = False
     error: str = ""
     received: int = 0
-    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
-    pending: dict[int, bytes] = field(default_factory=dict)
+    tail: deque[str] | None = None  # of steps that have output and did not end well: an empty one takes 600 bytes
+    pending: dict[int, bytes] | None = None
 
 
 class Progress:
@@ -286,7 +286,7 @@ class Progress:
                 cancelled=bool(_CANCELLED.search(step.error)),
             )
             return
-        step.tail.clear()
+        step.tail = None
         yield StepDone(
             number=step.number,
             name=step.name,
@@ -320,7 +320,7 @@ class Progress:
             self._numbered += 1
             step.number = self._numbered
         step.received += len(log.data)
-        data = step.pending.pop(log.stream, b"") + log.data
+        data = log.data if step.pending is None else step.pending.pop(log.stream, b"") + log.data
         *whole, rest = data.split(b"\n")
         for line in whole:
             yield from self._lines(step, log.stream, line)
@@ -329,11 +329,11 @@ class Progress:
             yield from self._lines(step, log.stream, rest[:cut])
             rest = rest[cut:]
         if rest:
-            step.pending[log.stream] = rest
+            step.pending = {**(step.pending or {}), log.stream: rest}
 
     def _flush(self, step: _Step) -> Iterator[Event]:
-        pending, step.pending = step.pending, {}
-        for stream, rest in pending.items():
+        pending, step.pending = step.pending, None
+        for stream, rest in (pending or {}).items():
             yield from self._lines(step, stream, rest)
 
     def _lines(self, step: _Step, stream: int, line: bytes) -> Iterator[Event]:
@@ -341,6 +341,8 @@ class Progress:
         for at in range(0, len(whole) or 1, LINE_LIMIT):
             text = whole[at : at + LINE_LIMIT]
             self.clipped = self.clipped or text.startswith(_CLIPPED)
+            if step.tail is None:
+                step.tail = deque(maxlen=TAIL_LINES)
             step.tail.append(text[:TAIL_WIDTH])
             yield LogLine(number=step.number, stream=stream, text=text)
 
