@@ -30,6 +30,16 @@ ENTRY_MARK = re.compile(b"[%b]" % re.escape(bytes(other for other in range(256) 
 """Every st_other that marks an entry."""
 
 _ALIGNED = 8
+_PARAMETERS = Needle(b"\0.nv.constant0.")
+
+
+def names_kernel(data: bytes) -> bool:
+    """Whether the start of a cubin names the parameters of a kernel: a hint that its symbols will show one, no more.
+
+    Args:
+        data: The start of the cubin.
+    """
+    return _PARAMETERS.find(data, 0, len(data)) >= 0
 
 
 class Glance:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.image.code import cubin
 from orchestrator.image.code.elf import DamagedFileError, Window
 from orchestrator.image.code.fatbin import Kind
-from orchestrator.image.code.glance import Glance
+from orchestrator.image.code.glance import Glance, names_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.image.code.fatbin import DeviceImage
 
 _PTX_TRIES = 4  # pieces with an `.entry` that is none, in a comment or cut off, before only the whole is looked at
+_AHEAD = 64  # pieces in which the symbols of a cubin that names kernels are looked for at once: 8 MiB
 _BORDER = len(cubin.ENTRY_WORD) - 1  # bytes of it that may stand at the end of a piece
 _REMEMBERED = 2048
 """Small images of one file whose answers are remembered: of the 4,594 small cubins of libcublasLt.so.13 189 differ."""
@@ -81,7 +83,9 @@ class Opener:
         return image.compression == "zstd" and image.size > WHOLE and not self.deep
 
     def shows_kernel(self, image: DeviceImage, read: Callable[[int], bytes]) -> bool:
-        """Whether the first piece of a large image shows a kernel; False says nothing.
+        """Whether the start of a large image shows a kernel; False says nothing.
+
+        Of a cubin that is the first piece, and more where that names kernels: then its symbols nearly always show one.
 
         Args:
             image: A cubin or PTX.
@@ -91,7 +95,10 @@ class Opener:
         try:
             with closing(self._unpacker.pieces(stored, image.compression, image.size)) as pieces:
                 first = next(pieces, b"")
-            return cubin.holds_entry(first) if image.kind is Kind.PTX else Glance().shows(first)
+                if image.kind is Kind.PTX:
+                    return cubin.holds_entry(first)
+                glance = Glance()
+                return glance.shows(first) or (names_kernel(first) and any(map(glance.shows, islice(pieces, _AHEAD))))
         except DamagedFileError:
             return False
 
