@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli import kit, options
 from orchestrator.cli.kit import Heading
-from orchestrator.errors import EnvironmentLacksError, UsageError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Location
@@ -72,15 +72,23 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
     if show:
         streams.say(first.text.rstrip("\n"))
         return
-    counts = "written, to be completed"
-    if not first.unknown:
-        matrix = load.parse(first.text.encode(), path=path, shown=str(path))
-        variants = plan(matrix, fact=lambda _: "0" * 12).variants
-        counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
     try:
         write_whole(path, first.text)
     except OSError as error:
         raise EnvironmentLacksError(f"{path}: cannot be written: {error.strerror}") from error
+    counts = "written, to be completed"
+    if not first.unknown:
+        try:
+            matrix = load.parse(first.text.encode(), path=path, shown=str(path))
+            variants = plan(matrix, fact=lambda _: "0" * 12).variants
+        except MatrixError as error:
+            streams.say(f"{path}: written, to be corrected")
+            raise MatrixError(
+                error.message,
+                problems=error.problems,
+                hint="correct these lines of what was written, then run `orchestrate plan`",
+            ) from error
+        counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
     streams.say(f"{path}: {counts}")
     streams.tell(f"hint: {hint}")
 

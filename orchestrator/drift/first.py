@@ -32,6 +32,7 @@ from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import minor
 from orchestrator.drift.scan import Kind
 from orchestrator.errors import UsageError
+from orchestrator.matrix.names import platform_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,9 +96,12 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
     none = {when["cuda"][0]: why for when, why in empty if len(when["target"]) == len(built)}
     if len(none) < len(releases):  # a release of which no row is left
         releases = [one for one in releases if one[0] not in none]
-        empty = [one for one in empty if one[0]["cuda"][0] not in none]
+    empty = [one for one in empty if one[0]["cuda"][0] not in none]
     keys = [key for key, _ in releases]
     platforms = _platforms(built) or ("linux/amd64", *(("linux/arm64",) if _mentions_arm(groups) else ()))
+    suffixes = _suffixes(platforms)
+    foreign = {str(one): None for body in found.targets.values() for one in body.get("platforms") or ()}
+    foreign = {one: None for one in foreign if one != "local" and not platform_named(one)}
     unknown = [*_unknown(lists, releases)]
     others = [*found.others, *(one.name for one in every if one not in built)]
     lines = [
@@ -105,6 +109,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         "# Read it once: from now on change CUDA versions, platforms and architecture lists only here.",
         *(f"# Not known, write it where {UNKNOWN} stands: {one}." for one in unknown),
         *(comment(f"Without CUDA {key}: {why}.") for key, why in none.items() if key not in keys),
+        *([comment(f"Without {', '.join(foreign)}: not a platform of Linux.")] if foreign else []),
         *([comment(f"Not read: {', '.join(found.unused)}.")] if found.unused else []),
         "version: 1",
         f"image: {main_product(built).image or next(filter(None, map(repository, found.tags)), '') or _name(root)}",
@@ -118,10 +123,10 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         *(f'  "{key}": {{version: {version}, tag_suffix: -cu{key.replace(".", "")}}}' for key, version in releases),
         *([] if releases else [f'  {UNKNOWN}: {{version: {UNKNOWN}}}  # for example "13.0": {{version: 13.0.2}}']),
         "platforms:",
-        *(f"  {platform}: {{}}" for platform in platforms),
+        *(f"  {platform}: {suffix}" for platform, suffix in suffixes.items()),
         "variants:",
         f"  arch_list: {release}",
-        *_given(built),
+        *_given(built, "{platform.tag_suffix}" if any(suffix != "{}" for suffix in suffixes.values()) else ""),
         *_excluded([*left_out(built, keys, platforms, found.files[0]), *empty]),
         *_headers(root),
         "# What the other files of the repository must say: `orchestrate check` compares, `check --fix` repairs.",
@@ -159,8 +164,21 @@ def _is_list(value: str) -> bool:
         return False
 
 
-def _given(built: Sequence[Product]) -> list[str]:
-    """The arguments and named contexts that carry the matrix's values: those of all targets, then those of some."""
+def _suffixes(platforms: Sequence[str]) -> dict[str, str]:
+    """What the matrix writes for each platform: a suffix of tags where another one has the same architecture."""
+    found = {}
+    for platform in platforms:
+        base, _, variant = platform.partition("/")[2].partition("/")
+        same = [one for one in platforms if one.split("/")[1] == base]
+        found[platform] = f"{{tag_suffix: -{variant}}}" if variant and len(same) > 1 else "{}"
+    return found
+
+
+def _given(built: Sequence[Product], suffix: str) -> list[str]:
+    """The arguments and named contexts that carry the matrix's values, and the tags.
+
+    Those of all targets, then those of some. `suffix` ends the platform's part of the tag.
+    """
     lines: list[str] = []
     own: dict[str, dict[str, dict[str, str]]] = {one.name: {} for one in built}
     for key, values in (("args", [one.args for one in built]), ("contexts", [one.contexts for one in built])):
@@ -169,7 +187,7 @@ def _given(built: Sequence[Product]) -> list[str]:
         for one, value in zip(built, values, strict=True):
             if rest := {name: text for name, text in value.items() if name not in common}:
                 own[one.name][key] = rest
-    lines.append('  tags: ["{image}:{target}-{platform.arch}{cuda.tag_suffix}"]')
+    lines.append(f'  tags: ["{{image}}:{{target}}-{{platform.arch}}{suffix}{{cuda.tag_suffix}}"]')
     groups: list[tuple[dict[str, dict[str, str]], list[str]]] = []
     for name, sections in own.items():
         known = next((names for other, names in groups if other == sections), None)

@@ -20,6 +20,7 @@ from orchestrator.drift.files import Files
 from orchestrator.drift.recognize import ARCH_ARGS, cuda_version, list_dialect, minor, version_of_tag
 from orchestrator.drift.scan import Kind
 from orchestrator.engine import buildx
+from orchestrator.matrix.names import canonical_platform, platform_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,7 +143,7 @@ class _Reading(Struct, frozen=True, kw_only=True):
             versions=tuple(versions),
             fixed=not carried and declared is not None and bool(versions),
             archs=archs,
-            platforms=tuple(body.get("platforms") or ()),
+            platforms=_platforms(body),
             image=next(filter(None, (repository(str(tag)) for tag in body.get("tags") or ())), ""),
             cuda=declared is None or bool(args or contexts or versions),
         )
@@ -192,6 +193,12 @@ def _shown(root: Path, target: Mapping[str, Any]) -> str:
     """The Dockerfile of a target below the root, "" where it is not there."""
     path = buildx.dockerfile_path(root, target)
     return "" if path is None or not path.is_relative_to(root) else PurePosixPath(path.relative_to(root)).as_posix()
+
+
+def _platforms(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The platforms of a target as a matrix names them; `local` and those of other systems are none."""
+    named = (platform_named(str(one)) for one in body.get("platforms") or ())
+    return tuple(dict.fromkeys(canonical_platform(one) for one in named if one))
 
 
 def repository(tag: str) -> str:

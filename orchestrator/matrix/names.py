@@ -64,14 +64,23 @@ def canonical_platform(text: str) -> str:
     return base if variant and usual.get(base) == variant else text
 
 
+def platform_named(text: str) -> str:
+    """The platform that another name of it means (linux/aarch64, x86_64); "" for none, or one that is not of Linux."""
+    system, slash, rest = text.strip().lower().partition("/")
+    if slash and system != _SYSTEM:
+        return ""
+    rest = rest if slash else system
+    architecture = rest.partition("/")[0]
+    named = (rest, _OTHER_NAMES.get(rest), _OTHER_NAMES.get(architecture), architecture)
+    return next((f"{_SYSTEM}/{name}" for name in named if name is not None and is_platform(f"{_SYSTEM}/{name}")), "")
+
+
 def platform_meant(text: str) -> str:
     """The platform that a text may mean (linux/aarch64, amd64, linux/amd), as a hint; "" where none is near."""
     first, slash, rest = text.strip().lower().partition("/")
     rest = rest if slash else first
-    architecture = rest.partition("/")[0]
-    for name in (_OTHER_NAMES.get(rest), _OTHER_NAMES.get(architecture), architecture):
-        if name is not None and is_platform(f"{_SYSTEM}/{name}"):
-            return f"did you mean {_SYSTEM}/{name}?"
+    if known := platform_named(f"{_SYSTEM}/{rest}"):
+        return f"did you mean {known}?"
     return did_you_mean(f"{_SYSTEM}/{rest}", [f"{_SYSTEM}/{name}" for name in _VARIANTS])
 
 

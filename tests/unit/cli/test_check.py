@@ -114,3 +114,13 @@ def test_init_says_what_no_file_says_and_plan_refuses_it(tmp_path: Path, capsys:
     line = (tmp_path / "matrix.yaml").read_text().splitlines().index(placeholder) + 1
     assert code == 2
     assert f"matrix.yaml:{line}:" in err
+
+
+def test_init_writes_what_does_not_plan_and_says_which_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bake = 'target "app" { args = { CUDA_ARCH_LIST = "10.0 12.0", CUDA_VERSION = "12.4.1" } }\n'
+    (tmp_path / "docker-bake.hcl").write_text(bake)
+    code, out, err = run(capsys, "init", "-C", tmp_path)
+    assert (code, out) == (2, f"{tmp_path}/matrix.yaml: written, to be corrected\n")
+    assert "no architecture is left for CUDA 12.4" in err
+    assert err.endswith("hint: correct these lines of what was written, then run `orchestrate plan`\n")
+    assert run(capsys, "plan", "-C", tmp_path)[0] == 2

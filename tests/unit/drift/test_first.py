@@ -170,6 +170,27 @@ def test_platforms_are_those_of_each_target(tmp_path: Path) -> None:
     assert [one.why for one in matrix.spec.exclude] == [f"docker-bake.hcl does not build it for {arm}"]
 
 
+@pytest.mark.parametrize(
+    ("named", "ids", "platforms"),
+    [
+        (["linux/amd64", "linux/arm64/v8"], ["amd64", "arm64"], ["linux/amd64", "linux/arm64"]),
+        (["linux/x86_64", "aarch64", "linux/aarch64"], ["amd64", "arm64"], ["linux/amd64", "linux/arm64"]),
+        (["linux/amd64/v2", "linux/amd64"], ["amd64v2", "amd64"], ["linux/amd64/v2", "linux/amd64"]),
+        (["local"], ["amd64"], ["linux/amd64"]),
+        (["linux/amd64", "windows/amd64"], ["amd64"], ["linux/amd64"]),
+    ],
+)
+def test_platforms_are_named_as_a_matrix_names_them(
+    tmp_path: Path, named: list[str], ids: list[str], platforms: list[str]
+) -> None:
+    write(tmp_path, {"Dockerfile": TWO, "docker-bake.hcl": BAKE, "build.sh": ARCHS})
+    matrix = first(tmp_path, {"app": body("full", platforms=named)})
+    assert list(matrix.spec.platforms) == platforms
+    assert list(rows(matrix)) == [f"app-cu124-{one}" for one in ids]
+    text = (tmp_path / "matrix.yaml").read_text()
+    assert ("# Without windows/amd64: not a platform of Linux." in text) == ("windows/amd64" in named)
+
+
 def test_targets_with_lists_of_their_own_keep_them(tmp_path: Path) -> None:
     script = f"{LIST}='8.0 9.0'\n{LIST}_THOR='11.0 12.0'\n"
     write(tmp_path, {"Dockerfile": TWO.replace("12.4.1", "13.0.2"), "docker-bake.hcl": BAKE, "build.sh": script})
