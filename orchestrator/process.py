@@ -221,7 +221,7 @@ def run(
         killed = signal.Signals(-child.returncode).name
         raise EnvironmentLacksError(
             f"{Path(argv[0]).name} was killed ({killed}): {command_line(argv)}",
-            hint="the machine may lack memory: see its kernel log (dmesg), then run this again",
+            hint="the machine may be out of memory: see its kernel log (dmesg), then run this again",
         )
     return Completed(
         argv=tuple(argv),

@@ -1,4 +1,4 @@
-"""Sizes in bytes as text, in the units of the tools beside us.
+"""Sizes in bytes, and counts, as text, in the units of the tools beside us.
 
 Memory and disks are counted in powers of 1024 (`docker info`, `free -h`), files and images in powers of 1000
 (`docker images`, registries).
@@ -62,3 +62,8 @@ def _scaled(count: int, base: int) -> tuple[float, int]:
         value /= base
         unit += 1
     return value, unit
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 claim, 2 claims."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

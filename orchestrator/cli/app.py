@@ -167,7 +167,7 @@ def _click_errors() -> Iterator[None]:
 
 
 def _never_fail_to_encode() -> None:
-    """Characters that the terminal's encoding lacks are shown as escapes; standard error does so by itself."""
+    """Characters that are not in the terminal's encoding are shown as escapes; standard error does so by itself."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

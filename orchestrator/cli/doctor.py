@@ -1,4 +1,4 @@
-"""`orchestrate doctor`: checks what of this machine works for builds, and says how to mend the rest."""
+"""`orchestrate doctor`: checks what of this machine works for builds, and says how to repair the rest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from orchestrator.cli import common, kit, options
 from orchestrator.cli.common import Format
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
+from orchestrator.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +108,7 @@ def _need(given: Selection, jobs: int, builder: str) -> tuple[Need, str, list[Ch
         jobs=_compile_jobs(plan, jobs),
         cache=plan.matrix.spec.cache.backend,
     )
-    return need, plan.image, [Check(name="matrix", status="ok", detail=f"{len(plan.variants)} variants"), *unread]
+    return need, plan.image, [Check(name="matrix", status="ok", detail=counted(len(plan.variants), "variant")), *unread]
 
 
 def _fleet(given: Selection, need: Need) -> list[Check]:

@@ -50,8 +50,9 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
     from orchestrator.files import write_whole
     from orchestrator.matrix import load
     from orchestrator.matrix.expand import plan
+    from orchestrator.sizes import counted
     from orchestrator.ui import streams
-    from orchestrator.ui.drift_view import count, skipped_lines
+    from orchestrator.ui.drift_view import skipped_lines
 
     root, path = given.root, given.place
     if not root.is_dir():
@@ -88,7 +89,7 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
                 problems=error.problems,
                 hint="correct these lines of what was written, then run `orchestrate plan`",
             ) from error
-        counts = f"{count(len(variants), 'variant')}, {count(len(matrix.spec.claims), 'claim')}"
+        counts = f"{counted(len(variants), 'variant')}, {counted(len(matrix.spec.claims), 'claim')}"
     streams.say(f"{path}: {counts}")
     streams.tell(f"hint: {hint}")
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import MatrixError, OrchestrateError, UsageError, did_you_mean
+from orchestrator.sizes import counted
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
@@ -301,7 +302,9 @@ def _network(plan: Plan, format_: PlanFormat) -> None:
         streams.say(f"{one.place}  {one.kind}  {one.name}{which}")
         if one.cure:
             streams.say(f"    offline: {one.cure}")
-    streams.tell(f"{len(found)} accesses of {len(plan.variants)} variants")
+    streams.tell(
+        f"{len(found)} {'access' if len(found) == 1 else 'accesses'} of {counted(len(plan.variants), 'variant')}"
+    )
 
 
 def _explain(plan: Plan, name: str, cache: str) -> None:

@@ -3,7 +3,7 @@
 Follows `if` blocks that compare the version of the CUDA compiler, variables that `set` and `list(APPEND …)` give
 literals to, functions around the filter, and `include()` of files of the repository. A condition on anything else
 counts as met: a preview that shows a kernel too many does less harm than one that hides a kernel. A call that cannot be
-followed is told. `cuda.filters` computes what a list becomes.
+followed is reported. `cuda.filters` computes what a list becomes.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class _Reading(Struct, kw_only=True):
                 pass
 
     def assign(self, name: str, words: Sequence[str]) -> None:
-        """Give a variable a value; one that cannot be told takes it away."""
+        """Give a variable a value; one that is not known removes it."""
         kept = []
         for word in words:
             if word in {"CACHE", "PARENT_SCOPE"}:
@@ -244,7 +244,7 @@ class _Reading(Struct, kw_only=True):
         line = place.line_of(command)
         value = self.value(words[1])
         if value is None:
-            why = f"{words[0]}: its list {words[1]} cannot be told without running CMake"
+            why = f"{words[0]}: its list {words[1]} is not known without running CMake"
             self.kernels.unfollowed.append(Unfollowed(file=place.file, line=line, why=why))
             return
         try:

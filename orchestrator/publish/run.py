@@ -25,6 +25,7 @@ from orchestrator.reference import Digest, InvalidReferenceError, parse
 from orchestrator.registry.clients import Clients, every
 from orchestrator.registry.copy import copy_image
 from orchestrator.runs.planned import planned
+from orchestrator.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -187,7 +188,8 @@ class _Run(Struct, kw_only=True):
             [Staged(index=index, sources=self._sources(one), targets=one.family.repositories) for one, index in ready]
         )
         self._sign(ready)
-        self.tell(f"staged {len(ready)} indexes; moving {len(meant.moves)} tags")
+        staged = f"{len(ready)} {'index' if len(ready) == 1 else 'indexes'}"
+        self.tell(f"staged {staged}; moving {counted(len(meant.moves), 'tag')}")
         return transaction.move(meant.moves, {index.digest: index for _, index in ready}, meant.held)
 
     def _sign(self, ready: Sequence[tuple[Checked, Manifest]]) -> None:
@@ -205,7 +207,7 @@ class _Run(Struct, kw_only=True):
             copies |= {(first, other, index.digest): None for other in others}  # with its images, each list once
         for repository, named in digests.items():
             count = cosign.sign(repository, list(named))
-            self.tell(f"{repository}: {count} digests signed, {len(named) - count} had a signature")
+            self.tell(f"{repository}: {counted(count, 'digest')} signed, {len(named) - count} had a signature")
         every(lambda one: copy_image(self.clients.of(one[0]), self.clients.of(one[1]), one[2]), list(copies))
 
     def _sources(self, checked: Checked) -> dict[Digest, Repository]:
@@ -233,7 +235,7 @@ def rollback(named: str, *, tell: Callable[[str], None], root: Path, clients: Cl
     """
     with clients or Clients() as registries:
         record = _named(named, registries)
-        tell(f"publish {record.id} of {record.started}, {record.state.value}: {len(record.moves)} tags")
+        tell(f"publish {record.id} of {record.started}, {record.state.value}: {counted(len(record.moves), 'tag')}")
         return recovery.roll_back(Keeper(registries, root), Mover(clients=registries), record)
 
 

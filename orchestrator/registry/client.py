@@ -327,7 +327,7 @@ class Registry:
         """Require that an image can be pushed: begin an upload of nothing, and end it.
 
         Raises:
-            DeniedError: The registry denies access with the credentials at hand.
+            DeniedError: The registry denies access with these credentials.
             NetworkError: It has no such repository, or does not answer.
         """
         begin = Call(

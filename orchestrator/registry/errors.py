@@ -6,7 +6,7 @@ from orchestrator.errors import FailureClass, NetworkError, VerificationError
 
 
 class DeniedError(NetworkError, failure=FailureClass.AUTH):
-    """The registry refuses access with the credentials at hand; another attempt changes nothing."""
+    """The registry refuses access with these credentials; another attempt changes nothing."""
 
 
 class NotFoundError(NetworkError):

@@ -1,4 +1,4 @@
-"""How the cost of an image is told, for the terminal and for the page: titles, each with its lines."""
+"""How the cost of an image is shown, for the terminal and for the page: titles, each with its lines."""
 
 from __future__ import annotations
 

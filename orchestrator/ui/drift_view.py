@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.sizes import counted
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def lines(report: Report) -> list[str]:
 
 def summary(report: Report) -> str:
     """Return the counts: "32 claims, 175 places in 14 files: all agree"."""
-    counts = f"{count(report.claims, 'claim')}, {count(report.places, 'place')} in {count(len(report.files), 'file')}"
-    return f"{counts}: all agree" if report.clean else f"{counts}: {count(len(report.disagreements), 'disagreement')}"
+    counts = (
+        f"{counted(report.claims, 'claim')}, {counted(report.places, 'place')} in {counted(len(report.files), 'file')}"
+    )
+    return f"{counts}: all agree" if report.clean else f"{counts}: {counted(len(report.disagreements), 'disagreement')}"
 
 
 def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
@@ -120,8 +123,3 @@ def findings_as_json(findings: Findings) -> dict[str, Any]:
             for problem in findings.skipped
         ],
     }
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 claim, 2 claims."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

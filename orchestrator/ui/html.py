@@ -10,16 +10,17 @@ from importlib.resources import files
 from string import Template
 
 
-def filled(name: str, **parts: str) -> str:
+def filled(name: str, *, title: str, **parts: str) -> str:
     """Return a page.
 
     Args:
-        name: File of its template in this package.
+        name: File of its template in this package; `$head` in it is what all pages begin with.
+        title: Of the page, as HTML.
         parts: What stands in it, as HTML.
     """
     package = files("orchestrator.ui")
-    template = Template(package.joinpath(name).read_text(encoding="utf-8"))
-    return template.substitute(style=package.joinpath("page.css").read_text(encoding="utf-8"), **parts)
+    head, page, style = (package.joinpath(one).read_text(encoding="utf-8") for one in ("head.html", name, "page.css"))
+    return Template(page).substitute(head=Template(head).substitute(title=title, style=style), **parts)
 
 
 def escaped(untrusted: str) -> str:

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from orchestrator.image.verdict.verify import Verdict
 
 MISSING = Rule(
-    id="kernels-missing",
+    id="orchestrate/kernels-missing",
     text="A required library holds machine code for every architecture that was promised.",
     help="Add the architecture to the arch list of the matrix, and build again.",
 )
 HEADERS = Rule(
-    id="headers-missing",
+    id="orchestrate/headers-missing",
     text="The image holds every header that FlashInfer looks for, as locked.",
     help="Build with the bundle of `orchestrate headers lock`.",
 )
-REMARK = Rule(id="kernels-remark", text="Nothing but what was promised is surprising about the image's device code.")
-UNREAD = Rule(id="kernels-not-read", text="Every file that may hold device code is read.")
-LOST = Rule(id="kernels-lost", text="A new image holds all device code that the old one holds.")
+REMARK = Rule(id="orchestrate/kernels-remark", text="The image's device code holds nothing that should be looked at.")
+UNREAD = Rule(id="orchestrate/kernels-not-read", text="Every file that may hold device code is read.")
+LOST = Rule(id="orchestrate/kernels-lost", text="A new image holds all device code that the old one holds.")
 
 
 def verdict_log(verdict: Verdict) -> dict[str, Any]:

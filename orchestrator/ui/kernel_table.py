@@ -168,7 +168,7 @@ def _rest(verdict: Verdict, screen: Console) -> None:
         for place, counts in verdict.cubins.items()
     ]
     lines += [
-        ("note", f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that serve nobody")
+        ("note", f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that are never loaded")
         for one in verdict.duplicates
     ]
     if lines:

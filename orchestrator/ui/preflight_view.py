@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.sizes import counted
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ def plain(checked: Mapping[str, Checked]) -> str:
     width = max(map(len, checked), default=0)
     lines: list[str] = []
     for name, one in checked.items():
-        counted = f"  {len(one.arrival.consumed)} arguments consumed" if one.error is None and one.arrival else ""
-        lines.append(f"{name:<{width}}  {status(one)}{counted}".rstrip())
+        consumed = (
+            f"  {counted(len(one.arrival.consumed), 'argument')} consumed" if one.error is None and one.arrival else ""
+        )
+        lines.append(f"{name:<{width}}  {status(one)}{consumed}".rstrip())
         lines += [f"    note: {clean(note)}" for note in one.notes]
         lines += [f"    {clean(line)}" for line in str(one.error).splitlines()] if one.error is not None else []
     refused = sum(one.error is not None for one in checked.values())

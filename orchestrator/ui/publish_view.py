@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.publish.record import Rank, State
+from orchestrator.sizes import counted
 from orchestrator.ui import github
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def lines(result: Result, *, dry_run: bool) -> Iterator[str]:
             yield f"{rank.value} tags: {'would move' if dry_run else 'moves'}"
             yield from (f"  {_move(move)}" for move in moves)
     if result.settled:
-        yield f"{len(result.settled)} tags name it already: {', '.join(result.settled)}"
+        names = "names" if len(result.settled) == 1 else "name"
+        yield f"{counted(len(result.settled), 'tag')} {names} it already: {', '.join(result.settled)}"
     if result.ending is not None:
         yield from ended(result.ending)
     elif not result.moves and not any(one.problems for one in result.families):
@@ -50,7 +52,8 @@ def lines(result: Result, *, dry_run: bool) -> Iterator[str]:
 def ended(ending: Ending) -> Iterator[str]:
     """Yield how the moves ended."""
     for window in ending.windows:
-        yield f"{window.rank.value}: {window.tags} tags, {window.seconds:.3f} s between the first and the last"
+        tags = counted(window.tags, "tag")
+        yield f"{window.rank.value}: {tags}, {window.seconds:.3f} s between the first and the last"
     yield from (f"failed: {line}" for line in ending.failures)
     yield from (f"note: {line}" for line in ending.remarks)
     record = ending.record

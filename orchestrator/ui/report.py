@@ -245,7 +245,7 @@ def _notes(verdict: Verdict) -> str:
     if verdict.headers and verdict.headers.summary:
         lines.append(verdict.headers.summary)
     lines += [
-        f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that serve nobody"
+        f"{one.path} is there again ({', '.join(one.others)}): {size_text(one.wasted)} that are never loaded"
         for one in verdict.duplicates
     ]
     lines += [

@@ -110,7 +110,7 @@ def test_damage_is_found_and_repaired(place: Place) -> None:
     victim.chmod(0o644)
     victim.write_bytes(b"damaged")
     assert "is damaged in the store" in place.headers("verify", code=4).stderr
-    assert "1 files repaired" in place.headers("verify", "--repair", "--mirror", "mirror").stderr
+    assert "1 file repaired" in place.headers("verify", "--repair", "--mirror", "mirror").stderr
     place.headers("verify")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 PROGRAM = TOP / "scripts/transcripts"
-PAGES = sorted(str(path.relative_to(TOP)) for path in [TOP / "docs/start.md", *TOP.glob("docs/cookbook/*.md")])
+PAGES = ["docs/build.md", "docs/start.md", *sorted(str(one.relative_to(TOP)) for one in TOP.glob("docs/cookbook/*.md"))]
 # The pages call the installed command by its name.
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 

@@ -32,7 +32,7 @@ def test_sarif_is_the_whole_result(tmp_path: Path) -> None:
     done = verify(source, "--archs", "9.0 12.0", "--format", "sarif")
     assert done.returncode == 4
     (one,) = json.loads(done.stdout)["runs"][0]["results"]
-    assert (one["ruleId"], one["level"]) == ("kernels-missing", "error")
+    assert (one["ruleId"], one["level"]) == ("orchestrate/kernels-missing", "error")
     assert "error: " in done.stderr
     assert json.loads(verify(source, "--archs", "8.0", "--format", "sarif").stdout)["runs"][0]["results"] == []
 
@@ -41,7 +41,7 @@ def test_what_a_new_one_lost_as_sarif(tmp_path: Path) -> None:
     old, new = tree(tmp_path / "old", **{"a.so": "80 90"}), tree(tmp_path / "new", **{"a.so": "90"})
     done = verify("--compare", old, new, "--fail-on-lost", "--format", "sarif")
     assert done.returncode == 4
-    assert [one["ruleId"] for one in json.loads(done.stdout)["runs"][0]["results"]] == ["kernels-lost"]
+    assert [one["ruleId"] for one in json.loads(done.stdout)["runs"][0]["results"]] == ["orchestrate/kernels-lost"]
     assert verify("--compare", old, new, "--format", "sarif").returncode == 0
     assert verify("--compare", new, old, "--fail-on-lost", "--format", "sarif").returncode == 0
 

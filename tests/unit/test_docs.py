@@ -52,6 +52,15 @@ SHOWN = {
 """The section that a recipe is about, where it has another name."""
 
 
+RECORDED = {
+    "docs/air-gapped.md": 21,  # FlashInfer's packages and a second machine; tests/e2e/test_airgap_*.py run the steps
+    "docs/cache.md": 1,  # what a builder holds
+    "docs/check.md": 2,  # vLLM's tree; tests/e2e/test_check_vllm.py compares
+    "docs/verify.md": 1,  # a wheel of 400 MB
+}
+"""Samples that no test runs: commands of a page."""
+
+
 @pytest.mark.parametrize("name", REFERENCE.PAGES)
 def test_the_reference_is_what_the_program_says(name: str) -> None:
     path = TOP / "docs/reference" / name
@@ -119,6 +128,22 @@ def test_the_matrix_of_a_recipe_plans(
     assert all(one["archs"]["effective"] and one["tags"] for one in variants)
     section = SHOWN.get(topic, topic.replace("-", "_"))
     assert re.search(rf"^ *{section}:", own["matrix.yaml"], re.MULTILINE), f"the recipe shows {section}"
+
+
+def test_every_sample_is_run_but_for_those_that_their_pages_call_recorded() -> None:
+    """A block `console` is run by tests/e2e/test_transcripts.py; one of another kind is an exception, listed here."""
+    recorded, run = {}, {str(page.relative_to(TOP)) for page in TRANSCRIPTS.PAGES}
+    for name, text in {**WRITTEN, "README.md": (TOP / "README.md").read_text(encoding="utf-8")}.items():
+        blocks = [one for one in TRANSCRIPTS.blocks(text) if TRANSCRIPTS.commands(one.text)]
+        assert name in run or not any(one.kind == "console" for one in blocks), (
+            f"scripts/transcripts does not run {name}"
+        )
+        others = sum(len(TRANSCRIPTS.commands(one.text)) for one in blocks if one.kind != "console")
+        others += len(re.findall(r"^ {4}\$ ", text, re.MULTILINE))
+        if others:
+            recorded[name] = others
+            assert "recorded once" in text.lower(), f"{name} does not say that its sample is not run"
+    assert recorded == RECORDED
 
 
 def test_what_a_page_shows_is_compared_but_for_what_differs_in_each_run() -> None:

@@ -50,7 +50,7 @@ def command(*, given: Selection, format_: common.Format, builder: str) -> None:
 
 
 def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holding]:
-    """Every place in turn; one that does not answer is told."""
+    """Every place in turn; one that does not answer is named."""
     import os
 
     from orchestrator.cache import compile_tool, holdings, rights

@@ -14,6 +14,7 @@ import click
 
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
+from orchestrator.sizes import counted
 from orchestrator.ui import streams
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def _show_choice(choice: Choice, found: MachineCaches, *, yes: bool) -> None:
     if choice.records:
         last = max(one.used for one in choice.records).isoformat(timespec="minutes")
         size = size_text(sum(one.size for one in choice.records))
-        streams.say(f"{word}  {len(choice.records)} records of builder {found.builder}    {size}, unused since {last}")
+        records = counted(len(choice.records), "record")
+        streams.say(f"{word}  {records} of builder {found.builder}    {size}, unused since {last}")
     hint = "; --yes removes it" if choice.freed and not yes else ""
     streams.say(f"{size_text(choice.held)} held, {size_text(choice.freed)} can go{hint}")
     if choice.missing:
@@ -223,7 +225,7 @@ def _github(open_: contextlib.ExitStack, env: Mapping[str, str]) -> GitHub | Non
 
 
 def _closed(github: GitHub | None, slug: str, numbers: frozenset[str]) -> frozenset[str]:
-    """The pull requests that are known to be closed; what is not known is told."""
+    """The pull requests that are known to be closed; what is not known is reported."""
     from orchestrator.errors import OrchestrateError
 
     if not numbers:
@@ -253,7 +255,8 @@ def _show(repository: Repository, found: Held, verdict: Verdict, removed: Remove
     count = sum(bool(one.tag) for one in shown)
     kept = len(found.tags) - count
     superseded = f" and {len(shown) - count} superseded exports" if len(shown) > count else ""
-    line = f"{repository}: {kept} tags stay, {count}{superseded} {'can go' if removed is None else 'went'}"
+    stays = f"{counted(kept, 'tag')} {'stays' if kept == 1 else 'stay'}"
+    line = f"{repository}: {stays}, {count}{superseded} {'can go' if removed is None else 'went'}"
     if shown:
         size = size_text(prune.freed(found, shown))
         line += f", {size} for the registry's garbage collection where no other repository holds the same layers"

@@ -11,6 +11,7 @@ from orchestrator.cli import kit
 from orchestrator.cli.headers import shared
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import VerificationError
+from orchestrator.sizes import counted
 from orchestrator.ui import streams
 from orchestrator.ui.transfers import TransferProgress
 
@@ -69,14 +70,14 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         problems = bundle.verify_directory(wanted, target)
         if problems:
             raise VerificationError(f"{target} does not hold the bundle of {given.lock}", problems=problems[:20])
-        streams.say(f"{len(wanted.files)} files verified in {target}")
+        streams.say(f"{counted(len(wanted.files), 'file')} verified in {target}")
         return
     bad = work.verify_store(wanted, given.store, repair=repair)
     if bad and repair:
         with TransferProgress("repair") as progress:
             work.obtain_lock(wanted, given.store, given.sources(), options=chosen.transfer(), progress=progress)
         bad_after = work.verify_store(wanted, given.store, repair=False)
-        streams.tell(f"{len(bad) - len(bad_after)} files repaired")
+        streams.tell(f"{counted(len(bad) - len(bad_after), 'file')} repaired")
         bad = bad_after
     if bad:
         found = [Problem(file=path, what=f"is {what} in the store") for path, what in bad.items()]
@@ -84,7 +85,7 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         raise VerificationError(
             f"{len(bad)} of {len(wanted.files)} files are missing or damaged", problems=found[:20], hint=hint
         )
-    streams.say(f"{len(wanted.files)} files, {wanted.bytes:,} bytes verified in {given.store.root}")
+    streams.say(f"{counted(len(wanted.files), 'file')}, {wanted.bytes:,} bytes verified in {given.store.root}")
 
 
 def _verify_image(image: str, platform: str, lock: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import common, kit, options
 from orchestrator.cli.kit import Heading
 from orchestrator.errors import DriftError, Problem, UsageError
+from orchestrator.sizes import counted
 
 if TYPE_CHECKING:
     from orchestrator.cli.common import Location
@@ -54,5 +55,5 @@ def command(*, given: Location, check: bool) -> None:
         return
     base_lock.write(root, now)
     for one in now:
-        streams.say(f"{one.name}  {one.digest}  {', '.join(one.platforms)}  {len(one.variants)} variants")
+        streams.say(f"{one.name}  {one.digest}  {', '.join(one.platforms)}  {counted(len(one.variants), 'variant')}")
     streams.tell(f"{len(now)} base images locked in {root / base_lock.LOCK}")

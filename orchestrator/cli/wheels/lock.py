@@ -8,6 +8,7 @@ from orchestrator.cli import kit, options
 from orchestrator.cli.kit import Heading
 from orchestrator.cli.outputs import WHEELS, require_replaceable
 from orchestrator.cli.wheels import shared
+from orchestrator.sizes import counted
 from orchestrator.ui import streams
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def command(*, given: Location, store: Path | None, check: bool, format_: Format
     told = shared.given(Selection(file=given.file, directory=given.directory), store)
     if check:
         lock = told.locked()
-        streams.tell(f"{told.lock}: fresh, {len(lock.houses)} wheelhouses")
+        streams.tell(f"{told.lock}: fresh, {counted(len(lock.houses), 'wheelhouse')}")
         return
     require_replaceable(told.lock, "wheels.lock", WHEELS)
     made = work.make_lock(told.orders, told.store, tell=streams.tell)

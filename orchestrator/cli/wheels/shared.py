@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from orchestrator.cli import common, options
 from orchestrator.cli.kit import Heading
+from orchestrator.sizes import counted
 from orchestrator.ui import streams
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def show_lock(lock: Lock, format_: common.Format) -> None:
         streams.write_json(json.loads(locks.dumps(lock)))
         return
     for house in lock.houses:
-        streams.say(f"{house.name}: {len(house.wheels)} wheels, {house.bytes:,} bytes, {locks.house_digest(house)}")
+        streams.say(
+            f"{house.name}: {counted(len(house.wheels), 'wheel')}, {house.bytes:,} bytes, {locks.house_digest(house)}"
+        )
 
 
 def directories(names: Sequence[Path]) -> tuple[Path, ...]:

@@ -11,6 +11,7 @@ from orchestrator.cli import kit, options
 from orchestrator.cli.kit import Heading
 from orchestrator.cli.wheels import shared
 from orchestrator.errors import VerificationError
+from orchestrator.sizes import counted
 from orchestrator.ui import streams
 
 if TYPE_CHECKING:
@@ -53,10 +54,14 @@ def command(*, given: Selection, store: Path | None, wheelhouse: Path | None, re
         bad = work.verify(lock, told.store)
     if bad:
         hint = "`orchestrate wheels verify --repair` fetches them again; `orchestrate wheels lock` resolves anew"
-        raise VerificationError(f"{len(bad)} problems with the wheels of {told.lock}", problems=bad[:20], hint=hint)
+        raise VerificationError(
+            f"{counted(len(bad), 'problem')} with the wheels of {told.lock}", problems=bad[:20], hint=hint
+        )
     count, size = len(lock.wheels), sum(wheel.size for wheel in lock.wheels)
     houses = len(lock.houses)
-    streams.say(f"{count} wheels, {size:,} bytes verified in {told.store.root}; {houses} wheelhouses are complete")
+    streams.say(
+        f"{counted(count, 'wheel')}, {size:,} bytes verified in {told.store.root}; {houses} wheelhouses are complete"
+    )
 
 
 def _directory(lock: Lock, target: Path, where: str) -> None:
@@ -67,4 +72,4 @@ def _directory(lock: Lock, target: Path, where: str) -> None:
     problems, house = min(found, key=lambda one: (len(one[0]), one[1].name != target.resolve().name))
     if problems:
         raise VerificationError(f"{target} does not hold a wheelhouse of {where}", problems=problems[:20])
-    streams.say(f"{len(house.wheels)} wheels of {house.name} verified in {target}")
+    streams.say(f"{counted(len(house.wheels), 'wheel')} of {house.name} verified in {target}")

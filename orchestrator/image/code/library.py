@@ -33,7 +33,7 @@ Profile = tuple[str, ...]
 """The tags of one container's images that hold kernels, sorted: ("100f", "90a", "p80")."""
 
 AR_MAGIC = b"!<arch>\n"
-NO_TABLE = "it has no section table, so what its fatbins belong to cannot be told"
+NO_TABLE = "it has no section table, so what its fatbins belong to is not known"
 BEFORE_TABLE, AT_END = 64 << 10, 4096
 """Bytes in which a program that carries others says so: before its section table, and at its end."""
 _PYINSTALLER = b"MEI\014\013\012\013\016"  # ends its package, in the section `pydata` or behind the program

@@ -2,7 +2,7 @@
 
 FlashInfer 0.6.7.post1 to 0.6.15 and 0.7 make directories, links and lock files below `flashinfer/` in the cubin
 directory whenever a kernel is compiled; where that fails, so does the kernel (Errno 13, 17, 30 or 40, measured with
-0.6.13). Told from the layers, without running anything.
+0.6.13). Read from the layers, without running anything.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The verdict on an image: does it hold what was promised, told from its bytes.
+"""The verdict on an image: does it hold what was promised, judged from its bytes.
 
 One call reads the source, judges it and says what else is worth knowing. How it is shown is the concern of others.
 """
@@ -41,7 +41,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
         remarks: What should be looked at and does not fail it.
         compilers: Every ptxas and nvcc in the image.
         later: Packages that compile on the device's host: name -> version.
-        duplicates: Copies of device code that serve nobody.
+        duplicates: Copies of device code that are never loaded.
         cubins: Package -> tag -> number of bare cubin files.
         headers: The FlashInfer bundle, None in what is not bound to hold one.
     """
@@ -213,7 +213,7 @@ def verdict(
         problems += [Problem(file=glob, what="no library with device code matches this requirement") for glob in unmet]
         if not any(library.required for library in table) and not unmet:
             packed = next((one.code.archive for one in table if one.code.archive), "")
-            hint = f"install what lies in {packed}: an archive serves nobody" if packed else ""
+            hint = f"install what lies in {packed}: an archive serves no GPU" if packed else ""
             problems.append(Problem(file=scanned.source, what="it holds no library with device code", hint=hint))
         required = [library for library in table if library.required]
         problems += [found for library in required if (found := explain.problem(library, ccs))]

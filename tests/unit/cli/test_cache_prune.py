@@ -64,7 +64,7 @@ def test_without_yes_nothing_is_removed(removed: list[str], capsys: pytest.Captu
     assert lines[0].startswith(f"to remove  {CACHE}:app-pr-12    ")
     assert lines[1].startswith(f"to remove  {CACHE}:app-pr-13    ")
     assert lines[1].endswith("; the tag alone: another tag reaches its manifest")
-    assert lines[2].startswith(f"{CACHE}: 1 tags stay, 2 can go, 1")
+    assert lines[2].startswith(f"{CACHE}: 1 tag stays, 2 can go, 1")
     assert lines[2].endswith("; --yes removes them")
     assert removed == []
 

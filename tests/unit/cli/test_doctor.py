@@ -97,7 +97,7 @@ def test_the_machine_is_checked_for_the_variants(
     (need,) = machine.needs
     assert (need.platforms, need.jobs, need.cache, need.builder) == (("linux/amd64",), None, "gha", "")
     assert machine.images
-    assert "ok    matrix    1 variants" in capsys.readouterr().out
+    assert "ok    matrix    1 variant" in capsys.readouterr().out
 
 
 def test_a_matrix_that_is_invalid_is_a_finding(

@@ -36,10 +36,10 @@ def test_a_verdict_is_a_result_for_each_library(tmp_path: Path) -> None:
     (tmp_path / "x.whl").write_bytes(b"PK\3\4 packed")
     log = kernel_sarif.verdict_log(verdict(scan_source(source), parse_list("8.0 9.0 12.0"), Policy()))
     assert results(log) == [
-        ("kernels-missing", "error", "a.so"),
-        ("kernels-missing", "error", "b.so"),
-        ("kernels-remark", "warning", "c.so"),
-        ("kernels-not-read", "note", "x.whl"),
+        ("orchestrate/kernels-missing", "error", "a.so"),
+        ("orchestrate/kernels-missing", "error", "b.so"),
+        ("orchestrate/kernels-remark", "warning", "c.so"),
+        ("orchestrate/kernels-not-read", "note", "x.whl"),
     ]
     text = log["runs"][0]["results"][1]["message"]["text"]
     assert "are not served" in text
@@ -54,11 +54,14 @@ def test_a_verdict_that_passes_has_no_result(tmp_path: Path) -> None:
 def test_what_concerns_no_library_stands_at_the_image(tmp_path: Path) -> None:
     source = tree(tmp_path / "empty")
     log = kernel_sarif.verdict_log(verdict(scan_source(source), parse_list("9.0"), Policy()))
-    assert results(log) == [("kernels-missing", "error", source.strip("/"))]
+    assert results(log) == [("orchestrate/kernels-missing", "error", source.strip("/"))]
 
 
 def test_what_a_new_image_lost(tmp_path: Path) -> None:
     old = tree(tmp_path / "old", **{"a.so": "80 90", "b.so": "90", "c.so": "90"})
     new = tree(tmp_path / "new", **{"a.so": "90", "c.so": "90 100"})
     log = kernel_sarif.comparison_log(compare(scan_source(old), scan_source(new)))
-    assert results(log) == [("kernels-lost", "error", "a.so"), ("kernels-lost", "error", "b.so")]
+    assert results(log) == [
+        ("orchestrate/kernels-lost", "error", "a.so"),
+        ("orchestrate/kernels-lost", "error", "b.so"),
+    ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from orchestrator.ui import drift_marks, kernel_sarif, plan_marks
 from orchestrator.ui.github import Place
 from orchestrator.ui.sarif import Finding, Level, Rule, log
 
@@ -79,3 +81,10 @@ def test_a_message_holds_no_placeholder_no_link_and_no_control() -> None:
 def test_it_is_json() -> None:
     text = json.dumps(log([Finding(rule=DRIFT, level=Level.ERROR, text="x")], elsewhere="matrix.yaml"))
     assert json.loads(text)["version"] == "2.1.0"
+
+
+def test_every_rule_is_named_in_one_way() -> None:
+    rules = [one for module in (drift_marks, kernel_sarif, plan_marks) for one in vars(module).values()]
+    names = [one.id for one in rules if isinstance(one, Rule)]
+    assert len(names) == len(set(names)) >= 10
+    assert [name for name in names if not re.fullmatch(r"orchestrate/[a-z]+(-[a-z]+)*", name)] == []

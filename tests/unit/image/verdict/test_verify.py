@@ -332,7 +332,7 @@ def test_what_lies_in_an_archive_makes_no_image_pass(tmp_path: Path) -> None:
     tree(tmp_path, **{"opt/x.whl": packed(**{"vllm/_C.abi3.so": library("90"), "lib.so": library("90")})})
     result = verify_image(str(tmp_path), parse_list("9.0"))
     assert [problem.what for problem in result.problems] == ["it holds no library with device code"]
-    assert result.problems[0].hint == "install what lies in opt/x.whl: an archive serves nobody"
+    assert result.problems[0].hint == "install what lies in opt/x.whl: an archive serves no GPU"
     rules = Policy(require=(Requirement(glob="lib.so"),), allow_ptx=True)
     for policy in (rules, Policy(require=rules.require, whole_ptx=True)):
         (problem,) = verify_image(str(tmp_path), parse_list("9.0"), policy).problems
