@@ -244,24 +244,27 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 def _string(text: str, pos: int) -> tuple[int, tuple[tuple[bool, str], ...] | None]:
-    """The end of the quoted template that starts at `pos`, and its parts."""
-    end = _string_end(text, pos)
-    closed = end > pos + 1 and text[end - 1] == '"'
-    return end, template(text[pos + 1 : end - closed], escapes=True)
+    """The end of the quoted template that starts at `pos`, and its parts.
 
-
-def _string_end(text: str, pos: int) -> int:
-    """The offset after the quoted template that starts at `pos`; one that is not closed ends with its line."""
-    return _nested_end(text, pos, '"')
+    Raises:
+        ReadError: It does not end in its line.
+    """
+    end = _nested_end(text, pos, '"')
+    if end is None:
+        raise ReadError.at(text, pos, "not HCL: the string does not end in its line")
+    return end, template(text[pos + 1 : end - 1], escapes=True)
 
 
 def _interpolation_end(text: str, pos: int) -> int:
-    """The offset after the bracket that closes the `{` at `pos`; strings inside are skipped."""
-    return _nested_end(text, pos, "{")
+    """The offset after the bracket that closes the `{` at `pos`, else of the end; strings inside are skipped."""
+    end = _nested_end(text, pos, "{")
+    return len(text) if end is None else end
 
 
-def _nested_end(text: str, pos: int, opening: str) -> int:
+def _nested_end(text: str, pos: int, opening: str) -> int | None:
     """The offset after what opens at `pos`: strings hold `${…}`, which holds brackets and strings, which hold `${…}`.
+
+    None where it does not end, or a string does not end in its line.
 
     Raises:
         ReadError: Nested too deeply.
@@ -273,9 +276,11 @@ def _nested_end(text: str, pos: int, opening: str) -> int:
             raise too_deep(text, pos)
         char = text[pos]
         if stack[-1] == '"':
-            if char in '"\n':
+            if char == "\n" or text.startswith("\\\n", pos):
+                return None
+            if char == '"':
                 stack.pop()
-                pos += char == '"'
+                pos += 1
             elif char == "\\":
                 pos += 2
             elif text.startswith(("$${", "%%{"), pos):
@@ -293,7 +298,7 @@ def _nested_end(text: str, pos: int, opening: str) -> int:
             pos += 1
         if not stack:
             return pos
-    return len(text)
+    return None
 
 
 def template(body: str, *, escapes: bool) -> tuple[tuple[bool, str], ...] | None:

@@ -133,8 +133,10 @@ def test_circles_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["target {", 'variable "a" { default = ', "x = [", "= 1", 'a "b" c', 'target "x" { args = { a']
-)
+    "text",
+    ["target {", 'variable "a" { default = ', "x = [", "= 1", 'a "b" c', 'target "x" { args = { a',
+     'a = "', 'a = "b', 'a = "b\nc = "d"\n', 'a = "b\\"', 'a = "b\\"\n', 'a = "b\\\nc"', 'a = "${b"'],
+)  # fmt: skip
 def test_what_is_not_hcl_says_where(text: str) -> None:
     with pytest.raises(ValueError, match="not HCL"):
         bake.parse(text, json=False)
