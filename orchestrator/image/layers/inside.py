@@ -46,9 +46,7 @@ _PROGRAMS = (".egg", ".pex", ".pyz")  # zip files that may begin with the line t
 _XZ, _BZIP2 = b"\xfd7zXZ\0", b"BZh"
 _DEBIAN = AR_MAGIC + b"debian-binary"
 _MAKESELF = b"akeself"  # in the first lines of what it makes: a script with an archive behind it
-_FIRST = (
-    256 << 10
-)  # packed bytes of a file that may have to be looked at before it shows whether a tar archive is in it
+_FIRST = 256 << 10  # packed bytes that are looked at, at most, to see whether a file holds a tar archive
 
 _PTX = re.compile(rb"^\s*\.version\s+\d+\.\d+\s+\.target\s+sm_", re.MULTILINE)
 _STEP = 1 << 16  # packed bytes that are unpacked at once
@@ -192,7 +190,9 @@ def _decompressed(raw: Raw, head: bytes) -> Iterator[bytes]:
                 packed = b""
         except (lzma.LZMAError, OSError, EOFError) as error:
             raise ValueError(f"the stream is damaged: {error}") from error
-        packed = (one.unused_data or raw.read(_STEP)).lstrip(b"\0")
+        packed = one.unused_data.lstrip(b"\0")
+        while not packed and (more := raw.read(_STEP)):  # between two streams there may be any number of zeros
+            packed = more.lstrip(b"\0")
 
 
 class _Opening:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.layers import budget
@@ -22,6 +22,7 @@ from orchestrator.image.layers.merge import LayerScan, merge
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
 from tests.support import fatbins
+from tests.support.generated import examples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +141,7 @@ def test_an_archive_that_is_cut_off_is_named(name: str, share: float) -> None:
     assert whole["behind.so"].containers == 2
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from(sorted(ARCHIVES)), st.integers(0, 1 << 30), st.binary(min_size=1, max_size=8))
 def test_damage_in_an_archive_costs_no_other_file(name: str, at: int, change: bytes) -> None:
     data = ARCHIVES[name]
@@ -168,6 +169,13 @@ def test_entries_that_are_encrypted_or_packed_unusually_are_named() -> None:
     lzma_packed = zipped(FILES, zipfile.ZIP_LZMA)
     for one in (bytes(encrypted), lzma_packed):
         assert "encrypted or packed" in layer({"a.zip": one}).code["a.zip"].unread
+
+
+def test_zeros_between_the_streams_of_xz_end_nothing() -> None:
+    whole = tarred(FILES)
+    data = lzma.compress(whole[:1024]) + bytes(200_000) + lzma.compress(whole[1024:])
+    found = layer({"a.tar.xz": data}).code["a.tar.xz"]
+    assert (found.unread, found.inside.keys()) == ("", {"x/lib.so", "x/k.cubin"})
 
 
 def test_an_archive_without_device_code_is_a_plain_file() -> None:
