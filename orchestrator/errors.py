@@ -18,10 +18,9 @@ Scripts rely on these codes. This module imports no other package; every package
 
 from __future__ import annotations
 
+from dataclasses import dataclass  # scripts/action reads this module where no package is installed
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
-
-from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +65,8 @@ class FailureClass(StrEnum):
         return member
 
 
-class Place(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
     """A place in a file; its text is what editors and terminals understand: `matrix.yaml:14:9`.
 
     Attributes:
@@ -83,7 +83,8 @@ class Place(Struct, frozen=True, kw_only=True):
         return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
 
 
-class Problem(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
     """One thing that is wrong, where it is and what to do.
 
     Attributes:

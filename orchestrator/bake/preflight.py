@@ -8,10 +8,10 @@ passed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from orchestrator.bake import outline
 from orchestrator.dockerfile.bases import external_bases, images_env
