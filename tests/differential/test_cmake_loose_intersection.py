@@ -17,7 +17,7 @@ import pytest
 from orchestrator.cuda.arch import Arch, parse_list
 from orchestrator.cuda.filters import Behaviour, effective_archs, kernel_archs, supported_archs
 from orchestrator.cuda.toolkit import toolkits
-from tests.support.artifacts import download, unpacked
+from tests.support.artifacts import cmake, download
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +27,6 @@ pytestmark = pytest.mark.download
 RELEASES: dict[Behaviour, str] = {"vllm-0.20": "0.20.0", "vllm-0.29": "0.29.0", "vllm-0.33": "0.33.0"}
 PAIRS = 3000
 Pair = tuple[tuple[Arch, ...], tuple[Arch, ...]]
-
-
-@cache
-def cmake() -> Path:
-    return unpacked(download("cmake==4.4.4"), "cmake/data/bin/cmake", "cmake/data/share/") / "cmake/data/bin/cmake"
 
 
 @cache

@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 from orchestrator.drift import fix as fixing
 from orchestrator.drift.check import check
 from orchestrator.engine.client import docker_command
+from tests.support.artifacts import cmake
 from tests.unit.drift.matrices import BASE, matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from _pytest.mark import ParameterSet
 
 VALUES = ("8.0 9.0 12.0+PTX", "13.0.2", "8.0;9.0", "a-b_c/d:1", "x y")
 
@@ -77,7 +81,7 @@ def from_cmake(path: Path) -> str:
     script.write_text(
         f'include("${{CMAKE_CURRENT_LIST_DIR}}/{path.name}")\nfile(WRITE "${{CMAKE_CURRENT_LIST_DIR}}/said" "${{A}}")\n'
     )
-    output("cmake", "-P", script.name, cwd=path.parent)
+    output(str(cmake()), "-P", script.name, cwd=path.parent)
     return path.with_name("said").read_text()
 
 
@@ -112,8 +116,13 @@ KEPT = {"a.mk": "  ", "c.mk": " "}
 """Blanks that the file's own reader counts to the value, and that a fix leaves as they are."""
 
 
+def marked(names: Iterable[str]) -> list[ParameterSet]:
+    """The names as parameters; CMake is downloaded."""
+    return [pytest.param(name, marks=[pytest.mark.download] if name.endswith(".cmake") else []) for name in names]
+
+
 @pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", marked(KINDS))
 def test_the_files_own_reader_reads_what_a_fix_writes(name: str, value: str, tmp_path: Path) -> None:
     text, locator, read = KINDS[name]
     path = tmp_path / name
@@ -131,6 +140,7 @@ def test_the_files_own_reader_reads_what_a_fix_writes(name: str, value: str, tmp
     assert (again.texts, again.diff) == ({}, "")
 
 
+@pytest.mark.download
 def test_cmake_reads_the_words_of_a_list_that_a_fix_writes(tmp_path: Path) -> None:
     path = tmp_path / "CMakeLists.txt"
     before = "set(B 1)\nset(A\n  80-real 90-real) # c\nset(C 2)\n"
@@ -166,7 +176,7 @@ asked = st.text(st.sampled_from("89.0 ;+PTXa,:/-_=$\"'\\\\#%é"), min_size=1, ma
 )  # blanks alone no claim says
 
 
-@pytest.mark.parametrize("name", sorted(COMMENTED))
+@pytest.mark.parametrize("name", marked(sorted(COMMENTED)))
 def test_any_value_is_written_as_the_files_own_reader_reads_it_or_not_at_all(name: str, tmp_path: Path) -> None:
     text, locator, read = KINDS[name]
 

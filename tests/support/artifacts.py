@@ -193,3 +193,8 @@ def extract_all(archive: tarfile.TarFile, folder: Path) -> None:
     """Unpack a source distribution with Python's data filter where there is one: Debian 12's 3.11.2 has none yet."""
     options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     archive.extractall(folder, **options)
+
+
+def cmake() -> Path:
+    """CMake, from its wheel: a new machine has none."""
+    return unpacked(download("cmake==4.4.4"), "cmake/data/bin/cmake", "cmake/data/share/") / "cmake/data/bin/cmake"
