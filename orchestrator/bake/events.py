@@ -274,7 +274,8 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-_STAGE = re.compile(r"^\[(?:[^\]]*? )?\d+/\d+\] (?P<command>.*)$", re.DOTALL)  # an unnamed only stage has no name here
+# An unnamed only stage has no name here.
+_STAGE = re.compile(r"^\[(?P<place>(?:[^\]]*? )?\d+)/\d+\] (?P<command>.*)$", re.DOTALL)
 _REMOTE = re.compile(r"^(?:ADD\b.*?\s)?(?:https?|git|ssh)://|^git@", re.IGNORECASE)
 _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
     (re.compile(r"^\[internal\] load metadata\b|^resolve image config\b"), StepKind.METADATA),
@@ -306,6 +307,16 @@ def step_command(name: str) -> str | None:
     """Return the instruction of a Dockerfile step (`RUN make`), or None for a vertex that is not such a step."""
     found = _STAGE.match(name)
     return found.group("command") if found else None
+
+
+def step_place(name: str) -> tuple[str, str] | None:
+    """Return what a Dockerfile step is known by: stage and number (`slow 1`), and instruction; None as `step_command`.
+
+    Not by how many steps the stage has: BuildKit may go on with a vertex of a build that ran just before, and report
+    it under that build's name as well.
+    """
+    found = _STAGE.match(name)
+    return (found["place"], found["command"]) if found else None
 
 
 def step_kind(name: str) -> StepKind:

@@ -29,8 +29,8 @@ from orchestrator.bake.events import (
     StepStatus,
     Update,
     decode,
-    step_command,
     step_kind,
+    step_place,
 )
 from orchestrator.bake.imports import CacheSource, source
 from orchestrator.bake.moved import Moved, Ran, StepTime, Tally, seconds, timeline
@@ -98,7 +98,7 @@ class Progress:
     def __init__(self) -> None:
         self._steps: dict[str, _Step] = {}
         self._plain: deque[str] = deque(maxlen=TAIL_LINES)
-        self._counted: dict[str, list[_Step]] = {}
+        self._counted: dict[tuple[str, str], list[_Step]] = {}
         self._numbered = 0
         self.clipped = False
         self.cache_problems: tuple[str, ...] = ()
@@ -136,8 +136,8 @@ class Progress:
     def steps(self) -> Steps:
         """The counts as they stand.
 
-        By name, not by vertex: while builds run beside each other BuildKit merges equal vertexes and then reports one
-        step under two digests.
+        By stage, number and instruction, not by vertex: while builds run beside each other BuildKit merges equal
+        vertexes and then reports one step under two digests.
         """
         ended = [[step for step in same if step.completed is not None] for same in self._counted.values()]
         return Steps(
@@ -240,8 +240,8 @@ class Progress:
             step = _Step(number=0, name=name, kind=step_kind(name))
             self._steps[digest] = step
             # A base image is resolved, not run: whether BuildKit calls it cached depends on the kind of builder.
-            if step_command(name) is not None and step.kind is not StepKind.BASE:
-                self._counted.setdefault(name, []).append(step)
+            if (place := step_place(name)) is not None and step.kind is not StepKind.BASE:
+                self._counted.setdefault(place, []).append(step)
         return step
 
     def _vertex(self, vertex: RawVertex) -> Iterator[Event]:

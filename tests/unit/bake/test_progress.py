@@ -82,6 +82,16 @@ def test_a_recorded_failure_names_the_step_and_keeps_its_own_words() -> None:
     assert sum(isinstance(event, StepFailed) for event in events) == 1
 
 
+def test_a_step_that_another_build_had_under_its_own_name_counts_once() -> None:
+    progress, _ = play(
+        vertex("a", "[slow 1/1] RUN sleep 4", started=T0, completed=T1),
+        vertex("b", "[slow 1/2] RUN sleep 4", started=T0, completed=T1),
+        vertex("c", "[slow 2/2] RUN sleep 4", started=T0, completed=T1),
+        vertex("d", "[fast 1/1] RUN sleep 4", started=T0, completed=T1),
+    )
+    assert progress.steps == Steps(total=3, cached=0, done=3)
+
+
 def test_a_recorded_missing_base_image() -> None:
     progress, _ = recorded("missing")
     failure = progress.failure(1)
