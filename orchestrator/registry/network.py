@@ -116,6 +116,12 @@ def _patiently(watch: Watch, make: Callable[[], httpcore.NetworkStream]) -> http
     box: queue.SimpleQueue[httpcore.NetworkStream | BaseException] = queue.SimpleQueue()
     left_behind = threading.Event()
 
+    def close() -> None:
+        """Close what was made and is waited for no longer."""
+        with contextlib.suppress(queue.Empty):
+            if not isinstance(late := box.get_nowait(), BaseException):
+                late.close()
+
     def work() -> None:
         try:
             made = make()
@@ -124,7 +130,7 @@ def _patiently(watch: Watch, make: Callable[[], httpcore.NetworkStream]) -> http
             return
         box.put(made)
         if left_behind.is_set():
-            made.close()
+            close()
 
     threading.Thread(target=work, daemon=True).start()
     while True:
@@ -135,6 +141,7 @@ def _patiently(watch: Watch, make: Callable[[], httpcore.NetworkStream]) -> http
                 watch.check()
             except BaseException:
                 left_behind.set()
+                close()  # it may have come since
                 raise
             continue
         if isinstance(found, BaseException):
