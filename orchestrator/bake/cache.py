@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
-from orchestrator.bake.entries import entry
+from orchestrator.entries import entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.bake.entries import entry, read_entry
+from orchestrator.entries import entry, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

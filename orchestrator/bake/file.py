@@ -19,9 +19,9 @@ from msgspec.structs import replace
 from orchestrator.bake.cache import CacheEntries, entries
 from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
-from orchestrator.bake.entries import entry, read_entry
 from orchestrator.bake.exporters import annotations_of, attestations, rewrites, written_by
 from orchestrator.bake.ladder import Standing
+from orchestrator.entries import entry, read_entry
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
 

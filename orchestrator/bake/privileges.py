@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from orchestrator.bake.closure import LINK
-from orchestrator.bake.entries import read_entry
 from orchestrator.engine import buildx
+from orchestrator.entries import read_entry
 from orchestrator.errors import MatrixError, Problem, UsageError, did_you_mean
 from orchestrator.matrix.schema import ALLOWED_IN_MATRIX
 

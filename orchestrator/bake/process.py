@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from orchestrator import files
-from orchestrator.bake.entries import read_entry
 from orchestrator.bake.events import LogLine, Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.moved import Moved, StepTime
@@ -34,6 +33,7 @@ from orchestrator.bake.watch import Answer, Bounds, Overrun, Watch, ask
 from orchestrator.engine import history
 from orchestrator.engine.machine import busy
 from orchestrator.engine.plugin import direct
+from orchestrator.entries import read_entry
 from orchestrator.errors import FailureClass, InterruptedRunError
 from orchestrator.orphans import ended_with_us
 from orchestrator.process import Stop, kill_group, spawn

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import files
-from orchestrator.bake.entries import read_entry
+from orchestrator.entries import read_entry
 from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:

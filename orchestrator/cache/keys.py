@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from orchestrator.bake.closure import LINK
-from orchestrator.bake.entries import read_entry
 from orchestrator.dockerfile.directives import syntax
 from orchestrator.dockerfile.predefined import platform_args, predefined
 from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.stages import parse
 from orchestrator.engine import buildx
+from orchestrator.entries import read_entry
 from orchestrator.errors import OrchestrateError
 from orchestrator.labels import KEY, MATRIX
 from orchestrator.redact import redact

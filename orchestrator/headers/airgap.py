@@ -19,6 +19,7 @@ from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.predefined import platform_args
 from orchestrator.dockerfile.stages import parse
 from orchestrator.dockerfile.words import substitute
+from orchestrator.entries import read_entry
 from orchestrator.headers.steps import fetches, run_commands
 
 if TYPE_CHECKING:
@@ -265,8 +266,8 @@ class _Search:
         """Build caches that are read or written."""
         for attribute in ("cache-from", "cache-to"):
             for entry in self.target.get(attribute) or ():
-                fields = entry if isinstance(entry, dict) else _fields(str(entry))
-                kind, ref = str(fields.get("type", "registry")), str(fields.get("ref", ""))
+                fields = _cache_fields(entry)
+                kind, ref = fields.get("type", "registry"), fields.get("ref", "")
                 near = kind == "registry" and reference.host_of(ref) in self.registries
                 covered = kind in _LOCAL_CACHE or near
                 why = "local" if covered else "reaches a service outside"
@@ -322,10 +323,10 @@ def _local_path(context: str) -> str:
     return context.removeprefix("file://")
 
 
-def _fields(entry: str) -> dict[str, str]:
-    if "=" not in entry:  # the short form of a cache: an image
+def _cache_fields(entry: Any) -> dict[str, str]:
+    if isinstance(entry, str) and "=" not in entry:  # the short form of a cache: an image
         return {"type": "registry", "ref": entry}
-    return dict(part.partition("=")[::2] for part in entry.split(","))
+    return read_entry(entry)
 
 
 def _bundle(digest: str) -> Need:

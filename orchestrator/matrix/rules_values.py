@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator import labels
+from orchestrator.entries import read_entry
 from orchestrator.matrix import names, template
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 MOST_ARGUMENT = 128 * 1024 - 1
 """Bytes of NAME=value in the environment of a RUN step (Linux, MAX_ARG_STRLEN, with the NUL behind it)."""
 
-_LABEL = re.compile(
-    r"[^\s,](?:[^\n\r\t,]{0,254}[^\s,])?"
-)  # labels of runners; the placeholder puts commas between them
+_LABEL = re.compile(r"[^\s,](?:[^\n\r\t,]{0,254}[^\s,])?")  # of a runner; the placeholder puts commas between them
 
 
 def value_problems(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
@@ -85,8 +84,7 @@ def _layer(layer: Variants | Override, path: KeyPath, at: Positions) -> Iterator
     ids: dict[str, int] = {}
     for index, secret in enumerate(layer.secrets or []):
         place: KeyPath = (*path, "secrets", index)
-        fields = dict(part.partition("=")[::2] for part in secret.split(","))
-        name = fields.get("id", "")
+        name = read_entry(secret).get("id", "")
         if not name:
             yield at.problem(place, "a secret has no id", found=secret, expected="id=NAME,src=FILE or id=NAME,env=NAME")
         elif ids.setdefault(name, index) != index:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.closure import LINK
-from orchestrator.bake.entries import read_entry
 from orchestrator.bake.privileges import ssh_paths
+from orchestrator.entries import read_entry
 from orchestrator.errors import EnvironmentLacksError, Problem
 
 if TYPE_CHECKING:

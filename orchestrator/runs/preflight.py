@@ -12,13 +12,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.bake import preflight, privileges
-from orchestrator.bake.entries import read_entry
 from orchestrator.bake.exporters import rewrites
 from orchestrator.bake.file import Extras, repositories
 from orchestrator.cache.keys import MAX_JOBS
 from orchestrator.dockerfile.platforms import run_platforms
 from orchestrator.engine import buildx, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
+from orchestrator.entries import read_entry
 from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
 from orchestrator.registry.errors import DeniedError, NotFoundError, ReadOnlyError
 from orchestrator.runs import access

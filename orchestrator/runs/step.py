@@ -126,6 +126,11 @@ class Step(Struct, kw_only=True):
         """The variant's log file."""
         return self.directory / f"{self.variant.id}.log"
 
+    @property
+    def extras(self) -> Extras:
+        """What other features add to the variant."""
+        return self.context.extras.get(self.variant.id) or Extras()
+
     def job(self, contents: Contents) -> Job:
         """Read what goes into the variant, and return its job."""
         output = self.context.output
@@ -165,8 +170,7 @@ class Step(Struct, kw_only=True):
     @property
     def compiling(self) -> CompileJobs | None:
         """How many compile jobs the variant runs."""
-        extras = self.context.extras.get(self.variant.id) or Extras()
-        return compile_jobs(self.variant, extras, at_once=self.context.at_once, memory=self.context.memory)
+        return compile_jobs(self.variant, self.extras, at_once=self.context.at_once, memory=self.context.memory)
 
     def smaller(self) -> SafeBake:
         """The command with half of the compile jobs."""
@@ -204,7 +208,7 @@ class Step(Struct, kw_only=True):
             with contextlib.suppress(OSError):
                 Path(self.file.cache.swap[1]).parent.mkdir(parents=True, exist_ok=True)
         # buildx checks nothing with rawjson; should a later one check, what is this program's own is named as well
-        own = self.context.extras.get(self.variant.id) or Extras()
+        own = self.extras
         allow = privileges.options(self.asked, reads=own.contexts.values(), writes=self.context.output.directory)
         command = BakeCommand(
             id=self.variant.id,
@@ -214,7 +218,7 @@ class Step(Struct, kw_only=True):
             cwd=call.root,
             log=self.log,
             metadata=self.directory / f"{self.variant.id}.metadata.json",
-            env=(self.context.extras.get(self.variant.id) or Extras()).env,
+            env=own.env,
             mark=MARK if self.variant.compile_cache else "",
             bounds=self.context.bounds,
             call=call,

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.entries import read_entry
+from orchestrator.entries import read_entry
 from orchestrator.reference import repository
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.bake.closure import LINK, closure
-from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import escape, render
 from orchestrator.engine.buildx import BakeCall, resolve
+from orchestrator.entries import read_entry
 from orchestrator.matrix import expand, load
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.bake.entries import read_entry
 from orchestrator.bake.file import LISTS
 from orchestrator.engine.buildx import BakeCall, resolve
+from orchestrator.entries import read_entry
 from orchestrator.errors import MatrixError, Place
 
 COMMAND = Path(sys.executable).parent / "orchestrate"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.bake.entries import read_entry
 from orchestrator.drift.evaluate import Buildx
 from orchestrator.drift.readers.bake import parse
 from orchestrator.engine.buildx import BakeCall, resolve
+from orchestrator.entries import read_entry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ ROOT = Path(orchestrator.__file__).parent
 # The lowest first; packages of one line do not import each other.
 FLOORS = [
     ["errors", "cuda"],
-    ["durations", "files", "flashinfer", "labels", "redact", "reference", "sizes", "state", "untrusted"],
+    ["durations", "entries", "files", "flashinfer", "labels", "redact", "reference", "sizes", "state", "untrusted"],
     ["process"],
     ["orphans"],
     ["engine"],

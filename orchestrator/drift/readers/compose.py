@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.drift.readers import data
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orchestrator.drift.readers.tree import Node
 
 _NAME = re.compile(r"(?:docker-)?compose(?:\.[\w.-]+)?\.ya?ml", re.IGNORECASE)
-_BUILT = {
+_KEYS = {
     "context": "context",
     "dockerfile": "dockerfile",
     "dockerfile_inline": "dockerfile-inline",
@@ -30,14 +32,7 @@ def targets(text: str) -> dict[str, dict[str, Any]]:
     Raises:
         ReadError: It is not YAML.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for root in data.parse(text, "yaml"):
-        services = root.member("services")
-        for name, service in services.members if services is not None else ():
-            build = service.member("build")
-            if build is not None:
-                found[name.replace(".", "_")] = _target(service, build)
-    return found
+    return {name: _target(service, build) for name, service, build in _built(text)}
 
 
 def arguments(text: str) -> dict[str, dict[str, int]]:
@@ -47,21 +42,27 @@ def arguments(text: str) -> dict[str, dict[str, int]]:
         ReadError: It is not YAML.
     """
     found: dict[str, dict[str, int]] = {}
+    for name, _, build in _built(text):
+        args = build.member("args")
+        if args is not None:
+            named = {key: value.start for key, value in args.members}
+            found[name] = named | {item.value.partition("=")[0].strip(): item.start for item in args.items}
+    return found
+
+
+def _built(text: str) -> Iterator[tuple[str, Node, Node]]:
+    """The services that are built: the name of their target, the service, its `build:`."""
     for root in data.parse(text, "yaml"):
         services = root.member("services")
         for name, service in services.members if services is not None else ():
             build = service.member("build")
-            args = build.member("args") if build is not None else None
-            if args is not None:
-                named = {key: value.start for key, value in args.members}
-                named |= {item.value.partition("=")[0].strip(): item.start for item in args.items}
-                found[name.replace(".", "_")] = named
-    return found
+            if build is not None:
+                yield name.replace(".", "_"), service, build
 
 
 def _target(service: Node, build: Node) -> dict[str, Any]:
     target: dict[str, Any] = {"context": build.value} if build.kind == "scalar" else {}
-    for key, attribute in _BUILT.items():
+    for key, attribute in _KEYS.items():
         node = build.member(key)
         if node is not None and node.kind == "scalar":
             target[attribute] = node.value

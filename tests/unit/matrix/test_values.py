@@ -124,6 +124,7 @@ def test_a_value_that_means_nothing(section: str, told: str) -> None:
         ("secrets: [src=x]", "a secret has no id, expected id=NAME,src=FILE or id=NAME,env=NAME, found src=x"),
         ("secrets: [id=]", "a secret has no id"),
         ('secrets: ["id=a,src=x", "id=a,env=Y"]', "the secret a is there twice"),
+        ("""secrets: ['"id=a,b",src=x', '"id=a,b",env=Y']""", "the secret a,b is there twice"),
         ('not_secret: [""]', "variants.not_secret.0 is invalid"),
         ('attest: {sbom: true, generator: ""}', "variants.attest.generator is invalid"),
     ],

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.bake.cache import CachePolicy, entries
-from orchestrator.bake.entries import entry, read_entry
 from orchestrator.bake.file import BakeFile
 from orchestrator.bake.privileges import asks
+from orchestrator.entries import entry, read_entry
 
 if TYPE_CHECKING:
     from pathlib import Path
