@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,18 +73,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{what}: {tests} tests skipped")
         if MEASURED.is_dir():
             (MEASURED / "incomplete").touch()
-
-
-@pytest.fixture(autouse=True)
-def untraced_threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Start the threads of publish without a trace function: its tests start thousands, and CPython 3.11 loses some.
-
-    `Cannot install a trace function while another trace function is being installed` ends such a thread before its
-    first line, and whoever waits for its result waits for ever. What runs in the test's own thread is measured.
-    """
-    before = threading.gettrace()
-    if "publish" in request.path.as_posix():
-        threading.settrace(None)
-    yield
-    if before is not None:
-        threading.settrace(before)

@@ -275,7 +275,7 @@ def _time(value: Any) -> datetime | None:
 
 
 # An unnamed only stage has no name here.
-_STAGE = re.compile(r"^\[(?P<place>(?:[^\]]*? )?\d+)/\d+\] (?P<command>.*)$", re.DOTALL)
+_STAGE = re.compile(r"^\[(?:(?P<stage>[^\]]*?) )?(?P<number>\d+)/(?P<of>\d+)\] (?P<command>.*)$", re.DOTALL)
 _REMOTE = re.compile(r"^(?:ADD\b.*?\s)?(?:https?|git|ssh)://|^git@", re.IGNORECASE)
 _BEGINNINGS: tuple[tuple[re.Pattern[str], StepKind], ...] = (
     (re.compile(r"^\[internal\] load metadata\b|^resolve image config\b"), StepKind.METADATA),
@@ -303,20 +303,35 @@ def from_client(name: str) -> bool:
     return step_kind(name) is StepKind.CONTEXT or _FROM_CLIENT.match(name) is not None
 
 
-def step_command(name: str) -> str | None:
-    """Return the instruction of a Dockerfile step (`RUN make`), or None for a vertex that is not such a step."""
-    found = _STAGE.match(name)
-    return found.group("command") if found else None
+class StepPlace(Struct, frozen=True, kw_only=True):
+    """Where a step stands in its Dockerfile, as BuildKit names it: `[stage 2/5] RUN make`.
 
-
-def step_place(name: str) -> tuple[str, str] | None:
-    """Return what a Dockerfile step is known by: stage and number (`slow 1`), and instruction; None as `step_command`.
-
-    Not by how many steps the stage has: BuildKit may go on with a vertex of a build that ran just before, and report
-    it under that build's name as well.
+    Attributes:
+        stage: Name of the stage, "" for an unnamed only one; behind the platform where a build has several.
+        number: Of the step, from 1.
+        of: How many steps the stage has.
+        command: The instruction.
     """
-    found = _STAGE.match(name)
-    return (found["place"], found["command"]) if found else None
+
+    stage: str
+    number: int
+    of: int
+    command: str
+
+
+def step_place(name: str) -> StepPlace | None:
+    """Return where a step stands in its Dockerfile; None for `[internal]` vertexes and others that are not in one."""
+    if (found := _STAGE.match(name)) is None:
+        return None
+    return StepPlace(
+        stage=found["stage"] or "", number=int(found["number"]), of=int(found["of"]), command=found["command"]
+    )
+
+
+def step_command(name: str) -> str | None:
+    """Return the instruction of a Dockerfile's step; None as `step_place`."""
+    place = step_place(name)
+    return place.command if place else None
 
 
 def step_kind(name: str) -> StepKind:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
+from orchestrator.bake.counted import Counted
 from orchestrator.bake.events import (
     Event,
     LogLine,
@@ -30,7 +31,6 @@ from orchestrator.bake.events import (
     Update,
     decode,
     step_kind,
-    step_place,
 )
 from orchestrator.bake.imports import CacheSource, source
 from orchestrator.bake.moved import Moved, Ran, StepTime, Tally, seconds, timeline
@@ -98,7 +98,7 @@ class Progress:
     def __init__(self) -> None:
         self._steps: dict[str, _Step] = {}
         self._plain: deque[str] = deque(maxlen=TAIL_LINES)
-        self._counted: dict[tuple[str, str], list[_Step]] = {}
+        self._counted: Counted[_Step] = Counted()
         self._numbered = 0
         self.clipped = False
         self.cache_problems: tuple[str, ...] = ()
@@ -134,14 +134,11 @@ class Progress:
 
     @property
     def steps(self) -> Steps:
-        """The counts as they stand.
-
-        By stage, number and instruction, not by vertex: while builds run beside each other BuildKit merges equal
-        vertexes and then reports one step under two digests.
-        """
-        ended = [[step for step in same if step.completed is not None] for same in self._counted.values()]
+        """The counts as they stand."""
+        counted = self._counted.steps()
+        ended = [[step for step in same if step.completed is not None] for same in counted]
         return Steps(
-            total=len(self._counted),
+            total=len(counted),
             done=sum(map(bool, ended)),
             cached=sum(bool(same) and all(step.cached for step in same) for same in ended),
         )
@@ -151,7 +148,7 @@ class Progress:
         """The first step that did not come from the cache, "" where all did."""
         ran = [
             step
-            for same in self._counted.values()
+            for same in self._counted.steps()
             for step in same
             if step.number and not step.cached and not all(one.cached for one in same)
         ]
@@ -239,9 +236,7 @@ class Progress:
         if step is None:
             step = _Step(number=0, name=name, kind=step_kind(name))
             self._steps[digest] = step
-            # A base image is resolved, not run: whether BuildKit calls it cached depends on the kind of builder.
-            if (place := step_place(name)) is not None and step.kind is not StepKind.BASE:
-                self._counted.setdefault(place, []).append(step)
+            self._counted.add(name, step.kind, step)
         return step
 
     def _vertex(self, vertex: RawVertex) -> Iterator[Event]:

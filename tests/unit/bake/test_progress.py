@@ -92,6 +92,17 @@ def test_a_step_that_another_build_had_under_its_own_name_counts_once() -> None:
     assert progress.steps == Steps(total=3, cached=0, done=3)
 
 
+def test_a_step_of_a_stage_that_this_build_does_not_have_counts_once() -> None:
+    foreign = vertex("a", "[1/3] ADD rootfs.tar /", started=T0, completed=T1, cached=True)
+    own = (
+        vertex("b", "[base 1/2] ADD rootfs.tar /", started=T0, completed=T1, cached=True),
+        vertex("c", "[base 2/2] RUN :", started=T0, completed=T1, cached=True),
+        vertex("d", "[slow 1/1] RUN sleep 4", started=T0, completed=T1, cached=True),
+    )
+    for lines in ((foreign, *own), (*own, foreign)):
+        assert play(*lines)[0].steps == Steps(total=3, cached=3, done=3)
+
+
 def test_a_recorded_missing_base_image() -> None:
     progress, _ = recorded("missing")
     failure = progress.failure(1)
