@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.cache.statcache import StatCache
 
 _GIT = ".git"
+_OWN_NS = 10_000_000  # nanoseconds between a write and its inode's change, where nobody set the time afterwards
 _MOST_ENTRIES = 2_000_000
 
 
@@ -69,6 +70,7 @@ class Listing(Struct, frozen=True, kw_only=True):
         state: Whether files of this tool are transferred: they change with every run.
         ignored_by: The `.dockerignore` that applies, relative to the context or absolute; "" for none.
         rules: Digest of the patterns, "" for none.
+        restored: Stands for path and content of the files whose times do not tell that they changed; "" for none.
         unknown: Why the content is not known; "" where it is.
     """
 
@@ -77,6 +79,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     state: bool = False
     ignored_by: str = ""
     rules: str = ""
+    restored: str = ""
     unknown: str = ""
 
     @property
@@ -142,7 +145,9 @@ class Contents(Struct, kw_only=True):
         except _TooManyError:
             return Listing(unknown=f"{top}: more than {_MOST_ENTRIES:,} files")
         git = walk.git.hexdigest() if walk.git is not None else ""
-        return Listing(entries=entries, git=git, state=walk.state, ignored_by=name, rules=rules)
+        return Listing(
+            entries=entries, git=git, state=walk.state, ignored_by=name, rules=rules, restored=_together(walk.restored)
+        )
 
 
 class _TooManyError(Exception):
@@ -159,6 +164,7 @@ class _Walk(Struct, kw_only=True):
     git: hashlib._Hash | None = None
     state: bool = False
     count: int = 0
+    restored: list[tuple[str, str]] = field(default_factory=list)
 
     def entries(self) -> Iterator[Entry]:
         """What is transferred; a directory that is left out is there if something below it is not."""
@@ -198,7 +204,10 @@ class _Walk(Struct, kw_only=True):
         mode = stat.S_IMODE(found.st_mode)
         if stat.S_ISREG(found.st_mode):
             if child.name != _GIT:  # of a worktree or a submodule
-                yield self._counted(Entry(path, Kind.FILE, mode, self.cache.digest(child.path, found)))
+                content = self.cache.digest(child.path, found)
+                if _time_was_set(found):
+                    self.restored.append((path, content))
+                yield self._counted(Entry(path, Kind.FILE, mode, content))
         elif stat.S_ISLNK(found.st_mode):
             yield self._counted(Entry(path, Kind.LINK, 0o777, str(Path(child.path).readlink())))
         elif not stat.S_ISSOCK(found.st_mode):
@@ -220,6 +229,22 @@ class _Walk(Struct, kw_only=True):
             else:
                 stats = child.stat(follow_symlinks=False)
                 into.update(os.fsencode(f"{child.path}\0{stats.st_size}\0{stats.st_mtime_ns}\n"))
+
+
+def _time_was_set(found: os.stat_result) -> bool:
+    """Whether a later write may have left a file with the same time.
+
+    It may where the time was set (`touch -d`, `tar -x`, `cp -p`, SOURCE_DATE_EPOCH), which moves the inode's own time
+    alone, and where the file system keeps whole seconds.
+    """
+    return found.st_mtime_ns % 1_000_000_000 == 0 or abs(found.st_ctime_ns - found.st_mtime_ns) > _OWN_NS
+
+
+def _together(rows: list[tuple[str, str]]) -> str:
+    whole = hashlib.sha256()
+    for row in sorted(rows):
+        whole.update(b"\0".join(map(os.fsencode, row)) + b"\n")
+    return whole.hexdigest() if rows else ""
 
 
 def _ignore_file(top: str, dockerfile: str) -> tuple[str, bytes]:

@@ -111,6 +111,13 @@ class Inputs(Struct, frozen=True, kw_only=True):
         text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
+    @property
+    def restored(self) -> str:
+        """Stands for the files whose times do not tell that they changed, "" for none."""
+        found = [[*place, listing.restored] for place, listing in sorted(self.listings.items()) if listing.restored]
+        text = json.dumps(found).encode(errors="surrogatepass")
+        return hashlib.sha256(text).hexdigest() if found else ""
+
 
 def inputs(file: BakeFile, variant: Variant, root: Path, contents: Contents) -> Inputs:
     """Collect what goes into a variant.
@@ -174,7 +181,19 @@ class _Reading(Struct, kw_only=True):
             dockerfile=tuple(instruction_texts(text)),
             path=shown,
         )
+        if buildx.is_remote(str(target.get("context") or ".")):
+            self._require_own_times(origin)
         self._outside(target, text, args, shown)
+
+    def _require_own_times(self, origin: str) -> None:
+        """Require that docker sees every change of the named contexts: `sent` renames no main context that is remote.
+
+        Raises:
+            _UnknownError: It may take a file for one that the builder holds.
+        """
+        for (member, name), listing in self.listings.items():
+            if member == origin and listing.restored:
+                raise _UnknownError(f"the context {name} holds files whose times were set, beside a remote context")
 
     def _settings(self, target: Mapping[str, Any], text: str) -> Iterator[tuple[str, str]]:
         if frontend := syntax(text):

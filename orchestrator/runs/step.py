@@ -20,6 +20,7 @@ from orchestrator.bake.watch import Bounds
 from orchestrator.cache.compile_statistics import MARK
 from orchestrator.cache.exported import NAME, Exported
 from orchestrator.cache.keys import Inputs, inputs
+from orchestrator.cache.sent import renamed
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError, OrchestrateError
 from orchestrator.runs.archive import archived
 from orchestrator.runs.blame import blamed
@@ -210,10 +211,13 @@ class Step(Struct, kw_only=True):
         # buildx checks nothing with rawjson; should a later one check, what is this program's own is named as well
         own = self.extras
         allow = privileges.options(self.asked, reads=own.contexts.values(), writes=self.context.output.directory)
+        file = self.file
+        if self.found is not None and self.found.restored:
+            file = renamed(file, call.root, self.directory, self.found.restored)
         command = BakeCommand(
             id=self.variant.id,
             argv=replace(call, files=(str(path),)).argv(*allow),
-            bake_json=self.file.text,
+            bake_json=file.text,
             target=self.file.target,
             cwd=call.root,
             log=self.log,

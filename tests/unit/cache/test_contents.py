@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,3 +193,41 @@ def test_a_time_that_was_set_back_hides_no_change(tree: Path, tmp_path: Path, mo
 def test_a_damaged_cache_counts_as_empty(tree: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "stat.json").write_text(text)
     assert digests(tree, tmp_path)[1] == 2
+
+
+RESTORED: dict[str, Callable[[Path], object]] = {
+    "a time of the past": lambda path: os.utime(path, ns=(1, 1)),
+    "a time to come": lambda path: os.utime(path, ns=(4 * 10**18 + 7,) * 2),
+    "a file that took its place": lambda path: replaced(path, path.stat().st_mtime_ns),
+    "whole seconds": lambda path: os.utime(path, ns=(10**18, 10**18)),
+}
+
+
+def replaced(path: Path, at: int) -> None:
+    time.sleep(0.02)  # no build reads a file as fast
+    path.with_name("new").write_text("z")
+    os.utime(path.with_name("new"), ns=(at, at))
+    path.with_name("new").rename(path)
+
+
+@pytest.mark.parametrize("change", list(RESTORED))
+def test_files_whose_times_were_set_are_told_by_their_content(tree: Path, change: str) -> None:
+    file = tree / "src" / "a.cu"
+    file.write_text("a")
+    while file.stat().st_mtime_ns % 10**9 == 0:  # one in a million
+        file.write_text("a")
+    settled = listing(tree)
+    RESTORED[change](file)
+    before = listing(tree)
+    file.write_text("b")
+    os.utime(file, ns=(10**18, 10**18))
+    after = listing(tree)
+    assert before.restored not in {"", settled.restored, after.restored}
+    os.utime(file, ns=(3, 3))
+    assert listing(tree).restored == after.restored
+
+
+def test_a_file_keeps_the_time_of_its_writing(tree: Path) -> None:
+    assert listing(tree).restored == ""
+    (tree / "src" / "a.cu").write_text("b")
+    assert listing(tree).restored == ""

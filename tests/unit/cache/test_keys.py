@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -142,9 +143,20 @@ def test_a_linked_target_is_a_part_of_the_key(project: Path, tmp_path: Path) -> 
         ({"contexts": {"x": "https://ghp_SECRETTOKEN@github.com/a/b.git#main"}}, "names no commit"),
         ({"dockerfile": "none"}, "no such Dockerfile"),
         ({"contexts": {"x": "nowhere"}}, "the context nowhere"),
+        (
+            {
+                "context": f"https://github.com/a/b.git#{'1' * 40}",
+                "contexts": {"x": "old"},
+                "dockerfile-inline": "FROM scratch",
+            },
+            "the context x holds files whose times were set",
+        ),
     ],
 )
 def test_what_cannot_be_seen_has_no_key_and_says_why(project: Path, fields: dict[str, Any], said: str) -> None:
+    (project / "old").mkdir()
+    (project / "old" / "f").touch()
+    os.utime(project / "old" / "f", (1, 1))
     unknown = found(project, {"v": member(**fields)})
     assert unknown.key == ""
     assert said in unknown.unknown
