@@ -234,7 +234,7 @@ class _Walk(Struct, kw_only=True):
 def _time_was_set(found: os.stat_result) -> bool:
     """Whether a later write may have left a file with the same time.
 
-    It may where the time was set (`touch -d`, `tar -x`, `cp -p`, SOURCE_DATE_EPOCH), which moves the inode's own time
+    It may where the time was set (`touch -d`, `tar -x`, `cp -p`), which moves the inode's own time
     alone, and where the file system keeps whole seconds.
     """
     return found.st_mtime_ns % 1_000_000_000 == 0 or abs(found.st_ctime_ns - found.st_mtime_ns) > _OWN_NS
