@@ -48,6 +48,7 @@ def plan(matrix: Matrix, *, given: CommandLine | None = None, fact: Callable[[st
     found.unused(expansion.used)
     if not given.archs:  # it is about the file's own lists
         found.nothing_compiles(variants)
+        found.nobody_promises(variants)
     found.duplicates(variants)
     found.empty_removals()
     if found.problems:
@@ -82,6 +83,7 @@ def further_problems(matrix: Matrix, *, whole: bool) -> list[Problem]:
         found.empty_removals()
     if whole and len(variants) + len(dropped) == cells:
         found.nothing_compiles(variants)
+        found.nobody_promises(variants)
     return found.problems
 
 

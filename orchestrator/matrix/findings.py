@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.cuda.arch import ArchSyntaxError, parse_list
+from orchestrator.cuda.promise import among, promised_ccs
 from orchestrator.errors import Problem, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -102,6 +104,19 @@ class Findings:
                 releases = ", ".join(selections)
                 what = f"arch list {name}: no CUDA release that uses it ({releases}) compiles {arch}: {lost[0][arch]}"
                 self.problems.append(self.at.problem(self.at.arch_list(name), what))
+
+    def nobody_promises(self, variants: Iterable[Variant]) -> None:
+        """Report what `verify.require` asks for and no list holds: it would be judged in no image, without a word."""
+        promised = promised_ccs(arch for variant in variants for arch in variant.archs.requested)
+        for index, required in enumerate(self.spec.verify.require):
+            try:
+                asked = parse_list(required.archs) if required.archs else ()
+            except ArchSyntaxError:  # rules_values.py reports it
+                continue
+            if lost := [arch.cc for arch in asked if not among(arch.cc, promised)]:
+                what = f"verify.require[{index}]: no variant promises {' '.join(lost)}, so no image is verified for it"
+                hint = "add it to an arch list, or remove it here"
+                self.problems.append(self.at.problem(("verify", "require", index, "archs"), what, hint=hint))
 
     def duplicates(self, variants: Iterable[Variant]) -> None:
         """Report ids, tags and written caches that two variants share."""

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from orchestrator import labels
+from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.entries import read_entry
 from orchestrator.matrix import names, template
 
@@ -41,6 +42,7 @@ def value_problems(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     yield from _fields(spec, at)
     yield from _carried(spec, at)
     yield from _published(spec, at)
+    yield from _verified(spec, at)
 
 
 def _runner(listed: Sequence[str], path: KeyPath, at: Positions) -> Iterator[Problem]:
@@ -136,3 +138,15 @@ def _published(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                 ("publish", "floating", index), "a tag is both a version tag and a floating one", found=text,
                 hint="remove it from publish.tags, where it follows the newest version",
             )  # fmt: skip
+
+
+def _verified(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
+    """Lists of `verify` that nobody can read: told now, and not when hours of compiling are over."""
+    for field, entries in (("require", spec.verify.require), ("exceptions", spec.verify.exceptions)):
+        for index, entry in enumerate(entries):
+            if entry.archs is None:
+                continue
+            try:
+                parse_list(entry.archs)
+            except ArchSyntaxError as error:
+                yield at.problem(("verify", field, index, "archs"), str(error))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cuda.arch import parse_arch
 from orchestrator.cuda.coverage import How, serve
 from orchestrator.cuda.devices import device_names
+from orchestrator.cuda.promise import promised_ccs
 from orchestrator.errors import Problem
 from orchestrator.image.verdict import findings, kernels
 from orchestrator.image.verdict.kernels import Status
@@ -186,7 +187,7 @@ def warnings(
         for library in table
         if library.code.damage and not library.required
     ]
-    ccs = kernels.promised_ccs(promised)
+    ccs = promised_ccs(promised)
     for library in table:
         if library.required and not any(cell.status is Status.FAIL for cell in library.cells):
             found += _odd_units(library, ccs)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 from msgspec import Struct
 
 from orchestrator.cuda.arch import Arch
-from orchestrator.cuda.coverage import FAMILIES, How, Image, ptx_isa_needed, serve
+from orchestrator.cuda.coverage import How, Image, ptx_isa_needed, serve
 from orchestrator.cuda.devices import device_names
+from orchestrator.cuda.promise import among
 from orchestrator.cuda.toolkit import toolkits
 from orchestrator.image.verdict.policy import Requirement, default_required, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.cuda.arch import Suffix
     from orchestrator.image.code.library import FileCode, Profile
@@ -248,7 +249,7 @@ def _reached(how: Mapping[How, int]) -> int:
 
 def _cell(code: FileCode, cc: str, how: Mapping[How, int], library: _Library, policy: Policy) -> Cell:
     score = _reached(how) / library.best if library.best else 0.0
-    demands = [rule for rule in library.rules if rule.ccs is None or _same(cc, rule.ccs)]
+    demands = [rule for rule in library.rules if rule.ccs is None or among(cc, rule.ccs)]
     status, why = Status.INFO, ""
     if demands:
         ptx = policy.allow_ptx or any(rule.ptx for rule in demands)
@@ -262,15 +263,10 @@ def _cell(code: FileCode, cc: str, how: Mapping[How, int], library: _Library, po
             status, why = Status.FAIL, _hole(how, library.whole)
         if status is Status.FAIL:
             for known in policy.exceptions:
-                if matches(known.glob, library.paths) and _same(cc, known.ccs):
+                if matches(known.glob, library.paths) and among(cc, known.ccs):
                     status, why = Status.EXCEPTED, known.why
                     break
     return Cell(cc=cc, how=how, score=score, status=status, why=why, isa=_isa(code, cc, how))
-
-
-def _same(cc: str, ccs: Iterable[str]) -> bool:
-    """Whether a device is among some; 10.1 and 11.0 are one GPU."""
-    return cc in ccs or (cc in ("10.1", "11.0") and bool({"10.1", "11.0"} & set(ccs)))
 
 
 def _status(code: FileCode, how: Mapping[How, int], score: float, policy: Policy, *, ptx: bool) -> tuple[Status, str]:
@@ -298,17 +294,6 @@ def _hole(how: Mapping[How, int], whole: Sequence[str]) -> str:
         f"{lacking} of {total} translation units hold{'s' if lacking == 1 else ''} nothing for it, "
         f"while all of them serve {' '.join(whole)}"
     )
-
-
-def promised_ccs(promised: Iterable[Arch]) -> tuple[str, ...]:
-    """The compute capabilities that a promise names; that of a family (`10.0f`) means every known member."""
-    ccs: list[str] = []
-    for arch in promised:
-        ccs.append(arch.cc)
-        members = FAMILIES.get(arch.sm, frozenset()) if arch.suffix == "f" else frozenset()
-        others = (Arch(sm // 10, sm % 10).cc for sm in sorted(members))
-        ccs += [cc for cc in others if device_names(cc)]
-    return tuple(dict.fromkeys(ccs))
 
 
 def known_ccs() -> tuple[str, ...]:

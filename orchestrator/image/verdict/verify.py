@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from orchestrator.cuda.promise import promised_ccs
 from orchestrator.errors import Problem
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.image.verdict import explain, findings, kernels
@@ -76,7 +77,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     @property
     def ccs(self) -> tuple[str, ...]:
         """The compute capabilities of the table's columns: the promised ones, or all that are known."""
-        return kernels.promised_ccs(self.promised) or kernels.known_ccs()
+        return promised_ccs(self.promised) or kernels.known_ccs()
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as `--format json` prints it; stable, versioned, documented in docs/verify.md."""
@@ -206,7 +207,7 @@ def verdict(
         promised_by: Where the promise stands.
         bundle: Digest (`sha256:…`) of the FlashInfer bundle that it must hold, "" for what its label says.
     """
-    ccs = kernels.promised_ccs(promised)
+    ccs = promised_ccs(promised)
     table, unmet = kernels.judge(scanned.files, ccs or kernels.known_ccs(), policy, judging=bool(promised))
     problems: list[Problem] = []
     if promised:

@@ -80,6 +80,18 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         '{cuda: "12.9", platform: linux/arm64}',
         "overrides[0] matches no variant; remove it, or correct its when",
     ),
+    "a library must serve what no list holds": (
+        "archs: 9.0}",
+        'archs: "9.0 10.3"}',
+        '"9.0 10.3"',
+        "verify.require[0]: no variant promises 10.3, so no image is verified for it; add it to an arch",
+    ),
+    "a library must serve what nobody can read": (
+        "archs: 9.0}",
+        'archs: "9.0 zzz"}',
+        '"9.0 zzz"',
+        "'zzz': write an architecture like 9.0, 9.0a, 10.0f or 12.0+PTX",
+    ),
     "override for nothing that exists": (
         '  - when: {cuda: "13.0", platform',
         '  - when: {cuda: "13.1", platform',

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.coverage import How
+from orchestrator.cuda.promise import promised_ccs
 from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.merge import Files
-from orchestrator.image.verdict.kernels import Status, by_number, how_served, images_of, judge, promised_ccs
+from orchestrator.image.verdict.kernels import Status, by_number, how_served, images_of, judge
 from orchestrator.image.verdict.policy import Exemption, Policy, Requirement, default_required, from_spec, matches
 from orchestrator.matrix.convert import read
 from orchestrator.matrix.schema import VerifySpec
