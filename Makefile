@@ -22,7 +22,7 @@ PYTEST := pytest -q -n $(WORKERS) --dist loadfile
 SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m $(PYTEST)
 COVERED := .cache/coverage
 # Programs in Python without an ending: mypy takes one at a time.
-PROGRAMS := examples/vllm-kernels/build.py examples/vllm-kernels/prepare scripts/action scripts/collect scripts/compare scripts/coverage scripts/disk scripts/mutants scripts/pictures scripts/reference scripts/transcripts scripts/versions
+PROGRAMS := examples/vllm-kernels/build.py examples/vllm-kernels/prepare examples/vllm-kernels/replay examples/vllm-kernels/units scripts/action scripts/collect scripts/compare scripts/coverage scripts/disk scripts/mutants scripts/pictures scripts/reference scripts/transcripts scripts/versions
 SCRIPTS := scripts/apt-source.sh $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/run docker/*.sh)
 
 .PHONY: help setup engine disk demo test lint types unit slow clean

@@ -10,8 +10,10 @@ with vLLM's own CMakeLists.txt, and only what is named is compiled:
                       that they define; FILES are the ends of their paths, permute_cols.cu
   --jobs N            compilers at once (default: MAX_JOBS)
 
-It runs in a directory that holds vLLM's CMakeLists.txt, cmake/ and csrc/, and beside it vllm-kernels/ with cutlass/ and
-stand-ins/ (examples/vllm-kernels/prepare). The wheel is written to dist/.
+It runs in a directory that holds vLLM's CMakeLists.txt, cmake/ and csrc/, and beside it vllm-kernels/ with cutlass/,
+stand-ins/ and cuobjdump (examples/vllm-kernels/prepare). The wheel is written to dist/. Its units.json says of each
+object what CMake asked for, what NVIDIA's cuobjdump finds in it, how long it took and how much memory: the table of
+`units`.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ import importlib.util
 import json
 import os
 import re
-import resource
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
+from typing import Self
 
 HERE = Path.cwd()
 OURS = Path(__file__).resolve().parent
@@ -37,6 +40,10 @@ BUILD = HERE / "build"
 DIST = HERE / "dist"
 PRECOMPILED = "VLLM_PRECOMPILED_WHEEL_LOCATION"
 BINDINGS = {"_C_stable_libtorch": "csrc/libtorch_stable/torch_bindings.cpp", "_moe_C": "csrc/moe/torch_bindings.cpp"}
+
+
+COMPILERS = {"cicc", "ptxas", "cudafe++", "cc1plus", "fatbinary"}
+SAMPLE_S = 0.25
 
 
 def run(*argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
@@ -125,6 +132,94 @@ def configure(cuda: Path) -> list[dict[str, str]]:
     return commands
 
 
+class Memory:
+    """The most memory that the compilers of each source held at once, sampled from /proc while they run.
+
+    A compile cache runs them in a server of its own, so nothing is known of them through wait().
+    """
+
+    def __init__(self, sources: list[str]) -> None:
+        self._stems = {Path(source).stem for source in sources}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.peaks: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(SAMPLE_S):
+            held: dict[str, int] = {}
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    if (process / "comm").read_text().strip() not in COMPILERS:
+                        continue
+                    # /tmp/tmpxft_00000f_00000000-6_permute_cols.compute_90.cpp1.ii
+                    words = set(re.split(r"[^A-Za-z0-9_]", (process / "cmdline").read_text()))
+                    words |= {re.sub(r"^tmpxft_\w+_\d+-\d+_|^\d+_", "", word) for word in words}
+                    status = (process / "status").read_text()
+                except OSError:  # it has ended
+                    continue
+                memory = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+                for stem in self._stems & words if memory else ():
+                    held[stem] = held.get(stem, 0) + int(memory[1]) * 1024 if memory else 0
+            for stem, size in held.items():
+                self.peaks[stem] = max(size, self.peaks.get(stem, 0))
+
+
+def device_code(path: Path) -> list[str]:
+    """The images in a file as cuobjdump lists them, `sm_90a` and `compute_120`, each once."""
+    program = OURS / "cuobjdump"
+    found = set()
+    for option, prefix in (("--list-elf", "sm_"), ("--list-ptx", "compute_")):
+        done = subprocess.run([str(program), option, str(path)], capture_output=True, text=True, check=False)
+        found |= {f"{prefix}{name}" for name in re.findall(r"\.sm_(\w+)\.(?:cubin|ptx)$", done.stdout, re.MULTILINE)}
+    return sorted(found)
+
+
+def asked(command: str) -> list[str]:
+    """What a compile command asks nvcc for: `sm_90a` for code, `compute_120` for PTX."""
+    found = set()
+    for _, codes in re.findall(r"arch=(compute_\w+),code=[\[\\]*([\w,]+)", command):
+        found |= set(codes.split(","))
+    return sorted(found)
+
+
+def took() -> dict[str, float]:
+    """Seconds that ninja waited for each output, from its log."""
+    lines = (BUILD / ".ninja_log").read_text().splitlines()[1:]
+    rows = [line.split("\t") for line in lines]
+    return {row[3]: (int(row[1]) - int(row[0])) / 1000 for row in rows if len(row) > 3}
+
+
+def units(commands: list[dict[str, str]], memory: Memory, libraries: list[Path]) -> dict[str, object]:
+    """What is known of every object that was compiled, and of the libraries."""
+    seconds = took()
+    rows = []
+    for one in commands:
+        path = BUILD / one["output"]
+        made = str(path.relative_to(BUILD))
+        if made not in seconds or not path.exists():
+            continue
+        source = str(Path(one["file"]).relative_to(HERE)) if Path(one["file"]).is_relative_to(HERE) else one["file"]
+        rows.append({
+            "extension": re.sub(r".*?(\w+)\.dir/.*", r"\1", made),
+            "source": source,
+            "seconds": round(seconds[made], 1),
+            "memory": memory.peaks.get(Path(source).stem, 0),
+            "asked": asked(one["command"]),
+            "holds": device_code(path),
+        })  # fmt: skip
+    if not rows:
+        sys.exit(f"none of the objects that ninja made is in compile_commands.json: {sorted(seconds)[:3]}")
+    return {"units": rows, "libraries": {path.name: device_code(path) for path in libraries}}
+
+
 def compiled(objects: list[Path], jobs: str) -> None:
     """Compile these objects and nothing else."""
     run("cmake", "--build", BUILD, "--parallel", jobs, "--target", *(path.relative_to(BUILD) for path in objects))
@@ -200,13 +295,14 @@ def whole(target: str, jobs: str) -> Path:
     return library
 
 
-def pack(libraries: list[Path]) -> Path:
-    """A wheel with these libraries in the package `vllm`; returns its path."""
+def pack(libraries: list[Path], known: str) -> Path:
+    """A wheel with these libraries in the package `vllm`, and units.json beside its metadata; returns its path."""
     version = os.environ.get("SETUPTOOLS_SCM_PRETEND_VERSION") or "0.0.0"
     info = f"vllm_kernels-{version}.dist-info"
     files = {f"vllm/{path.name}": path.read_bytes() for path in libraries}
     files["vllm/__init__.py"] = b'"""Some of vLLM\'s kernels, without vLLM."""\n'
     files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: vllm-kernels\nVersion: {version}\n".encode()
+    files[f"{info}/units.json"] = known.encode()
     tag = f"cp38-abi3-linux_{os.uname().machine}"
     files[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: build.py\nRoot-Is-Purelib: false\nTag: {tag}\n".encode()
     record = ""
@@ -256,9 +352,11 @@ def main() -> None:
     parser.add_argument("--jobs", default=os.environ.get("MAX_JOBS", "1"))
     given = parser.parse_args()
     if precompiled := os.environ.get(PRECOMPILED):  # the second stage: the wheel is there already
+        there = BUILD / "precompiled"
         with zipfile.ZipFile(precompiled) as archive:
-            archive.extractall(BUILD / "precompiled")
-        print(pack(sorted((BUILD / "precompiled").glob("vllm/*.so"))))
+            archive.extractall(there)
+        (known,) = there.glob("*.dist-info/units.json")
+        print(pack(sorted(there.glob("vllm/*.so")), known.read_text()))
         return
     if not given.target and not given.units:
         parser.error("nothing to build: name a --target or --units")
@@ -266,15 +364,16 @@ def main() -> None:
     cuda = toolkit()
     commands = configure(cuda)
     libraries = []
-    for one in given.units:
-        extension, _, sources = one.partition("=")
-        objects = objects_of(commands, extension, sources.split(","))
-        compiled(objects, given.jobs)
-        libraries.append(linked(commands, extension, objects, cuda))
-    libraries += [whole(target, given.jobs) for target in given.target]
-    wheel = pack(libraries)
+    with Memory([one["file"] for one in commands]) as memory:
+        for one in given.units:
+            extension, _, sources = one.partition("=")
+            objects = objects_of(commands, extension, sources.split(","))
+            compiled(objects, given.jobs)
+            libraries.append(linked(commands, extension, objects, cuda))
+        libraries += [whole(target, given.jobs) for target in given.target]
+    wheel = pack(libraries, json.dumps(units(commands, memory, libraries), indent=1))
     imported(wheel)
-    print(wheel, f"largest process: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6:.1f} GB")
+    print(wheel)
 
 
 if __name__ == "__main__":

@@ -142,11 +142,12 @@ def _published(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
 
 def _verified(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     """Lists of `verify` that nobody can read: told now, and not when hours of compiling are over."""
-    for field, entries in (("require", spec.verify.require), ("exceptions", spec.verify.exceptions)):
-        for index, entry in enumerate(entries):
-            if entry.archs is None:
-                continue
+    lists: list[tuple[KeyPath, str | None]] = []
+    lists += [(("verify", "require", index, "archs"), one.archs) for index, one in enumerate(spec.verify.require)]
+    lists += [(("verify", "exceptions", index, "archs"), one.archs) for index, one in enumerate(spec.verify.exceptions)]
+    for path, archs in lists:
+        if archs is not None:
             try:
-                parse_list(entry.archs)
+                parse_list(archs)
             except ArchSyntaxError as error:
-                yield at.problem(("verify", field, index, "archs"), str(error))
+                yield at.problem(path, str(error))
