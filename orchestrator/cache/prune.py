@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.ladder import Kind, Names, Scope
+from orchestrator.cache.repository import Later, later
 from orchestrator.errors import OrchestrateError
 from orchestrator.reference import Digest, Tag, digests_in
 from orchestrator.registry.removal import remove_tag
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from orchestrator.cache.repository import Held
     from orchestrator.registry.client import Registry
 
+_ASKED_AT_ONCE = 100  # tags; with more, an answer holds for several manifests, or the requests grow with the square
+_MOVED = "a tag was moved to its manifest meanwhile"
 _SCOPE = re.compile(r"-(?:(branch|tag|commit)-(.+)|pr-([0-9]+))")
 
 
@@ -86,8 +90,11 @@ def decide(found: Held, known: Known, *, records: Collection[str]) -> Verdict:
     reasons = {tag: _reason(tag, digest, found, known) for tag, digest in found.tags.items()}
     stay = {digest for tag, digest in found.tags.items() if not reasons[tag]}
     reached = {one for digest in stay if digest for one in found.reach[digest].manifests}
-    blind = "" in stay or any(not found.reach[digest].whole for digest in stay if digest)
-    untagged = [digest for digest in known.exports if digest in found.reach and digest not in found.tags.values()]
+    kept = found.reach.keys() & set(records)
+    records = {*records, *(one for digest in kept for one in found.reach[digest].manifests)}
+    blind = "" in stay or any(not found.reach[digest].whole for digest in {*stay, *kept} - {""})
+    untagged = {digest for digest in known.exports & found.reach.keys() if found.reach[digest].whole}
+    untagged -= set(found.tags.values())
     dying = [(tag, found.tags[tag], why) for tag, why in reasons.items() if why]
     dying += [("", digest, "a later export took its tag") for digest in sorted(untagged)]
     doomed = []
@@ -122,7 +129,7 @@ def _shared(digest: str, reached: set[str], records: Collection[str], *, blind: 
     if digest in reached:
         return "another tag reaches its manifest"
     if digest in records:
-        return "a record names its digest"
+        return "a record names it, or an index with it"
     return "not every tag that stays could be read" if blind else ""
 
 
@@ -184,15 +191,23 @@ class Removed(Struct, frozen=True, kw_only=True):
     failed: tuple[str, ...]
 
 
-def remove(client: Registry, doomed: Sequence[Doomed], *, delete: Callable[[Digest], bool] | None = None) -> Removed:
+def remove(
+    client: Registry, doomed: Sequence[Doomed], found: Held, *, delete: Callable[[Digest], bool] | None = None
+) -> Removed:
     """Remove tags, and their manifests where nothing else needs them.
+
+    Before a manifest is deleted every tag is asked for again, because one may have been moved to it since the decision;
+    in a repository of many tags once for several manifests. Registries delete without a condition, so a tag that moves
+    between that answer and the deletion is lost with the manifest.
 
     Args:
         client: The repository.
         doomed: What goes.
+        found: What the repository held when that was decided.
         delete: Deletes a manifest where the registry itself cannot (`registry.github.Packages.delete`).
     """
     delete = delete or client.delete
+    now = _Now(client, found)
     done: list[Doomed] = []
     failed: list[str] = []
     deleted: set[str] = set()
@@ -204,19 +219,48 @@ def remove(client: Registry, doomed: Sequence[Doomed], *, delete: Callable[[Dige
             if one.tag and not _names(client, Tag(one.tag), one.digest):
                 failed.append(f"{one.tag}: stays, it was moved meanwhile")
                 continue
-            if not one.tag and any(_names(client, tag, one.digest) for tag in client.tags()):
-                failed.append(f"{one.digest}: stays, a tag names it again")
+            moved = not one.shared and now.needs(one.digest)
+            if moved and not one.tag:
+                failed.append(f"{one.digest}: stays, a tag reaches it again")
                 continue
-            if one.shared:
+            if one.shared or moved:
                 remove_tag(client, Tag(one.tag), delete=delete)
             else:
-                for digest in (one.digest, *one.children):
-                    delete(Digest(digest))
+                delete(Digest(one.digest))
                 deleted.add(one.digest)
-            done.append(one)
+                for child in one.children:
+                    if not now.needs(child):
+                        delete(Digest(child))
+            done.append(replace(one, shared=_MOVED, children=()) if moved else one)
         except OrchestrateError as error:
             failed.append(f"{one.tag or one.digest}: {error}")
     return Removed(done=tuple(done), failed=tuple(failed))
+
+
+class _Now:
+    """What tags reach now that they did not reach at the decision.
+
+    Args:
+        client: The repository.
+        before: What it held then.
+    """
+
+    def __init__(self, client: Registry, before: Held) -> None:
+        self._client, self._before = client, before
+        self._later = Later()
+        self._left = 0
+
+    def needs(self, digest: str) -> bool:
+        """Whether a tag reaches a manifest, or may do so.
+
+        Raises:
+            NetworkError, DamagedAnswerError: The tags cannot be listed.
+        """
+        if not self._left:
+            self._later = later(self._client, self._before)
+            self._left = 1 + len(self._before.tags) // _ASKED_AT_ONCE
+        self._left -= 1
+        return not self._later.whole or digest in self._later.manifests
 
 
 def _names(client: Registry, tag: Tag, digest: str) -> bool:

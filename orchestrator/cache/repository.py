@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.reference import Digest, InvalidReferenceError
+from orchestrator.registry.clients import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,13 +71,53 @@ def held(client: Registry, more: Iterable[str] = ()) -> Held:
         digest = tags[str(tag)] = str(manifest.digest)
         if digest not in reach:
             reach[digest] = _reach(client, manifest)
-    for digest in more:
-        if digest not in reach:
+    wanted = [Digest(one) for one in dict.fromkeys(more) if one not in reach and _is_digest(one)]
+    for one, there in zip(wanted, each(client.head, wanted), strict=True):  # most of them are of other repositories
+        if there is not None:
             try:
-                reach[digest] = _reach(client, client.manifest(Digest(digest)))
-            except (OrchestrateError, InvalidReferenceError):
-                continue
+                reach[str(one)] = _reach(client, client.manifest(one))
+            except OrchestrateError:
+                reach[str(one)] = Reach(manifests=(str(one),), sizes={}, whole=False)
     return Held(tags=tags, reach=reach)
+
+
+class Later(Struct, frozen=True, kw_only=True):
+    """What tags reach now that they did not reach when a repository was read.
+
+    Attributes:
+        manifests: Their manifests and what those reach.
+        whole: Whether everything could be read.
+    """
+
+    manifests: frozenset[str] = frozenset()
+    whole: bool = True
+
+
+def later(client: Registry, before: Held) -> Later:
+    """Return what tags reach that were moved or made since a repository was read.
+
+    Args:
+        client: The repository.
+        before: What it held.
+
+    Raises:
+        NetworkError, DamagedAnswerError: The list of tags cannot be read.
+    """
+    found: set[str] = set()
+    whole = True
+    tags = client.tags()
+    for tag, there in zip(tags, each(client.head, tags), strict=True):
+        if isinstance(there, OrchestrateError):
+            whole = False
+        elif there is not None and str(there.digest) != before.tags.get(str(tag)):
+            try:
+                reach = _reach(client, client.manifest(there.digest))
+            except OrchestrateError:
+                whole = False
+                continue
+            found.update(reach.manifests)
+            whole = whole and reach.whole
+    return Later(manifests=frozenset(found), whole=whole)
 
 
 def _reach(client: Registry, top: Manifest) -> Reach:

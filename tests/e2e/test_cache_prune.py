@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.cache import prune
+from orchestrator.cache.repository import held
 from orchestrator.reference import Digest, Tag, repository
 from orchestrator.registry.client import Registry as Client
 from orchestrator.registry.manifests import OCI_INDEX, OCI_MANIFEST, Manifest, read
@@ -162,3 +165,67 @@ def prune_thirty(project: Project, image: str, registry: Registry, folder: Path)
             call("skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{image}@{digest}").stdout
         )
         registry.blob("app", found["layers"][0]["digest"])
+
+
+def index_of(client: Client, *children: Manifest) -> Manifest:
+    for child in children:
+        client.put_manifest(child, child.digest)
+    entries = [child.descriptor.to_json() for child in children]
+    return read(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode(), OCI_INDEX)
+
+
+def test_what_a_tag_reaches_in_the_moment_of_a_deletion_stays(registry: Registry, tmp_image: str) -> None:
+    with Client(repository(tmp_image)) as client:
+        main, moved, child, alone = (manifest(client, name) for name in ("main", "moved", "child", "alone"))
+        given = {
+            "app": main, "release": main, "app-pr-1": manifest(client, "first"), "app-pr-2": moved,
+            "app-pr-3": index_of(client, child, alone), "app-pr-4": manifest(client, "fourth"),
+        }  # fmt: skip
+        for name, content in given.items():
+            client.put_manifest(content, Tag(name))
+        found = held(client)
+        known = prune.Known(bases=frozenset({"app"}), closed=frozenset("1234"), now=datetime.now(UTC))
+        doomed = sorted(prune.decide(found, known, records=()).doomed, key=lambda one: one.tag)
+        assert [(one.tag, one.shared, len(one.children)) for one in doomed] == [
+            ("app-pr-1", "", 0), ("app-pr-2", "", 0), ("app-pr-3", "", 2), ("app-pr-4", "", 0)
+        ]  # fmt: skip
+        deleted: list[Digest] = []
+
+        def delete(digest: Digest) -> bool:
+            """Delete; with the first one other people push."""
+            if not deleted:
+                client.put_manifest(moved, Tag("release"))
+                client.put_manifest(index_of(client, child, main), Tag("new"))
+                client.put_manifest(main, Tag("app-pr-4"))
+            deleted.append(digest)
+            return client.delete(digest)
+
+        removed = prune.remove(client, doomed, found, delete=delete)
+        assert removed.failed == ("app-pr-4: stays, it was moved meanwhile",)
+        assert {one.tag: bool(one.shared) for one in removed.done} == {
+            "app-pr-1": False, "app-pr-2": True, "app-pr-3": False
+        }  # fmt: skip
+        assert {str(tag) for tag in client.tags()} == {"app", "release", "new", "app-pr-4"}
+        for digest in (moved.digest, child.digest, main.digest):
+            assert client.manifest(digest).digest == digest
+        for digest in (given["app-pr-1"].digest, given["app-pr-3"].digest, alone.digest):
+            assert client.head(digest) is None
+
+
+def test_what_a_recorded_index_needs_stays(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, tmp_image, app="RUN true")
+    matrix = project.root / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace('cache: {backend: "off"}', "cache: {backend: registry}"))
+    state = project.root / ".orchestrate"
+    state.mkdir()
+    with Client(repository(f"{tmp_image}-cache")) as client:
+        child = manifest(client, "child")
+        index = index_of(client, child, manifest(client, "attestation"))
+        client.put_manifest(index, index.digest)
+        client.put_manifest(child, Tag(f"{ID}-pr-12"))
+        (state / "journal.jsonl").write_text(f'{{"digest": "{index.digest}"}}\n')
+        done = project.run("cache", "prune", "--closed-pr", "12", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert "the tag alone: a record names it, or an index with it" in done.stdout
+        assert [*client.tags()] == []
+        assert client.manifest(child.digest).raw == child.raw

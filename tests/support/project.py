@@ -89,7 +89,7 @@ class Project:
         return {**os.environ, MARK: self.mark, **(extra or {})}
 
     def run(
-        self, *words: str, env: Mapping[str, str] | None = None, timeout: float = 120
+        self, *words: str, env: Mapping[str, str] | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """The installed command, run to its end in the project."""
         return subprocess.run(

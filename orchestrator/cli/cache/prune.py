@@ -192,7 +192,7 @@ def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | 
         for repository, bases in repositories.items():
             client = open_.enter_context(Registry(repository))
             exports = exported.of(repository)
-            found = held(client, exports)
+            found = held(client, exports | records)
             known = prune.Known(
                 bases=bases,
                 branches=frozenset(branches) if branches is not None else None,
@@ -205,7 +205,7 @@ def _references(given: Selection, closed_pr: tuple[str, ...], older_than: int | 
             removed = None
             if yes:
                 delete = Packages(github, repository).delete if github and repository.host == HOST else None
-                removed = prune.remove(client, verdict.doomed, delete=delete)
+                removed = prune.remove(client, verdict.doomed, found, delete=delete)
                 failed += [f"{repository}: {line}" for line in removed.failed]
             _show(repository, found, verdict, removed)
     for line in failed:

@@ -33,7 +33,7 @@ def test_a_digest_that_another_tag_or_a_record_needs_stays() -> None:
     assert gone(holding({"app": A, "app-pr-12": A}), known()) == {"app-pr-12": "another tag reaches its manifest"}
     assert gone(holding({"app": A, "app-pr-12": B}), known()) == {"app-pr-12": ""}
     assert gone(holding({"app-pr-12": B}), known(), recorded([f"torn {B}"])) == {
-        "app-pr-12": "a record names its digest"
+        "app-pr-12": "a record names it, or an index with it"
     }
     found = holding({"app": A, "app-pr-12": B})
     assert freed(found, decide(found, known(), records=()).doomed) == 10
@@ -95,3 +95,13 @@ def test_what_another_tag_or_a_record_needs_of_an_index_stays() -> None:
     (one,) = verdict.doomed
     assert (one.tag, one.children) == ("app-pr-12", (own,))
     assert freed(found, verdict.doomed) == 12
+
+
+def test_what_a_recorded_manifest_reaches_stays() -> None:
+    index = Reach(manifests=(A, B), sizes={}, whole=True)
+    tags = {"app-pr-12": B}
+    found = Held(tags=tags, reach={**holding(tags).reach, A: index})
+    assert gone(found, known(), recorded([A])) == {"app-pr-12": "a record names it, or an index with it"}
+    assert gone(found, known()) == {"app-pr-12": ""}
+    hidden = Held(tags=tags, reach={**found.reach, A: replace(index, manifests=(A,), whole=False)})
+    assert gone(hidden, known(), recorded([A])) == {"app-pr-12": "not every tag that stays could be read"}

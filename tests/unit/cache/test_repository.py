@@ -61,3 +61,26 @@ def test_a_manifest_that_cannot_be_read_is_marked(world: World) -> None:
     manifest, attached = signed(client)
     del world.stores[world.repositories[0]].manifests[attached.digest]
     assert not repository.held(client).reach[str(manifest.digest)].whole
+
+
+def test_what_tags_reach_since_then_is_told(world: World) -> None:
+    client = world.client()
+    manifest, attached = signed(client)
+    (other,) = images(client, "linux/amd64", salt="b")
+    held = repository.held(client)
+    assert repository.later(client, held) == repository.Later()
+    client.put_manifest(client.manifest(other.digest), Tag("v1"))
+    client.put_manifest(manifest, Tag("new"))
+    found = repository.later(client, held)
+    assert {str(other.digest), str(manifest.digest), str(attached.digest)} <= found.manifests
+    assert found.whole
+    del world.stores[world.repositories[0]].manifests[attached.digest]
+    assert not repository.later(client, held).whole
+
+
+def test_a_recorded_manifest_that_cannot_be_read_hides_what_it_needs(world: World) -> None:
+    client = world.client()
+    manifest, attached = signed(client)
+    del world.stores[world.repositories[0]].tags[Tag("v1")]
+    del world.stores[world.repositories[0]].manifests[attached.digest]
+    assert not repository.held(client, [str(manifest.digest)]).reach[str(manifest.digest)].whole

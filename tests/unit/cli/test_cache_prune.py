@@ -45,7 +45,7 @@ def removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     (tmp_path / "matrix.yaml").write_text(SMALL)
     found: list[str] = []
 
-    def remove(_: object, doomed: tuple[prune.Doomed, ...], **__: object) -> prune.Removed:
+    def remove(_: object, doomed: tuple[prune.Doomed, ...], __: object, **___: object) -> prune.Removed:
         found.extend(one.tag for one in doomed)
         return prune.Removed(done=doomed, failed=())
 
