@@ -14,14 +14,14 @@ from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift.contradict import main_dockerfile_list
-from orchestrator.drift.scan import Kind
+from orchestrator.drift.sights import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.drift.find import Findings, Group
     from orchestrator.drift.locator import Locator
-    from orchestrator.drift.scan import Sight
+    from orchestrator.drift.sights import Sight
 
 _FILLER = frozenset({"torch", "cuda", "arch", "archs", "arches", "list", "fi", "flashinfer", "architectures"})
 _SHOWN = 6

@@ -19,7 +19,7 @@ from msgspec import Struct
 from orchestrator.cuda.arch import parse_list
 from orchestrator.drift.readers import compose
 from orchestrator.drift.recognize import ARCH_ARGS
-from orchestrator.drift.scan import Kind
+from orchestrator.drift.sights import Kind
 from orchestrator.drift.words import difference, text_difference
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from orchestrator.cuda.arch import Arch
     from orchestrator.drift.loose import Mention
-    from orchestrator.drift.scan import Sight
+    from orchestrator.drift.sights import Sight
 
 _MACHINE = re.compile(
     r"(?<![a-z])(?:arm|arm64|aarch64|sbsa|jetson|orin|thor|tegra|g[hb][23]00|gh200|gb\d+|spark)(?![a-z])", re.IGNORECASE

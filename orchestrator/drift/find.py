@@ -14,7 +14,8 @@ from orchestrator.drift.claims import is_dockerfile
 from orchestrator.drift.contradict import contradictions
 from orchestrator.drift.files import walk
 from orchestrator.drift.replaced import replaced
-from orchestrator.drift.scan import Kind, Seen, Sight, Subject, reader_by_name, scan
+from orchestrator.drift.scan import reader_by_name, scan
+from orchestrator.drift.sights import Kind, Seen, Sight, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

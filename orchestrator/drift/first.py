@@ -30,7 +30,7 @@ from orchestrator.drift.files import UnreadableError, read_text
 from orchestrator.drift.products import built_for, left_out, main_product, products, repository, shared, uncompiled
 from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import minor
-from orchestrator.drift.scan import Kind
+from orchestrator.drift.sights import Kind
 from orchestrator.errors import UsageError
 from orchestrator.matrix.names import platform_named
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.find import Group
     from orchestrator.drift.products import Product
-    from orchestrator.drift.scan import Sight
+    from orchestrator.drift.sights import Sight
 
 _ARM = re.compile(r"(?<![a-z])(?:arm|arm64|aarch64)(?![a-z])", re.IGNORECASE)
 _FLASHINFER = "flashinfer-python"

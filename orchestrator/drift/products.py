@@ -18,7 +18,7 @@ from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.drift.declared import Targets
 from orchestrator.drift.files import Files
 from orchestrator.drift.recognize import ARCH_ARGS, cuda_version, list_dialect, minor, version_of_tag
-from orchestrator.drift.scan import Kind
+from orchestrator.drift.sights import Kind
 from orchestrator.engine import buildx
 from orchestrator.matrix.names import canonical_platform, platform_named
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.cuda.arch import Arch
     from orchestrator.drift.bakery import Bakery
     from orchestrator.drift.declared import Reach
-    from orchestrator.drift.scan import Sight
+    from orchestrator.drift.sights import Sight
 
 _CUDA_ARG = "CUDA_VERSION"
 _CUDA_NAME = re.compile("cuda", re.IGNORECASE)  # GDRCOPY_CUDA_VERSION is the release of another package

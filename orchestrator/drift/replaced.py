@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from orchestrator.drift.scan import Sight
+    from orchestrator.drift.sights import Sight
 
 _MERGED = tuple(name for name in NAMES if name.startswith("docker-bake"))
 """The bake files that bake merges by itself, a later one winning."""

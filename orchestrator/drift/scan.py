@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.cuda.dialects import parse_cmake, render_matrix
@@ -14,18 +13,19 @@ from orchestrator.dockerfile.spans import Source
 from orchestrator.drift import claims
 from orchestrator.drift.files import File, UnreadableError, read_text
 from orchestrator.drift.locator import Locator
-from orchestrator.drift.loose import Mention, mentions
-from orchestrator.drift.readers import bake, cmake, data, requirements, shell
+from orchestrator.drift.loose import mentions
+from orchestrator.drift.readers import bake, cmake, data, pointers, requirements, shell
 from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.recognize import cuda_version, list_dialect, minor, version_of_tag
+from orchestrator.drift.sights import Kind, Sight, Subject
 from orchestrator.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from orchestrator.dockerfile.spans import Found
-    from orchestrator.drift.readers.tree import Node
+    from orchestrator.drift.sights import Seen
 
 _MAX_BYTES = 1_000_000
 _WORDS = (b"arch", b"cuda", b"build-arg", b"flashinfer")
@@ -33,72 +33,12 @@ _LISTED = re.compile(rb"\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\
 _IMAGE_VARIABLE = re.compile(r"nvidia/cuda:\$\{?(\w+)", re.ASCII)
 _ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
 _GIVES = re.compile(r"--build-arg|--set[= ]")
-_PLAIN_KEY = re.compile(r"[\w.-]+")
-_LABELS = ("id", "key", "name", "label")
 _PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
 _SOURCE = frozenset(
     {".c", ".cc", ".cpp", ".cu", ".cuh", ".csv", ".h", ".hpp", ".inl", ".ipynb", ".js", ".lock", ".patch", ".po", ".rs",
      ".svg", ".ts"}
 )  # fmt: skip
 """Suffixes of source code and data: a version there is a threshold, a list is numbers."""
-
-
-class Kind(StrEnum):
-    """What a matrix owns, as `check --find` names it."""
-
-    ARCH_LIST = "arch list"
-    CUDA = "CUDA"
-    ARGUMENT = "argument"
-
-
-class Subject(Struct, frozen=True, kw_only=True):
-    """What several places say something about: the arch lists, one CUDA release, one argument.
-
-    Attributes:
-        kind: Which of the three.
-        name: The release (13.0) or the argument in small letters; "" for arch lists.
-    """
-
-    kind: Kind
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}".strip()
-
-
-class Sight(Struct, frozen=True, kw_only=True):
-    """One place that holds something that a matrix owns.
-
-    Attributes:
-        subject: What it is about.
-        name: The variable, argument or key that it stands under.
-        value: Its value.
-        line: 1-based line.
-        locator: Where it is.
-        whole: The text around a CUDA version: nvidia/cuda:13.0.2-devel-ubuntu22.04.
-        dockerfile: The Dockerfile that a --build-arg is for, "" if the command does not say.
-        within: Pointer to the step of a pipeline that it is in, empty outside of one.
-        written: The value as the file spells it, where `value` spells it otherwise.
-        command: The command that it is an argument of, "" where it is none.
-        mapping: Pointer to the mapping of a data file that it stands in.
-    """
-
-    subject: Subject
-    name: str
-    value: str
-    line: int
-    locator: Locator
-    whole: str = ""
-    dockerfile: str = ""
-    within: tuple[str, ...] = ()
-    written: str = ""
-    command: str = ""
-    mapping: tuple[str, ...] = ()
-
-    @property
-    def file(self) -> str:
-        """Path of its file below the root."""
-        return self.locator.file
 
 
 def reader_by_name(name: str) -> str:
@@ -115,22 +55,6 @@ def reader_by_name(name: str) -> str:
         named = "require" in base.lower() or "cuda" in base.lower()
         return "requirements" if named else "lines"
     return "lines" if reader == "shell" and suffix not in {".sh", ".bash"} else reader
-
-
-class Seen(Struct, kw_only=True):
-    """What was found so far.
-
-    Attributes:
-        sights: Every place.
-        cuda_dockerfiles: The Dockerfiles that hold an arch list or a CUDA version.
-        mentions: Lists and versions in lines that no reader understands: prose, comments, other languages.
-        skipped: Files that could not be read, each with its place.
-    """
-
-    sights: list[Sight] = field(default_factory=list)
-    mentions: list[Mention] = field(default_factory=list)
-    cuda_dockerfiles: set[str] = field(default_factory=set)
-    skipped: list[Problem] = field(default_factory=list)
 
 
 def scan(path: Path, name: str, seen: Seen) -> None:
@@ -279,9 +203,9 @@ class _Scan(Struct, frozen=True, kw_only=True):
         environment = data.environment(roots)
         bake_like = format_ == "json" and any(root.member("variable") or root.member("target") for root in roots)
         for root in roots:
-            for steps, key, node in _scalars(root, (), ""):
+            for steps, key, node in pointers.scalars(root, (), ""):
                 part = data.part_of(key, node)
-                step = replace(self, within=_named_part(steps), mapping=_pointer(steps[:-1]))
+                step = replace(self, within=pointers.named_part(steps), mapping=pointers.pointer(steps[:-1]))
                 if part.listed:
                     for one in data.assigned(part):
                         locator = Locator(file=self.file.name, name=one.name)
@@ -290,7 +214,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                     if node.source is not None:
                         step.look_shell(node.source, environment)
                 elif not bake_like:
-                    step.note(key, data.place(node), Locator(file=self.file.name, pointer=_pointer(steps)))
+                    step.note(key, data.place(node), Locator(file=self.file.name, pointer=pointers.pointer(steps)))
 
     def look_shell(self, source: Source, environment: Mapping[str, str]) -> None:
         """Note what a script assigns, and the build arguments of its commands."""
@@ -365,36 +289,3 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 mapping=self.mapping,
             )
         )
-
-
-class _Step(Struct, frozen=True, kw_only=True):
-    """One step of a pointer; `named` where it selects a list member by a name of its own."""
-
-    text: str
-    named: bool = False
-
-
-def _pointer(steps: tuple[_Step, ...]) -> tuple[str, ...]:
-    return tuple(step.text for step in steps)
-
-
-def _named_part(steps: tuple[_Step, ...]) -> tuple[str, ...]:
-    """The part of a pointer that leads to the nearest list member with a name of its own, empty without one."""
-    last = max((index for index, step in enumerate(steps) if step.named), default=-1)
-    return _pointer(steps[: last + 1])
-
-
-def _scalars(node: Node, steps: tuple[_Step, ...], key: str) -> Iterator[tuple[tuple[_Step, ...], str, Node]]:
-    """Every scalar with its pointer and the key above it; list members by id or name where they have one."""
-    if node.kind == "scalar":
-        yield steps, key, node
-    for name, member in node.members:
-        yield from _scalars(member, (*steps, _Step(text=name)), name)
-    for index, item in enumerate(node.items):
-        step = _Step(text=str(index))
-        for label in _LABELS:
-            named = item.member(label)
-            if named is not None and named.kind == "scalar" and _PLAIN_KEY.fullmatch(named.value):
-                step = _Step(text=f"{label}={named.value}", named=True)
-                break
-        yield from _scalars(item, (*steps, step), key)

@@ -11,7 +11,7 @@ from orchestrator.drift.check import check
 from orchestrator.drift.files import walk
 from orchestrator.drift.find import Group, find
 from orchestrator.drift.first import UNKNOWN, first_matrix
-from orchestrator.drift.scan import Kind
+from orchestrator.drift.sights import Kind
 from orchestrator.errors import MatrixError, UsageError
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan

@@ -1,0 +1,50 @@
+"""The pointers that lead to the values of a tree, spelled so that they survive a change of the file."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orchestrator.drift.readers.tree import Node
+
+_PLAIN_KEY = re.compile(r"[\w.-]+")
+_LABELS = ("id", "key", "name", "label")
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One step of a pointer; `named` where it selects a list member by a name of its own."""
+
+    text: str
+    named: bool = False
+
+
+def pointer(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The steps as texts, as `tree.select` takes them."""
+    return tuple(step.text for step in steps)
+
+
+def named_part(steps: tuple[Step, ...]) -> tuple[str, ...]:
+    """The part of a pointer that leads to the nearest list member with a name of its own, empty without one."""
+    last = max((index for index, step in enumerate(steps) if step.named), default=-1)
+    return pointer(steps[: last + 1])
+
+
+def scalars(node: Node, steps: tuple[Step, ...], key: str) -> Iterator[tuple[tuple[Step, ...], str, Node]]:
+    """Every scalar with its pointer and the key above it; list members by id or name where they have one."""
+    if node.kind == "scalar":
+        yield steps, key, node
+    for name, member in node.members:
+        yield from scalars(member, (*steps, Step(text=name)), name)
+    for index, item in enumerate(node.items):
+        step = Step(text=str(index))
+        for label in _LABELS:
+            named = item.member(label)
+            if named is not None and named.kind == "scalar" and _PLAIN_KEY.fullmatch(named.value):
+                step = Step(text=f"{label}={named.value}", named=True)
+                break
+        yield from scalars(item, (*steps, step), key)
