@@ -161,6 +161,24 @@ def repository(text: str) -> Repository:
     return Repository(host=host, path=path)
 
 
+def name_of(text: str) -> str:
+    """The name of a reference as it is written, without tag and digest; "" where the text is not a valid one."""
+    try:
+        tag = parse(text).tag
+    except InvalidReferenceError:
+        return ""
+    name = text.partition("@")[0]
+    return name.removesuffix(f":{tag}") if tag else name
+
+
+def same_repository(one: str, other: str) -> bool:
+    """Whether two names mean one repository: `docker.io/nvidia/cuda` is `nvidia/cuda`."""
+    try:
+        return one == other or repository(one) == repository(other)
+    except InvalidReferenceError:
+        return False
+
+
 def layout_directory(text: str) -> str:
     """The directory of `oci-layout://DIR:tag@sha256:…`, tag and digest left out as buildx leaves them out."""
     place = text.removeprefix("oci-layout://")

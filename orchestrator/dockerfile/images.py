@@ -62,7 +62,7 @@ def images(text: str) -> list[StageImage]:
                 name_and_tag = one.text[image.start : image.end].partition("@")[0]
                 end = image.start + len(name_and_tag)
                 start = image.start + name_and_tag.rfind(":") + 1
-                plain = not image.variables and one.text[start:end] == tag
+                plain = one.text[start:end] == tag and all(variable.end < start for variable in image.variables)
                 place = one.source.found(tag, start, end, Style.WORD)
                 if not plain:
                     place = replace(place, via=f"it comes from {one.text[image.start : image.end]}")

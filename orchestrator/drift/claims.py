@@ -15,6 +15,7 @@ from orchestrator.dockerfile import declared as dockerfile
 from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import data, regex, tree
+from orchestrator.reference import same_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +129,7 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
     if claim.env is not None:
         return dockerfile.pick(file.declared, "ENV", claim.env, claim.stage)
     if claim.image is not None:
-        named = (one for one in file.images if one.tag is not None and one.repository == claim.image)
+        named = (one for one in file.images if same_repository(one.repository, claim.image))
         return [
             replace(one.tag, where=f"stage {one.stage}")
             for one in named

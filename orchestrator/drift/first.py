@@ -27,12 +27,13 @@ from orchestrator.drift.adopt import (
 )
 from orchestrator.drift.bakery import bakery
 from orchestrator.drift.files import UnreadableError, read_text
-from orchestrator.drift.products import built_for, left_out, main_product, products, repository, shared, uncompiled
+from orchestrator.drift.products import built_for, left_out, main_product, products, shared, uncompiled
 from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import minor
 from orchestrator.drift.sights import Kind
 from orchestrator.errors import UsageError
 from orchestrator.matrix.names import platform_named
+from orchestrator.reference import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -112,7 +113,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         *([comment(f"Without {', '.join(foreign)}: not a platform of Linux.")] if foreign else []),
         *([comment(f"Not read: {', '.join(found.unused)}.")] if found.unused else []),
         "version: 1",
-        f"image: {main_product(built).image or next(filter(None, map(repository, found.tags)), '') or _name(root)}",
+        f"image: {main_product(built).image or next(filter(None, map(name_of, found.tags)), '') or _name(root)}",
         "bake:",
         f"  files: [{', '.join(map(scalar, found.files))}]",
         *_targets(own, release, others),

@@ -17,10 +17,11 @@ from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.drift.declared import Targets
 from orchestrator.drift.files import Files
-from orchestrator.drift.recognize import ARCH_ARGS, cuda_version, list_dialect, minor, version_of_tag
+from orchestrator.drift.recognize import ARCH_ARGS, cuda_image, cuda_version, list_dialect, minor, version_of_tag
 from orchestrator.drift.sights import Kind
 from orchestrator.engine import buildx
 from orchestrator.matrix.names import canonical_platform, platform_named
+from orchestrator.reference import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 
 _CUDA_ARG = "CUDA_VERSION"
 _CUDA_NAME = re.compile("cuda", re.IGNORECASE)  # GDRCOPY_CUDA_VERSION is the release of another package
-_CUDA_IMAGE = re.compile(r"((?:[\w.-]+(?::\d+)?/)*nvidia/cuda:)(1[0-9]\.\d{1,2}\.\d)(?![\d.])")
 _CMAKE = frozenset({"cmake_cuda_architectures", "cuda_architectures"})
-_IMAGE = re.compile(r"[a-z0-9][a-z0-9./:_-]*")
 
 
 class Product(Struct, frozen=True, kw_only=True):
@@ -126,9 +125,9 @@ class _Reading(Struct, frozen=True, kw_only=True):
                 archs = _archs(arg, value)
         contexts: dict[str, str] = {}
         for key, value in (body.get("contexts") or {}).items():
-            if image := _CUDA_IMAGE.search(str(value)):
-                contexts[str(key)] = _CUDA_IMAGE.sub(r"\1{cuda.version}", str(value))
-                versions.append(image[2])
+            if text := _image(str(value)):
+                contexts[str(key)] = text
+                versions.append(cuda_version("", str(value)))
         carried = any("{cuda" in text for text in (*args.values(), *contexts.values()))
         if not versions:
             versions = [
@@ -144,7 +143,7 @@ class _Reading(Struct, frozen=True, kw_only=True):
             fixed=not carried and declared is not None and bool(versions),
             archs=archs,
             platforms=_platforms(body),
-            image=next(filter(None, (repository(str(tag)) for tag in body.get("tags") or ())), ""),
+            image=next(filter(None, (name_of(str(tag)) for tag in body.get("tags") or ())), ""),
             cuda=declared is None or bool(args or contexts or versions),
         )
 
@@ -172,8 +171,8 @@ class _Reading(Struct, frozen=True, kw_only=True):
         ):
             cmake = dialect == "cmake" or (not dialect and name.lower() in _CMAKE)
             return "{archs.cmake}" if cmake else "{archs.torch}"
-        if image := _CUDA_IMAGE.match(value):
-            return f"{image[1]}{{cuda.version}}{value[image.end() :]}"
+        if text := _image(value):
+            return text
         if value and cuda_version(name, value) == value and _CUDA_NAME.match(name):
             return "{cuda.version}" if value.count(".") > 1 else "{cuda}"
         tag = version_of_tag(value)
@@ -201,10 +200,11 @@ def _platforms(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(canonical_platform(one) for one in named if one))
 
 
-def repository(tag: str) -> str:
-    """The repository of a tag, "" where it is not a plain name."""
-    name = tag.rsplit(":", 1)[0] if ":" in tag.rsplit("/", 1)[-1] else tag
-    return name if _IMAGE.fullmatch(name) else ""
+def _image(text: str) -> str:
+    """NVIDIA's image of CUDA with the matrix's version in its tag, "" for any other text."""
+    image = cuda_image(text)
+    full = image is not None and image.official and image.version.count(".") > 1
+    return f"{image.before}{{cuda.version}}{image.after}" if image is not None and full else ""
 
 
 def main_product(every: Iterable[Product]) -> Product:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from msgspec import Struct
+
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import first_toolkit
+from orchestrator.reference import InvalidReferenceError, repository
 
 ARCH_ARGS = frozenset({"torch_cuda_arch_list", "cuda_arch_list", "cuda_architectures", "cmake_cuda_architectures"})
 """Names, in small letters, of variables that hold an arch list whatever its length."""
@@ -15,14 +18,57 @@ ARCH_ARGS = frozenset({"torch_cuda_arch_list", "cuda_arch_list", "cuda_architect
 _LIST_NAME = re.compile(r"arch", re.IGNORECASE)
 _CUDA_NAME = re.compile(r"(?:[a-z0-9]+[_-])*cuda(?:[_-]?(?:version|ver|toolkit|release|tag|image))*s?", re.IGNORECASE)
 _CUDA_VALUE = re.compile(r"1[0-9]\.\d{1,2}(?:\.\d)?")
-_CUDA_IMAGE = re.compile(r"(?:nvidia/cuda:|-builder:cuda|-cuda)(1[0-9]\.\d{1,2}(?:\.\d)?)(?![\d.])")
+_CUDA_IMAGE = re.compile(r"(?:nvidia/cuda:|-builder:cuda|-cuda)(?P<version>1[0-9]\.\d{1,2}(?:\.\d)?)(?![\d.])")
+_CUDA_PATH = "nvidia/cuda"
+_CONTEXT = "docker-image://"
+_TAG_VARIABLE = re.compile(r":\$\{?(\w+)", re.ASCII)
+
+
+class CudaImage(Struct, frozen=True, kw_only=True):
+    """An image with a CUDA version in its tag.
+
+    Attributes:
+        before: The text before the version.
+        version: The version.
+        after: The text behind it.
+        official: Whether the text is NVIDIA's image of CUDA, of whatever registry, and nothing stands before it.
+    """
+
+    before: str
+    version: str
+    after: str
+    official: bool
+
+
+def cuda_image(text: str) -> CudaImage | None:
+    """The image with a CUDA version in its tag that a text holds, None for none."""
+    found = _CUDA_IMAGE.search(text)
+    if found is None:
+        return None
+    before, after = text[: found.start("version")], text[found.end() :]
+    official = before.endswith(":") and is_cuda(before.removeprefix(_CONTEXT).removesuffix(":"))
+    return CudaImage(before=before, version=found["version"], after=after, official=official)
+
+
+def is_cuda(name: str) -> bool:
+    """Whether the name of a repository is that of NVIDIA's image of CUDA, or of a mirror of it."""
+    try:
+        path = repository(name).path
+    except InvalidReferenceError:
+        return False
+    return path == _CUDA_PATH or path.endswith(f"/{_CUDA_PATH}")
+
+
+def tag_variables(image: str) -> list[str]:
+    """The variables that tags in the text of an image begin with: nvidia/cuda:${CUDA_VERSION}-devel."""
+    return _TAG_VARIABLE.findall(image)
 
 
 def cuda_version(name: str, value: str) -> str:
     """The CUDA version that a value is by its name, or that an image of CUDA has in its tag; "" for none."""
-    image = _CUDA_IMAGE.search(value)
+    image = cuda_image(value)
     if image is not None:
-        return image[1]
+        return image.version
     return value if _CUDA_NAME.fullmatch(name) and _CUDA_VALUE.fullmatch(value) else ""
 
 

@@ -16,7 +16,7 @@ from orchestrator.drift.locator import Locator
 from orchestrator.drift.loose import mentions
 from orchestrator.drift.readers import bake, cmake, data, pointers, requirements, shell
 from orchestrator.drift.readers.errors import ReadError
-from orchestrator.drift.recognize import cuda_version, list_dialect, minor, version_of_tag
+from orchestrator.drift.recognize import cuda_version, is_cuda, list_dialect, minor, tag_variables, version_of_tag
 from orchestrator.drift.sights import Kind, Sight, Subject
 from orchestrator.errors import Problem
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _MAX_BYTES = 1_000_000
 _WORDS = (b"arch", b"cuda", b"build-arg", b"flashinfer")
 _LISTED = re.compile(rb"\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d")
-_IMAGE_VARIABLE = re.compile(r"nvidia/cuda:\$\{?(\w+)", re.ASCII)
 _ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
 _GIVES = re.compile(r"--build-arg|--set[= ]")
 _PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
@@ -159,7 +158,8 @@ class _Scan(Struct, frozen=True, kw_only=True):
         """Note what ARG and ENV instructions hold."""
         declared = [(one, one.found) for one in self.file.declared if one.found is not None]
         tags = [one for one in self.file.images if one.tag is not None]
-        named_by_from = {name for one in tags for name in _IMAGE_VARIABLE.findall(one.written)}
+        cuda = [one for one in tags if is_cuda(one.repository)]
+        named_by_from = {name for one in cuda for name in tag_variables(one.written)}
         for one, found in declared:
             several = {other.value for same, other in declared if same.name == one.name} - {""}
             stage = one.stage if len(several) > 1 else ""
@@ -171,11 +171,10 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 self.seen.cuda_dockerfiles.add(self.file.name)
             elif arg:
                 self.argument(one.name, found, locator)
-        cuda = [(one.stage, one.tag) for one in tags if one.repository.endswith("nvidia/cuda") and one.tag is not None]
-        differ = len({tag.value for _, tag in cuda if not tag.via}) > 1
-        for stage, tag in cuda:
-            locator = Locator(file=self.file.name, image="nvidia/cuda", stage=stage if differ else "")
-            if self.tag("FROM", tag, locator):
+        differ = len({one.tag.value for one in cuda if one.tag is not None and not one.tag.via}) > 1
+        for image in cuda:
+            locator = Locator(file=self.file.name, image=image.repository, stage=image.stage if differ else "")
+            if image.tag is not None and self.tag("FROM", image.tag, locator):
                 self.seen.cuda_dockerfiles.add(self.file.name)
         for part in claims.run_steps(self.file.text):
             self.look_shell(part, {})

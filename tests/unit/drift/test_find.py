@@ -11,10 +11,12 @@ from orchestrator.drift.check import check
 from orchestrator.drift.files import walk
 from orchestrator.drift.find import Group, find
 from orchestrator.drift.first import UNKNOWN, first_matrix
+from orchestrator.drift.fix import fix
 from orchestrator.drift.sights import Kind
 from orchestrator.errors import MatrixError, UsageError
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan
+from tests.unit.drift.matrices import matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -323,3 +325,29 @@ def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "b.sh").write_text("CUDA_VERSION=13.0.2\n")
     (tmp_path / "c.sh").symlink_to("c.sh")
     assert [path.name for path in walk(tmp_path)] == ["b.sh"]
+
+
+def test_the_image_of_cuda_may_come_from_any_registry(tmp_path: Path) -> None:
+    dockerfile = (
+        "ARG REG=mirror.acme:5000/library\n"
+        "FROM nvcr.io/nvidia/cuda:13.0.2-devel AS a\n"
+        "FROM docker.io/nvidia/cuda:13.0.1-devel AS b\n"
+        "FROM ${REG}/nvidia/cuda:12.9.1-base AS c\n"
+        "FROM acme/nvidia-cuda:12.8.0-base\n"
+    )
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    (tmp_path / "docker-bake.hcl").write_text('target "x" {}\n')
+    sights = [sight for group in find(tmp_path).groups for sight in group.sights]
+    assert sorted((sight.line, sight.locator.image, sight.value) for sight in sights) == [
+        (2, "nvcr.io/nvidia/cuda", "13.0.2"),
+        (3, "docker.io/nvidia/cuda", "13.0.1"),
+        (4, "mirror.acme:5000/library/nvidia/cuda", "12.9.1"),
+    ]
+    claims = (
+        '  - {file: Dockerfile, image: nvidia/cuda, says: "13.0.3-devel"}\n'
+        '  - {file: Dockerfile, image: nvcr.io/nvidia/cuda, says: "13.0.3-devel"}\n'
+        '  - {file: Dockerfile, image: mirror.acme:5000/library/nvidia/cuda, says: "12.9.2-base"}\n'
+    )
+    found = fix(matrix(claims, root=tmp_path))
+    after = dockerfile.replace("13.0.2", "13.0.3").replace("13.0.1", "13.0.3").replace("12.9.1", "12.9.2")
+    assert found.texts == {"Dockerfile": after}
