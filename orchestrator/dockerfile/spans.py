@@ -25,6 +25,8 @@ class Style(Enum):
     WORD = "word"  # an unquoted word of a shell or a Dockerfile
     SINGLE = "single"  # '…' of a shell or a Dockerfile
     DOUBLE = "double"  # "…" of a shell or a Dockerfile
+    DEFAULT = "default"  # of ${NAME:-…}, in a shell, a Dockerfile, an env file, a Compose file
+    COMPOSE = "compose"  # a text in which Compose fills in variables
     ENV_PLAIN = "env plain"  # the rest of a line of an env file
     ENV_QUOTED = "env quoted"  # "…" of an env file
     CMAKE_QUOTED = "cmake quoted"
@@ -49,6 +51,7 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
 _WITHOUT = {
     Style.SINGLE: "'",
+    Style.DEFAULT: "'\"\\$`{}~",
     Style.TOML_LITERAL: "'",
     Style.ENV_PLAIN: "'\"\\$#`",
     Style.ENV_QUOTED: '"\\$`',
@@ -196,6 +199,8 @@ def _write_one(value: str, style: Style) -> str | None:
             return _escape(value, '\\"')
         case Style.CMAKE_BARE | Style.CMAKE_WORDS:
             return _cmake(value, style)
+        case Style.COMPOSE:
+            return value.replace("$", "$$")
         case Style.YAML_SINGLE:
             return value.replace("'", "''")
         case Style.HCL_STRING:

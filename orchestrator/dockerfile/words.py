@@ -30,11 +30,15 @@ _BEGINNING = "'\"$`"
 _QUOTE = frozenset('"')
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:(:?[-=+?])|\})", re.ASCII)
+_BRACED_ARGUMENT = re.compile(r"\{([0-9]+)(:?-)", re.ASCII)  # ${1:-default}
 _POSITIONAL = re.compile(r"[0-9@*#?!-]")
 
 
 class Variable(Struct, frozen=True, kw_only=True):
-    """A variable inside a word: `$NAME`, `${NAME}`, `${NAME:-default}`; `name` is "" where we cannot follow it."""
+    """A variable inside a word: `$NAME`, `${NAME}`, `${NAME:-default}`.
+
+    `name` is "" where we cannot follow it, as in `$(command)` and `${1:-default}`.
+    """
 
     name: str
     operator: str
@@ -145,8 +149,9 @@ def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, wh
     default = text[first.default_start : first.default_end]
     literal = first.operator in _DEFAULTING and not any(char in default for char in "$`")
     if alone and literal and not lookup(first.name):
-        start, end = _unquoted(text, first.default_start, first.default_end)
-        return source.found(text[start:end], start, end, Style.RAW, where=where)
+        quotes = '"' if word.style is Style.DOUBLE else "'\""
+        start, end = _unquoted(text, first.default_start, first.default_end, quotes)
+        return source.found(text[start:end], start, end, Style.DEFAULT, where=where)
     found = source.found(
         word.text if value is None else value,
         word.inner_start,
@@ -158,9 +163,9 @@ def place(source: Source, word: Word, lookup: Callable[[str], str | None], *, wh
     return replace(found, via=f"it comes from {text[first.start : first.end]}")
 
 
-def _unquoted(text: str, start: int, end: int) -> tuple[int, int]:
-    """The span without a pair of quotes around it."""
-    if end - start > 1 and text[start] == text[end - 1] and text[start] in "'\"":
+def _unquoted(text: str, start: int, end: int, quotes: str) -> tuple[int, int]:
+    """The span without a pair of one of the quotes around it; in "…", those of '…' are characters."""
+    if end - start > 1 and text[start] == text[end - 1] and text[start] in quotes:
         return start + 1, end - 1
     return start, end
 
@@ -281,13 +286,15 @@ def _variable(text: str, pos: int, parts: list[str | Variable], *, shell: bool) 
         return pos + 1
     end = _balanced(text, pos + 1)
     braced = _BRACED.match(text, pos + 1)
+    argument = _BRACED_ARGUMENT.match(text, pos + 1) if shell and braced is None else None
+    braced = braced or argument
     if braced is None:
         parts.append(Variable(name="", operator="", start=pos, end=end))
     else:
         default_end = end - 1 if text[end - 1 : end] == "}" else end
         parts.append(
             Variable(
-                name=braced[1],
+                name="" if argument else braced[1],
                 operator=braced[2] or "",
                 start=pos,
                 end=end,

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style, write
-from orchestrator.drift.contradict import main_dockerfile_list
+from orchestrator.drift.contradict import main_list as main_list_place
 from orchestrator.drift.sights import Kind
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def name_lists(groups: Iterable[Group]) -> dict[str, str]:
 
 
 def main_list(group: Group) -> str:
-    """The list that the others are measured by: the default of the main Dockerfile, else the most frequent."""
-    main = main_dockerfile_list(group.sights)
+    """The list that the others are measured by, else the most frequent."""
+    main = main_list_place(group.sights)
     if main is not None:
         return next(value for value, sights in group.values.items() if main in sights)
     return next(iter(group.values))

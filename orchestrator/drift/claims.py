@@ -148,7 +148,8 @@ def places(claim: ClaimSpec, file: File, buildx: Buildx | None = None) -> list[F
     steps = tree.split_pointer(claim.pointer or "")
     roots = file.parsed(data_format(reader))
     selected = [node for root in roots for node in tree.select(root, steps)]
-    return [data.place(node) for node in selected if node.kind == "scalar" or data.is_list(node)]
+    found = [data.place(node) for node in selected if node.kind == "scalar" or tree.is_list(node)]
+    return [as_written(file.name, one) for one in found]
 
 
 def _named(claim: ClaimSpec, file: File, reader: str) -> list[Found]:
@@ -161,9 +162,22 @@ def _named(claim: ClaimSpec, file: File, reader: str) -> list[Found]:
     key = reader, claim.pointer or "", needle if reader in _DATA else ""
 
     def read() -> list[shell.Assigned]:
-        return [one for part in scripts(claim, file, needle) for one in data.assigned(part)]
+        return [one for part in scripts(claim, file, needle) for one in assigned(file.name, part)]
 
     return shell.pick(file.assigned(key, read), needle, claim.branch)
+
+
+def assigned(name: str, part: data.Part) -> list[shell.Assigned]:
+    """Every assignment of a part of a file; in a list of a Compose file, Compose fills in variables."""
+    found = data.assigned(part)
+    return [replace(one, found=as_written(name, one.found)) for one in found] if part.listed else found
+
+
+def as_written(name: str, found: Found) -> Found:
+    """A value of a data file as the program reads it that the file is written for."""
+    from orchestrator.drift.readers import compose
+
+    return compose.place(found) if compose.is_compose(PurePosixPath(name).name) else found
 
 
 def variables(text: str, reader: str) -> list[tuple[str, Found]]:
@@ -277,4 +291,7 @@ def data_format(reader: str) -> data.Format:
         return "yaml"
     if reader == "toml":
         return "toml"
-    raise ValueError(f"a pointer leads into JSON, YAML or TOML: expected reader: json, yaml or toml, found {reader}")
+    if reader == "bake":
+        return "hcl"
+    expected = "expected reader: json, yaml, toml or bake"
+    raise ValueError(f"a pointer leads into JSON, YAML, TOML or HCL: {expected}, found {reader}")

@@ -1,10 +1,11 @@
 """Which of the places of a repository contradict each other, and which differ by design.
 
 Versions contradict each other within one CUDA release: 13.0.2 and 13.0.3; 12.8 agrees with every 12.8.x. Arch lists are
-compared only where both say what one image or one package is built for: the default of the main Dockerfile with the
-other defaults of the same name, with the bake file's and with what scripts give to its builds; in pipelines the same
-variable for the same CUDA release. A list for one machine (two architectures, an ARM step, a branch) differs by design,
-and so does one that also stands under a name of its own.
+compared only where both say what one image or one package is built for: the default of the main Dockerfile (without
+one, the list of the bake file) with the other defaults of the same name, with the bake file's, Compose's and with what
+scripts give to its builds; in pipelines the same variable for the same CUDA release. An argument of one target has one
+value in the bake file and the Compose file beside it, whatever its kind. A list for one machine (two architectures, an
+ARM step, a branch) differs by design, and so does one that also stands under a name of its own.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ class Contradiction(Struct, frozen=True, kw_only=True):
 
 def contradictions(sights: Sequence[Sight], mentions: Sequence[Mention]) -> list[Contradiction]:
     """Every place that contradicts another one, in the order of files and lines."""
-    found = [*_versions(sights, mentions), *_lists(sights)]
+    given = list(_arguments(sights))
+    wrong = {id(one.sight) for one in given}
+    others = [sight for sight in sights if id(sight) not in wrong]
+    every = [*given, *_versions(others, mentions), *_lists(others)]
+    found = {id(one.sight): one for one in reversed(every)}.values()
     return sorted(found, key=lambda one: (one.sight.file, one.sight.line, one.sight.value))
 
 
@@ -66,6 +71,54 @@ def main_dockerfile_list(sights: Sequence[Sight]) -> Sight | None:
         if sight.subject.kind is Kind.ARCH_LIST and sight.locator.is_dockerfile_arg and sight.name.lower() in ARCH_ARGS
     ]
     return min(defaults, key=lambda sight: (len(sight.file), sight.file, sight.line), default=None)
+
+
+def main_list(sights: Sequence[Sight]) -> Sight | None:
+    """The place that other arch lists are measured by.
+
+    The default of the main Dockerfile, else what the bake file gives, where that is one list, else what Compose gives.
+    """
+    main = main_dockerfile_list(sights)
+    if main is not None:
+        return main
+    given = [
+        sight
+        for sight in sights
+        if sight.subject.kind is Kind.ARCH_LIST and any(name.lower() in ARCH_ARGS for _, name in sight.arguments)
+    ]
+    for places in ([one for one in given if one.locator.in_bake_file], [one for one in given if _of_compose(one)]):
+        if places:
+            return min(places, key=_near) if len({_archs(one) for one in places}) == 1 else None
+    return None
+
+
+def _near(sight: Sight) -> tuple[int, str, int]:
+    return len(sight.file), sight.file, sight.line
+
+
+def _arguments(sights: Sequence[Sight]) -> Iterator[Contradiction]:
+    """An argument of one target that a bake file and the Compose file beside it give different values."""
+    places: dict[tuple[PurePosixPath, Kind, tuple[str, str]], list[Sight]] = defaultdict(list)
+    for sight in sights:
+        for argument in sight.arguments if sight.subject.kind is not Kind.ARGUMENT else ():
+            places[PurePosixPath(sight.file).parent, sight.subject.kind, argument].append(sight)
+    for found in places.values():
+        baked = [one for one in found if one.locator.in_bake_file]
+        for sight in found if baked else ():
+            if _of_compose(sight) and not _agree(sight, baked[-1]):  # bake takes that of the later file
+                reference = baked[-1].file, baked[-1].line, baked[-1].value
+                listed = sight.subject.kind is Kind.ARCH_LIST
+                words = _words(sight, baked[-1]) if listed else (text_difference(sight.value, (reference[2],)),)
+                yield _against(sight, reference, words)
+
+
+def _agree(one: Sight, other: Sight) -> bool:
+    """Whether two places say the same; 13.0 agrees with every 13.0.x."""
+    if one.subject.kind is Kind.ARCH_LIST:
+        return _archs(one) == _archs(other)
+    return one.value == other.value or (
+        one.subject == other.subject and min(one.value.count("."), other.value.count(".")) == 1
+    )
 
 
 def _versions(sights: Sequence[Sight], mentions: Sequence[Mention]) -> Iterator[Contradiction]:
@@ -100,7 +153,7 @@ def _lists(sights: Sequence[Sight]) -> Iterator[Contradiction]:
     lists = [
         sight for sight in sights if sight.subject.kind is Kind.ARCH_LIST and sight.locator.dialect != "flashinfer"
     ]
-    main = main_dockerfile_list(lists)
+    main = main_list(lists)
     named = _own_names(lists)
     if main is not None:
         wanted = _archs(main)
@@ -112,7 +165,8 @@ def _lists(sights: Sequence[Sight]) -> Iterator[Contradiction]:
 
 def _same_image(sight: Sight, main: Sight, named: frozenset[frozenset[Arch]]) -> bool:
     """Whether a list is for the image that the main Dockerfile's default is for."""
-    if sight is main or sight.name.lower() != main.name.lower() or sight.locator.branch:
+    names = {main.name.lower(), *(name.lower() for _, name in main.arguments)}
+    if sight is main or sight.name.lower() not in names or sight.locator.branch:
         return False
     if sight.locator.is_dockerfile_arg or sight.locator.env or sight.locator.image:
         return sight.file == main.file

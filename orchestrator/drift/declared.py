@@ -98,9 +98,41 @@ class Targets(Struct, kw_only=True):
             one = waiting.pop()
             if one not in found:
                 found[one] = None
-                values = ((self.resolved(one) or {}).get("contexts") or {}).values()
-                waiting += [str(value).removeprefix(_LINK) for value in values if str(value).startswith(_LINK)]
+                named = self.contexts(one).values()
+                waiting += [str(value).removeprefix(_LINK) for value in named if str(value).startswith(_LINK)]
         return list(found)
+
+    def contexts(self, name: str) -> Mapping[str, Any]:
+        """The named contexts of a target, as far as they are known."""
+        return (self.resolved(name) or {}).get("contexts") or {}
+
+    def bases(self, name: str, values: Mapping[str, str]) -> list[str]:
+        """What the stages that a target runs are FROM, stages left out; an argument without a value stays a mark.
+
+        Args:
+            name: The target.
+            values: The arguments that it is built with, as far as they are known.
+        """
+        body = self.resolved(name)
+        text = None if body is None else self._text(body)
+        if body is None or text is None:
+            return []
+        file = parse(text, dict.fromkeys(self.given, _ANY) | dict(values), replaced=_replaced(body))
+        return list(dict.fromkeys(one.base for one in _needed(file, body) if one.parent is None and one.base))
+
+    def values(self, name: str) -> dict[str, str]:
+        """The arguments that the bake files give to a target, as far as their values are known."""
+        if name in self.computed:
+            given = self.computed[name].get("args") or {}
+            return {key: buildx.unescape(str(value)) for key, value in given.items() if value is not None}
+        found: dict[str, str] = {}
+        for one in self.defined:
+            owners = bake.lineage([one], name) if name in one.targets else []
+            for key in dict.fromkeys(key for owner in owners for key in one.targets[owner].args):
+                place = one.arg(name, key)
+                if place is not None and not place.computed:
+                    found[key] = place.value
+        return found
 
     def _declared(self, name: str) -> frozenset[str] | None:
         body = self.resolved(name)

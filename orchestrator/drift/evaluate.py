@@ -1,6 +1,7 @@
 """What buildx makes of a project's bake files, where the readers leave it to buildx: functions, conditionals, targets.
 
-The only module of the package that starts processes. It needs buildx and no engine: bake evaluates its files itself.
+The only module of the package that starts processes. Bake evaluates its files itself; the engine is asked only what an
+image holds that is there.
 """
 
 from __future__ import annotations
@@ -120,6 +121,22 @@ class Buildx:
             if found := tuple(name for name in members if name in bodies):
                 return Shipped(names=found, targets=bodies), ""
         return None, f"docker buildx bake refuses {', '.join(files)}: {reason}"
+
+    def onbuild(self, image: str) -> tuple[str, ...] | None:
+        """The ONBUILD instructions of an image that the engine holds, None if it does not, or cannot be asked."""
+        from orchestrator import process
+        from orchestrator.engine.client import docker_command
+
+        key = ("onbuild", image)
+        if key not in self._answers:
+            try:
+                argv = [*docker_command(), "image", "inspect", "--format", "{{json .Config.OnBuild}}", "--", image]
+                done = process.run(argv, cwd=self._root, timeout=_TIMEOUT_S)
+                self._answers[key] = json.loads(done.stdout) or [] if done.ok else None
+            except (EnvironmentLacksError, ValueError, RecursionError):
+                self._answers[key] = None
+        lines = self._answers[key]
+        return tuple(map(str, lines)) if isinstance(lines, list) else None
 
     def _asked(self, file: BakeFile, *words: str) -> Any:
         key = (file.text, *words)

@@ -15,7 +15,7 @@ from orchestrator.drift.contradict import contradictions
 from orchestrator.drift.files import walk
 from orchestrator.drift.replaced import replaced
 from orchestrator.drift.scan import reader_by_name, scan
-from orchestrator.drift.sights import Kind, Seen, Sight, Subject
+from orchestrator.drift.sights import Kind, Seen, Sight, Subject, normal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +88,7 @@ def find(root: Path) -> Findings:
     sights += _arguments(seen)
     grouped: dict[Subject, dict[str, list[Sight]]] = defaultdict(lambda: defaultdict(list))
     for sight in sights:
-        grouped[sight.subject][_normal(sight.value)].append(sight)
+        grouped[sight.subject][normal(sight.value)].append(sight)
     against = defaultdict(list)
     for one in contradictions(sights, seen.mentions):
         against[one.sight.subject].append(one)
@@ -110,11 +110,6 @@ def find(root: Path) -> Findings:
 
 def _order(group: Group) -> tuple[bool, int, str]:
     return not group.contradicts, list(Kind).index(group.subject.kind), group.subject.name
-
-
-def _normal(value: str) -> str:
-    """A value as groups compare it: separators of lists do not count."""
-    return " ".join(value.replace(";", " ").split()) if ";" in value else value.strip()
 
 
 def _arguments(seen: Seen) -> list[Sight]:

@@ -30,7 +30,7 @@ from orchestrator.drift.files import UnreadableError, read_text
 from orchestrator.drift.products import built_for, left_out, main_product, products, shared, uncompiled
 from orchestrator.drift.readers import requirements
 from orchestrator.drift.recognize import minor
-from orchestrator.drift.sights import Kind
+from orchestrator.drift.sights import Kind, normal
 from orchestrator.errors import UsageError
 from orchestrator.matrix.names import platform_named
 from orchestrator.reference import name_of
@@ -88,7 +88,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
     names = name_lists(groups)
     lists = {name: value for value, name in names.items()}
     release = "release" if "release" in lists or not lists else next(iter(lists))
-    every = products(root, found, sights, lists.get(release, ""))
+    every = products(root, found, sights, lists.get(release, ""), buildx)
     built = [one for one in every if one.cuda] or every
     releases = _releases(sights, main, built)
     own = _own_lists(built, names, release)
@@ -273,20 +273,21 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
     for group in groups:
         if group.subject.kind is Kind.ARCH_LIST:
             main = main_list(group)
-            against = {id(one.sight) for one in group.contradictions}
+            against = {id(one.sight): normal(one.value) for one in group.contradictions}
+            wants = {one: value if value in names else main for one, value in against.items()}
             entries += [
-                Entry(sight=sight, says=says(group, main if id(sight) in against else value, sight, names))
+                Entry(sight=sight, says=says(group, wants.get(id(sight), value), sight, names))
                 for value, sights in group.values.items()
                 for sight in sights
             ]
         elif group.subject.kind is Kind.CUDA:
-            known = releases.get(group.subject.name, UNKNOWN) != UNKNOWN
-            wanted = entries if known else others
-            wanted += [
-                Entry(sight=sight, says=says(group, value, sight, names) if known else value)
-                for value, sights in group.values.items()
-                for sight in sights
-            ]
+            meant = {id(one.sight): minor(one.value) for one in group.contradictions}
+            for value, sights in group.values.items():
+                for sight in sights:
+                    release = meant.get(id(sight), group.subject.name)
+                    known = releases.get(release, UNKNOWN) != UNKNOWN
+                    said = says(group, value, sight, names, release) if known else value
+                    (entries if known else others).append(Entry(sight=sight, says=said))
     every = [*entries, *others]
     lines = list(claim_lines(entries, ambiguities(every), distinct_words(every), numbers=False))
     return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []

@@ -17,6 +17,7 @@ from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import toolkit_for
 from orchestrator.drift.declared import Targets
 from orchestrator.drift.files import Files
+from orchestrator.drift.onbuild import declared_by, unknown_bases
 from orchestrator.drift.recognize import ARCH_ARGS, cuda_image, cuda_version, list_dialect, minor, version_of_tag
 from orchestrator.drift.sights import Kind
 from orchestrator.engine import buildx
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from orchestrator.cuda.arch import Arch
     from orchestrator.drift.bakery import Bakery
     from orchestrator.drift.declared import Reach
+    from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.sights import Sight
 
 _CUDA_ARG = "CUDA_VERSION"
@@ -74,7 +76,9 @@ class Product(Struct, frozen=True, kw_only=True):
         return any("{archs." in value for value in self.args.values())
 
 
-def products(root: Path, found: Bakery, sights: Sequence[Sight], listed: str) -> list[Product]:
+def products(
+    root: Path, found: Bakery, sights: Sequence[Sight], listed: str, buildx_: Buildx | None = None
+) -> list[Product]:
     """What each target of a bakery is, in its order.
 
     Args:
@@ -82,10 +86,11 @@ def products(root: Path, found: Bakery, sights: Sequence[Sight], listed: str) ->
         found: Its bake files.
         sights: What `find` gave.
         listed: The main arch list, "" if there is none: an argument that holds it carries it, whatever its name.
+        buildx_: Asks the engine what the ONBUILD of base images declares, None to leave them out.
     """
     given = frozenset(name for body in found.linked.values() for name in body.get("args") or {})
     targets = Targets(files=Files(root), read=[], given=given, computed=dict(found.linked))
-    reading = _Reading(root=root, targets=targets, sights=sights, listed=_archs("", listed))
+    reading = _Reading(root=root, targets=targets, sights=sights, listed=_archs("", listed), asked=buildx_)
     return [reading.product(name, body) for name, body in found.targets.items()]
 
 
@@ -96,6 +101,7 @@ class _Reading(Struct, frozen=True, kw_only=True):
     targets: Targets
     sights: Sequence[Sight]
     listed: frozenset[Arch]
+    asked: Buildx | None
 
     def product(self, name: str, body: Mapping[str, Any]) -> Product:
         """What one target is."""
@@ -109,8 +115,12 @@ class _Reading(Struct, frozen=True, kw_only=True):
             for key, value in (one.get("args") or {}).items()
             if value
         }
+        if declared is not None:
+            bases = [declared_by(image, self.asked) for image in unknown_bases(self.targets, name, own)]
+            declared = declared.union(*(names for names in bases if names is not None))
         written = {sight.name: sight for sight in defaults if sight.locator.is_dockerfile_arg}
         args: dict[str, str] = {}
+        given: list[str] = []
         versions: list[str] = []
         archs: frozenset[Arch] = frozenset()
         for arg in dict.fromkeys([*own, *written, *sorted(declared or ())]):
@@ -120,15 +130,17 @@ class _Reading(Struct, frozen=True, kw_only=True):
                 continue
             args[arg] = text
             if "{cuda" in text and value:
-                versions += filter(None, [cuda_version(arg, value) or version_of_tag(value)])
+                said = given if arg in own else versions
+                said += filter(None, [cuda_version(arg, value) or version_of_tag(value)])
             elif value and "{archs" in text:
                 archs = _archs(arg, value)
         contexts: dict[str, str] = {}
         for key, value in (body.get("contexts") or {}).items():
             if text := _image(str(value)):
                 contexts[str(key)] = text
-                versions.append(cuda_version("", str(value)))
+                given.append(cuda_version("", str(value)))
         carried = any("{cuda" in text for text in (*args.values(), *contexts.values()))
+        versions = given or versions  # what the target gives counts more than a default of its Dockerfile
         if not versions:
             versions = [
                 sight.value

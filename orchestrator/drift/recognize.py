@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -12,14 +13,18 @@ from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import first_toolkit
 from orchestrator.reference import InvalidReferenceError, repository
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ARCH_ARGS = frozenset({"torch_cuda_arch_list", "cuda_arch_list", "cuda_architectures", "cmake_cuda_architectures"})
 """Names, in small letters, of variables that hold an arch list whatever its length."""
 
+_ARCH = re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?")
 _LIST_NAME = re.compile(r"arch", re.IGNORECASE)
 _CUDA_NAME = re.compile(r"(?:[a-z0-9]+[_-])*cuda(?:[_-]?(?:version|ver|toolkit|release|tag|image))*s?", re.IGNORECASE)
 _CUDA_VALUE = re.compile(r"1[0-9]\.\d{1,2}(?:\.\d)?")
 _CUDA_IMAGE = re.compile(r"(?:nvidia/cuda:|-builder:cuda|-cuda)(?P<version>1[0-9]\.\d{1,2}(?:\.\d)?)(?![\d.])")
-_CUDA_PATH = "nvidia/cuda"
+CUDA_PATH = "nvidia/cuda"
 _CONTEXT = "docker-image://"
 _TAG_VARIABLE = re.compile(r":\$\{?(\w+)", re.ASCII)
 
@@ -56,7 +61,7 @@ def is_cuda(name: str) -> bool:
         path = repository(name).path
     except InvalidReferenceError:
         return False
-    return path == _CUDA_PATH or path.endswith(f"/{_CUDA_PATH}")
+    return path == CUDA_PATH or path.endswith(f"/{CUDA_PATH}")
 
 
 def tag_variables(image: str) -> list[str]:
@@ -102,6 +107,11 @@ def list_dialect(name: str, value: str, file: str) -> str:
     family = any(arch.suffix == "f" for arch in archs)
     named = re.match(r"(?:fi|flashinfer)_", name, re.IGNORECASE) or "flashinfer" in Path(file).name.lower()
     return "flashinfer" if family or (named and not any(arch.ptx for arch in archs)) else "torch"
+
+
+def is_arch_list(name: str, items: Sequence[str]) -> bool:
+    """Whether the members of a list are architectures, one each, and its name says so."""
+    return _LIST_NAME.search(name) is not None and all(_ARCH.fullmatch(item) for item in items)
 
 
 def _is_cmake(value: str) -> bool:

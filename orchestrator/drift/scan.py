@@ -14,9 +14,17 @@ from orchestrator.drift import claims
 from orchestrator.drift.files import File, UnreadableError, read_text
 from orchestrator.drift.locator import Locator
 from orchestrator.drift.loose import mentions
-from orchestrator.drift.readers import bake, cmake, data, pointers, requirements, shell
+from orchestrator.drift.readers import bake, cmake, compose, data, pointers, requirements, shell
 from orchestrator.drift.readers.errors import ReadError
-from orchestrator.drift.recognize import cuda_version, is_cuda, list_dialect, minor, tag_variables, version_of_tag
+from orchestrator.drift.recognize import (
+    cuda_version,
+    is_arch_list,
+    is_cuda,
+    list_dialect,
+    minor,
+    tag_variables,
+    version_of_tag,
+)
 from orchestrator.drift.sights import Kind, Sight, Subject
 from orchestrator.errors import Problem
 
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.dockerfile.spans import Found
+    from orchestrator.drift.readers.tree import Node
     from orchestrator.drift.sights import Seen
 
 _MAX_BYTES = 1_000_000
@@ -32,6 +41,7 @@ _WORDS = (b"arch", b"cuda", b"build-arg", b"flashinfer")
 _LISTED = re.compile(rb"\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d")
 _ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
 _GIVES = re.compile(r"--build-arg|--set[= ]")
+_SEPARATORS = re.compile(r"[\"', ;]+")
 _PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
 _SOURCE = frozenset(
     {".c", ".cc", ".cpp", ".cu", ".cuh", ".csv", ".h", ".hpp", ".inl", ".ipynb", ".js", ".lock", ".patch", ".po", ".rs",
@@ -100,7 +110,7 @@ def _tells(content: bytes) -> bool:
 
 
 def _joined(value: str) -> str:
-    return value.replace(" ", ";")
+    return _SEPARATORS.sub(";", value)
 
 
 class _Scan(Struct, frozen=True, kw_only=True):
@@ -113,6 +123,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
         within: As in `Sight`.
         command: As in `Sight`.
         mapping: As in `Sight`.
+        arguments: As in `Sight`.
     """
 
     file: File
@@ -121,6 +132,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
     within: tuple[str, ...] = ()
     command: str = ""
     mapping: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
 
     def run(self, reader: str) -> None:
         """Look through the whole file.
@@ -134,6 +146,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 self.look_dockerfile()
             case "bake":
                 self.look_bake(bake.parse(text, json=False))
+                self.look_lists("hcl")
             case "json":
                 if '"variable"' in text or '"target"' in text:
                     self.look_bake(bake.parse(text, json=True))
@@ -190,30 +203,67 @@ class _Scan(Struct, frozen=True, kw_only=True):
     def look_bake(self, defined: bake.BakeFile) -> None:
         """Note what variables and arguments of targets hold."""
         for variable in defined.variables:
-            self.note_or_argument(variable, defined.variable(variable), Locator(file=self.file.name, variable=variable))
+            given = replace(self, arguments=tuple(dict.fromkeys(defined.arguments(variable))))
+            locator = Locator(file=self.file.name, variable=variable)
+            given.note_or_argument(variable, defined.variable(variable), locator)
         for name, target in defined.targets.items():
             for arg in target.args:  # a variable's default is found once, as the variable's
                 found = defined.own_arg(name, arg)
-                self.note_or_argument(arg, found, Locator(file=self.file.name, target=name, arg=arg))
+                given = replace(self, arguments=tuple(defined.heirs(name, arg)))
+                given.note_or_argument(arg, found, Locator(file=self.file.name, target=name, arg=arg))
+
+    def look_lists(self, format_: data.Format) -> None:
+        """Note what the lists of a bake file hold: the axes of a matrix, the default of a variable."""
+        noted: set[tuple[str, ...]] = set()
+        for root in self.file.parsed(format_):
+            for steps, key, node in pointers.values(root, (), ""):
+                if node.kind == "list" or any(step.item for step in steps):
+                    named = key == "default" and steps[0].text == "variable"  # a variable's default has its name
+                    inner = replace(self, mapping=pointers.pointer(steps[:-1]))
+                    inner.look_value(steps, steps[1].text if named else key, node, noted)
+
+    def look_value(self, steps: tuple[pointers.Step, ...], key: str, node: Node, noted: set[tuple[str, ...]]) -> None:
+        """Note what one value says; a list of architectures says one thing, and its members nothing more.
+
+        Args:
+            steps: The pointer to it.
+            key: The key of the nearest mapping above it.
+            node: A scalar or a list of scalars.
+            noted: Pointers to the lists that were noted as a whole.
+        """
+        pointer = pointers.pointer(steps)
+        locator = Locator(file=self.file.name, pointer=pointer)
+        found = claims.as_written(self.file.name, data.place(node))
+        if node.kind == "list":
+            if is_arch_list(key, [item.value for item in node.items]):
+                self.note(key, replace(found, via=""), locator)
+                noted.add(pointer)
+        elif pointer[:-1] not in noted:
+            followed = bool(found.written) and "$" not in found.value  # nvidia/cuda:${VERSION:-13.0.2}-devel
+            self.note(key, replace(found, via="") if followed else found, locator)
 
     def look_data(self, format_: data.Format) -> None:
         """Note what the values of a data file hold, and the commands in them."""
         roots = self.file.parsed(format_)
         environment = data.environment(roots)
+        noted: set[tuple[str, ...]] = set()
         bake_like = format_ == "json" and any(root.member("variable") or root.member("target") for root in roots)
         for root in roots:
-            for steps, key, node in pointers.scalars(root, (), ""):
-                part = data.part_of(key, node)
+            for steps, key, node in pointers.values(root, (), ""):
                 step = replace(self, within=pointers.named_part(steps), mapping=pointers.pointer(steps[:-1]))
+                if node.kind == "list":
+                    step.look_value(steps, key, node, noted)
+                    continue
+                part = data.part_of(key, node)
                 if part.listed:
-                    for one in data.assigned(part):
+                    for one in claims.assigned(self.file.name, part):
                         locator = Locator(file=self.file.name, name=one.name)
                         step.note_or_argument(one.name, one.found, locator)
                 elif _GIVES.search(node.value) or "\n" in node.value or _ASSIGNS.search(node.value):
                     if node.source is not None:
                         step.look_shell(node.source, environment)
-                elif not bake_like:
-                    step.note(key, data.place(node), Locator(file=self.file.name, pointer=pointers.pointer(steps)))
+                elif not bake_like or any(one.item for one in steps):
+                    step.look_value(steps, key, node, noted)
 
     def look_shell(self, source: Source, environment: Mapping[str, str]) -> None:
         """Note what a script assigns, and the build arguments of its commands."""
@@ -270,6 +320,12 @@ class _Scan(Struct, frozen=True, kw_only=True):
         if found.value and not found.via:
             self.add(Subject(kind=Kind.ARGUMENT, name=name.lower()), name, found.value, found, locator)
 
+    def of_service(self, name: str) -> tuple[tuple[str, str], ...]:
+        """The Compose service that is built with an argument, with its name."""
+        if self.mapping[-2:] != ("build", "args") or not compose.is_compose(self.file.name.rpartition("/")[2]):
+            return ()
+        return ((self.mapping[-3], name),) if self.mapping[:-3] == ("services",) else ()
+
     def add(self, subject: Subject, name: str, value: str, found: Found, locator: Locator) -> None:
         """Note a place."""
         line, _ = self.file.lines.place(found.start)
@@ -286,5 +342,6 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 written=found.value,
                 command=self.command,
                 mapping=self.mapping,
+                arguments=self.arguments or self.of_service(name),
             )
         )

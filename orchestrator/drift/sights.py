@@ -51,6 +51,7 @@ class Sight(Struct, frozen=True, kw_only=True):
         written: The value as the file spells it, where `value` spells it otherwise.
         command: The command that it is an argument of, "" where it is none.
         mapping: Pointer to the mapping of a data file that it stands in.
+        arguments: The bake targets and Compose services that it is an argument of, each with the argument's name.
     """
 
     subject: Subject
@@ -64,11 +65,17 @@ class Sight(Struct, frozen=True, kw_only=True):
     written: str = ""
     command: str = ""
     mapping: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:
         """Path of its file below the root."""
         return self.locator.file
+
+
+def normal(value: str) -> str:
+    """A value as it is compared: separators of lists do not count."""
+    return " ".join(value.replace(";", " ").split()) if ";" in value else value.strip()
 
 
 class Seen(Struct, kw_only=True):

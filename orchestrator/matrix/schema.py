@@ -287,7 +287,7 @@ class ClaimSpec(Section):
     image: Text | None = key("Tag of the image that stages of a Dockerfile are FROM: nvidia/cuda.", default=None)
     variable: Text | None = key("Default of a bake variable (HCL or JSON).", default=None)
     pointer: Text | None = key(
-        "JSON pointer into JSON, YAML or TOML: /env/X, /steps/0/name; * is any member, key=value the "
+        "Pointer into JSON, YAML, TOML or HCL: /env/X, /steps/0/name; * is any member, key=value the "
         "members whose key has that value (glob). Beside build_arg or name it narrows the search.",
         default=None,
     )

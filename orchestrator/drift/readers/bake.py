@@ -88,6 +88,20 @@ class BakeFile(Struct, kw_only=True):
         found = self._arg(target, name)
         return None if found is None or self._variable_alone(found[1]) is not None else self.arg(target, name)
 
+    def arguments(self, variable: str) -> list[tuple[str, str]]:
+        """The targets and their arguments, inherited ones included, that are a variable and nothing else."""
+        return [
+            (target, name)
+            for target in self.targets
+            for owner in lineage([self], target)
+            for name in self.targets[owner].args
+            if (found := self._arg(target, name)) is not None and self._variable_alone(found[1]) == variable
+        ]
+
+    def heirs(self, target: str, name: str) -> list[tuple[str, str]]:
+        """A target and those that inherit its argument, each with the argument's name."""
+        return [(one, name) for one in self.targets if (found := self._arg(one, name)) and found[0] == target]
+
     def _variable_alone(self, expression: Expression) -> str | None:
         """The variable that an expression is, if it is nothing else and has a literal default."""
         if expression.kind != "reference":

@@ -5,14 +5,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
+from orchestrator.dockerfile.spans import Style
 from orchestrator.drift.readers import data
+from orchestrator.drift.readers.lines import default_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.dockerfile.spans import Found
     from orchestrator.drift.readers.tree import Node
 
 _NAME = re.compile(r"(?:docker-)?compose(?:\.[\w.-]+)?\.ya?ml", re.IGNORECASE)
+_VARIABLE = re.compile(
+    r"\$(?:(?P<escaped>\$)|\{[A-Za-z_]\w*:?-(?P<default>[^${}]*)\}|(?P<other>\{[^{}]*\}|\w+|))", re.ASCII
+)
 _KEYS = {
     "context": "context",
     "dockerfile": "dockerfile",
@@ -24,6 +32,32 @@ _KEYS = {
 def is_compose(name: str) -> bool:
     """Whether a file is a Compose file by its name (the last part of its path)."""
     return _NAME.fullmatch(name) is not None
+
+
+def place(found: Found) -> Found:
+    """A value of a Compose file as Compose reads it: `$$` is a dollar, `${NAME:-default}` is the place of its default.
+
+    A value with other variables comes from elsewhere, and so does one with a default inside a longer text.
+    """
+    if found.via or "$" not in found.value:
+        return replace(found, styles=(Style.COMPOSE, *found.styles))
+    default = default_of(found)
+    if default is not found:
+        return default
+    value = followed(found.value)
+    variables = [match[0] for match in _VARIABLE.finditer(found.value) if not match["escaped"]]
+    if variables:
+        text = found.value if value is None else value
+        return replace(found, value=text, written=found.value, via=f"it comes from {variables[0]}")
+    styles = (Style.COMPOSE, *found.styles)
+    return replace(found, value=found.value.replace("$$", "$"), written=found.value, styles=styles)
+
+
+def followed(text: str) -> str | None:
+    """A text with the defaults of its variables filled in, None where one has none."""
+    if any(match["other"] is not None for match in _VARIABLE.finditer(text)):
+        return None
+    return _VARIABLE.sub(lambda match: "$" if match["escaped"] else match["default"], text)
 
 
 def targets(text: str) -> dict[str, dict[str, Any]]:

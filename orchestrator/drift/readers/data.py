@@ -1,4 +1,4 @@
-"""JSON, YAML and TOML by pointer: versions.json, workflows, pipelines, pyproject.
+"""JSON, YAML, TOML and HCL by pointer: versions.json, workflows, pipelines, pyproject, bake files.
 
 Chooses the reader of a format, and turns a node of its tree into a place.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.drift.readers import shell
     from orchestrator.drift.readers.tree import Node
 
-Format = Literal["json", "yaml", "toml"]
+Format = Literal["json", "yaml", "toml", "hcl"]
 
 
 def parse(text: str, format_: Format) -> list[Node]:
@@ -35,6 +35,10 @@ def parse(text: str, format_: Format) -> list[Node]:
         from orchestrator.drift.readers import yaml_
 
         return yaml_.parse(text)
+    if format_ == "hcl":
+        from orchestrator.drift.readers import hcl_tree
+
+        return [hcl_tree.parse(text)]
     from orchestrator.drift.readers import toml_
 
     return [toml_.parse(text)]
@@ -47,18 +51,13 @@ class Part(Struct, frozen=True, kw_only=True):
     listed: bool = False
 
 
-def is_list(node: Node) -> bool:
-    """Whether a node is a list of scalars."""
-    return node.kind == "list" and all(item.kind == "scalar" for item in node.items)
-
-
 def place(node: Node) -> Found:
     """A scalar as a place of the file; a list of them is its values, joined by blanks."""
     if node.kind == "list":
         value = " ".join(item.value for item in node.items)
         return Found(value=value, start=node.start, end=node.end, via="it is a list: its items are edited by hand")
     if node.inner is None or node.style is None:
-        via = "its spelling spans lines or carries a tag"
+        via = node.via or "its spelling spans lines or carries a tag"
         return Found(value=node.value, start=node.start, end=node.end, via=via)
     return Found(value=node.value, start=node.inner[0], end=node.inner[1], styles=(node.style,))
 

@@ -124,7 +124,7 @@ class _Parser:
         first = self.peek()
         if first is None:
             return Expression(kind="other", start=len(self.text), end=len(self.text))
-        if first.text in {"{", "["} and first.kind == "other":
+        if first.text in {"{", "["} and first.kind == "other" and not self.computes():
             with self.deeper(first):
                 whole = self.object(first) if first.text == "{" else self.list(first)
             follower = self.peek()
@@ -145,6 +145,11 @@ class _Parser:
         if self.at == begin + 1:
             return _single(first)
         return Expression(kind="other", start=first.start, end=last.end)
+
+    def computes(self) -> bool:
+        """Whether the bracket that comes next opens a `for` expression."""
+        following = [one for one in self.tokens[self.at + 1 : self.at + 8] if one.kind != "newline"][:2]
+        return [one.kind for one in following] == ["name", "name"] and following[0].text == "for"
 
     @contextmanager
     def deeper(self, opening: _Token) -> Iterator[None]:

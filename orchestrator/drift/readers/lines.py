@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from orchestrator.dockerfile.spans import Style
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ _LINE = re.compile(
 )
 _ENTRY = re.compile(r"^[ \t\ufeff]*(?:[^\s=#\"']+\.args\.)?(?P<name>[A-Za-z_][\w.-]*)=(?P<value>[^\n]*)", re.MULTILINE)
 _SET = re.compile(r"^[ \t]*[^\s=#\"']+\.args\.[A-Za-z_]", re.MULTILINE)
+_DEFAULT = re.compile(r"\$\{[A-Za-z_]\w*:?-(?P<default>[^${}'\"\\`]*)\}", re.ASCII)
 _COMMENT = re.compile(r"[ \t]#")
 _GOES_ON = re.compile(r"[\w.-]+=\d[\w.+;-]*(?: \d[\w.+;-]*)+")
 LISTS = frozenset(
@@ -46,11 +49,29 @@ def read_env(source: Source) -> Iterator[tuple[str, Found]]:
         close = text.find(quote, start + 1, end) if quote in {"'", '"'} and quote else -1
         if close > 0:
             style = Style.SINGLE if quote == "'" else Style.ENV_QUOTED
-            yield match["name"], source.found(text[start + 1 : close], start + 1, close, style)
+            found = source.found(text[start + 1 : close], start + 1, close, style)
+            yield match["name"], found if style is Style.SINGLE else default_of(found)
             continue
         comment = _COMMENT.search(text, start, end)
         start, end = _stripped(text, start, comment.start() if comment else end)
-        yield match["name"], source.found(text[start:end], start, end, Style.ENV_PLAIN)
+        yield match["name"], default_of(source.found(text[start:end], start, end, Style.ENV_PLAIN))
+
+
+def default_of(found: Found) -> Found:
+    """The default of a value that is `${NAME:-default}` and nothing else; any other value as it is."""
+    value = found.value
+    default = _DEFAULT.fullmatch(value)
+    if default is None or found.via or found.end - found.start != len(value):
+        return found
+    start, end = found.start + default.start("default"), found.start + default.end("default")
+    return replace(
+        found,
+        value=default["default"],
+        start=start,
+        end=end,
+        styles=(Style.DEFAULT, *found.styles),
+        written=value,
+    )
 
 
 def is_list(key: str, text: str) -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from orchestrator.drift.readers.tree import is_list
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,9 +19,16 @@ _LABELS = ("id", "key", "name", "label")
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One step of a pointer; `named` where it selects a list member by a name of its own."""
+    """One step of a pointer.
+
+    Attributes:
+        text: The step.
+        item: Whether it selects a member of a list.
+        named: Whether it does so by a name of its own.
+    """
 
     text: str
+    item: bool = False
     named: bool = False
 
 
@@ -34,17 +43,20 @@ def named_part(steps: tuple[Step, ...]) -> tuple[str, ...]:
     return pointer(steps[: last + 1])
 
 
-def scalars(node: Node, steps: tuple[Step, ...], key: str) -> Iterator[tuple[tuple[Step, ...], str, Node]]:
-    """Every scalar with its pointer and the key above it; list members by id or name where they have one."""
-    if node.kind == "scalar":
+def values(node: Node, steps: tuple[Step, ...], key: str) -> Iterator[tuple[tuple[Step, ...], str, Node]]:
+    """Every scalar with its pointer and the key above it; list members by id or name where they have one.
+
+    A list of scalars comes before its members.
+    """
+    if node.kind == "scalar" or (node.items and is_list(node)):
         yield steps, key, node
     for name, member in node.members:
-        yield from scalars(member, (*steps, Step(text=name)), name)
+        yield from values(member, (*steps, Step(text=name)), name)
     for index, item in enumerate(node.items):
-        step = Step(text=str(index))
+        step = Step(text=str(index), item=True)
         for label in _LABELS:
             named = item.member(label)
             if named is not None and named.kind == "scalar" and _PLAIN_KEY.fullmatch(named.value):
-                step = Step(text=f"{label}={named.value}", named=True)
+                step = Step(text=f"{label}={named.value}", item=True, named=True)
                 break
-        yield from scalars(item, (*steps, step), key)
+        yield from values(item, (*steps, step), key)

@@ -55,7 +55,7 @@ class Command(Struct, frozen=True, kw_only=True):
         if self.tokens and self.tokens[0].word.text == ":" and not self.tokens[0].name:
             for token in self.tokens[1:]:
                 variables = token.word.variables
-                if len(variables) == 1 and variables[0].operator in {":=", "="}:
+                if len(variables) == 1 and variables[0].name and variables[0].operator in {":=", "="}:
                     yield replace(token, name=variables[0].name)
             return
         declaring = False

@@ -25,6 +25,7 @@ class Node(Struct, frozen=True, kw_only=True):
         items: A list's values.
         inner: The span that a fix of a scalar replaces, or None where its spelling is beyond a fix.
         style: How a new value is written there.
+        via: Why it cannot be edited, "" where its spelling says it.
         source: A string's text with the place of each character, for commands inside it; None where not known.
     """
 
@@ -37,6 +38,7 @@ class Node(Struct, frozen=True, kw_only=True):
     inner: tuple[int, int] | None = None
     style: Style | None = None
     source: Source | None = None
+    via: str = ""
 
     def member(self, key: str) -> Node | None:
         """The value of a key; of several, the last, as all three formats' loaders take it."""
@@ -50,6 +52,11 @@ class Node(Struct, frozen=True, kw_only=True):
             yield from node.scalars()
         for node in self.items:
             yield from node.scalars()
+
+
+def is_list(node: Node) -> bool:
+    """Whether a node is a list of scalars."""
+    return node.kind == "list" and all(item.kind == "scalar" for item in node.items)
 
 
 def keyed(node: Node, key: str = "") -> Iterator[tuple[str, Node]]:

@@ -70,7 +70,7 @@ def test_several_names_of_one_instruction_and_the_old_form() -> None:
         ("ARG A=a'b'\"c\"", "abc", "a'b'\"c\"", Style.WORD),
         ("ARG A=", "", "", Style.WORD),
         ('ARG A=""', "", "", Style.DOUBLE),
-        ('ARG A="${B:-8.0 9.0}"', "8.0 9.0", "8.0 9.0", Style.RAW),
+        ('ARG A="${B:-8.0 9.0}"', "8.0 9.0", "8.0 9.0", Style.DEFAULT),
         ("arg A=x # no comment here", "x", "x", Style.WORD),
     ],
 )

@@ -133,3 +133,65 @@ def test_every_form_shows_it_and_exits_with_3(
     assert shown.out.count(LOST) == 2
     assert "2 places contradict the matrix" in shown.err
     assert "all agree" not in shown.out + shown.err
+
+
+class Engine(evaluate.Buildx):
+    """An engine that holds one image, whose ONBUILD declares an argument."""
+
+    def onbuild(self, image: str) -> tuple[str, ...] | None:
+        return ("RUN true", "ARG CUDA_VERSION JOBS=2", "arg ARCHS") if image.startswith("acme/here") else None
+
+
+ONBUILD = (
+    "bake arguments: no stage of target {} declares ARCHS, CUDA_VERSION; whether ONBUILD of {} does is not known: pull "
+    "the base and check again (`orchestrate plan --preflight` asks the registry about the arguments of the matrix)"
+)
+LINKED = 'target "base" { dockerfile = "Dockerfile.base" }\ntarget "app" { contexts = { base = "target:base" } }\n'
+NAMED = 'target "app" { contexts = { base = "docker-image://acme/away:1" } }\n'
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "bake", "image"),
+    [
+        ("FROM acme/away:1\n", BAKE, "acme/away:1"),
+        ("ARG BASE=acme/away:1\nFROM ${BASE}\n", BAKE, "acme/away:1"),
+        ("FROM acme/away:1 AS a\nFROM scratch\nCOPY --from=a / /\n", BAKE, "acme/away:1"),
+        ("FROM ghcr.io/nvidia/cuda:13.0.2\n", BAKE, "ghcr.io/nvidia/cuda:13.0.2"),
+        ("FROM python:3-onbuild\n", BAKE, "python:3-onbuild"),
+        ("FROM base\n", NAMED + 'target "big" { inherits = ["app"] }\n', "acme/away:1"),
+        ("FROM base\n", LINKED + 'target "big" { inherits = ["app"] }\n', "acme/away:2"),
+        ("FROM acme/${CUDA_VERSION}:1\n", BAKE, "acme/13.0.2:1"),
+    ],
+)
+def test_an_argument_that_only_a_base_may_declare_is_told_as_not_checked(
+    tmp_path: Path, dockerfile: str, bake: str, image: str
+) -> None:
+    (tmp_path / "Dockerfile.base").write_text("FROM acme/away:2\n")
+    used = "CUDA_VERSION" in dockerfile
+    (tmp_path / "Dockerfile").write_text(f"ARG CUDA_VERSION\n{dockerfile}" if used else dockerfile)
+    (tmp_path / "docker-bake.hcl").write_text(bake)
+    loaded = matrix("", root=tmp_path, base=BASE)
+    for asked in (None, Engine(tmp_path)):
+        report = check(loaded, buildx=asked)
+        assert report.disagreements == ()
+        wanted = [ONBUILD.format(name, image) for name in ("app", "big")]
+        assert list(report.skipped) == [one.replace("ARCHS, CUDA_VERSION", "ARCHS") if used else one for one in wanted]
+
+
+@pytest.mark.parametrize(
+    "base", ["nvidia/cuda:13.0.2-devel", "nvcr.io/nvidia/cuda:13", "ubuntu", "docker.io/library/a:1"]
+)
+def test_images_that_have_no_onbuild_declare_nothing(tmp_path: Path, base: str) -> None:
+    assert len(told(tmp_path, f"FROM {base}\n")) == 4
+
+
+def test_what_an_image_of_the_engine_declares_is_no_drift_and_what_it_does_not_is(tmp_path: Path) -> None:
+    assert len(told(tmp_path, "FROM scratch\n", BAKE.replace("{}", "{ args = { X = 1 } }"))) == 5
+    (tmp_path / "Dockerfile").write_text("FROM acme/here:1\n")
+    report = check(matrix("", root=tmp_path, base=BASE), buildx=Engine(tmp_path))
+    assert [one.place for one in report.disagreements] == ["argument X of target app"]
+    assert report.skipped == ()
+
+
+def test_an_argument_in_other_letters_is_a_slip_whatever_the_base_declares(tmp_path: Path) -> None:
+    assert len(told(tmp_path, "FROM acme/away:1\nARG cuda_version ARCHS\n")) == 2

@@ -12,6 +12,7 @@ from orchestrator.drift.files import walk
 from orchestrator.drift.find import Group, find
 from orchestrator.drift.first import UNKNOWN, first_matrix
 from orchestrator.drift.fix import fix
+from orchestrator.drift.readers.tree import join_pointer
 from orchestrator.drift.sights import Kind
 from orchestrator.errors import MatrixError, UsageError
 from orchestrator.matrix import load
@@ -351,3 +352,131 @@ def test_the_image_of_cuda_may_come_from_any_registry(tmp_path: Path) -> None:
     found = fix(matrix(claims, root=tmp_path))
     after = dockerfile.replace("13.0.2", "13.0.3").replace("13.0.1", "13.0.3").replace("12.9.1", "12.9.2")
     assert found.texts == {"Dockerfile": after}
+
+
+LISTS = """\
+variable "CUDA_ARCHS" { default = ["8.0", "9.0", "12.0+PTX"] }
+variable "CUDA_VERSIONS" { default = ["12.9.1", "13.0.2"] }
+target "app" {
+  name   = "app-${replace(row.cuda, ".", "-")}"
+  matrix = {
+    row = [
+      { cuda = "12.9.1", archs = "8.0 9.0" }, # the old one
+      { cuda = "13.0.2", archs = "8.0 9.0 12.0+PTX" },
+    ]
+    cuda = [for one in ["12.9"] : one]
+  }
+  args = { CUDA_VERSION = row.cuda, TORCH_CUDA_ARCH_LIST = row.archs }
+}
+"""
+
+
+def test_the_lists_of_a_bake_file_are_places(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.hcl").write_text(LISTS)
+    found = find(tmp_path)
+    sights = {join_pointer(sight.locator.pointer): sight.value for group in found.groups for sight in group.sights}
+    assert sights == {
+        "/variable/CUDA_ARCHS/default": "8.0 9.0 12.0+PTX",
+        "/variable/CUDA_VERSIONS/default/0": "12.9.1",
+        "/variable/CUDA_VERSIONS/default/1": "13.0.2",
+        "/target/app/matrix/row/0/cuda": "12.9.1",
+        "/target/app/matrix/row/0/archs": "8.0 9.0",
+        "/target/app/matrix/row/1/cuda": "13.0.2",
+        "/target/app/matrix/row/1/archs": "8.0 9.0 12.0+PTX",
+    }
+    assert [(one.line, one.value) for one in found.mentions] == [(10, "12.9")]  # buildx computes it
+    claims = (
+        '  - {file: docker-bake.hcl, pointer: /target/app/matrix/row/0/cuda, says: "{cuda[12.9].version}"}\n'
+        '  - {file: docker-bake.hcl, pointer: /target/app/matrix/row/1/archs, says: "{arch_lists.x86}"}\n'
+        '  - {file: docker-bake.hcl, pointer: /target/app/matrix/cuda, says: "12.9"}\n'
+        '  - {file: docker-bake.hcl, pointer: /variable/CUDA_ARCHS/default, says: "{arch_lists.x86}"}\n'
+    )
+    (tmp_path / "docker-bake.hcl").write_text(before := LISTS.replace("12.9.1", "12.9.0"))
+    done = fix(matrix(claims, root=tmp_path))
+    after = before.replace('{ cuda = "12.9.0"', '{ cuda = "12.9.1"')
+    after = after.replace('"13.0.2", archs = "8.0 9.0 12.0+PTX"', '"13.0.2", archs = "8.0 8.6 9.0 10.0 12.0"')
+    assert done.texts["docker-bake.hcl"] == after
+    assert [(one.place, one.unfixable) for one in done.after.disagreements] == [
+        ("/variable/CUDA_ARCHS/default", "it is a list: its items are edited by hand"),
+        ("/target/app/matrix/cuda", 'it is the expression [for one in ["12.9"] : one]'),
+    ]
+
+
+COMPOSE = """\
+services:
+  app:
+    image: nvidia/cuda:${CUDA_VERSION:-13.0.1}-runtime
+    build:
+      context: .
+      args:
+        CUDA_VERSION: ${CUDA_VERSION:-13.0.1}
+        TORCH_CUDA_ARCH_LIST: "${LIST-8.0 9.0}"
+        PRICE: $$5
+        OTHER: ${NOBODY}
+"""
+
+
+def test_the_defaults_of_a_compose_file_are_places(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    sights = {sight.line: sight.value for group in find(tmp_path).groups for sight in group.sights}
+    assert sights == {3: "13.0.1", 7: "13.0.1", 8: "8.0 9.0"}
+    args = "/services/app/build/args"
+    claims = (
+        '  - {file: compose.yaml, pointer: /services/app/image, says: "nvidia/cuda:{cuda[13.0].version}-runtime"}\n'
+        f'  - {{file: compose.yaml, pointer: {args}/CUDA_VERSION, says: "{{cuda[13.0].version}}"}}\n'
+        f'  - {{file: compose.yaml, pointer: {args}/TORCH_CUDA_ARCH_LIST, says: "{{arch_lists.x86}}"}}\n'
+        f'  - {{file: compose.yaml, pointer: {args}/PRICE, says: "$6"}}\n'
+        f'  - {{file: compose.yaml, pointer: {args}/OTHER, says: "${{NOBODY}}"}}\n'
+    )
+    done = fix(matrix(claims, root=tmp_path))
+    after = COMPOSE.replace("ION:-13.0.1}\n", "ION:-13.0.2}\n").replace("8.0 9.0", "8.0 8.6 9.0 10.0 12.0")
+    assert done.texts == {"compose.yaml": after.replace("$$5", '"$$6"')}
+    assert [(one.line, one.unfixable) for one in done.after.disagreements] == [
+        (3, "it comes from ${CUDA_VERSION:-13.0.1}")
+    ]
+
+
+BAKED = 'variable "CUDA_VERSION" {{ default = "{}" }}\ntarget "app" {{ args = {{ CUDA_VERSION = CUDA_VERSION }} }}\n'
+COMPOSED = "services: {{{}: {{build: {{context: ., args: {{CUDA_VERSION: {}}}}}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("baked", "service", "composed", "words"),
+    [
+        ("12.9.1", "app", "12.9.0", ["another patch of 12.9"]),
+        ("13.0.2", "app", "12.9.0", ["names 12.9.0"]),
+        ("13.0.2", "app", "'${CUDA_VERSION:-12.9.0}'", ["names 12.9.0"]),
+        ("13.0.2", "app", "13.0", []),
+        ("13.0.2", "app", "13.0.2", []),
+        ("13.0.2", "older", "12.9.0", []),  # another image
+    ],
+)
+def test_an_argument_of_one_target_has_one_value_in_compose_and_bake(
+    tmp_path: Path, baked: str, service: str, composed: str, words: list[str]
+) -> None:
+    (tmp_path / "Dockerfile").write_text("ARG CUDA_VERSION\nFROM nvidia/cuda:${CUDA_VERSION}-devel\n")
+    (tmp_path / "docker-bake.hcl").write_text(BAKED.format(baked))
+    (tmp_path / "compose.yaml").write_text(COMPOSED.format(service, composed))
+    found = find(tmp_path)
+    told = [one for group in found.groups for one in group.contradictions]
+    assert [(one.sight.file, one.file, *one.words) for one in told] == [
+        ("compose.yaml", "docker-bake.hcl", one) for one in words
+    ]
+    made = first_matrix(tmp_path, found.groups).text.replace("UNKNOWN  # for", "8.0  # for")
+    report = check(load.parse(made.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml"), tmp_path)
+    assert [(one.file, *one.words) for one in report.disagreements] == [("compose.yaml", one) for one in words]
+
+
+def test_a_list_of_compose_contradicts_that_of_the_bake_file(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG TORCH_CUDA_ARCH_LIST\n")
+    (tmp_path / "docker-bake.hcl").write_text('target "app" { args = { TORCH_CUDA_ARCH_LIST = "8.0 9.0" } }\n')
+    (tmp_path / "compose.yaml").write_text("services: {b: {build: {args: [TORCH_CUDA_ARCH_LIST=9.0 10.0]}}}\n")
+    (tmp_path / "build.sh").write_text("TORCH_CUDA_ARCH_LIST='8.0 9.0 10.0'\n")
+    found = find(tmp_path)
+    told = [one for group in found.groups for one in group.contradictions]
+    assert [(one.sight.file, one.file) for one in told] == [
+        ("build.sh", "docker-bake.hcl"), ("compose.yaml", "docker-bake.hcl"),
+    ]  # fmt: skip
+    made = first_matrix(tmp_path, found.groups).text.replace("UNKNOWN: {version: UNKNOWN}", '"13.0": {version: 13.0.2}')
+    report = check(load.parse(made.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml"), tmp_path)
+    assert [one.file for one in report.disagreements] == ["build.sh", "compose.yaml"]
