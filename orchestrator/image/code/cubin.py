@@ -40,7 +40,7 @@ _EXECUTABLE = 4  # SHF_EXECINSTR
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SHT_SYMTAB = 2
 _SHT_NOTE = 7
-_PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*"', re.DOTALL)
+_PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*(?:"|\n|\Z)', re.DOTALL)
 ENTRY_WORD = b".entry"
 _PTX_ENTRY = Needle(ENTRY_WORD)
 

@@ -72,6 +72,7 @@ class FileCode(Struct, frozen=True, kw_only=True):
         holes: Deep mode: kernels missing in one image of their container.
         kernels: Deep mode: tag -> number of kernels; None when not asked for.
         damage: Why nothing may be concluded from the file, or "".
+        doubt: Deep mode: why it may hold less than `profiles` says, or "".
         unread: Why device code may be in the file that was not looked at, or "": said, never judged.
         inside: Path in the archive that the file is -> device code of what lies there.
         archive: Path of the archive that the file lies in, the outermost one, or "": it is not installed.
@@ -88,6 +89,7 @@ class FileCode(Struct, frozen=True, kw_only=True):
     holes: tuple[Hole, ...] = ()
     kernels: Mapping[str, int] | None = None
     damage: str = ""
+    doubt: str = ""
     unread: str = ""
     inside: Mapping[str, FileCode] = field(default_factory=dict)
     archive: str = ""
@@ -100,7 +102,7 @@ class FileCode(Struct, frozen=True, kw_only=True):
     def to_json(self) -> dict[str, Any]:
         """A value for `json.dumps`; `from_json` reads it."""
         data: dict[str, Any] = {"size": self.size}
-        data |= {name: value for name in ("empty", "bare", "damage", "unread") if (value := getattr(self, name))}
+        data |= {name: value for name in ("empty", "bare", "damage", "doubt", "unread") if (value := getattr(self, name))}
         for name in ("profiles", "relocatable"):
             if folded := getattr(self, name):
                 data[name] = {" ".join(profile): count for profile, count in folded.items()}
@@ -146,6 +148,7 @@ class Folder:
         self._isa: dict[str, tuple[int, int]] = {}
         self._kernels: Counter[str] = Counter()
         self._holes: list[Hole] = []
+        self._doubts: dict[str, set[str]] = {}
         self._carried: Counter[str] = Counter()
         self._program = ""
 
@@ -189,6 +192,8 @@ class Folder:
             if image.payload not in opened or opened[image.payload].kernel:
                 full.append(image)
                 tags.add(tag)
+            if image.payload in opened and (doubt := opened[image.payload].doubt):
+                self._doubts.setdefault(doubt, set()).add(tag)
         if not full:
             self._empty += 1
             return
@@ -257,6 +262,7 @@ class Folder:
             isa=dict(self._isa),
             holes=tuple(self._holes),
             kernels=dict(self._kernels) if self.deep else None,
+            doubt="; ".join(f"sm_{' sm_'.join(sorted(tags))}: {why}" for why, tags in sorted(self._doubts.items())),
             unread=unread,
         )
 

@@ -30,6 +30,8 @@ WHOLE = 256 * 1024
 """Bytes up to which a cubin is judged by its section table, which stands at its end; of larger ones the symbols near
 the start nearly always tell. Unpacking all takes four times the processor time (libcublasLt.so.13: 0.8 s, not 0.2)."""
 
+_EMPTIED = "the symbols of the cubin name kernels for which its section table has no code"
+
 
 class Opened(NamedTuple):
     """What opening an image told.
@@ -38,15 +40,20 @@ class Opened(NamedTuple):
         kernel: Whether it holds a kernel.
         names: Deep mode: the mangled names of its kernels.
         damage: Why it could not be opened, or "".
+        doubt: Deep mode: why it may hold less than `kernel` says, or "".
     """
 
     kernel: bool
     names: frozenset[str] = frozenset()
     damage: str = ""
+    doubt: str = ""
 
 
 class Opener:
     """Opens the images of one file.
+
+    Whether an image holds a kernel is decided in one way, deep or not: every table is the same. Deep mode reads on, and
+    where the rest of an image contradicts its start, that is a doubt.
 
     Args:
         deep: Note the names of the kernels of every cubin.
@@ -111,19 +118,27 @@ class Opener:
     def _opened(self, image: DeviceImage, stored: cubin.Stored) -> Opened:
         if image.kind is Kind.PTX:
             return Opened(_has_entry(self._unpacker.pieces(stored, image.compression, image.size)))
-        if self.deep:
-            names = cubin.kernel_names(self._unpacker.unpack(stored.read(), image.compression, image.size))
-            return Opened(bool(names), names)
+        if not self.deep:
+            return Opened(self._holds_kernel(image, stored))
+        packed = stored.read()
+        kernel = self._holds_kernel(image, cubin.Stored(io.BytesIO(packed).read, len(packed)))
+        try:
+            names = cubin.kernel_names(self._unpacker.unpack(packed, image.compression, image.size))
+        except DamagedFileError as error:
+            return Opened(kernel, doubt=f"the cubin is damaged behind its first kernel: {error.message}")
+        return Opened(kernel, names, doubt=_EMPTIED if kernel and not names else "")
+
+    def _holds_kernel(self, image: DeviceImage, stored: cubin.Stored) -> bool:
+        """Whether a cubin holds a kernel: by its section table, or where that takes long by its symbols alone."""
         if image.compression != "zstd" or image.size <= WHOLE:
-            whole = self._unpacker.unpack(stored.read(), image.compression, image.size)
-            return Opened(cubin.holds_kernel(Window(whole)))
+            return cubin.holds_kernel(Window(self._unpacker.unpack(stored.read(), image.compression, image.size)))
         glance = Glance()
         pieces: list[bytes] = []
         for piece in self._unpacker.pieces(stored, image.compression, image.size):
             pieces.append(piece)
             if glance.shows(piece):
-                return Opened(kernel=True)
-        return Opened(cubin.holds_kernel(cubin.Pieces(pieces)))
+                return True
+        return cubin.holds_kernel(cubin.Pieces(pieces))
 
 
 def _has_entry(pieces: Iterator[bytes]) -> bool:

@@ -22,7 +22,7 @@ from orchestrator.image.layers.installed import Distribution, Installed, install
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-SCANNER = 16
+SCANNER = 17
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)

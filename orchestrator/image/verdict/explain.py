@@ -50,7 +50,7 @@ def problem(library: Library, ccs: Sequence[str]) -> Problem | None:
         f"{_listed([devices_of(cell.cc) for cell in cells])} {'is' if len(cells) == 1 else 'are'} not served: {why}"
         for why, cells in reasons.items()
     ]
-    found += _missing(library, ccs)
+    found += [*_missing(library, ccs), *filter(None, [library.code.doubt])]
     if not found:
         return None
     return Problem(file=library.path, what="; ".join(found), hint=_consequence(library, failed) if failed else "")
@@ -186,6 +186,11 @@ def warnings(
         Problem(file=library.path, what=f"not read: {library.code.damage}")
         for library in table
         if library.code.damage and not library.required
+    ]
+    found += [
+        Problem(file=library.path, what=library.code.doubt)
+        for library in table
+        if library.code.doubt and not library.required
     ]
     ccs = promised_ccs(promised)
     for library in table:

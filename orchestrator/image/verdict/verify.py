@@ -140,6 +140,8 @@ def _library(library: Library) -> dict[str, Any]:
         data["package"] = str(library.owner)
     if code.damage:
         data["damage"] = code.damage
+    if code.doubt:
+        data["doubt"] = code.doubt
     if code.kernels is not None:
         data["kernels"] = dict(code.kernels)
         data["holes"] = [

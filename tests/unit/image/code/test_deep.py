@@ -1,0 +1,148 @@
+"""Deep or not, a file or a stream: one table for every input, the contradictory ones included."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.cuda.arch import parse_list
+from orchestrator.image.code.forward import Forward
+from orchestrator.image.code.reader import read_file
+from orchestrator.image.code.stream import scan
+from orchestrator.image.layers.merge import Files
+from orchestrator.image.verdict.policy import Policy
+from orchestrator.image.verdict.scanned import Scanned
+from orchestrator.image.verdict.verify import verdict
+from tests.support import fatbins
+from tests.support.generated import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.image.code.library import FileCode
+
+LARGE = fatbins.cubin({".text.kernel": b"1" * 128, ".nv.constant3": bytes(400_000)})
+"""More than is judged by its section table alone."""
+
+
+def row(data: bytes, name: str) -> int:
+    """Where the entry of a section stands in the section table of a file."""
+    table, count = struct.unpack_from("<Q", data, 0x28)[0], struct.unpack_from("<H", data, 0x3C)[0]
+    names = struct.unpack_from("<Q", data, table + (count - 1) * 64 + 24)[0]
+    for at in range(table, table + count * 64, 64):
+        start = names + struct.unpack_from("<I", data, at)[0]
+        if data[start : data.index(b"\0", start)] == name.encode():
+            return int(at)
+    raise AssertionError(name)
+
+
+def patched(data: bytes, at: int, value: bytes) -> bytes:
+    return data[:at] + value + data[at + len(value) :]
+
+
+def no_bytes(data: bytes) -> bytes:
+    return patched(data, row(data, ".text.kernel") + 32, bytes(8))
+
+
+def no_instructions(data: bytes) -> bytes:
+    return patched(data, row(data, ".text.kernel") + 8, bytes(8))
+
+
+def no_content(data: bytes) -> bytes:
+    return patched(data, row(data, ".text.kernel") + 4, struct.pack("<I", 8))
+
+
+def no_table(data: bytes) -> bytes:
+    return patched(data, 0x28, struct.pack("<Q", len(data) + 5))
+
+
+def no_symbols(data: bytes) -> bytes:
+    return patched(data, row(data, ".symtab") + 4, struct.pack("<I", 1))
+
+
+DAMAGES = (no_bytes, no_instructions, no_content, no_table, no_symbols)
+
+
+def library(cubin: bytes, packing: str = "zstd", sm: str = "90") -> bytes:
+    return fatbins.elf({".nv_fatbin": fatbins.container(fatbins.entry(sm, cubin, packing=packing))})
+
+
+def table(found: FileCode | None) -> object:
+    return found and (found.profiles, found.empty, found.images, found.stored, bool(found.damage))
+
+
+def tables(data: bytes, step: int = 1 << 20) -> list[object]:
+    def stream() -> Forward:
+        return Forward(iter([data[at : at + step] for at in range(0, len(data), step)]))
+
+    ways = (read_file(data), read_file(data, deep=True), scan(stream(), len(data)), scan(stream(), len(data), deep=True))
+    return [table(one) for one in ways]
+
+
+def problems(data: bytes, *, deep: bool) -> list[str]:
+    found = read_file(data, deep=deep)
+    assert found is not None
+    scanned = Scanned(source="lib.so", files=Files(code={"lib.so": found}))
+    return [str(one) for one in verdict(scanned, parse_list("9.0"), Policy()).problems]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_contradiction_behind_the_symbols_gives_one_table_and_a_doubt(damage: Callable[[bytes], bytes]) -> None:
+    data = library(damage(LARGE))
+    first, *others = tables(data)
+    assert others == [first] * 3
+    assert problems(data, deep=False) == []
+    (problem,) = problems(data, deep=True)
+    assert problem.startswith("lib.so: sm_90: the ")
+
+
+@pytest.mark.parametrize("packing", ["", "lz4"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_unpacked_whole_is_judged_by_its_section_table(damage: Callable[[bytes], bytes], packing: str) -> None:
+    first, *others = tables(library(damage(LARGE), packing))
+    assert others == [first] * 3
+    for data in (library(damage(LARGE), packing), library(damage(fatbins.cubin()))):
+        assert problems(data, deep=False) == problems(data, deep=True) != []
+
+
+def test_damage_behind_the_first_kernel_is_a_doubt_and_no_other_table() -> None:
+    packed = zstandard.ZstdCompressor().compress(LARGE)
+    entry = fatbins.entry("90", LARGE, packing="zstd")
+    broken = entry.replace(packed, packed[:-9] + b"\xff" * 9)
+    assert broken != entry
+    data = fatbins.elf({".nv_fatbin": fatbins.container(broken)})
+    first, *others = tables(data)
+    assert others == [first] * 3
+    assert problems(data, deep=False) == []
+    assert "damaged behind its first kernel" in problems(data, deep=True)[0]
+
+
+def test_what_is_in_order_leaves_no_doubt() -> None:
+    for data in (library(LARGE), library(fatbins.cubin()), library(LARGE, "")):
+        found = read_file(data, deep=True)
+        assert found is not None
+        assert (found.doubt, found.kernels) == ("", {"90": 1})
+        assert problems(data, deep=True) == []
+
+
+@examples(60)
+@given(
+    st.lists(st.tuples(st.sampled_from(["head", "names", "table", "any"]), st.integers(0, 700), st.binary(min_size=1, max_size=9))),
+    st.sampled_from(["", "lz4", "zstd"]), st.booleans(), st.integers(1000, 70_000),
+)  # fmt: skip
+def test_every_way_to_read_gives_one_table(
+    patches: list[tuple[str, int, bytes]], packing: str, large: bool, step: int
+) -> None:
+    """`large`: beyond what is judged by the section table."""
+    extra = {".nv.constant3": bytes(300_000)} if large else {".data": b"1" * 900}
+    cubin = fatbins.cubin({".text.kernel": b"1" * 128, ".text.f": b"2" * 64, **extra}, functions=["f"])
+    for place, offset, value in patches:
+        start = {"head": 0, "names": 64, "table": len(cubin) - 700, "any": len(cubin) // 2}[place]
+        cubin = patched(cubin, start + offset, value)[: len(cubin)]
+    first, *others = tables(library(cubin, packing), step)
+    assert others == [first] * 3
