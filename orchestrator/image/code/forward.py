@@ -24,6 +24,21 @@ class Digest(Protocol):
         """Take in some bytes."""
 
 
+class Taker(Protocol):
+    """Takes a range of a stream as it passes: a `Tap` keeps it.
+
+    Attributes:
+        start: First offset to take.
+        end: First offset behind it.
+    """
+
+    start: int
+    end: int
+
+    def take(self, data: bytes) -> None:
+        """The next bytes."""
+
+
 class Tap:
     """A range of a stream that is kept while it passes.
 
@@ -38,6 +53,10 @@ class Tap:
         self.start = start
         self.end = end
         self.data = bytearray()
+
+    def take(self, data: bytes) -> None:
+        """Keep the next bytes."""
+        self.data += data
 
 
 class Forward:
@@ -60,14 +79,14 @@ class Forward:
         self._chunks = chunks
         self._chunk = b""
         self._pos = 0
-        self._taps: tuple[Tap, ...] = ()
+        self._taps: tuple[Taker, ...] = ()
         self._digest: Digest | None = None
         self.offset = 0
         self.asked = asked
         self.missed: list[tuple[int, int]] = []
 
-    def tap(self, *taps: Tap) -> None:
-        """Keep the bytes of these that pass from now on, and no others."""
+    def tap(self, *taps: Taker) -> None:
+        """Hand the bytes of these that pass from now on, and no others."""
         self._taps = taps
 
     def digest(self, digest: Digest | None) -> None:
@@ -90,7 +109,7 @@ class Forward:
             if self.offset < tap.end and self.offset + count > tap.start:
                 first = self._pos + max(0, tap.start - self.offset)
                 last = self._pos + min(count, tap.end - self.offset)
-                tap.data += self._chunk[first:last]
+                tap.take(self._chunk[first:last])
         if self._digest is not None:
             self._digest.update(memoryview(self._chunk)[self._pos : self._pos + count])
         self._pos += count

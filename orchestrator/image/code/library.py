@@ -34,10 +34,6 @@ Profile = tuple[str, ...]
 
 AR_MAGIC = b"!<arch>\n"
 NO_TABLE = "it has no section table, so what its fatbins belong to is not known"
-BEFORE_TABLE, AT_END = 64 << 10, 4096
-"""Bytes in which a program that carries others says so: before its section table, and at its end."""
-_PYINSTALLER = b"MEI\014\013\012\013\016"  # ends its package, in the section `pydata` or behind the program
-_APP_IMAGE = (b"AI\1", b"AI\2")  # bytes 8 to 10 of the ELF header
 MAX_KERNEL_HOLES = 1000  # of one file, in deep mode: enough to see what is wrong
 MAX_BARE = 64 * 1024 * 1024
 """A cubin or PTX that stands alone is kept whole to be read; the largest of flashinfer-cubin has under 2 MB."""
@@ -102,7 +98,9 @@ class FileCode(Struct, frozen=True, kw_only=True):
     def to_json(self) -> dict[str, Any]:
         """A value for `json.dumps`; `from_json` reads it."""
         data: dict[str, Any] = {"size": self.size}
-        data |= {name: value for name in ("empty", "bare", "damage", "doubt", "unread") if (value := getattr(self, name))}
+        data |= {
+            name: value for name in ("empty", "bare", "damage", "doubt", "unread") if (value := getattr(self, name))
+        }
         for name in ("profiles", "relocatable"):
             if folded := getattr(self, name):
                 data[name] = {" ".join(profile): count for profile, count in folded.items()}
@@ -213,18 +211,13 @@ class Folder:
             if not any(one.offset <= offset < one.end for one in device):
                 self._carried[section_at(sections, offset)] += 1
 
-    def unpacks_itself(self, head: bytes, ends: Iterable[bytes]) -> bool:
-        """Note a program that carries packed libraries, by what it begins and ends with; whether it is one.
+    def carries(self, program: str) -> None:
+        """Note that the file is a program that carries packed ones.
 
         Args:
-            head: The first 64 bytes.
-            ends: The `BEFORE_TABLE` bytes before its section table, and the last `AT_END`.
+            program: As `programs.carried` says it.
         """
-        if any(_PYINSTALLER in end for end in ends):
-            self._program = "a PyInstaller program, whose package is not opened: verify what it unpacks"
-        elif head[8:11] in _APP_IMAGE:
-            self._program = "an AppImage, which is not opened: verify what it unpacks"
-        return bool(self._program)
+        self._program = program
 
     def _compare(self, full: list[DeviceImage], opened: Mapping[int, Opened]) -> None:
         """Note the kernels that one cubin of a container holds and another does not."""

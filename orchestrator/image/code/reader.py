@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.image.code import cubin
+from orchestrator.image.code import cubin, programs
 from orchestrator.image.code.elf import (
     HEADER_BYTES,
     MACHINE_CUDA,
@@ -30,8 +30,6 @@ from orchestrator.image.code.fatbin import (
 )
 from orchestrator.image.code.library import (
     AR_MAGIC,
-    AT_END,
-    BEFORE_TABLE,
     NO_TABLE,
     FileCode,
     Folder,
@@ -46,7 +44,7 @@ from orchestrator.image.code.opened import Opened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from orchestrator.image.code.elf import Source
+    from orchestrator.image.code.elf import Header, Source
     from orchestrator.image.code.fatbin import Container, DeviceImage
 
 _KEY = Needle(KEY)
@@ -83,16 +81,14 @@ def read_code(source: Source, *, deep: bool = False) -> FileCode | None:
 
 def _elf(source: Source, folder: Folder) -> FileCode | None:
     """Fold an ELF file; a value where it is a cubin that stands alone."""
-    head = source.read_at(0, HEADER_BYTES)
-    header = read_header(head)
+    head = source.read_at(0, programs.BEGINNING)
+    header = read_header(head[:HEADER_BYTES])
     if header is None:
         return None
     if header.machine == MACHINE_CUDA:
         require_bare_size(source.size)
         return bare_code(source)
-    table = header.table if header.table <= source.size else 0
-    before, ending = max(table - BEFORE_TABLE, 0), max(source.size - AT_END, 0)
-    folder.unpacks_itself(head, (source.read_at(before, table - before), source.read_at(ending, AT_END)))
+    folder.carries(_carried(source, head, header))
     try:
         sections = sections_of(header, source)
     except DamagedFileError:
@@ -111,6 +107,18 @@ def _elf(source: Source, folder: Folder) -> FileCode | None:
             raise
         folder.carry(sections, outside())
     return None
+
+
+def _carried(source: Source, head: bytes, header: Header) -> str:
+    """What a program carries, as `programs.carried` says it."""
+    table = header.table if header.table <= source.size else 0
+    before, ending = max(table - programs.BEFORE_TABLE, 0), max(source.size - programs.AT_END, 0)
+    ends = source.read_at(before, table - before), source.read_at(ending, programs.AT_END)
+    rows = source.read_at(table, programs.table_bytes(header)) if table else b""
+    words = programs.Words()
+    for at in range(0, source.size if programs.is_program(head) else 0, _STEP):
+        words.take(source.read_at(at, _STEP))
+    return programs.carried(head, source.size, ends, words.found, rows)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orchestrator.image.code import library as code
+from orchestrator.image.code import programs
 from orchestrator.image.code.elf import (
     HEADER_BYTES,
     MACHINE_CUDA,
@@ -111,6 +112,17 @@ class _Later:
         }
 
 
+class _Watch(programs.Words):
+    """Looks for words in a range of a stream."""
+
+    __slots__ = ("end", "start")
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__()
+        self.start = start
+        self.end = end
+
+
 class _Kept:
     """The ranges of a file that were kept, as a source that knows nothing else of it."""
 
@@ -195,8 +207,8 @@ def _archive(stream: Forward, size: int, folder: Folder) -> None:
 def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
     """Fold an ELF file; a value where it is a cubin that stands alone."""
     start = stream.offset
-    head = stream.peek(min(HEADER_BYTES, size))
-    header = read_header(head)
+    head = stream.peek(min(programs.BEGINNING, size))
+    header = read_header(head[:HEADER_BYTES])
     if header is None:
         stream.skip(size)
         return None
@@ -205,14 +217,17 @@ def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
         return code.bare_code(Window(stream.exactly(size)))
     asked = [Tap(first, last) for first, last in stream.asked if start <= first and last <= start + size]
     first, last = table_range(header, size)
-    near, ending = Tap(start + first, start + last), Tap(start + max(size - code.AT_END, 0), start + size)
+    near, ending = Tap(start + first, start + last), Tap(start + max(size - programs.AT_END, 0), start + size)
     taps = [near, *asked]
-    stream.tap(*taps, ending)
+    words = _Watch(start, start + size)
+    stream.tap(*taps, ending, *[words] * programs.is_program(head))
     later = _Later(MAX_LATER)
     met, broken = _search(stream, start, size, folder, later)
     stream.tap()
     table = header.table - first if header.table <= size else 0
-    folder.unpacks_itself(head, (bytes(near.data[max(table - code.BEFORE_TABLE, 0) : table]), bytes(ending.data)))
+    ends = bytes(near.data[max(table - programs.BEFORE_TABLE, 0) : table]), bytes(ending.data)
+    rows = bytes(near.data[table : table + programs.table_bytes(header)]) if table else b""
+    folder.carries(programs.carried(head, size, ends, words.found, rows))
     if not (met or broken or any(name.encode() in tap.data for tap in taps for name in (EXECUTABLE, RELOCATABLE))):
         return None  # most files of an image hold no device code: their tables need not be read
     try:

@@ -18,11 +18,11 @@ from orchestrator.image.code.fatbin import KEY
 from orchestrator.image.code.forward import CutOffError, Forward
 from orchestrator.image.code.library import AR_MAGIC, FileCode, archive_member, bare_ptx, guarded, require_bare_size
 from orchestrator.image.code.stream import scan
-from orchestrator.image.layers import zips
+from orchestrator.image.layers import packed, zips
 from orchestrator.image.layers.budget import BeyondError
 from orchestrator.image.layers.sparse import content
 from orchestrator.image.layers.tar import BLOCK, Type, members
-from orchestrator.image.layers.unpack import CHUNK, compression_of, unpacked
+from orchestrator.image.layers.unpack import CHUNK, GZIP, ZSTD, compression_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,26 +33,15 @@ if TYPE_CHECKING:
 MAX_DEPTH = 3
 """A wheel in a tar archive in an image that was saved into an image."""
 
-_ARCHIVES = (
-    ".whl", ".egg", ".pex", ".pyz", ".zip", ".jar", ".conda", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2",
-    ".tbz2", ".tar.zst", ".tzst", ".deb", ".rpm", ".7z", ".squashfs", ".sif",
-)  # fmt: skip
-_PACKED = (
-    b"PK", b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd", b"!<arch>\n", b"\xed\xab\xee\xdb", b"7z\xbc\xaf",
-    b"hsqs", b"#!/usr/bin/env run-singularity",
-)  # fmt: skip
-"""How archives begin: both count, because a compressed text is not an archive, and a name says nothing."""
-_PROGRAMS = (".egg", ".pex", ".pyz")  # zip files that may begin with the line that says what runs them
+_PACKINGS = ("gz", "xz", "bz2", "zst")
 _XZ, _BZIP2 = b"\xfd7zXZ\0", b"BZh"
 _DEBIAN = AR_MAGIC + b"debian-binary"
-_MAKESELF = b"akeself"  # in the first lines of what it makes: a script with an archive behind it
 _FIRST = 256 << 10  # packed bytes that are looked at, at most, to see whether a file holds a tar archive
 
 _PTX = re.compile(rb"^\s*\.version\s+\d+\.\d+\s+\.target\s+sm_", re.MULTILINE)
+_SMALLEST = 18  # bytes of the smallest gzip file
 _STEP = 1 << 16  # packed bytes that are unpacked at once
 _XZ_MEMORY = 256 << 20
-
-_NOT_OPENED = "an archive, which is not opened: verify what is in it alone"
 
 
 class _Part:
@@ -85,12 +74,15 @@ def code_of(
     if read := _opens(path, head, reader, size):
         if depth >= MAX_DEPTH:
             return FileCode(size=size, unread=f"an archive in {depth} others, which is not opened")
-        return _Opening(deep=deep, budget=budget, depth=depth).read(read, reader, size)
-    if unread := named(path, head):
+        return _Opening(path, deep=deep, budget=budget, depth=depth).read(read, reader, size)
+    if unread := packed.named(path, head):
         return FileCode(size=size, unread=unread)
     if not head.startswith((ELF, AR_MAGIC, KEY)) and (path.endswith(".ptx") or _PTX.search(head)):
         return _ptx(size, lambda: reader.exactly(size))
-    return scan(reader, size, deep=deep)
+    if head.startswith((ELF, AR_MAGIC, KEY)):
+        return scan(reader, size, deep=deep)
+    unread = packed.behind(head, reader, size)
+    return FileCode(size=size, unread=unread) if unread else None
 
 
 def is_archive(path: str, head: bytes) -> bool:
@@ -100,23 +92,7 @@ def is_archive(path: str, head: bytes) -> bool:
         path: In the image.
         head: The first 512 bytes.
     """
-    return head.startswith(_DEBIAN) or bool(named(path, head))
-
-
-def named(path: str, head: bytes) -> str:
-    """What is said of an archive that nothing here unpacks, "" of any other file.
-
-    Args:
-        path: In the image.
-        head: The first 512 bytes.
-    """
-    if head.startswith(b"#!") and _MAKESELF in head:
-        return _NOT_OPENED
-    if not path.endswith(_ARCHIVES):
-        return ""
-    if path.endswith(_PROGRAMS) and head.startswith(b"#!"):
-        return "a packed Python package, which is not opened: verify it alone"
-    return _NOT_OPENED if head.startswith(_PACKED) else ""
+    return head.startswith(_DEBIAN) or bool(packed.named(path, head))
 
 
 def _ptx(size: int, read: Callable[[], bytes]) -> FileCode | None:
@@ -135,7 +111,7 @@ def _ptx(size: int, read: Callable[[], bytes]) -> FileCode | None:
 
 
 def _opens(path: str, head: bytes, reader: Forward, size: int) -> str:
-    """The kind of an archive that is opened: "zip", "deb", "tar", or "" for any other file."""
+    """The kind of an archive that is opened: "zip", "deb", "tar", "one" (a packed file), or "" for any other file."""
     if head.startswith(zips.LOCAL) or (head.startswith(b"#!") and b"\n" + zips.LOCAL in head):
         return "zip"
     if head.startswith(_DEBIAN):
@@ -144,22 +120,34 @@ def _opens(path: str, head: bytes, reader: Forward, size: int) -> str:
         return "tar"
     if not (compression_of(head) or head.startswith((_XZ, _BZIP2))):
         return ""
-    if path.endswith(_ARCHIVES):
+    if path.endswith(packed.ARCHIVES):
         return "tar"
-    return "tar" if _begins_tar(reader.peek(min(_FIRST, size))) else ""
+    return _content(reader.peek(min(_FIRST, size)), size)
 
 
-def _begins_tar(packed: bytes) -> bool:
-    """Whether what begins so unpacks to a tar archive."""
-    seen = b""
+def _content(start: bytes, size: int) -> str:
+    """The kind of archive that a packed file is: "tar", "one" for a single file that is read, "" for any other.
+
+    Args:
+        start: What it begins with, up to `_FIRST` bytes.
+        size: Bytes of the whole.
+    """
+    seen, whole = b"", False
     try:
-        for chunk in _unpacked(io.BytesIO(packed), len(packed), packed[:6]):
+        for chunk in _unpacked(io.BytesIO(start), len(start), start[:6]):
             seen += chunk
             if len(seen) >= BLOCK:
                 break
+        whole = len(start) == size
     except (OrchestrateError, ValueError):  # cut off, as it must be
         pass
-    return seen[257:262] == b"ustar"
+    if seen[257:262] == b"ustar":
+        return "tar"
+    if len(seen) < BLOCK and not whole:  # nothing is known of it yet; of two bytes that begin a text it never is
+        gzipped = size > _SMALLEST and start[2:3] == b"\x08"
+        return "one" if gzipped or not start.startswith(GZIP) else ""
+    known = (ELF, AR_MAGIC, KEY, zips.LOCAL, GZIP, ZSTD, _XZ, _BZIP2)
+    return "one" if seen.startswith(known) or _PTX.search(seen) or packed.named("", seen) else ""
 
 
 def _unpacked(raw: Raw, size: int, head: bytes) -> Iterator[bytes]:
@@ -178,27 +166,35 @@ def _decompressed(raw: Raw, head: bytes) -> Iterator[bytes]:
     import bz2
     import lzma
 
-    packed = raw.read(_STEP)
-    while packed:
+    data = raw.read(_STEP)
+    while data:
         one = lzma.LZMADecompressor(memlimit=_XZ_MEMORY) if head.startswith(_XZ) else bz2.BZ2Decompressor()
         try:
             while not one.eof:
-                if one.needs_input and not packed and not (packed := raw.read(_STEP)):
+                if one.needs_input and not data and not (data := raw.read(_STEP)):
                     raise ValueError("the stream is cut off")
-                if chunk := one.decompress(packed, CHUNK):
+                if chunk := one.decompress(data, CHUNK):
                     yield chunk
-                packed = b""
+                data = b""
         except (lzma.LZMAError, OSError, EOFError) as error:
             raise ValueError(f"the stream is damaged: {error}") from error
-        packed = one.unused_data.lstrip(b"\0")
-        while not packed and (more := raw.read(_STEP)):  # between two streams there may be any number of zeros
-            packed = more.lstrip(b"\0")
+        data = one.unused_data.lstrip(b"\0")
+        while not data and (more := raw.read(_STEP)):  # between two streams there may be any number of zeros
+            data = more.lstrip(b"\0")
 
 
 class _Opening:
-    """Reads one archive."""
+    """Reads one archive.
 
-    def __init__(self, *, deep: bool, budget: Budget, depth: int) -> None:
+    Args:
+        path: Of the archive.
+        deep: Open every cubin for the names of its kernels.
+        budget: What archives may cost.
+        depth: How many archives it lies in.
+    """
+
+    def __init__(self, path: str, *, deep: bool, budget: Budget, depth: int) -> None:
+        self._name = path.rpartition("/")[2]
         self._deep = deep
         self._budget = budget
         self._depth = depth
@@ -215,7 +211,7 @@ class _Opening:
         end = reader.offset + size
         unread = ""
         try:
-            unread = {"zip": self._zip, "deb": self._deb, "tar": self._tar}[kind](reader, size)
+            unread = {"zip": self._zip, "deb": self._deb, "tar": self._tar, "one": self._one}[kind](reader, size)
         except BeyondError as error:
             unread = f"an archive that is not opened to its end: {error.message}"
         except (OrchestrateError, CutOffError, ValueError, zlib.error) as error:
@@ -231,6 +227,20 @@ class _Opening:
         if found is not None and path:
             self._budget.keep()
             self._found[path] = found
+
+    def _one(self, reader: Forward, size: int) -> str:
+        """A single file that is packed; its size is not known before its end, so it is held."""
+        head = reader.peek(min(6, size))
+        pieces: list[bytes] = []
+        held = 0
+        for chunk in self._counted(_unpacked(_Part(reader, size), size, head)):
+            pieces.append(chunk)
+            held += len(chunk)
+            if held > zips.MAX_HELD:
+                return f"a packed file of over {zips.MAX_HELD} bytes, which is not opened: verify what it unpacks to"
+        stem, dot, ending = self._name.rpartition(".")
+        self._member(stem if dot and ending in _PACKINGS else self._name, Forward(iter(pieces)), held)
+        return ""
 
     def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:

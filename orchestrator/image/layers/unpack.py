@@ -124,14 +124,42 @@ def _zstd(source: _Head) -> Iterator[bytes]:
 
     # 128 MiB of window is what every decoder must offer at most for `--ultra -22`; more is asked for by bombs alone.
     unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    ended = cast("IO[bytes]", _Ended(source))
+    held = b""
     try:
-        with unpacker.stream_reader(
-            cast("IO[bytes]", source), read_size=_PACKED_CHUNK, read_across_frames=True
-        ) as reader:
+        with unpacker.stream_reader(ended, read_size=_PACKED_CHUNK, read_across_frames=True) as reader:
             while chunk := reader.read(CHUNK):
-                yield chunk
+                if len(chunk) < len(_END):
+                    chunk = held + chunk
+                elif held:
+                    yield held
+                held = chunk
     except zstandard.ZstdError as error:
         raise DamagedLayerError(f"the zstd stream is damaged: {error}") from error
+    if not held.endswith(_END):
+        raise DamagedLayerError("the zstd stream is cut off")
+    if rest := held[: -len(_END)]:
+        yield rest
+
+
+_END = b"behind every end"
+_BEHIND = ZSTD + b"\x24\x10\x81\0\0" + _END + b"\xb6\xba\x19\x6c" + b"\x50\x2a\x4d\x18\x08\0\0\0" + bytes(8)
+"""One raw block of 16 bytes, its checksum, and a frame to be skipped: what ends within a block takes some of these
+bytes for its own, and then what is left is no frame, or what came out does not end like `_END`."""
+
+
+class _Ended:
+    """A stream of zstd with frames of its own at the end: where the last frame is cut off, that does not come out.
+
+    The library's reader takes a stream that ends within a frame for one that ends there.
+    """
+
+    def __init__(self, source: _Head) -> None:
+        self._source = source
+        self._rest = [_BEHIND[:2], _BEHIND[2:]]  # apart: libzstd takes a whole frame at the start of what it is given
+
+    def read(self, count: int = -1, /) -> bytes:
+        return self._source.read(count) or (self._rest.pop(0) if self._rest else b"")
 
 
 def ahead(chunks: Iterator[bytes], depth: int = 4) -> Generator[bytes]:

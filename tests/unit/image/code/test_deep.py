@@ -80,7 +80,12 @@ def tables(data: bytes, step: int = 1 << 20) -> list[object]:
     def stream() -> Forward:
         return Forward(iter([data[at : at + step] for at in range(0, len(data), step)]))
 
-    ways = (read_file(data), read_file(data, deep=True), scan(stream(), len(data)), scan(stream(), len(data), deep=True))
+    ways = (
+        read_file(data),
+        read_file(data, deep=True),
+        scan(stream(), len(data)),
+        scan(stream(), len(data), deep=True),
+    )
     return [table(one) for one in ways]
 
 
@@ -130,9 +135,14 @@ def test_what_is_in_order_leaves_no_doubt() -> None:
         assert problems(data, deep=True) == []
 
 
+PATCHES = st.tuples(
+    st.sampled_from(["head", "names", "table", "any"]), st.integers(0, 700), st.binary(min_size=1, max_size=9)
+)
+
+
 @examples(60)
 @given(
-    st.lists(st.tuples(st.sampled_from(["head", "names", "table", "any"]), st.integers(0, 700), st.binary(min_size=1, max_size=9))),
+    st.lists(PATCHES),
     st.sampled_from(["", "lz4", "zstd"]), st.booleans(), st.integers(1000, 70_000),
 )  # fmt: skip
 def test_every_way_to_read_gives_one_table(

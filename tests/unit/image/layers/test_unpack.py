@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from orchestrator.image.layers import unpack as unpack_module
-from orchestrator.image.layers.unpack import DamagedLayerError, ahead, compression_of, unpacked
+from orchestrator.image.layers.unpack import CHUNK, DamagedLayerError, ahead, compression_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -62,6 +62,27 @@ def test_damage_is_an_error(name: str) -> None:
 def test_a_gzip_stream_that_is_cut_off_is_an_error() -> None:
     with pytest.raises(DamagedLayerError, match="cut off"):
         unpack(gzip.compress(DATA)[:-20])
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_zstd_stream_that_is_cut_off_is_an_error_wherever_that_is(*, said: bool, checked: bool) -> None:
+    """The library's own reader takes it for the end."""
+    packer = zstandard.ZstdCompressor(write_content_size=said, write_checksum=checked)
+    packed = packer.compress(DATA[:100]) + packer.compress(DATA[:300_000])
+    first = len(packer.compress(DATA[:100]))
+    for left in [*range(5, first + 60), *range(first + 1, len(packed), 97), *range(len(packed) - 60, len(packed))]:
+        if left == first:
+            continue
+        with pytest.raises(DamagedLayerError, match=r"cut off|damaged"):
+            unpack(packed[:left])
+    assert unpack(packed[:first]) == DATA[:100]
+    assert unpack(packed) == DATA[:100] + DATA[:300_000]
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, CHUNK - 1, CHUNK, CHUNK + 1])
+def test_the_end_of_a_zstd_stream_leaves_nothing_behind(size: int) -> None:
+    assert unpack(zstandard.ZstdCompressor().compress(DATA[:size])) == DATA[:size]
 
 
 def test_more_bytes_than_declared_are_an_error() -> None:
