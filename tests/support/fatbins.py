@@ -98,12 +98,24 @@ def _length(rest: int) -> bytes:
     return b"\xff" * (rest // 255) + bytes([rest % 255])
 
 
-def entry(tag: str, payload: bytes | None = None, *, packing: str = "", isa: tuple[int, int] = (9, 0)) -> bytes:
-    """One entry: `90a`, `p120`, `lto90`, packed with "lz4" or "zstd" or not at all."""
+def entry(
+    tag: str, payload: bytes | None = None, *, packing: str = "", isa: tuple[int, int] = (9, 0), stamp: bool = True
+) -> bytes:
+    """One entry.
+
+    Args:
+        tag: `90a`, `p120`, `lto90`.
+        payload: What it holds, by default one kernel.
+        packing: "lz4" or "zstd" or "" for not at all.
+        isa: Of PTX.
+        stamp: Make a cubin that was made for another SM one for this.
+    """
     match = re.fullmatch(r"(p|lto|)(\d+)([af]?)", tag)
     assert match
     kind, sm, suffix = match[1], int(match[2]), match[3]
     content = payload if payload is not None else cubin(sm=sm) if not kind else b".version 9.0\n.visible .entry k()"
+    if stamp and not kind and content[:4] == b"\x7fELF" and content[18:20] == b"\xbe\0" and len(content) > 64:
+        content = content[:49] + bytes([sm]) + content[50:]
     stored, flags = content, 0x11 | {"": 0, "a": 0x100000, "f": 0x200000}[suffix]
     if packing:
         stored = lz4(content) if packing == "lz4" else zstandard.ZstdCompressor().compress(content)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from orchestrator.image.code.elf import Source
+    from orchestrator.image.code.fatbin import DeviceImage
 
 MAX_OPENED = 256 * 1024 * 1024
 """Bytes up to which an image is unpacked; the largest cubin of a real wheel has 65 MB."""
@@ -35,12 +36,14 @@ MAX_OPENED = 256 * 1024 * 1024
 PIECE = 128 * 1024
 """Bytes that are unpacked at once: one zstd block."""
 
+NO_CUBIN = "a cubin is not an ELF file for CUDA"
 _READ = 16 * 1024  # packed bytes of a cubin that are read at once: its first piece takes about 11,000
 _EXECUTABLE = 4  # SHF_EXECINSTR
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SHT_SYMTAB = 2
 _SHT_NOTE = 7
 _PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*(?:"|\n|\Z)', re.DOTALL)
+_PTX_KERNEL = re.compile(rb"(\.extern\s+)?\.entry\s")
 ENTRY_WORD = b".entry"
 _PTX_ENTRY = Needle(ENTRY_WORD)
 
@@ -268,7 +271,7 @@ def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
     """Offset of the name, and of the section with the names, for each kernel."""
     header = read_header(cubin.read_at(0, 64))
     if header is None or header.machine != MACHINE_CUDA:
-        raise DamagedFileError("a cubin is not an ELF file for CUDA")
+        raise DamagedFileError(NO_CUBIN)
     sections = _section_table(header, cubin)
     count = len(sections) // SECTION_BYTES
     kinds = sections[4::SECTION_BYTES]  # the low byte of sh_type: nearly all are told apart by it
@@ -307,20 +310,53 @@ def _section_table(header: Header, cubin: Source) -> bytes:
     return table
 
 
+def require_architecture(head: bytes, image: DeviceImage) -> None:
+    """Refuse a cubin that says of itself that it is for another architecture than its entry in the container says.
+
+    Of 40,000 cubins of real wheels none does, and NVIDIA's fatbinary packs none. Whether code is for one compute
+    capability alone its header says of some only, so what it does not say counts for nothing.
+
+    Args:
+        head: The first 64 bytes of the cubin, or fewer where it has fewer.
+        image: The entry.
+
+    Raises:
+        DamagedFileError: It does, or it is not a cubin.
+    """
+    header = read_header(head)
+    if header is None or header.machine != MACHINE_CUDA:
+        raise DamagedFileError(NO_CUBIN)
+    sm, specific = _said(header)
+    if sm != image.sm or (specific and image.suffix != "a"):
+        said = f"sm_{sm}{'a' if specific else ''}"
+        raise DamagedFileError(f"a cubin for {said} stands where one for sm_{image.sm}{image.suffix} must be")
+
+
+def _said(header: Header) -> tuple[int, bool]:
+    """The SM of a cubin by its header, and whether it says there that no other runs it."""
+    if header.os_abi == 0x33 and header.abi_version <= 7:
+        return header.flags & 0xFF, bool(header.flags & 0x800)
+    return header.flags >> 8 & 0xFF, bool(header.flags & 0x8)
+
+
 def names_entry(ptx: bytes) -> bool:
     """Whether `.entry` stands anywhere in PTX, in a comment or a string too."""
     return _PTX_ENTRY.find(ptx, 0, len(ptx)) >= 0
 
 
 def holds_entry(ptx: bytes) -> bool:
-    """Whether PTX holds a kernel; `.entry` in a comment or a string is none."""
+    """Whether PTX holds a kernel; `.entry` in a comment or a string is none, and one that is `.extern` is elsewhere."""
     at = _PTX_ENTRY.find(ptx, 0, len(ptx))
     if at < 0:
         return False
     line = ptx[ptx.rfind(b"\n", 0, at) + 1 : at]
-    if not (b"//" in line or b'"' in line or b"/*" in ptx[:at]) and ptx[at + 6 : at + 7].isspace():
+    if (
+        line.rstrip().endswith((b".visible", b".weak"))
+        and not (b"//" in line or b'"' in line or b"/*" in ptx[:at])
+        and ptx[at + 6 : at + 7].isspace()
+    ):
         return True  # nearly all
-    return re.search(rb"\.entry\s", _PTX_COMMENT.sub(b" ", ptx)) is not None
+    return any(not found[1] for found in _PTX_KERNEL.finditer(_PTX_COMMENT.sub(b" ", ptx)))
 
 
 def bare_architecture(source: Source) -> tuple[int, str]:
@@ -337,7 +373,7 @@ def bare_architecture(source: Source) -> tuple[int, str]:
     """
     header = read_header(source.read_at(0, 64))
     if header is None or header.machine != MACHINE_CUDA:
-        raise DamagedFileError("a cubin is not an ELF file for CUDA")
+        raise DamagedFileError(NO_CUBIN)
     sections = {section.name: section for section in read_sections(source)}
     note = sections.get(".note.nv.tkinfo")
     if note is not None and note.type == _SHT_NOTE:
@@ -345,13 +381,11 @@ def bare_architecture(source: Source) -> tuple[int, str]:
         found = re.search(rb"-arch[ =]+sm_(\d+)([af]?)\b", text)
         if found:
             return int(found[1]), found[2].decode()
-    if header.os_abi == 0x33 and header.abi_version <= 7:
-        return header.flags & 0xFF, "a" if header.flags & 0x800 else ""
-    specific = bool(header.flags & 0x8)
+    sm, specific = _said(header)
     compat = sections.get(".nv.compat")
     if compat is not None and compat.type != NOBITS:
         specific |= _compat_says_specific(source.read_at(compat.offset, min(compat.size, 4096)))
-    return header.flags >> 8 & 0xFF, "a" if specific else ""
+    return sm, "a" if specific else ""
 
 
 def _compat_says_specific(data: bytes) -> bool:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.image.code import cubin
-from orchestrator.image.code.elf import DamagedFileError, Window
+from orchestrator.image.code.elf import HEADER_BYTES, DamagedFileError, Window
 from orchestrator.image.code.fatbin import Kind
 from orchestrator.image.code.glance import Glance, names_kernel
 
@@ -64,7 +64,7 @@ class Opener:
     def __init__(self, *, deep: bool = False) -> None:
         self.deep = deep
         self._unpacker = cubin.Unpacker()
-        self._remembered: dict[tuple[Kind, str, int, bytes], Opened] = {}
+        self._remembered: dict[tuple[str, str, int, bytes], Opened] = {}
 
     def open(self, image: DeviceImage, read: Callable[[int], bytes]) -> Opened:
         """What an image holds.
@@ -77,7 +77,7 @@ class Opener:
         if count > _SMALL or self.deep:
             return self._guarded(image, cubin.Stored(read, count))
         stored = read(count)
-        key = (image.kind, image.compression, image.size, stored)
+        key = (image.tag, image.compression, image.size, stored)
         found = self._remembered.get(key)
         if found is None:
             found = self._guarded(image, cubin.Stored(io.BytesIO(stored).read, count))
@@ -104,6 +104,7 @@ class Opener:
                 first = next(pieces, b"")
                 if image.kind is Kind.PTX:
                     return cubin.holds_entry(first)
+                cubin.require_architecture(first[:HEADER_BYTES], image)
                 glance = Glance()
                 return glance.shows(first) or (names_kernel(first) and any(map(glance.shows, islice(pieces, _AHEAD))))
         except DamagedFileError:
@@ -131,10 +132,14 @@ class Opener:
     def _holds_kernel(self, image: DeviceImage, stored: cubin.Stored) -> bool:
         """Whether a cubin holds a kernel: by its section table, or where that takes long by its symbols alone."""
         if image.compression != "zstd" or image.size <= WHOLE:
-            return cubin.holds_kernel(Window(self._unpacker.unpack(stored.read(), image.compression, image.size)))
+            whole = self._unpacker.unpack(stored.read(), image.compression, image.size)
+            cubin.require_architecture(whole[:HEADER_BYTES], image)
+            return cubin.holds_kernel(Window(whole))
         glance = Glance()
         pieces: list[bytes] = []
         for piece in self._unpacker.pieces(stored, image.compression, image.size):
+            if not pieces:
+                cubin.require_architecture(piece[:HEADER_BYTES], image)
             pieces.append(piece)
             if glance.shows(piece):
                 return True

@@ -41,6 +41,7 @@ _EXECUTABLE = 2  # ET_EXEC
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 
+OTHER_ELF = "an ELF file of 32 bits, or of the other byte order, with device code, which is not read"
 NOT_OPENED = "which is not opened: verify what it unpacks"
 
 

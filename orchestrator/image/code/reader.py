@@ -10,6 +10,7 @@ from orchestrator.image.code import cubin, programs
 from orchestrator.image.code.elf import (
     HEADER_BYTES,
     MACHINE_CUDA,
+    MAGIC,
     DamagedFileError,
     FileSource,
     Section,
@@ -84,6 +85,8 @@ def _elf(source: Source, folder: Folder) -> FileCode | None:
     head = source.read_at(0, programs.BEGINNING)
     header = read_header(head[:HEADER_BYTES])
     if header is None:
+        if head.startswith(MAGIC) and _has_key(source):
+            folder.carries(programs.OTHER_ELF)
         return None
     if header.machine == MACHINE_CUDA:
         require_bare_size(source.size)
@@ -203,8 +206,10 @@ def _open_at(source: Source, image: DeviceImage, folder: Folder) -> Opened:
     """As `Opener.open`; of a cubin that is not compressed only the tables are read."""
     if image.kind is not Kind.SASS or image.compression or folder.deep:
         return folder.opener.open(image, _reading(source, image.payload))
+    part = _Part(source, image.payload, image.stored)
     try:
-        return Opened(cubin.holds_kernel(_Part(source, image.payload, image.stored)))
+        cubin.require_architecture(part.read_at(0, HEADER_BYTES), image)
+        return Opened(cubin.holds_kernel(part))
     except DamagedFileError as error:
         return Opened(kernel=False, damage=error.message)
 

@@ -210,7 +210,8 @@ def _elf(stream: Forward, size: int, folder: Folder) -> FileCode | None:
     head = stream.peek(min(programs.BEGINNING, size))
     header = read_header(head[:HEADER_BYTES])
     if header is None:
-        stream.skip(size)
+        if stream.find(_KEY, size):
+            folder.carries(programs.OTHER_ELF)
         return None
     if header.machine == MACHINE_CUDA:
         code.require_bare_size(size)

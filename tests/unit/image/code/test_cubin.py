@@ -88,6 +88,13 @@ def test_a_cubin_without_a_kernel_is_known_by_its_symbols() -> None:
         (b'.file 1 "a .entry b"\n.func f()', False),
         (b"// .entry x\n.entry k()", True),
         (b".visible .func .entry_point()", False),
+        (b".version 9.0\n.extern .entry k();", False),
+        (b".extern // c\n .entry k();\n.visible .func f()", False),
+        (b".extern /* .visible */ .entry k();", False),
+        (b".extern .entry k();\n.entry l()", True),
+        (b".extern .func f;\n.entry l()", True),
+        (b".entry/**/k()", True),
+        (b'.pragma "\n.entry k()', True),
     ],
 )
 def test_ptx_holds_a_kernel_where_it_has_an_entry(text: bytes, expected: bool) -> None:

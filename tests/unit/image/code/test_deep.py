@@ -156,3 +156,49 @@ def test_every_way_to_read_gives_one_table(
         cubin = patched(cubin, start + offset, value)[: len(cubin)]
     first, *others = tables(library(cubin, packing), step)
     assert others == [first] * 3
+
+
+def flagged(data: bytes, flags: int) -> bytes:
+    return patched(data, 48, struct.pack("<I", flags))
+
+
+@pytest.mark.parametrize("packing", ["", "lz4", "zstd"])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("tag", "sm", "bits", "right"),
+    [
+        ("90", 80, 2, False), ("100", 90, 2, False), ("90", 90, 2, True), ("100", 100, 0xA, False),
+        ("100f", 100, 0xA, False), ("100a", 100, 0xA, True), ("100a", 100, 2, True), ("110a", 100, 0xA, False),
+    ],
+)  # fmt: skip
+def test_a_label_that_its_cubin_contradicts_serves_nothing(
+    tag: str, sm: int, bits: int, right: bool, large: bool, packing: str
+) -> None:
+    """NVIDIA's fatbinary refuses to make one; the device would be given code of another architecture."""
+    cubin = flagged(LARGE if large else fatbins.cubin(), 0x6000000 | sm << 8 | bits)
+    data = fatbins.elf({".nv_fatbin": fatbins.container(fatbins.entry(tag, cubin, packing=packing, stamp=False))})
+    first, *others = tables(data)
+    assert others == [first] * 3
+    found = read_file(data)
+    assert found is not None
+    assert found.profiles == ({(tag,): 1} if right else {})
+    assert bool(found.damage) != right
+
+
+def test_alike_cubins_under_two_labels_are_looked_at_twice() -> None:
+    cubin = fatbins.cubin(sm=80)
+    entries = [fatbins.entry(tag, cubin, packing="zstd", stamp=False) for tag in ("80", "90")]
+    for one in tables(fatbins.elf({".nv_fatbin": fatbins.container(*entries)})):
+        assert isinstance(one, tuple)
+        assert one[-1]
+
+
+@pytest.mark.parametrize(("version", "flags"), [(7, 0x5A055A), (8, 0x6005A04)])
+def test_both_layouts_of_the_flags_are_known(version: int, flags: int) -> None:
+    cubin = flagged(fatbins.cubin(), flags)
+    cubin = patched(cubin, 7, bytes([0x33 if version == 7 else 0x41, version]))
+    for tag, right in (("90", True), ("80", False)):
+        data = fatbins.elf({".nv_fatbin": fatbins.container(fatbins.entry(tag, cubin, stamp=False))})
+        found = read_file(data)
+        assert found is not None
+        assert bool(found.damage) != right

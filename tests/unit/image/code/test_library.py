@@ -101,6 +101,14 @@ def test_a_library_without_a_section_table_is_named() -> None:
     assert both(bytes(host)) is None
 
 
+@pytest.mark.parametrize(("at", "value"), [(4, b"\1"), (5, b"\2")])
+def test_elf_files_of_other_kinds_are_named_where_they_hold_device_code(at: int, value: bytes) -> None:
+    for data, named in ((fatbins.library([["80"]]), True), (fatbins.elf({".text": b"x" * 900}), False)):
+        code = both(data[:at] + value + data[at + 1 :])
+        assert ("which is not read" in code.unread if code else False) == named
+        assert code is None or not code.containers
+
+
 def test_a_cubin_that_stands_alone_says_whether_it_holds_a_kernel() -> None:
     full, table = both(fatbins.cubin(sm=100)), both(fatbins.cubin({".nv.constant3": b"1" * 90_000}, sm=100))
     assert full is not None
