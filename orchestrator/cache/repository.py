@@ -14,10 +14,10 @@ from orchestrator.reference import Digest, InvalidReferenceError
 from orchestrator.registry.clients import each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from orchestrator.registry.client import Registry
-    from orchestrator.registry.manifests import Manifest
+    from orchestrator.registry.manifests import Descriptor, Manifest
 
 _CREATED = "buildkit/createdat"
 
@@ -72,13 +72,25 @@ def held(client: Registry, more: Iterable[str] = ()) -> Held:
         if digest not in reach:
             reach[digest] = _reach(client, manifest)
     wanted = [Digest(one) for one in dict.fromkeys(more) if one not in reach and _is_digest(one)]
-    for one, there in zip(wanted, each(client.head, wanted), strict=True):  # most of them are of other repositories
+    for one, there in zip(wanted, each(_question(client, reach), wanted), strict=True):
         if there is not None:
             try:
                 reach[str(one)] = _reach(client, client.manifest(one))
             except OrchestrateError:
                 reach[str(one)] = Reach(manifests=(str(one),), sizes={}, whole=False)
     return Held(tags=tags, reach=reach)
+
+
+def _question(client: Registry, known: Iterable[str]) -> Callable[[Digest], Descriptor | None]:
+    """How to ask for a digest that may be a manifest, a layer, or of another repository.
+
+    Distribution (2.8) answers 500 where a layer is asked for as a manifest, so layers are asked for first; a registry
+    that takes manifests for blobs as well is asked for manifests alone.
+    """
+    sample = next((Digest(one) for one in known), None)
+    if sample is not None and client.has_blob(sample):
+        return client.head
+    return lambda digest: None if client.has_blob(digest) else client.head(digest)
 
 
 class Later(Struct, frozen=True, kw_only=True):
