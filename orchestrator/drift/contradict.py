@@ -34,7 +34,6 @@ _MACHINE = re.compile(
     r"(?<![a-z])(?:arm|arm64|aarch64|sbsa|jetson|orin|thor|tegra|g[hb][23]00|gh200|gb\d+|spark)(?![a-z])", re.IGNORECASE
 )
 _FEW = 2  # architectures of a list that means certain machines
-_VARIABLE = frozenset({"default", "value"})  # the last step of a bake variable in JSON
 
 
 class Contradiction(Struct, frozen=True, kw_only=True):
@@ -55,6 +54,7 @@ class Contradiction(Struct, frozen=True, kw_only=True):
 
 def contradictions(sights: Sequence[Sight], mentions: Sequence[Mention]) -> list[Contradiction]:
     """Every place that contradicts another one, in the order of files and lines."""
+    sights = [sight for sight in sights if not sight.conditional]
     given = list(_arguments(sights))
     wrong = {id(one.sight) for one in given}
     others = [sight for sight in sights if id(sight) not in wrong]
@@ -68,7 +68,10 @@ def main_dockerfile_list(sights: Sequence[Sight]) -> Sight | None:
     defaults = [
         sight
         for sight in sights
-        if sight.subject.kind is Kind.ARCH_LIST and sight.locator.is_dockerfile_arg and sight.name.lower() in ARCH_ARGS
+        if sight.subject.kind is Kind.ARCH_LIST
+        and sight.locator.is_dockerfile_arg
+        and sight.name.lower() in ARCH_ARGS
+        and not sight.conditional
     ]
     return min(defaults, key=lambda sight: (len(sight.file), sight.file, sight.line), default=None)
 

@@ -33,6 +33,7 @@ _FOREIGN = frozenset(
      ".ruff_cache", ".pytest_cache", ".cache", ".orchestrate"}
 )  # fmt: skip
 _MADE = frozenset({"pyvenv.cfg", "CMakeCache.txt"})  # the files beside these are generated
+_TEMPLATE = re.compile(r"\{[%{][-+~]?[ \t]*(?:(?P<end>end(?:if|for)?)\b|(?:if|for|range|with)\b)(?=[^\n]*[%}]\})")
 _GLOB = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]")
 
 
@@ -59,6 +60,19 @@ class File:
     def lines(self) -> Lines:
         """Where its lines begin."""
         return Lines.of(self.text)
+
+    @cached_property
+    def conditional(self) -> list[range]:
+        """The lines of a template (Jinja, Go) that a condition or a loop may leave out."""
+        starts: list[int] = []
+        found: list[range] = []
+        for match in _TEMPLATE.finditer(self.text):
+            line, _ = self.lines.place(match.start())
+            if match["end"] and starts:
+                found.append(range(starts.pop(), line + 1))
+            elif not match["end"]:
+                starts.append(line)
+        return found
 
     @cached_property
     def declared(self) -> list[Declaration]:

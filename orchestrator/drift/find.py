@@ -78,10 +78,9 @@ def find(root: Path) -> Findings:
     """
     seen = Seen()
     for path in walk(root):
-        if reader_by_name(path.name):
-            name = path.relative_to(root).as_posix()
-            if not _VENDORED.intersection(name.split("/")):
-                scan(path, name, seen)
+        name = path.relative_to(root).as_posix()
+        if reader_by_name(name) and not _VENDORED.intersection(name.split("/")):
+            scan(path, name, seen)
     over = replaced(root, seen.sights)
     seen.sights = [sight for sight in seen.sights if all(sight is not one.sight for one in over)]
     sights = [sight for sight in seen.sights if sight.subject.kind is not Kind.ARGUMENT]

@@ -281,13 +281,17 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
                 for sight in sights
             ]
         elif group.subject.kind is Kind.CUDA:
-            meant = {id(one.sight): minor(one.value) for one in group.contradictions}
+            meant = {id(one.sight): one.value for one in group.contradictions}
             for value, sights in group.values.items():
                 for sight in sights:
-                    release = meant.get(id(sight), group.subject.name)
-                    known = releases.get(release, UNKNOWN) != UNKNOWN
-                    said = says(group, value, sight, names, release) if known else value
-                    (entries if known else others).append(Entry(sight=sight, says=said))
+                    wanted = meant.get(id(sight), "")
+                    release = minor(wanted) if wanted else group.subject.name
+                    if releases.get(release, UNKNOWN) != UNKNOWN:
+                        entries.append(Entry(sight=sight, says=says(group, value, sight, names, release)))
+                    elif wanted:  # of a release that is not built: it contradicts another place all the same
+                        entries.append(Entry(sight=sight, says=sight.whole.replace(value, wanted, 1)))
+                    else:
+                        others.append(Entry(sight=sight, says=value))
     every = [*entries, *others]
     lines = list(claim_lines(entries, ambiguities(every), distinct_words(every), numbers=False))
     return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []

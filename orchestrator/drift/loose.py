@@ -29,6 +29,7 @@ _NUMBER = r"\d{2,3}[af]?(?:-real|-virtual)?"
 _CMAKE_WORDS = re.compile(rf"""(?i)cuda_?arch\w*["')}}]*[ ]+["']?({_NUMBER}(?:[ ;]+{_NUMBER})*)(?![\w.;-])""")
 _GENERATE = r"-{1,2}gen(?:erate-)?code[ =][\"']?arch=\S+"
 _GENCODE = re.compile(rf"{_GENERATE}(?:\s+{_GENERATE})*|-arch[ =]sm_\d{{2,3}}[af]?")
+_GPUS = re.compile(r"(?<![\w.])(?:sm|compute)_\d{2,3}[af]?(?:[,;: ]+(?:sm|compute)_\d{2,3}[af]?)+(?![\w.])")
 _GPU = re.compile(r"(?:sm|compute)_\d{2,3}")
 _VERSION = r"1[0-9]\.\d{1,2}(?:\.\d)?(?![\w.]*\d)"
 _CUDA = re.compile(rf"(?i)cuda[^0-9\n]{{0,24}}?(?P<first>{_VERSION})(?P<more>(?:[\"']?,[ ]*(?:or )?[\"']?{_VERSION})*)")
@@ -87,7 +88,7 @@ def _values(line: str) -> Iterator[tuple[int, str, bool]]:
         for match in pattern.finditer(line):
             if _is_list(match[0]) and free(*match.span()):
                 yield match.start(), match[0], False
-    for pattern in (_ALONE, _CMAKE_ALONE, _CMAKE_WORDS, _GENCODE):
+    for pattern in (_ALONE, _CMAKE_ALONE, _CMAKE_WORDS, _GENCODE, _GPUS):
         for match in pattern.finditer(line):
             group = pattern.groups  # the value alone, or the whole of it
             if (_is_list(match[group]) or _GPU.search(match[group])) and free(*match.span(group)):

@@ -21,7 +21,11 @@ ARCH_ARGS = frozenset({"torch_cuda_arch_list", "cuda_arch_list", "cuda_architect
 
 _ARCH = re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?")
 _LIST_NAME = re.compile(r"arch", re.IGNORECASE)
-_CUDA_NAME = re.compile(r"(?:[a-z0-9]+[_-])*cuda(?:[_-]?(?:version|ver|toolkit|release|tag|image))*s?", re.IGNORECASE)
+_CUDA_NAME = re.compile(
+    r"(?:[a-z0-9]+[_.-])*cuda(?:[_.-]?(?:compiler|version|ver|toolkit|release|tag|image))*s?", re.IGNORECASE
+)
+_TAG_NAME = re.compile(r"(?:[a-z0-9]+[_.-])*cuda\w*[_.-]?tag", re.IGNORECASE)
+_TAG = re.compile(r"(1[0-9]\.\d{1,2}(?:\.\d)?)-[a-z][\w.-]*")
 _CUDA_VALUE = re.compile(r"1[0-9]\.\d{1,2}(?:\.\d)?")
 _CUDA_IMAGE = re.compile(r"(?:nvidia/cuda:|-builder:cuda|-cuda)(?P<version>1[0-9]\.\d{1,2}(?:\.\d)?)(?![\d.])")
 CUDA_PATH = "nvidia/cuda"
@@ -74,6 +78,9 @@ def cuda_version(name: str, value: str) -> str:
     image = cuda_image(value)
     if image is not None:
         return image.version
+    tag = _TAG.fullmatch(value) if _TAG_NAME.fullmatch(name) else None
+    if tag is not None:
+        return tag[1]
     return value if _CUDA_NAME.fullmatch(name) and _CUDA_VALUE.fullmatch(value) else ""
 
 

@@ -14,7 +14,7 @@ from orchestrator.drift import claims
 from orchestrator.drift.files import File, UnreadableError, read_text
 from orchestrator.drift.locator import Locator
 from orchestrator.drift.loose import mentions
-from orchestrator.drift.readers import bake, cmake, compose, data, pointers, requirements, shell
+from orchestrator.drift.readers import bake, cmake, compose, data, pointers, requirements, shell, tree
 from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.recognize import (
     cuda_version,
@@ -41,8 +41,13 @@ _WORDS = (b"arch", b"cuda", b"build-arg", b"flashinfer")
 _LISTED = re.compile(rb"\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d[af]?(?:\+PTX)?[ ;]+\d{1,2}\.\d")
 _ASSIGNS = re.compile(r"(?:arch|cuda)\w*\+?=", re.IGNORECASE)
 _GIVES = re.compile(r"--build-arg|--set[= ]")
+_REPOSITORIES = ("repository", "image", "name")
 _SEPARATORS = re.compile(r"[\"', ;]+")
 _PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
+_PROGRAMS = frozenset({"conanfile.py", "dodo.py", "fabfile.py", "noxfile.py", "setup.py", "tasks.py"})
+"""Programs that build a project."""
+_PIPELINES = frozenset({".buildkite", ".ci", ".circleci", ".github", ".gitlab", "ci", "docker"})
+"""Folders of programs that build it in a pipeline."""
 _SOURCE = frozenset(
     {".c", ".cc", ".cpp", ".cu", ".cuh", ".csv", ".h", ".hpp", ".inl", ".ipynb", ".js", ".lock", ".patch", ".po", ".rs",
      ".svg", ".ts"}
@@ -51,14 +56,14 @@ _SOURCE = frozenset(
 
 
 def reader_by_name(name: str) -> str:
-    """The reader of a file by its name; `lines` where a line at a time is all that can be read, "" for none."""
+    """The reader of a file by its path; `lines` where a line at a time is all that can be read, "" for none."""
     base = name.rpartition("/")[2]
     dot = base.rfind(".")
     suffix = base[dot:].lower() if dot > 0 else ""
     if suffix in _SOURCE or base.upper().startswith("CHANGELOG") or base == "PKG-INFO":
         return ""
     if suffix == ".py":
-        return "lines" if base == "setup.py" else ""
+        return "lines" if base in _PROGRAMS or _PIPELINES.intersection(name.split("/")[:-1]) else ""
     reader = claims.reader_by_name(name)
     if reader == "requirements":
         named = "require" in base.lower() or "cuda" in base.lower()
@@ -85,7 +90,7 @@ def scan(path: Path, name: str, seen: Seen) -> None:
         seen.skipped.append(Problem(file=name, what=f"the file cannot be read: {error.strerror}"))
         return
     before = len(seen.sights)
-    reader = reader_by_name(path.name)
+    reader = reader_by_name(name)
     try:
         if reader == "yaml" and any(
             root.member("arch_lists") and root.member("variants") for root in file.parsed("yaml")
@@ -218,9 +223,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
         for root in self.file.parsed(format_):
             for steps, key, node in pointers.values(root, (), ""):
                 if node.kind == "list" or any(step.item for step in steps):
-                    named = key == "default" and steps[0].text == "variable"  # a variable's default has its name
-                    inner = replace(self, mapping=pointers.pointer(steps[:-1]))
-                    inner.look_value(steps, steps[1].text if named else key, node, noted)
+                    replace(self, mapping=pointers.pointer(steps[:-1])).look_value(steps, key, node, noted)
 
     def look_value(self, steps: tuple[pointers.Step, ...], key: str, node: Node, noted: set[tuple[str, ...]]) -> None:
         """Note what one value says; a list of architectures says one thing, and its members nothing more.
@@ -233,6 +236,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
         """
         pointer = pointers.pointer(steps)
         locator = Locator(file=self.file.name, pointer=pointer)
+        key = pointers.named_by(steps, key)
         found = claims.as_written(self.file.name, data.place(node))
         if node.kind == "list":
             if is_arch_list(key, [item.value for item in node.items]):
@@ -240,7 +244,16 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 noted.add(pointer)
         elif pointer[:-1] not in noted:
             followed = bool(found.written) and "$" not in found.value  # nvidia/cuda:${VERSION:-13.0.2}-devel
-            self.note(key, replace(found, via="") if followed else found, locator)
+            if not self.note(key, replace(found, via="") if followed else found, locator) and key == "tag":
+                self.look_tag(steps, found, locator)
+
+    def look_tag(self, steps: tuple[pointers.Step, ...], found: Found, locator: Locator) -> None:
+        """Note a tag beside the name of NVIDIA's image of CUDA: `repository: nvidia/cuda`, `tag: 13.0.2-devel`."""
+        for root in self.file.parsed(claims.data_format(reader_by_name(self.file.name))):
+            for around in tree.select(root, pointers.pointer(steps[:-1])):
+                named = [around.member(name) for name in _REPOSITORIES]
+                if any(one is not None and is_cuda(one.value) for one in named):
+                    self.tag("tag", found, locator)
 
     def look_data(self, format_: data.Format) -> None:
         """Note what the values of a data file hold, and the commands in them."""
@@ -260,8 +273,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                         locator = Locator(file=self.file.name, name=one.name)
                         step.note_or_argument(one.name, one.found, locator)
                 elif _GIVES.search(node.value) or "\n" in node.value or _ASSIGNS.search(node.value):
-                    if node.source is not None:
-                        step.look_shell(node.source, environment)
+                    step.look_shell(part.source, environment)
                 elif not bake_like or any(one.item for one in steps):
                     step.look_value(steps, key, node, noted)
 
@@ -343,5 +355,6 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 command=self.command,
                 mapping=self.mapping,
                 arguments=self.arguments or self.of_service(name),
+                conditional=any(line in lines for lines in self.file.conditional),
             )
         )

@@ -52,6 +52,7 @@ class Sight(Struct, frozen=True, kw_only=True):
         command: The command that it is an argument of, "" where it is none.
         mapping: Pointer to the mapping of a data file that it stands in.
         arguments: The bake targets and Compose services that it is an argument of, each with the argument's name.
+        conditional: Whether the file is a template, and a condition of it decides whether the place is there.
     """
 
     subject: Subject
@@ -66,6 +67,7 @@ class Sight(Struct, frozen=True, kw_only=True):
     command: str = ""
     mapping: tuple[str, ...] = ()
     arguments: tuple[tuple[str, str], ...] = ()
+    conditional: bool = False
 
     @property
     def file(self) -> str:

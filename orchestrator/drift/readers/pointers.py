@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from orchestrator.drift.readers.tree import Node
 
 _PLAIN_KEY = re.compile(r"[\w.-]+")
+_OF_PARENT = frozenset({"default", "value"})
+_SHORTEST = 2
 _LABELS = ("id", "key", "name", "label")
 
 
@@ -30,6 +32,16 @@ class Step(Struct, frozen=True, kw_only=True):
     text: str
     item: bool = False
     named: bool = False
+
+
+def named_by(steps: tuple[Step, ...], key: str) -> str:
+    """The name of a value: a `default` or `value` has that of the input, parameter or variable that it stands in."""
+    if key not in _OF_PARENT or len(steps) < _SHORTEST or steps[-1].item:
+        return key
+    *_, parent, last = steps
+    if last.text != key or (parent.item and not parent.named):
+        return key
+    return parent.text.partition("=")[2] if parent.named else parent.text
 
 
 def pointer(steps: tuple[Step, ...]) -> tuple[str, ...]:
