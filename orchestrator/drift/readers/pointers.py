@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _PLAIN_KEY = re.compile(r"[\w.-]+")
 _OF_PARENT = frozenset({"default", "value"})
-_SHORTEST = 2
 _LABELS = ("id", "key", "name", "label")
 
 
@@ -36,10 +35,13 @@ class Step(Struct, frozen=True, kw_only=True):
 
 def named_by(steps: tuple[Step, ...], key: str) -> str:
     """The name of a value: a `default` or `value` has that of the input, parameter or variable that it stands in."""
-    if key not in _OF_PARENT or len(steps) < _SHORTEST or steps[-1].item:
+    last = max(
+        (index for index, step in enumerate(steps) if not step.item), default=0
+    )  # members of a list have its name
+    if key not in _OF_PARENT or not last or steps[last].text != key:
         return key
-    *_, parent, last = steps
-    if last.text != key or (parent.item and not parent.named):
+    parent = steps[last - 1]
+    if parent.item and not parent.named:
         return key
     return parent.text.partition("=")[2] if parent.named else parent.text
 
