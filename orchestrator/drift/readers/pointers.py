@@ -35,9 +35,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
 def named_by(steps: tuple[Step, ...], key: str) -> str:
     """The name of a value: a `default` or `value` has that of the input, parameter or variable that it stands in."""
-    last = max(
-        (index for index, step in enumerate(steps) if not step.item), default=0
-    )  # members of a list have its name
+    last = max((index for index, step in enumerate(steps) if not step.item), default=0)  # not the members of a list
     if key not in _OF_PARENT or not last or steps[last].text != key:
         return key
     parent = steps[last - 1]
