@@ -54,7 +54,7 @@ class StatCache:
             OSError: It cannot be read.
         """
         signature = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
-        known = self._known.get(path)
+        known = self._used.get(path) or self._known.get(path)
         if isinstance(known, list) and len(known) == 6 and known[:5] == signature and isinstance(known[5], str):
             self._used[path] = known
             return known[5]

@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from orchestrator import files
 from orchestrator.bake.arrived import Outlines
-from orchestrator.bake.file import BakeFile, Extras, Output, render, with_key
+from orchestrator.bake.file import BakeFile, Extras, Output, render
 from orchestrator.cache.records import Records
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.matrix import git
 from orchestrator.runs import preflight
 from orchestrator.runs.step import Step
+from orchestrator.runs.sure import Rereading
 from orchestrator.runs.targets import resolved
 from orchestrator.runs.wanted import contents as listing
 from orchestrator.state import STATE
@@ -80,7 +81,9 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     rendered = {variant.id: _rendered(plan, variant, resolved_, context) for variant in plan.variants}
     outlines = Outlines(state / "outlines.json")
     allowed = preflight.allowed_by(plan, context.allowed)
-    contents = listing(plan, (context.report, context.output.directory))
+    written = (context.report, context.output.directory)
+    contents = listing(plan, written)
+    rereading = Rereading(lambda: listing(plan, written, cache=contents.cache))
     records = Records(state / "inputs")
     questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
     builders = [site.builder for site in context.sites.values()]
@@ -92,8 +95,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
         """A step on the builder of that name: caches and secrets may differ there."""
         there = context.on(name)
         file = _rendered(plan, step.variant, resolved_, there)
-        file = with_key(file, step.found.key if step.found is not None else "", context.output)
-        return replace(step, context=there, file=file, suffix=f".{name}")
+        return replace(step, context=there, file=file, source=step.source or step.file, suffix=f".{name}")
 
     steps = [
         Step(
@@ -105,6 +107,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
             records=records,
             directory=run,
             asked=question.asked,
+            rereading=rereading,
             drawn=drawn if context.sites else None,
         )
         for question in questions

@@ -266,7 +266,7 @@ class _Run:
         if journal is None or outcome.status is Status.SKIPPED or not outcome.attempts:
             return
         try:
-            journal.add(outcome, key=job.key, peak=peak)
+            journal.add(outcome, key=outcome.key, peak=peak)
         except OSError as error:
             self._reporter.trouble = self._reporter.trouble or f"the journal was not written: {error}"
 

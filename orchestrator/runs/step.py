@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.job import Job
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.resources import VARIABLE, compile_jobs
+from orchestrator.runs.sure import MOVING, SureBake
 from orchestrator.runs.wanted import wanted
 from orchestrator.state import STATE
 
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.resources import CompileJobs
     from orchestrator.runs.resume import Resume, Wanted
     from orchestrator.runs.sites import Site
+    from orchestrator.runs.sure import Rereading
 
     class Hook(Protocol):
         """What looks at a variant that was built (`orchestrator.runs.after_build.AfterBuild`)."""
@@ -119,6 +122,8 @@ class Step(Struct, kw_only=True):
     asked: tuple[privileges.Ask, ...]
     wanted: Wanted | None = None
     found: Inputs | None = None
+    rereading: Rereading | None = None
+    source: BakeFile | None = None
     drawn: Callable[[Step, str], Step] | None = None
     suffix: str = ""
 
@@ -134,14 +139,17 @@ class Step(Struct, kw_only=True):
 
     def job(self, contents: Contents) -> Job:
         """Read what goes into the variant, and return its job."""
-        output = self.context.output
-        found = inputs(self.file, self.variant, self.context.call.root, contents)
-        self.file = with_key(self.file, found.key, output)
-        self.wanted = wanted(
-            self.variant, found, image=self.image, output=output, freshness=self.context.freshness, records=self.records
-        )
-        self.found = found
+        self.take(inputs(self.file, self.variant, self.context.call.root, contents))
         return self.as_job()
+
+    def take(self, found: Inputs) -> None:
+        """Let these be what goes into the variant."""
+        context = self.context
+        self.found = found
+        self.wanted = wanted(
+            self.variant, found, image=self.image, output=context.output, freshness=context.freshness,
+            records=self.records,
+        )  # fmt: skip
 
     def at(self, name: str) -> Job:
         """The job on the builder of that name."""
@@ -173,13 +181,12 @@ class Step(Struct, kw_only=True):
         """How many compile jobs the variant runs."""
         return compile_jobs(self.variant, self.extras, at_once=self.context.at_once, memory=self.context.memory)
 
-    def smaller(self) -> SafeBake:
+    def smaller(self) -> SureBake:
         """The command with half of the compile jobs."""
-        whole, compiling = self._command(), self.compiling
-        jobs = str(compiling.half if compiling is not None else 1)
-        return replace(whole, command=replace(whole.command, env={**whole.command.env, VARIABLE: jobs}))
+        compiling = self.compiling
+        return self._sure({VARIABLE: str(compiling.half if compiling is not None else 1)})
 
-    def prepare(self) -> SafeBake:
+    def prepare(self) -> SureBake:
         """What preflight found, then the command; what is wrong is written into the log.
 
         Raises:
@@ -190,7 +197,7 @@ class Step(Struct, kw_only=True):
         try:
             if self.checked.error is not None:
                 raise self.checked.error
-            return self._command()
+            return self._sure({})
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise EnvironmentLacksError(f"{where}cannot be written: {error.strerror}") from error
@@ -201,7 +208,11 @@ class Step(Struct, kw_only=True):
                 log.note(f"=== {self.variant.id}: preflight failed", str(error))
             raise
 
-    def _command(self) -> SafeBake:
+    def _sure(self, more: Mapping[str, str]) -> SureBake:
+        return SureBake(bake=self.command(more), keyed=_Keyed(step=self, more=more))
+
+    def command(self, more: Mapping[str, str]) -> SafeBake:
+        """The command for what goes in; with more variables."""
         call = self.context.call
         path = self.directory / f"{self.variant.id}{self.suffix}.json"
         if self.file.cache.swap is not None:
@@ -211,9 +222,13 @@ class Step(Struct, kw_only=True):
         # buildx checks nothing with rawjson; should a later one check, what is this program's own is named as well
         own = self.extras
         allow = privileges.options(self.asked, reads=own.contexts.values(), writes=self.context.output.directory)
+        files.make_private(self.directory)
         file = self.file
-        if self.found is not None and self.found.restored:
-            file = renamed(file, call.root, self.directory, self.found.restored)
+        if self.found is not None:
+            file = with_key(file, self.found.key, self.context.output)
+            if self.found.restored:
+                file = renamed(file, call.root, self.directory, self.found.restored)
+        path.unlink(missing_ok=True)  # of other inputs
         command = BakeCommand(
             id=self.variant.id,
             argv=replace(call, files=(str(path),)).argv(*allow),
@@ -222,7 +237,7 @@ class Step(Struct, kw_only=True):
             cwd=call.root,
             log=self.log,
             metadata=self.directory / f"{self.variant.id}.metadata.json",
-            env=own.env,
+            env={**own.env, **more},
             mark=MARK if self.variant.compile_cache else "",
             bounds=self.context.bounds,
             call=call,
@@ -233,6 +248,8 @@ class Step(Struct, kw_only=True):
 
     def after(self, outcome: Outcome, /, *, stop: Stop, reporter: Reporter) -> Outcome:
         """What follows a success: archive and local cache take their places, the hook looks at the image."""
+        if self.found is not None:
+            outcome = replace(outcome, key=self.found.key)
         outcome = archived(replace(outcome, output=self.file.definition["output"][0]), output=self.context.output)
         journal = self.context.journal
         if journal is not None and self.found is not None:
@@ -275,3 +292,28 @@ class Step(Struct, kw_only=True):
             return tags
         names = tags or repositories(self.image, self.variant)
         return tuple(f"{name}@{digest}" for name in names) if output.push and digest else ()
+
+
+class _Keyed(Struct, kw_only=True):
+    """The inputs of a step, for its bake."""
+
+    step: Step
+    more: Mapping[str, str]
+    moving: bool = False
+
+    @property
+    def found(self) -> Inputs:
+        return self.step.found or Inputs(unknown="they were not read")
+
+    def read(self) -> Inputs:
+        step, moment = self.step, time.monotonic()
+        if step.rereading is None:
+            return self.found
+        return step.rereading.since(
+            moment, partial(inputs, step.source or step.file, step.variant, step.context.call.root)
+        )
+
+    def keyed_as(self, found: Inputs | None) -> SafeBake:
+        self.moving = found is None
+        self.step.take(found or replace(self.found, unknown=MOVING))
+        return self.step.command(self.more)

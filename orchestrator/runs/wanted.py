@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from orchestrator.runs.freshness import Freshness
 
 
-def contents(plan: Plan, written: Sequence[Path | None] = ()) -> Contents:
+def contents(plan: Plan, written: Sequence[Path | None] = (), *, cache: StatCache | None = None) -> Contents:
     """Return what lists the contexts of a plan; files and directories that a run itself writes are in none.
 
     Args:
         plan: The plan.
         written: More of them: the report, the directory of the archives.
+        cache: Digests that were read before; None for those of earlier runs.
     """
     root = plan.matrix.root.absolute()
     ours = [path for path in (*written, root / plan.matrix.spec.cache.dir) if path is not None]
-    return Contents(root=root, cache=StatCache(root / STATE / "files.json"), ours=ours)
+    return Contents(root=root, cache=cache or StatCache(root / STATE / "files.json"), ours=ours)
 
 
 def wanted(

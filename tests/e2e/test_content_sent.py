@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import tarfile
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from orchestrator.reference import Digest, Tag, repository
 from orchestrator.registry.client import Registry as Client
-from tests.support.project import write_project
+from tests.support.project import wait_for_line, write_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +66,7 @@ def held(image: str) -> dict[str, str]:
         for layer in content["layers"][-3:]:
             with tarfile.open(fileobj=io.BytesIO(client.blob(Digest(layer["digest"])))) as members:
                 for member in members:
-                    stream = members.extractfile(member)
+                    stream = members.extractfile(member) if member.name in FILES else None
                     if stream is not None:
                         found[member.name] = stream.read().decode()
     return found
@@ -114,3 +117,55 @@ def test_a_file_that_keeps_the_time_of_another_is_sent(registry: Registry, tmp_i
     write(data, "other data", at=data.stat().st_mtime_ns)  # as `touch -r` and `cp -p` leave it
     assert project.build("--push", "--resume").returncode == 0
     assert held(tmp_image)["data"] == "other data"
+
+
+def two_variants(folder: Path, image: str) -> Project:
+    """One variant that takes its time, and one that is sent a file afterwards."""
+    project = write_project(folder, image, first="RUN echo begun && sleep 8", app="COPY data /data")
+    (project.root / "data").write_text("first data")
+    return project
+
+
+def test_a_file_that_is_edited_while_another_variant_builds_is_in_the_key(
+    registry: Registry, tmp_image: str, tmp_path: Path
+) -> None:
+    project = two_variants(tmp_path, tmp_image)
+    run = project.start("--push", "--jobs", "1")
+    wait_for_line(run, project, "first", "begun")
+    (project.root / "data").write_text("other data")
+    out, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, out
+    assert held(tmp_image)["data"] == "other data"
+    assert project.build("--push", "--resume", "--variant", "app-*").returncode == 0
+    assert project.reported()["app"]["status"] == "skipped"
+    (project.root / "data").write_text("first data")
+    assert project.build("--push", "--resume", "--variant", "app-*").returncode == 0
+    assert project.reported()["app"]["status"] == "built"
+    assert held(tmp_image)["data"] == "first data"
+
+
+@pytest.mark.parametrize("name", ["data", "notes"])
+def test_a_file_that_changes_all_the_time(registry: Registry, tmp_image: str, tmp_path: Path, name: str) -> None:
+    project = write_project(tmp_path, tmp_image, app="COPY data /data")
+    (project.root / "data").write_text("first data")
+    ended = threading.Event()
+
+    def edit() -> None:
+        number = 0
+        while not ended.wait(0.002):
+            number += 1
+            (project.root / name).write_text(f"{number}")
+
+    writer = threading.Thread(target=edit)
+    writer.start()
+    try:
+        assert project.build("--push").returncode == 0, project.report.read_text()
+    finally:
+        ended.set()
+        writer.join()
+    notes, taken = project.reported()["app"]["notes"], name == "data"
+    assert any("built without a content key" in note for note in notes) == taken
+    assert (project.reported()["app"]["key"] is None) == taken
+    assert project.build("--push", "--resume").returncode == 0
+    assert project.reported()["app"]["status"] == "built"
+    assert held(tmp_image)["data"] == (project.root / "data").read_text()
