@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import InterruptedRunError, VerificationError
+from orchestrator.image.layers import recheck
 from orchestrator.image.layers.merge import LayerScan
 
 if TYPE_CHECKING:
@@ -100,12 +101,17 @@ def scan_layers(
     tell = progress or (lambda _: None)
     scans: dict[int, LayerScan] = {}
     missing: list[int] = []
+    doubtful: list[int] = []
+    places = [recheck.place_of(layer) for layer in layers]
     for index, layer in enumerate(layers):
         kept = store.get(layer.digest, deep=deep)
         if kept is None:
             missing.append(index)
             continue
         scans[index] = kept
+        if places[index] and not store.is_checked(layer.digest, places[index]):
+            doubtful.append(index)
+            continue
         tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True, cached=True))
     crew = _Crew(deep=deep)
     count = workers or os.cpu_count() or 1
@@ -120,11 +126,22 @@ def scan_layers(
             layer = layers[index]
             scans[index] = scan
             store.put(layer.digest, scan, deep=deep)
+            store.put_checked(layer.digest, places[index])
             tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True))
+
+    def check(index: int) -> None:
+        layer = layers[index]
+        try:
+            recheck.require(layer)
+        except VerificationError as error:
+            raise VerificationError(f"layer {layer.digest[:19]}: {error.message}") from error
+        store.put_checked(layer.digest, places[index])
+        tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True, cached=True))
 
     pool = ThreadPoolExecutor(max_workers=count)
     try:
-        for future in [pool.submit(process.carried(work), some) for some in _portions(layers, missing, count)]:
+        started = [pool.submit(process.carried(work), some) for some in _portions(layers, missing, count)]
+        for future in [*started, *(pool.submit(process.carried(check), index) for index in doubtful)]:
             while not wait([future], timeout=_POLL).done:
                 if process.asked_to_stop():
                     raise InterruptedRunError("stopped")

@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.files import PRIVATE, write_whole
 from orchestrator.image.layers.merge import SCANNER, LayerScan
 
+_PLACES = 16  # files with the bytes of one layer that are remembered
 _DIGEST = re.compile(r"sha(?:256|512):[0-9a-f]{64,128}")
 
 
@@ -59,6 +60,29 @@ class LayerStore:
         if path is not None:
             _write(path, scan.to_json())
 
+    def is_checked(self, digest: str, place: str) -> bool:
+        """Whether the bytes at a place were found to have a digest.
+
+        Args:
+            digest: Of the layer.
+            place: As `recheck.place_of` names it.
+        """
+        return place in self._places(digest)
+
+    def put_checked(self, digest: str, place: str) -> None:
+        """Keep that the bytes at a place have a digest."""
+        path = self._path(digest, deep=False)
+        if path is not None and place:
+            _write(_places_of(path), [*self._places(digest), place][-_PLACES:])
+
+    def _places(self, digest: str) -> list[str]:
+        path = self._path(digest, deep=False)
+        try:
+            found = [] if path is None else json.loads(_places_of(path).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return []
+        return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
     def image(self, key: str) -> Any:
         """What `put_image` kept under this key, None when nothing is kept (or readable)."""
         path = self._image_path(key)
@@ -87,6 +111,10 @@ class LayerStore:
         if self._directory is None or not _DIGEST.fullmatch(digest):
             return None
         return self._directory / f"{digest.replace(':', '-')}-v{SCANNER}{'-deep' if deep else ''}.json"
+
+
+def _places_of(path: Path) -> Path:
+    return path.with_suffix(".places.json")
 
 
 def _write(path: Path, value: Any) -> None:

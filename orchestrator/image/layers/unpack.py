@@ -124,11 +124,16 @@ def _zstd(source: _Head) -> Iterator[bytes]:
 
     # 128 MiB of window is what every decoder must offer at most for `--ultra -22`; more is asked for by bombs alone.
     unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-    ended = cast("IO[bytes]", _Ended(source))
+    ended = _Ended(source)
     held = b""
     try:
-        with unpacker.stream_reader(ended, read_size=_PACKED_CHUNK, read_across_frames=True) as reader:
+        with unpacker.stream_reader(
+            cast("IO[bytes]", ended), read_size=_PACKED_CHUNK, read_across_frames=True
+        ) as reader:
             while chunk := reader.read(CHUNK):
+                if not ended.reached:  # held chunks cost memory that is not in the processor's caches
+                    yield chunk
+                    continue
                 if len(chunk) < len(_END):
                     chunk = held + chunk
                 elif held:
@@ -152,14 +157,21 @@ class _Ended:
     """A stream of zstd with frames of its own at the end: where the last frame is cut off, that does not come out.
 
     The library's reader takes a stream that ends within a frame for one that ends there.
+
+    Attributes:
+        reached: Whether the stream's own bytes have been read.
     """
 
     def __init__(self, source: _Head) -> None:
         self._source = source
+        self.reached = False
         self._rest = [_BEHIND[:2], _BEHIND[2:]]  # apart: libzstd takes a whole frame at the start of what it is given
 
     def read(self, count: int = -1, /) -> bytes:
-        return self._source.read(count) or (self._rest.pop(0) if self._rest else b"")
+        if data := self._source.read(count):
+            return data
+        self.reached = True
+        return self._rest.pop(0) if self._rest else b""
 
 
 def ahead(chunks: Iterator[bytes], depth: int = 4) -> Generator[bytes]:

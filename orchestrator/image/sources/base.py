@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.image.layers.parallel import Layer
+from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,7 +108,7 @@ def choose(manifests: Sequence[Mapping[str, Any]], platform: str, name: str, whi
     real = [(one, names_of(one, number)) for number, one in enumerate(manifests) if not _is_attestation(one)]
     if not real:
         raise BrokenImageError(f"{name}: its index names no image")
-    found = [(one, names) for one, names in real if not which or which in names]
+    found = [(one, names) for one, names in real if not which or _means(which, names)]
     if not found:
         known = ", ".join(dict.fromkeys(names[0] for _, names in real))
         raise UsageError(f"{name}: no image {which} was found", hint=f"it holds: {known}")
@@ -120,9 +122,17 @@ def choose(manifests: Sequence[Mapping[str, Any]], platform: str, name: str, whi
     if not platform and len(set(shown)) == len(shown):
         raise UsageError(f"{name} holds several platforms", hint=f"choose one with --platform: {', '.join(shown)}")
     kind = f"several images of {platform}" if platform else "several images"
+    if which:
+        kind = f"{kind} called {which}"
     raise UsageError(
-        f"{name} holds {kind}", hint=f"choose one: {', '.join(f'{name}:{names[0]}' for _, names in found)}"
+        f"{name} holds {kind}", hint=f"choose one: {', '.join(f'{name}:{word}' for word in _own_names(found))}"
     )
+
+
+def _own_names(found: Sequence[tuple[Mapping[str, Any], list[str]]]) -> list[str]:
+    """The best name of each image that no other of them has."""
+    counts = Counter(word for _, names in found for word in names)
+    return [next(word for word in names if counts[word] == 1) for _, names in found]
 
 
 def names_of(manifest: Mapping[str, Any], number: int) -> list[str]:
@@ -131,6 +141,16 @@ def names_of(manifest: Mapping[str, Any], number: int) -> list[str]:
     full = str(notes.get("io.containerd.image.name") or "")
     tag = str(notes.get(REF_NAME) or "")
     return [*filter(None, [tag, full]), str(manifest.get("digest") or ""), f"@{number}"]
+
+
+def _means(which: str, names: Sequence[str]) -> bool:
+    """Whether a user who says a name means an image of these: `app:1` is `docker.io/library/app:1`."""
+    if which in names:
+        return True
+    try:
+        return parse(which) in [parse(name) for name in names if "/" in name]
+    except InvalidReferenceError:
+        return False
 
 
 def same_platform(wanted: str, found: str) -> bool:

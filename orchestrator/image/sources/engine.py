@@ -86,7 +86,7 @@ def _saved(reference: str, directory: Path, known: Callable[[str], bool], *, pla
     watcher.start()
     try:
         try:
-            files, _ = spool(_chunks(child.stdout), directory, known, reference)
+            files, _ = spool(_chunks(child.stdout), directory, known, reference, trusted=True)
         except InterruptedRunError:
             raise
         except OrchestrateError as error:

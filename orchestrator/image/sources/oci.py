@@ -201,7 +201,8 @@ def _from_docker_manifest(files: Mapping[str, Range], name: str, which: str) -> 
     ]
     if len(chosen) != 1:
         known = [(entry.get("RepoTags") or [f"@{number}"])[0] for number, entry in enumerate(entries)]
-        found = f"holds {len(entries)} images" if not which else f"no image {which} was found"
+        found = f"holds {len(chosen)} images" if chosen else f"no image {which} was found"
+        found += f" called {which}" if chosen and which else ""
         raise UsageError(f"{name}: {found}", hint=f"choose one: {', '.join(f'{name}:{one}' for one in known)}")
     config = _json(files, chosen[0]["Config"], name, _named(chosen[0]["Config"]))
     plain = config["rootfs"]["diff_ids"]

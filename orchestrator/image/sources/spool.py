@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.layers.checked import Checked, WrongDigestError
 from orchestrator.image.layers.tar import Type, members
 from orchestrator.image.sources.base import BrokenImageError
 from orchestrator.image.sources.oci import Range
@@ -25,7 +26,7 @@ _STEP = 1 << 20
 
 
 def spool(
-    chunks: Iterator[bytes], directory: Path, known: Callable[[str], bool], name: str
+    chunks: Iterator[bytes], directory: Path, known: Callable[[str], bool], name: str, *, trusted: bool = False
 ) -> tuple[dict[str, Range], int]:
     """Write the files of a streamed archive to a directory.
 
@@ -34,6 +35,8 @@ def spool(
         directory: Empty; the files get numbers for names, whatever the archive calls them.
         known: Whether a layer need not be written, by its digest.
         name: Of the image, for messages.
+        trusted: Whether layers that need not be written are what their digest says: an engine's are, a file's are
+            hashed as they pass.
 
     Returns:
         Name -> place, as `oci.archive_files` gives it, and the bytes written.
@@ -42,6 +45,7 @@ def spool(
         BrokenImageError: The archive ends early.
         DamagedArchiveError: It is not a tar archive.
         EnvironmentLacksError: The disk is full.
+        WrongDigestError: A layer that need not be written is not what its digest says.
     """
     reader = Forward(chunks)
     found: dict[str, Range] = {}
@@ -57,6 +61,8 @@ def spool(
                 continue
             blob = _BLOB.fullmatch(member.path)
             if blob and known(f"{blob[1]}:{blob[2]}"):
+                if not trusted:
+                    _check(reader, member.size, f"{blob[1]}:{blob[2]}", name)
                 found[member.path] = Range(path=Path("/dev/null"), offset=0, size=member.size)
                 continue
             place = directory / str(len(found))
@@ -73,6 +79,18 @@ def spool(
             hint="set XDG_CACHE_HOME to a larger disk, or verify the image where it is pushed: docker://NAME",
         ) from error
     return found, written
+
+
+def _check(reader: Forward, size: int, digest: str, name: str) -> None:
+    checked = Checked(digest)
+    while size:
+        piece = reader.exactly(min(size, _STEP))
+        checked.update(piece)
+        size -= len(piece)
+    try:
+        checked.require()
+    except WrongDigestError as error:
+        raise WrongDigestError(f"{name}: layer {digest[:19]}: {error.message}") from error
 
 
 def _write(reader: Forward, size: int, place: Path) -> None:

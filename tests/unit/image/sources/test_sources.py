@@ -197,6 +197,25 @@ def test_nothing_is_chosen_where_several_images_would_do(tmp_path: Path) -> None
         oci.open_layout(files, "L", which="v3")
 
 
+def test_an_image_is_called_by_what_no_other_is_called() -> None:
+    def image(number: int, **notes: str) -> dict[str, Any]:
+        return {"digest": f"sha256:{number}", "annotations": notes}
+
+    tag, full = "org.opencontainers.image.ref.name", "io.containerd.image.name"
+    twins = [image(1, **{tag: "v1"}), image(2, **{tag: "v1"}), image(3, **{tag: "v2"})]
+    for which, said in (("", "several images"), ("v1", "several images called v1")):
+        with pytest.raises(UsageError, match=f"^a holds {said}\n") as caught:
+            base.choose(twins, "", "a", which)
+        assert "a:sha256:1, a:sha256:2" in caught.value.hint
+    assert base.choose(twins, "", "a", "v2")["digest"] == "sha256:3"
+    named = [image(1, **{full: "docker.io/library/app:1"}), image(2, **{full: "docker.io/acme/app:1"})]
+    assert base.choose(named, "", "a", "app:1")["digest"] == "sha256:1"
+    assert base.choose(named, "", "a", "acme/app:1")["digest"] == "sha256:2"
+    for which in ("app:2", "a b", "1"):
+        with pytest.raises(UsageError, match="was found"):
+            base.choose(named, "", "a", which)
+
+
 def test_a_platform_that_the_configuration_does_not_have_is_refused(tmp_path: Path) -> None:
     files = oci.directory_files(directory(tmp_path, two({}, tags=("v1",))))
     assert oci.open_layout(files, "L", platform="linux/amd64").platform == "linux/amd64"
