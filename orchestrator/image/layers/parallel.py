@@ -45,6 +45,7 @@ class Layer(Struct, frozen=True, kw_only=True):
         content: Whether the digest is that of the content, unpacked (a diff_id, as `docker save` archives have them).
         path: File that holds them, None when `feed` brings them, which checks the digest itself.
         offset: Where they begin in the file.
+        temporary: Whether the file is gone afterwards.
         feed: Writes them to a stream; called again from the start when it is called again.
     """
 
@@ -53,6 +54,7 @@ class Layer(Struct, frozen=True, kw_only=True):
     content: bool = False
     path: Path | None = None
     offset: int = 0
+    temporary: bool = False
     feed: Callable[[IO[bytes]], None] | None = None
 
 
@@ -99,22 +101,20 @@ def scan_layers(
         InterruptedRunError: A stop was asked for (`process.stoppable`).
     """
     tell = progress or (lambda _: None)
-    scans: dict[int, LayerScan] = {}
-    missing: list[int] = []
-    doubtful: list[int] = []
+    kept = [store.get(layer.digest, deep=deep) for layer in layers]
+    scans = {index: scan for index, scan in enumerate(kept) if scan is not None}
+    missing = [index for index in range(len(layers)) if index not in scans]
     places = [recheck.place_of(layer) for layer in layers]
-    for index, layer in enumerate(layers):
-        kept = store.get(layer.digest, deep=deep)
-        if kept is None:
-            missing.append(index)
-            continue
-        scans[index] = kept
-        if places[index] and not store.is_checked(layer.digest, places[index]):
-            doubtful.append(index)
-            continue
-        tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True, cached=True))
+    doubtful = [index for index in scans if places[index] and not store.is_checked(layers[index].digest, places[index])]
+    for index in scans.keys() - doubtful:
+        size = layers[index].size
+        tell(Step(index=index, count=len(layers), size=size, read=size, done=True, cached=True))
     crew = _Crew(deep=deep)
     count = workers or os.cpu_count() or 1
+
+    def note(index: int) -> None:
+        if not layers[index].temporary:
+            store.put_checked(layers[index].digest, places[index])
 
     def work(indexes: Sequence[int]) -> None:
         def reading(read: int) -> None:
@@ -126,7 +126,7 @@ def scan_layers(
             layer = layers[index]
             scans[index] = scan
             store.put(layer.digest, scan, deep=deep)
-            store.put_checked(layer.digest, places[index])
+            note(index)
             tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True))
 
     def check(index: int) -> None:
@@ -135,7 +135,7 @@ def scan_layers(
             recheck.require(layer)
         except VerificationError as error:
             raise VerificationError(f"layer {layer.digest[:19]}: {error.message}") from error
-        store.put_checked(layer.digest, places[index])
+        note(index)
         tell(Step(index=index, count=len(layers), size=layer.size, read=layer.size, done=True, cached=True))
 
     pool = ThreadPoolExecutor(max_workers=count)

@@ -6,21 +6,44 @@ What was checked once is known by its file (device, inode, size, times) and is n
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator import process
 from orchestrator.errors import InterruptedRunError
 from orchestrator.image.layers.checked import Checked, WrongDigestError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import IO
-
-    from orchestrator.image.layers.parallel import Layer
 
 _STEP = 1 << 20
 
 
-def place_of(layer: Layer) -> str:
+class Stored(Protocol):
+    """What is asked of a `parallel.Layer`."""
+
+    @property
+    def digest(self) -> str:
+        """Of its bytes, or of what they unpack to."""
+
+    @property
+    def content(self) -> bool:
+        """Whether the digest is that of what they unpack to."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file that holds them."""
+
+    @property
+    def offset(self) -> int:
+        """Where they begin."""
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+
+
+def place_of(layer: Stored) -> str:
     """What tells the bytes of a layer that lies in a file from all others, "" for a layer that does not.
 
     Args:
@@ -36,7 +59,7 @@ def place_of(layer: Layer) -> str:
     return ":".join(map(str, (*numbers, layer.offset, layer.size, int(layer.content))))
 
 
-def require(layer: Layer) -> None:
+def require(layer: Stored) -> None:
     """Hash the bytes of a layer that lies in a file, or what they unpack to.
 
     Args:

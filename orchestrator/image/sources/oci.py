@@ -30,11 +30,12 @@ _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.d
 
 
 class Range(Struct, frozen=True, kw_only=True):
-    """A named file of a layout: where its bytes lie."""
+    """A named file of a layout: where its bytes lie, and whether that file is gone afterwards."""
 
     path: Path
     offset: int
     size: int
+    temporary: bool = False
 
 
 class Seeking:
@@ -187,7 +188,7 @@ def _layer(files: Mapping[str, Range], digest: str, name: str) -> Layer:
     place = files.get(blob_name(digest))
     if place is None:
         raise BrokenImageError(f"{name}: layer {digest} is missing")
-    return Layer(digest=digest, size=place.size, path=place.path, offset=place.offset)
+    return Layer(digest=digest, size=place.size, path=place.path, offset=place.offset, temporary=place.temporary)
 
 
 def _from_docker_manifest(files: Mapping[str, Range], name: str, which: str) -> Contents:
@@ -211,7 +212,12 @@ def _from_docker_manifest(files: Mapping[str, Range], name: str, which: str) -> 
         place = files.get(file)
         if place is None:
             raise BrokenImageError(f"{name}: layer {file} is missing")
-        layers.append(Layer(digest=diff, size=place.size, content=True, path=place.path, offset=place.offset))
+        layers.append(
+            Layer(
+                digest=diff, size=place.size, content=True, path=place.path, offset=place.offset,
+                temporary=place.temporary,
+            )
+        )  # fmt: skip
     return Contents(name=name, layers=tuple(layers), **configured(config))
 
 

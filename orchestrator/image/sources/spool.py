@@ -63,12 +63,12 @@ def spool(
             if blob and known(f"{blob[1]}:{blob[2]}"):
                 if not trusted:
                     _check(reader, member.size, f"{blob[1]}:{blob[2]}", name)
-                found[member.path] = Range(path=Path("/dev/null"), offset=0, size=member.size)
+                found[member.path] = Range(path=Path("/dev/null"), offset=0, size=member.size, temporary=True)
                 continue
             place = directory / str(len(found))
             _write(reader, member.size, place)
             written += member.size
-            found[member.path] = Range(path=place, offset=0, size=member.size)
+            found[member.path] = Range(path=place, offset=0, size=member.size, temporary=True)
     except CutOffError as error:
         raise BrokenImageError(f"{name}: the archive is cut off") from error
     except OSError as error:

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from orchestrator.errors import VerificationError
 from orchestrator.image.layers import recheck
@@ -57,10 +58,10 @@ def test_a_file_that_was_checked_is_not_hashed_again(tmp_path: Path, monkeypatch
     store = kept(tmp_path, digest)
     path = tmp_path / "layer"
     path.write_bytes(TAR)
-    hashed: list[Layer] = []
+    hashed: list[recheck.Stored] = []
     require = recheck.require
 
-    def counted(layer: Layer) -> None:
+    def counted(layer: recheck.Stored) -> None:
         hashed.append(layer)
         require(layer)
 
@@ -75,6 +76,9 @@ def test_a_file_that_was_checked_is_not_hashed_again(tmp_path: Path, monkeypatch
     path.write_bytes(TAR)
     scan_layers([layer], store)
     assert len(hashed) == 3
+    for _ in range(2):
+        scan_layers([replace(layer, path=tmp_path / "moved", temporary=True)], store)
+    assert len(hashed) == 5
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "7", '[1, null, "x"]'])
