@@ -32,7 +32,10 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HERE = Path.cwd()
 OURS = Path(__file__).resolve().parent
@@ -74,7 +77,8 @@ def toolkit() -> Path:
     """A CUDA toolkit whose headers and libraries include those that come with torch (cuBLAS, cuSPARSE, ...).
 
     nvcc finds its parts beside itself, so it is copied and not linked to. libcuda belongs to the driver and is on no
-    build machine: an empty library of that name is linked against.
+    build machine: a library of that name is linked against that defines what cuda.h declares and does nothing. Defines
+    it nothing, the linker leaves the name out, and the library loads only where something else has loaded the driver's.
     """
     made, given, torchs = BUILD / "toolkit", Path(os.environ["CUDA_HOME"]), packages()
     if made.exists():
@@ -91,12 +95,19 @@ def toolkit() -> Path:
         plain = path.with_name(path.name[: path.name.index(".so") + 3])
         if not plain.exists():
             plain.symlink_to(path.name)
-    (BUILD / "empty.c").write_text("")
     stubs = made / "lib" / "stubs"
     stubs.mkdir(exist_ok=True)
-    run("gcc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", stubs / "libcuda.so", BUILD / "empty.c")
+    declared = re.findall(r"\bcu[A-Z]\w+\b", (made / "include" / "cuda.h").read_text())
+    driver(stubs / "libcuda.so", declared)
     shutil.copy(stubs / "libcuda.so", made / "lib" / "libcuda.so")
     return made
+
+
+def driver(library: Path, names: Iterable[str]) -> None:
+    """A stand-in for the driver's libcuda: it defines these functions, and they do nothing."""
+    source = BUILD / "driver.c"
+    source.write_text("".join(f"int {name}(void) {{ return 100; }}\n" for name in sorted(set(names))))
+    run("gcc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", library, source)
 
 
 def configure(cuda: Path) -> list[dict[str, str]]:
@@ -321,25 +332,28 @@ def pack(libraries: list[Path], known: str) -> Path:
     return wheel
 
 
+def undefined(library: Path) -> str:
+    """What nm says of the symbols that a library takes from others."""
+    return output("nm", "-D", "--undefined-only", library)
+
+
 def imported(wheel: Path) -> None:
     """Import every library of the wheel, beside a stand-in for the driver's libcuda.
 
-    The stand-in defines the driver functions that the libraries name and does nothing: this shows that they link and
-    register their operators, and nothing about a GPU.
+    The stand-in defines the driver functions that the libraries name and does nothing, and lies where the loader finds
+    it, as the driver's would: this shows that they load and register their operators, and nothing about a GPU.
     """
     folder = BUILD / "imported"
     shutil.rmtree(folder, ignore_errors=True)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
     libraries = sorted(folder.glob("vllm/*.so"))
-    names = set()
-    for library in libraries:
-        names |= set(re.findall(r" U (cu[A-Z]\w*)", output("nm", "-D", "--undefined-only", library)))
-    source = BUILD / "driver.c"
-    source.write_text("".join(f"int {name}(void) {{ return 100; }}\n" for name in sorted(names)))
-    run("gcc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", BUILD / "libcuda.so.1", source)
+    names = {name for path in libraries for name in re.findall(r" U (cu[A-Z]\w*)", undefined(path))}
+    place = BUILD / "driver"
+    place.mkdir(exist_ok=True)
+    driver(place / "libcuda.so.1", names)
     modules = "".join(f"import vllm.{path.name.split('.')[0]}; " for path in libraries)
-    environment = dict(os.environ, LD_PRELOAD=str(BUILD / "libcuda.so.1"), PYTHONPATH=str(folder))
+    environment = dict(os.environ, LD_LIBRARY_PATH=str(place), PYTHONPATH=str(folder))
     script = f"import torch; {modules}print('imported beside a stand-in libcuda:', {[p.name for p in libraries]})"
     run(sys.executable, "-c", script, env=environment, cwd=folder)
 

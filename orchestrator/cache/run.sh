@@ -98,7 +98,8 @@ size() { echo "$1" | sed -nE 's/.*"cache_size": *([0-9]+).*/\1/p'; }
 
 includes() { # sources of which CCCL makes other code for every arch list (thrust, CUB, and torch, which includes thrust)
     grep -rlE '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"](thrust|cub|torch|ATen|c10)/' \
-        --include='*.cu' --include='*.cuh' . 2>/dev/null | sed 's|^\./||'
+        --include='*.cu' --include='*.cuh' --exclude-dir=cccl --exclude-dir=cub --exclude-dir=thrust . 2>/dev/null |
+        sed 's|^\./||' # CCCL's own headers are not the project's, in a toolkit that was copied beside it
 }
 
 archs() { # a header that gives __CUDA_ARCH_LIST__ every architecture of the toolkit, at a path that is part of the cache's keys

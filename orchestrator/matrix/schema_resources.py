@@ -32,7 +32,7 @@ class ResourcesSpec(Section):
         default="off",
     )
     threads: Annotated[int, Range(1)] = key("Threads of each job (NVCC_THREADS): max_jobs is a multiple.", default=1)
-    unit_memory: Text = key("Memory of one compile thread; CUTLASS kernels take 4GB and more.", default="4GB")
+    unit_memory: Text = key("Memory of one compile thread; CUTLASS kernels take 4GB to 13GB.", default="4GB")
     builders: dict[str, BuilderSpec] = key("Builders that are not this machine, by buildx's name.", default={})
     targets: list[str] | None = key("Bake targets that mount the secret max-jobs; all if absent.", default=None)
     disk: Literal["warn", "refuse", "prune"] = key(

@@ -2,7 +2,8 @@
 
 The number travels as the BuildKit secret `max-jobs`. An argument is a part of the layer cache's key, so that another
 machine would compile everything anew; a secret changes neither that nor the content key (measured, buildx 0.29).
-Model: a compile thread of a large CUDA unit takes up to `unit_memory`; vLLM's units were measured at 0.4 to 7.4 GB.
+Model: a compile thread of a large CUDA unit takes up to `unit_memory`. The units of vLLM 0.20 were measured at 0.2 to
+12.4 GB, the sixteen largest at 8.2 GB each (docs/replay.md).
 """
 
 from __future__ import annotations

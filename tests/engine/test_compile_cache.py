@@ -183,6 +183,9 @@ def test_a_source_that_does_not_compile_fails_with_the_compilers_own_words(place
 
 def test_sources_that_include_cccl_are_named(place: Place) -> None:
     (place.root / "source" / "b.cu").write_text("#include <thrust/sort.h>\n")
+    copied = place.root / "source" / "build" / "toolkit" / "include" / "cccl" / "cub"
+    copied.mkdir(parents=True)  # a toolkit beside the sources holds hundreds of headers that include each other
+    (copied / "block.cuh").write_text("#include <cub/config.cuh>\n")
     _, found = place.run("true")
     assert (found.cccl, found.cccl_named, found.requests) == (1, "b.cu", 0)
 

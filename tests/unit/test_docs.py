@@ -56,6 +56,7 @@ RECORDED = {
     "docs/air-gapped.md": 21,  # FlashInfer's packages and a second machine; tests/e2e/test_airgap_*.py run the steps
     "docs/cache.md": 1,  # what a builder holds
     "docs/check.md": 2,  # vLLM's tree; tests/e2e/test_check_vllm.py compares
+    "docs/replay.md": 5,  # most of an hour of compiling; examples/vllm-kernels/replay
     "docs/verify.md": 1,  # a wheel of 400 MB
 }
 """Samples that no test runs: commands of a page."""
