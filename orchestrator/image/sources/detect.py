@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENGINE = "docker-daemon:"
 REGISTRY = "docker://"
+_BEFORE_ZIP = (b"#!", b"MZ")  # what stands before a zip archive that is a program
 
 
 @contextlib.contextmanager
@@ -142,14 +143,23 @@ class _Local:
             raise UsageError(f"{path}: {self._which} names one image of several, and this is not an archive of images")
         if path.is_dir():
             return local.open_directory(path, deep=deep)
-        if head.startswith(b"PK"):
+        if head.startswith(b"PK") or (head.startswith(_BEFORE_ZIP) and local.is_zip(path)):
             return local.open_wheel(path, deep=deep)
         if head.startswith((b"\x7fELF", b"!<arch>\n", b"\x50\xed\x55\xba")) or path.suffix == ".ptx":
             return local.open_file(path, deep=deep)
+        if (other := self._packed(deep=deep)) is not None:
+            return other
         raise UsageError(
             f"{path} is not an image, wheel, shared object or directory",
             hint="an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout",
         )
+
+    def _packed(self, *, deep: bool) -> Contents | None:
+        """A packed library or archive, or a file of which it is known why it is not opened; None for any other."""
+        from orchestrator.image.sources import local
+
+        contents = local.open_file(self._path, deep=deep)
+        return contents if contents.files is not None and contents.files.code else None
 
     def _archive(self, platform: str) -> Contents:
         """An archive of an image; a tar file without manifests is one file system (`docker export`)."""
@@ -171,6 +181,8 @@ class _Local:
 
         path = self._path
         size = path.stat().st_size
+        if not _begins_tar(path, size) and (other := self._packed(deep=deep)) is not None:
+            return other
         if not _looks_like_image(path, size):
             return Contents(name=str(path), layers=(Layer(digest="", size=size, path=path),))
         stream = self._stack.enter_context(path.open("rb"))
@@ -180,6 +192,13 @@ class _Local:
 
         files, _ = spool(unpacked(stream, size), _scratch(self._stack), known, str(path))
         return oci.open_layout(files, str(path), platform=platform, which=self._which)
+
+
+def _begins_tar(path: Path, size: int) -> bool:
+    from orchestrator.image.layers.unpack import unpacked
+
+    with path.open("rb") as stream:
+        return next(unpacked(stream, size), b"")[257:262] == b"ustar"
 
 
 def _looks_like_image(path: Path, size: int) -> bool:

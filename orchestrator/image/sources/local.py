@@ -103,6 +103,11 @@ def _add(result: LayerScan, file: Path, root: Path, *, deep: bool) -> None:
     scan.note(result, name, found, release)
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive, whatever it begins with."""
+    return zipfile.is_zipfile(path)
+
+
 def open_wheel(path: Path, *, deep: bool = False) -> Contents:
     """A wheel, or any zip file.
 

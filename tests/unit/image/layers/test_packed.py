@@ -15,10 +15,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.errors import UsageError
 from orchestrator.image.code import programs
 from orchestrator.image.layers import packed, zips
 from orchestrator.image.layers.merge import merge
 from orchestrator.image.layers.scan import scan_layer
+from orchestrator.image.layers.store import LayerStore
+from orchestrator.image.sources.detect import open_source
 from orchestrator.image.sources.local import open_directory, open_wheel
 from tests.support import fatbins
 from tests.support.generated import examples
@@ -224,3 +227,31 @@ def test_a_word_is_found_across_pieces(pieces: list[bytes], word: bytes) -> None
         for at in range(0, len(data), step):
             seen.take(data[at : at + step])
         assert word in seen.found
+
+
+ALONE = {
+    "lib.so.gz": gzip.compress(LIBRARY), "lib.so.zst": ZSTD.compress(LIBRARY), "lib.so.xz": lzma.compress(LIBRARY),
+    "x.tar.xz": lzma.compress(fatbins.layer({"lib.so": LIBRARY})),
+    "x.tar.bz2": bz2.compress(fatbins.layer({"lib.so": LIBRARY})),
+    "app.pex": b"#!/usr/bin/env python3\n" + zipped({"lib.so": LIBRARY}),
+    "app.llamafile": b"MZqFpD\n" + zipped({"lib.so": LIBRARY}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_is_packed_is_judged_where_it_is_asked_about_by_itself(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(ALONE[name])
+    with open_source(str(tmp_path / name), LayerStore(None)) as contents:
+        assert contents.files is not None
+        assert contents.files.code["lib.so"].profiles == {("80", "90a"): 1}
+        assert not contents.files.code["lib.so"].archive
+
+
+def test_what_is_not_opened_says_so_and_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "install.sh").write_bytes(SHELL + b"\0" + LIBRARY)
+    with open_source(str(tmp_path / "install.sh"), LayerStore(None)) as contents:
+        assert contents.files is not None
+        assert "which is not opened" in contents.files.code["install.sh"].unread
+    (tmp_path / "notes").write_bytes(b"text" * 500)
+    with pytest.raises(UsageError, match="is not an image"), open_source(str(tmp_path / "notes"), LayerStore(None)):
+        pass
