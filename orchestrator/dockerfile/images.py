@@ -63,7 +63,7 @@ def images(text: str) -> list[StageImage]:
                 end = image.start + len(name_and_tag)
                 start = image.start + name_and_tag.rfind(":") + 1
                 plain = one.text[start:end] == tag and all(variable.end < start for variable in image.variables)
-                place = one.source.found(tag, start, end, Style.WORD)
+                place = one.source.found(tag, start, end, Style.TAG)
                 if not plain:
                     place = replace(place, via=f"it comes from {one.text[image.start : image.end]}")
             found.append(StageImage(written=image.text, repository=repository, stage=name, tag=place))

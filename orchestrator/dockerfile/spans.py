@@ -23,6 +23,7 @@ class Style(Enum):
 
     RAW = "raw"
     WORD = "word"  # an unquoted word of a shell or a Dockerfile
+    TAG = "tag"  # of an image that a stage is FROM
     SINGLE = "single"  # '…' of a shell or a Dockerfile
     DOUBLE = "double"  # "…" of a shell or a Dockerfile
     DEFAULT = "default"  # of ${NAME:-…}, in a shell, a Dockerfile, an env file, a Compose file
@@ -47,6 +48,7 @@ class Style(Enum):
 
 
 _BARE_WORD = re.compile(r"[\w./:+,@%=~^-]*", re.ASCII)
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
 _WITHOUT = {
@@ -199,10 +201,11 @@ def _write_one(value: str, style: Style) -> str | None:
             return _escape(value, '\\"')
         case Style.CMAKE_BARE | Style.CMAKE_WORDS:
             return _cmake(value, style)
-        case Style.COMPOSE:
-            return value.replace("$", "$$")
-        case Style.YAML_SINGLE:
-            return value.replace("'", "''")
+        case Style.TAG:
+            return value if _TAG.fullmatch(value) else None
+        case Style.COMPOSE | Style.YAML_SINGLE:
+            doubled = "$" if style is Style.COMPOSE else "'"
+            return value.replace(doubled, 2 * doubled)
         case Style.HCL_STRING:
             return _escape(value, '\\"').replace("${", "$${").replace("%{", "%%{")
         case Style.HCL_BARE:

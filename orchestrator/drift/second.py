@@ -34,7 +34,6 @@ _ENV = re.compile(r"""(?P<name>[^=]*=[ \t]*)(?:(?P<quote>["']).*?(?P=quote)|.*?)
 _PINNED = re.compile(
     r"(?P<name>[^=<>!~;#]*={2,3}[ \t]*)(?P<version>[^\s;#,]+)(?P<rest>[ \t\r]*(?:[;#,]|--).*|[ \t\r]*)"
 )
-_RELEASE = re.compile(r"v?(?:\d+!)?\d[\w.+-]*")
 _MAKE = re.compile(r"(?P<name>[^=]*=[ \t]*)(?:\\.|[^\\#])*?(?P<rest>[ \t]*(?:\#.*)?\r?)")
 
 
@@ -157,11 +156,20 @@ def _requirements(before: str, after: str, edits: int) -> str:
         one, other = _PINNED.fullmatch(was), _PINNED.fullmatch(now)
         if one is None or other is None or one.group("name", "rest") != other.group("name", "rest"):
             return "it changes more than the version of a requirement"
-        if not _RELEASE.fullmatch(other["version"]):
+        if not _is_version(other["version"]):
             return "what it writes is not a version"
         if "--hash" in one["rest"]:
             return "the hashes of the requirement are those of its version"
     return ""
+
+
+def _is_version(text: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return bool(Version(text).release)
+    except InvalidVersion:
+        return False
 
 
 def _words(before: str, after: str) -> str:

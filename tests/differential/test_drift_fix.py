@@ -11,10 +11,12 @@ import pytest
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from orchestrator.drift import fix as fixing
 from orchestrator.drift.check import check
 from orchestrator.engine.client import docker_command
+from orchestrator.reference import parse
 from tests.support.artifacts import cmake
 from tests.unit.drift.matrices import BASE, matrix
 
@@ -83,6 +85,44 @@ def from_matrix(path: Path) -> str:
     return next(str(one["args"]["A"]) for one in targets if one["args"]["A"] != "b")
 
 
+def from_outline(path: Path) -> str:
+    """The value of an ARG as BuildKit outlines it."""
+    argv = [*docker_command(), "buildx", "build", "--call=outline,format=json", "-f", path.name, "."]
+    args = json.loads(output(*argv, cwd=path.parent))["args"]
+    return next(str(one.get("value", "")) for one in args if one["name"] in {"A", "Z"})
+
+
+def from_page(path: Path) -> str:
+    (path.parent / "block.sh").write_text(path.read_text().split("```")[1].removeprefix("sh\n"))
+    return from_shell(path.parent / "block.sh")
+
+
+BUILDS = 'docker() { for word; do case $word in A=*) printf %s "${word#A=}" ;; esac; done; }\n'
+
+
+def from_command(path: Path) -> str:
+    """The build argument that a command of a script, or of a step in YAML, gives."""
+    text = path.read_text()
+    script = yaml.safe_load(text)["run"] if path.suffix == ".yaml" else text
+    return output("bash", "-c", f"{BUILDS}{script}", cwd=path.parent)
+
+
+def from_requirements(path: Path) -> str:
+    lines = [line.partition(" #")[0] for line in path.read_text().splitlines() if not line.startswith("#")]
+    found = {one.name: one for one in map(Requirement, lines)}
+    assert found.keys() == {"a", "b", "c"}
+    (pin,) = found["a"].specifier
+    assert pin.operator == "=="
+    return pin.version
+
+
+def from_stage(path: Path) -> str:
+    """The tag of the image, as docker's grammar of references has it."""
+    (line,) = (line.split() for line in path.read_text().splitlines() if line.startswith("FROM"))
+    assert (line[2:], len(line)) == (["AS", "a"], 4)
+    return str(parse(line[1]).tag)
+
+
 def from_cmake(path: Path) -> str:
     script = path.with_name("read.cmake")
     script.write_text(
@@ -136,13 +176,36 @@ KINDS = {
         'target "t" {\nname = "t-${sanitize(i.a)}"\nmatrix = {i = [{a = "b"},# c\n{a = "old"}]}\nargs = {A = i.a}\n}\n',
         "pointer: /target/t/matrix/i/1/a", from_matrix,
     ),
+    "Dockerfile": ("FROM scratch\nARG B=1\nARG A=old\nARG C=2\n", "arg: A", from_outline),
+    "Dockerfile.q": ("FROM scratch\nARG B=1 A='old' C=2\n", "arg: A", from_outline),
+    "Dockerfile.d": ('FROM scratch\nARG A="${NOBODY:-old}"\n', "arg: A", from_outline),
+    "Dockerfile.e": ("FROM scratch\nENV B=1 A=old\nARG Z=${A}\n", "env: A", from_outline),
+    "page.md": ("Text.\n\n```sh\nB=1\nexport A='old' # c\n```\n\nA=no\n", "name: A", from_page),
+    "run.yaml": (
+        "run: |\n  B=1\n  docker build --build-arg B=1 --build-arg A=old . # c\n", "build_arg: A", from_command,
+    ),
+    "q.run.yaml": ('run: "docker build --build-arg \'A=old\' ."\n', "build_arg: A", from_command),
+    "run.sh": ('docker build --build-arg B=1 \\\n  --build-arg "A=old" . # c\n', "build_arg: A", from_command),
+    "bake.json": (
+        '{"variable": {"A": {"default": "old"}}, "target": {"t": {"args": {"A": "${A}"}}}}', "variable: A", from_bake,
+    ),
+    "m.bake.json": (
+        '{"target": {"t": {"name": "t-${sanitize(a)}", "matrix": {"a": ["b", "old"]}, "args": {"A": "${a}"}}}}',
+        "pointer: /target/t/matrix/a/1", from_matrix,
+    ),
+    "l.toml": ("b = 1\n[x]\na = 'old' # c\n", "pointer: /x/a", lambda path: tomllib.loads(path.read_text())["x"]["a"]),
     "a.cmake": ("set(B 1)\nset(A old) # c\nset(C ${A})\n", "name: A", from_cmake),
     "q.cmake": ('set(B 1)\nset(A "old" CACHE STRING "c")\nset(C 2)\n', "name: A", from_cmake),
     "docker-bake.hcl": (
         'variable "A" { default = "old" } # c\ntarget "t" { args = { A = A } }\n', "variable: A", from_bake,
     ),
 }  # fmt: skip
-BY_DOCKER = {from_bake, from_compose, from_matrix, from_set}
+STRICT = {
+    "requirements.txt": ("b==1\na==old # c\nc==2\n", "package: a", from_requirements),
+    "Dockerfile.from": ("FROM nvidia/cuda:old AS a\nRUN true\n", "image: nvidia/cuda", from_stage),
+}
+"""Places that hold versions and tags alone."""
+BY_DOCKER = {from_outline, from_bake, from_compose, from_matrix, from_set}
 KEPT = {"a.mk": "  ", "c.mk": " "}
 """Blanks that the file's own reader counts to the value, and that a fix leaves as they are."""
 
@@ -192,17 +255,20 @@ comments = st.text(
 asked = st.text(st.sampled_from("89.0 ;+PTXa,:/-_=$\"'\\\\#%é"), min_size=1, max_size=14).filter(
     str.strip
 )  # blanks alone no claim says
+versions = st.from_regex(r"[0-9]\.[0-9]{1,2}(\.[0-9])?", fullmatch=True)
 
 
-@pytest.mark.parametrize("name", marked(sorted(KINDS.keys() - {"a.json"})))
+@pytest.mark.parametrize("name", marked(sorted(KINDS | STRICT)))
 def test_any_value_is_written_as_the_files_own_reader_reads_it_or_not_at_all(name: str, tmp_path: Path) -> None:
-    text, locator, read = KINDS[name]
+    text, locator, read = (KINDS | STRICT)[name]
 
     @settings(max_examples=12 if read in BY_DOCKER else 40, deadline=None, derandomize=True, database=None)
-    @given(value=asked, above=comments, below=comments)
+    @given(value=asked | versions, above=comments, below=comments)
     def ask(value: str, above: str, below: str) -> None:
-        assume(name != "b.sh" or "$" not in value)  # outside of '…' a claim's $ means a variable of the script
-        before = f"# {above}.\n{text}# {below}.\n".encode()
+        # Outside of '…' a claim's $ means a variable of the script.
+        assume(name not in {"b.sh", "run.sh", "run.yaml"} or "$" not in value)
+        bare = name.endswith(".json")  # which has no comments
+        before = text.encode() if bare else f"# {above}.\n{text}# {below}.\n".encode()
         path = tmp_path / name
         path.write_bytes(before)
         loaded = matrix(f"  - {{file: {name}, {locator}, says: {json.dumps(value)}}}\n", root=tmp_path)
