@@ -49,8 +49,14 @@ class Style(Enum):
 
 _BARE_WORD = re.compile(r"[\w./:+,@%=~^-]*", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 _PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
+_YAML_NUMBER = re.compile(
+    r"[-+]?(?:0[box][\da-fA-F_]+|\d[\d_]*(?::[0-5]?\d)+(?:\.[\d_]*)?|(?:\d[\d_]*(?:\.[\d_]*)?|\.[\d_]+)(?:[eE][-+]?\d+)?)"
+    r"|null|Null|NULL",
+    re.ASCII,
+)
+_SAME_NUMBER = re.compile(r"(?=.{1,15}\Z)-?(?:0|[1-9]\d*)(?:\.(?:0|\d*[1-9]))?", re.ASCII)
+"""A number that any reader shows as it is written: 12.9, and not 12.10."""
 _WITHOUT = {
     Style.SINGLE: "'",
     Style.DEFAULT: "'\"\\$`{}~",
@@ -209,16 +215,17 @@ def _write_one(value: str, style: Style) -> str | None:
         case Style.HCL_STRING:
             return _escape(value, '\\"').replace("${", "$${").replace("%{", "%%{")
         case Style.HCL_BARE:
-            bare = _NUMBER.fullmatch(value) or value in {"true", "false"}
+            bare = _SAME_NUMBER.fullmatch(value) or value in {"true", "false"}
             return value if bare else '"' + str(_write_one(value, Style.HCL_STRING)) + '"'
         case Style.JSON_STRING:
             return json.dumps(value, ensure_ascii=False)[1:-1]
         case Style.JSON_BARE | Style.TOML_BARE:
-            bare = _NUMBER.fullmatch(value) or value in {"true", "false"}
+            bare = _SAME_NUMBER.fullmatch(value) or value in {"true", "false"}
             return value if bare else json.dumps(value, ensure_ascii=False)
         case Style.YAML_PLAIN:
             safe = _PLAIN_YAML.fullmatch(value) and ": " not in value and not value.endswith(":")
-            return value if safe else '"' + _escape(value, '\\"') + '"'
+            other = _YAML_NUMBER.fullmatch(value) and not _SAME_NUMBER.fullmatch(value)  # 12.10 is the number 12.1
+            return value if safe and not other else '"' + _escape(value, '\\"') + '"'
         case _:  # RAW, YAML_BLOCK
             return value
 
