@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.cuda.devices import device_names
-from orchestrator.cuda.toolkit import other_name
+from orchestrator.cuda.toolkit import first_toolkit, other_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +65,9 @@ def text_difference(found: str, expected: Sequence[str]) -> str:
     """How a text differs from every one that is right: by the CUDA release, by its patch number, or in general."""
     if not found:
         return "empty"
+    lists = [_listed(text) for text in (found, *expected)]
+    if len(lists) == 2 and lists[0] and lists[1] and len(lists[0]) + len(lists[1]) > 2:  # that of an argument
+        return "; ".join(difference(lists[0], lists[1])) or "written differently"
     named, wanted = _RELEASE.findall(found), [release for text in expected for release in _RELEASE.findall(text)]
     new = [release for release in named if release not in wanted]
     if len(new) == 1 and wanted:
@@ -106,3 +110,12 @@ def _devices(arch: Arch) -> str:
     """Two GPUs of an architecture, in brackets: the shortest of the best known names, which are product lines."""
     names = sorted(device_names(arch.cc)[:4], key=len)[:2]
     return f" ({', '.join(names)})" if names else ""
+
+
+def _listed(text: str) -> tuple[Arch, ...]:
+    """The architectures of a text that is a list of them, else nothing; 12.8 is none that a toolkit compiles."""
+    try:
+        found = parse_list(text)
+    except ArchSyntaxError:
+        return ()
+    return found if all(map(first_toolkit, found)) else ()

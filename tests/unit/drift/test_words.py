@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.toolkit import Toolkit, toolkit_for
-from orchestrator.drift.words import difference
+from orchestrator.drift.words import difference, text_difference
 
 CUDA_13 = (toolkit_for("13.0"),)
 BOTH = (toolkit_for("12.9"), toolkit_for("13.0"))
@@ -37,3 +37,16 @@ def test_differences(found: str, expected: str, toolkits: tuple[Toolkit, ...], w
 def test_a_forbidden_architecture_says_why() -> None:
     (words,) = difference(parse_list("7.0 8.0"), parse_list("8.0"), CUDA_13, {"7.0": "Volta is no longer tested"})
     assert words.endswith("which CUDA 13.0 cannot compile, and which the matrix forbids (Volta is no longer tested)")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "words"),
+    [
+        ("9.0 10.0 12.0", "9.0 10.0 11.0 12.0", "missing 11.0 (Jetson Thor, Jetson T5000)"),
+        ("7.0 9.0", "9.0", "adds 7.0 (V100, TITAN V)"),
+        ("12.8 12.9", "12.8 13.0", "names 12.9"),
+        ("16", "8", "another value"),
+    ],
+)
+def test_a_list_that_is_an_argument_differs_in_words(found: str, expected: str, words: str) -> None:
+    assert text_difference(found, [expected]) == words
