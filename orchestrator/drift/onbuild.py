@@ -1,8 +1,8 @@
 """What the ONBUILD instructions of base images declare, as far as it is known without a registry.
 
 BuildKit runs them in the stage that is FROM the image, so an ARG among them consumes an argument that no Dockerfile of
-the repository declares. NVIDIA's images of CUDA and Docker's official images have none; of others the engine knows
-those that it holds.
+the repository declares. NVIDIA's images of CUDA have none; of others the engine knows those that it holds. The names of
+Docker's official images, which have none either, may be of an image that was built here: the engine is asked first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.dockerfile.stages import assignments
-from orchestrator.drift.recognize import CUDA_PATH, is_cuda
+from orchestrator.drift.recognize import CUDA_PATH
 from orchestrator.reference import DOCKER_HUB, InvalidReferenceError, repository
 
 if TYPE_CHECKING:
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
     from orchestrator.drift.declared import Targets
     from orchestrator.drift.evaluate import Buildx
+    from orchestrator.reference import Repository
 
 _IMAGE = "docker-image://"
 _OF_NVIDIA = "nvcr.io"
-_OFFICIAL = "library/"
+_OFFICIAL = frozenset(
+    {"almalinux", "alpine", "amazonlinux", "archlinux", "buildpack-deps", "busybox", "centos", "debian", "fedora",
+     "gcc", "golang", "node", "oraclelinux", "photon", "python", "rockylinux", "rust", "ubuntu"}
+)  # fmt: skip
+"""Those of Docker's official images that images with device code are built from."""
 
 
 def unknown_bases(targets: Targets, target: str, values: Mapping[str, str]) -> list[str]:
@@ -46,24 +51,37 @@ def unknown_bases(targets: Targets, target: str, values: Mapping[str, str]) -> l
 
 
 def declared_by(image: str, asked: Buildx | None) -> frozenset[str] | None:
-    """The arguments that the ONBUILD instructions of an image declare, None where the engine does not hold it."""
+    """The arguments that the ONBUILD instructions of an image declare, None where it is not known."""
     lines = None if asked is None else asked.onbuild(image)
     if lines is None:
-        return None
+        return frozenset() if _is_official(image) else None
     words = [line.split(None, 1) for line in lines]
     named = [rest for keyword, rest in (one for one in words if len(one) == 2) if keyword.upper() == "ARG"]
     return frozenset(name for text in named for name, _ in assignments(text))
 
 
 def _has_none(image: str) -> bool:
-    """Whether an image is known to have no ONBUILD: `scratch`, NVIDIA's, and Docker's official ones but :onbuild."""
+    """Whether an image certainly has no ONBUILD: `scratch`, and NVIDIA's images of CUDA."""
+    found, _ = _parts(image)
+    if found is None or found.host not in {DOCKER_HUB, _OF_NVIDIA}:
+        return False
+    return found.path == CUDA_PATH or image == "scratch"
+
+
+def _is_official(image: str) -> bool:
+    """Whether an image is one of Docker's official ones by its name, and not one of their :onbuild."""
+    found, tag = _parts(image)
+    if found is None or found.host != DOCKER_HUB:
+        return False
+    return found.path.removeprefix("library/") in _OFFICIAL and "onbuild" not in tag
+
+
+def _parts(image: str) -> tuple[Repository | None, str]:
+    """The repository and the tag of an image; a variable in the tag may have no value here."""
     name, _, tag = image.partition("@")[0].rpartition(":")
     if not name or "/" in tag:
         name, tag = image.partition("@")[0], ""
     try:
-        found = repository(name)
-    except InvalidReferenceError:  # a variable in it has no value here
-        return False
-    if found.host == DOCKER_HUB:
-        return found.path == CUDA_PATH or (found.path.startswith(_OFFICIAL) and "onbuild" not in tag)
-    return found.host == _OF_NVIDIA and is_cuda(name)
+        return repository(name), tag
+    except InvalidReferenceError:
+        return None, tag
