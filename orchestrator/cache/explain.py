@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.redact import redact
 
@@ -45,6 +46,7 @@ class What(StrEnum):
     TARGET = "target"
 
 
+_OF_FILES = frozenset({What.FILE, What.MODE, What.IGNORE})
 _ORDER: Mapping[str, tuple[What, ...]] = {
     "COPY": (
         What.IGNORE,
@@ -52,6 +54,7 @@ _ORDER: Mapping[str, tuple[What, ...]] = {
         What.MODE,
         What.BUNDLE,
         What.TARGET,
+        What.IMAGE,
         What.GIT,
         What.DOCKERFILE,
         What.BASE,
@@ -69,11 +72,13 @@ class Cause(Struct, frozen=True, kw_only=True):
         what: Its kind.
         subject: The file, the argument, the line of a Dockerfile.
         text: What changed, in words.
+        context: Of a file the named context that it is in, in lower case; "" for the main one.
     """
 
     what: What
     subject: str
     text: str
+    context: str = ""
 
 
 def causes(old: Inputs, new: Inputs, bases: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})) -> list[Cause]:
@@ -101,7 +106,8 @@ def causes(old: Inputs, new: Inputs, bases: tuple[Mapping[str, str], Mapping[str
         known = old.listings.get(place)
         context = f"context {place[1]}: " if place[1] else ""
         where = f"linked target {place[0]}: {context}" if place[0] else context
-        found += _listed(known, listing, where) if known is not None else ()
+        files = _listed(known, listing, where) if known is not None else ()
+        found += [replace(cause, context=place[1].lower()) for cause in files]
     earlier, later = bases
     for image in earlier.keys() & later.keys():
         if earlier[image] != later[image]:
@@ -136,30 +142,51 @@ def ranked(step: str, found: list[Cause]) -> list[Cause]:
     keyword, rest = (parts["keyword"], parts["rest"]) if parts else ("", "")
     order = _ORDER.get("COPY" if keyword == "ADD" else keyword, ())
 
-    def rank(cause: Cause) -> tuple[bool, int, bool]:
+    def rank(cause: Cause) -> tuple[bool, bool, int, bool]:
         fits = _concerns(cause, keyword, rest)
         likely = order.index(cause.what) if cause.what in order else len(order)
-        return not fits, likely, cause.what is What.STATE
+        return not fits, not fits and cause.what in _OF_FILES, likely, cause.what is What.STATE
 
     return sorted(found, key=rank)
 
 
 def _concerns(cause: Cause, keyword: str, rest: str) -> bool:
     """Whether a change is seen in the step itself."""
-    if cause.what is What.IGNORE:  # it explains every file that came or went with it
-        return keyword in {"COPY", "ADD"}
-    if cause.what in {What.FILE, What.MODE} and keyword in {"COPY", "ADD"}:
-        words = [word.removeprefix("./").strip("/") for word in rest.split() if not word.startswith("--")]
+    if cause.what in _OF_FILES:
+        taken = [paths for context, paths in _taken(keyword, rest) if context == cause.context]
+        if cause.what is What.IGNORE:  # it explains every file that came or went with it
+            return bool(taken)
         path = cause.subject
         return any(
             word in {"", "."} or path == word or path.startswith(f"{word}/") or fnmatch.fnmatch(path, word)
-            for word in words[:-1]
+            for words in taken
+            for word in words
         )
+    if cause.what is What.IMAGE:
+        return any(context == cause.subject.lower() for context, _ in _taken(keyword, rest))
     if cause.what is What.DOCKERFILE:
         return keyword != "" and " ".join(f"{keyword}{rest}".split())[:40] in " ".join(cause.text.split())
     if cause.what is What.ARGUMENT:
         return cause.subject in rest or cause.text.rpartition(" -> ")[2].strip("'") in rest
     return False
+
+
+def _taken(keyword: str, rest: str) -> Iterator[tuple[str, list[str]]]:
+    """The contexts that a step takes files from, each with the paths; "" is the main one."""
+    words = rest.split()
+    flags = [word.removeprefix("--") for word in words if word.startswith("--")]
+    if keyword in {"COPY", "ADD"}:
+        context = next((flag.removeprefix("from=").lower() for flag in flags if flag.startswith("from=")), "")
+        yield context, [_plain(word) for word in words if not word.startswith("--")][:-1]
+    for flag in flags if keyword == "RUN" else ():
+        if flag.startswith("mount="):
+            fields = dict(field.partition("=")[::2] for field in flag.removeprefix("mount=").split(","))
+            if fields.get("type", "bind") == "bind":
+                yield fields.get("from", "").lower(), [_plain(fields.get("source") or fields.get("src") or "")]
+
+
+def _plain(word: str) -> str:
+    return word.removeprefix("./").strip("/")
 
 
 def _values(old: Member, new: Member, where: str) -> Iterator[Cause]:
@@ -176,7 +203,7 @@ def _values(old: Member, new: Member, where: str) -> Iterator[Cause]:
     for name in dict.fromkeys([*new.contexts, *old.contexts]):
         before, after = old.contexts.get(name), new.contexts.get(name)
         if before != after and not (str(before).startswith("sha256:") and str(after).startswith("sha256:")):
-            text = f"{where}context {name or '.'} changed: {_told(before)} -> {_told(after)}"
+            text = f"{where}context {name or '.'} changed: {_context_told(before)} -> {_context_told(after)}"
             yield Cause(what=What.IMAGE, subject=name, text=text)
 
 
@@ -235,6 +262,10 @@ def _changed(path: str, old: Entry | None, new: Entry | None, where: str) -> Cau
 
 def _told(value: str | None) -> str:
     return "not given" if value is None else redact(_short(repr(value)))
+
+
+def _context_told(value: str | None) -> str:
+    return "a directory" if str(value).startswith("sha256:") else _told(value)
 
 
 def _short(text: str) -> str:

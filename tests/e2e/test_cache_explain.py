@@ -116,3 +116,113 @@ def test_a_base_that_moved_and_another_bundle_are_named(registry: Registry, tmp_
     assert f"ran because the base {base} moved from sha256:" in planted(project)
     edit(project.root / "matrix.yaml", "sha256:1", "sha256:2")
     assert "ran because the FlashInfer bundle changed: 'sha256:1' -> 'sha256:2'" in planted(project)
+
+
+MORE = """COPY src /src
+RUN <<EOF
+: one
+EOF
+RUN --mount=type=bind,source=bound,target=/bound : bound
+COPY --from=extra e /e
+RUN : after
+"""
+
+
+def bake(root: Path, **fields: object) -> None:
+    """Change the target of the bake file."""
+    content = json.loads((root / "docker-bake.json").read_text())
+    content["target"]["app"] |= fields
+    (root / "docker-bake.json").write_text(json.dumps(content))
+
+
+def relink(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("b")
+
+
+def write_with_the_same_time(path: Path) -> None:
+    before = path.stat()
+    path.write_text("9")
+    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
+
+
+def rename(root: Path) -> None:
+    bake(root, contexts={"wider": "more"})
+    edit(root / "Dockerfile", "=extra", "=wider")
+
+
+# Each changes docker-bake.json or another file of the context as well, which no step takes.
+PLANTED_MORE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("a here-document", lambda root: edit(root / "Dockerfile", ": one", ": two"), "RUN <<EOF : two EOF"),
+    ("a link", lambda root: relink(root / "src" / "l"), "ran because src/l changed"),
+    (
+        "a negation",
+        lambda root: edit(root / ".dockerignore", "*.log\n", "*.log\n!src/x.log\n"),
+        "ran because .dockerignore changed",
+    ),
+    ("a file of it", lambda root: (root / "src" / "x.log").write_text("2"), "ran because src/x.log changed"),
+    ("a mounted file", lambda root: (root / "bound" / "f").write_text("2"), "ran because bound/f changed"),
+    (
+        "another directory",
+        lambda root: bake(root, contexts={"extra": "more"}),
+        "ran because context extra: e changed",
+    ),
+    (
+        "a target in place of a directory",
+        lambda root: bake(root, contexts={"extra": "target:base"}),
+        "ran because the linked target base is new",
+    ),
+    (
+        "an image in place of a target",
+        lambda root: bake(root, contexts={"extra": "more"}),
+        "ran because the linked target base is gone",
+    ),
+    (
+        "a default above",
+        lambda root: edit(root / "Dockerfile", "RUN : $FRESH", "ARG X=1\nRUN : $FRESH $X"),
+        "RUN : $FRESH -> ARG X=1; RUN : $FRESH $X",
+    ),
+    ("another default", lambda root: edit(root / "Dockerfile", "ARG X=1", "ARG X=2"), "ARG X=1 -> ARG X=2"),
+    (
+        "a secret that no step takes",
+        lambda root: bake(root, secret=["id=tok,src=matrix.yaml"]),
+        "every step came from the cache",
+    ),
+    (
+        "a secret that a step takes",
+        lambda root: edit(root / "Dockerfile", "RUN : after", "RUN --mount=type=secret,id=tok : after"),
+        "RUN : after -> RUN --mount=type=secret,id=tok : after",
+    ),
+    (
+        "another name of a context",
+        rename,
+        "every step came from the cache",
+    ),
+    ("equal size and time", lambda root: write_with_the_same_time(root / "src" / "a"), "ran because src/a changed"),
+    ("the network", lambda root: bake(root, network="none"), "ran because network changed: not given -> 'none'"),
+]
+
+
+def test_more_planted_causes_are_named(engine: str, tmp_path: Path) -> None:
+    project = write_project(tmp_path, "127.0.0.1:5000/unused", app=MORE)
+    root = project.root
+    for name, text in (("src/a", "1"), ("src/x.log", "1"), ("bound/f", "1"), ("extra/e", "x"), ("more/e", "y")):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    (root / "src" / "l").symlink_to("a")
+    (root / ".dockerignore").write_text(".orchestrate\n**/*.log\n")
+    (root / "base").mkdir()
+    (root / "base" / "e").write_text("z")
+    (root / "base" / "Dockerfile").write_text("FROM scratch\nCOPY e /e\n")
+    content = json.loads((root / "docker-bake.json").read_text())
+    content["target"]["base"] = {"context": "base"}
+    (root / "docker-bake.json").write_text(json.dumps(content))
+    bake(root, contexts={"extra": "extra"})
+    assert "no earlier success" in planted(project)
+    wrong = {}
+    for name, plant, said in PLANTED_MORE:
+        plant(root)
+        found = planted(project)
+        if said not in found:
+            wrong[name] = (found, said)
+    assert not wrong

@@ -108,6 +108,36 @@ def test_what_the_step_sees_comes_first() -> None:
     assert sentence(COPY, found, last="x").endswith("COPY src /src ran because src/a changed (and 2 more)")
 
 
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("[app 1/2] COPY --from=Src b /b", "context src: b changed (and 3 more)"),
+        ("[app 1/2] COPY --chown=0:0 b /b", "b changed"),
+        ("[app 1/2] COPY --from=tools x /x", "context tools changed: 'docker-image://tools:1' -> 'target:lib'"),
+        ("[app 1/2] COPY --from=base x /x", "context tools changed"),
+        ("[app 1/2] RUN --mount=type=bind,from=src,target=/x make", "context src: b changed"),
+        ("[app 1/2] RUN --mount=target=/x make", "b changed"),
+        ("[app 1/2] RUN --mount=type=bind,source=./b,target=/x make", "b changed"),
+        ("[app 1/2] RUN --mount=type=bind,source=lib,target=/x make", "argument ARCHS changed"),
+        ("[app 1/2] RUN --mount=type=cache,target=/b make", "argument ARCHS changed"),
+        ("[app 1/2] ADD other /other", "context tools changed"),
+    ],
+)
+def test_only_files_that_a_step_can_take_come_before_other_changes(step: str, said: str) -> None:
+    edited = replace(LISTING, entries=changed(Entry("b", Kind.FILE, 0o644, "2")))
+    old = replace(OLD, listings={("", ""): LISTING, ("", "src"): LISTING})
+    new = replace(
+        with_member(args={**MEMBER.args, "ARCHS": "8.0 9.0"}, contexts={**MEMBER.contexts, "tools": "target:lib"}),
+        listings={("", ""): edited, ("", "src"): edited},
+    )
+    assert f"ran because {said}" in sentence(step, causes(old, new), last="x")
+
+
+def test_a_directory_that_takes_the_place_of_a_target_is_no_digest() -> None:
+    (cause,) = causes(OLD, with_member(contexts={**MEMBER.contexts, "tools": f"sha256:{'1' * 64}"}))
+    assert cause.text == "context tools changed: 'docker-image://tools:1' -> a directory"
+
+
 def test_a_base_that_moved() -> None:
     found = causes(OLD, OLD, ({"base:1": "sha256:a"}, {"base:1": "sha256:b", "new:1": "sha256:c"}))
     assert sentence(RUN, found, last="x").endswith("ran because the base base:1 moved from sha256:a to sha256:b")
