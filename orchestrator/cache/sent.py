@@ -51,7 +51,8 @@ def _renamed(member: Mapping[str, Any], root: Path, directory: Path, restored: s
     if buildx.is_remote(context):
         return member
     top = os.path.realpath(root / context.removeprefix(_CWD))
-    name = hashlib.sha256(os.fsencode(f"{top}\0{restored}")).hexdigest()
+    inside = os.path.relpath(top, os.path.realpath(root))  # checkouts of the same files share what was sent
+    name = hashlib.sha256(os.fsencode(f"{inside}\0{restored}")).hexdigest()
     link = directory / f"context-{name[:32]}"
     with contextlib.suppress(FileExistsError):  # of another variant with the same context
         link.symlink_to(top)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from orchestrator.bake.events import StepDone, StepKind
+from orchestrator.bake.events import StepDone, StepKind, StepStarted
 from orchestrator.cache import explain
 from orchestrator.cache.taken import taken
 from orchestrator.runs.halt import VariantStop
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 
 _DOCKERFILE = "[internal] load build definition"
+_AFTER = frozenset({StepKind.CONTEXT, StepKind.RUN, StepKind.FILE})  # the Dockerfile was sent before any of them
 _TIMES = 2  # with a key
 MOVING = "its files change while they are sent: built without a content key, so the next run builds it again"
 
@@ -124,18 +125,30 @@ def _with_note(result: BakeResult, note: str) -> BakeResult:
 
 
 class _Watch:
-    """Reads the inputs of a bake with a key whenever files were sent, and stops it where they are others."""
+    """Reads the inputs of a bake with a key once files were sent, and stops it where they are others."""
 
     def __init__(self, keyed: Keyed, tell: Callable[[Event], None], stop: Stop) -> None:
         self._keyed, self._tell, self.stop = keyed, tell, stop
+        self._loading: set[int] = set()
+        self._unread = False
         self.other: Inputs | None = None
 
     def heard(self, event: Event) -> None:
         """Hear of an event."""
-        sent = isinstance(event, StepDone) and (event.kind is StepKind.CONTEXT or event.name.startswith(_DOCKERFILE))
-        if sent and self.other is None and self._keyed.found.key:
-            now = self._keyed.read()
-            if taken(self._keyed.found, now):
-                self.other = now
-                self.stop.set()
+        if isinstance(event, StepStarted) and event.kind is StepKind.CONTEXT:
+            self._loading.add(event.number)
+        elif isinstance(event, StepDone):
+            self._loading.discard(event.number)
+            self._unread |= event.kind is StepKind.CONTEXT or event.name.startswith(_DOCKERFILE)
+            if self._unread and not self._loading and event.kind in _AFTER:
+                self._unread = False
+                self._look()
         self._tell(event)
+
+    def _look(self) -> None:
+        if self.other is not None or not self._keyed.found.key:
+            return
+        now = self._keyed.read()
+        if taken(self._keyed.found, now):
+            self.other = now
+            self.stop.set()

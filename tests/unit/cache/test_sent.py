@@ -30,9 +30,10 @@ def test_each_context_and_each_content_has_a_name(tmp_path: Path) -> None:
         assert one["v"]["contexts"] == {"x": "base"}
 
 
-def test_two_checkouts_have_two_names(tmp_path: Path) -> None:
-    one, two = (names(tmp_path / name / "app", "1", v={"context": "."})["v"]["context"] for name in ("a", "b"))
-    assert one.rpartition("/")[2] != two.rpartition("/")[2]
+def test_checkouts_of_the_same_files_share_what_was_sent(tmp_path: Path) -> None:
+    found = [names(tmp_path / name / "app", "1", v={"context": "."})["v"]["context"] for name in ("a", "b")]
+    assert found[0] != found[1]
+    assert len({one.rpartition("/")[2] for one in found}) == 1
 
 
 def test_the_dockerfile_stays_the_one_it_was(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.events import StepDone, StepKind, Steps
+import pytest
+
+from orchestrator.bake.events import StepDone, StepKind, Steps, StepStarted
 from orchestrator.bake.process import BakeResult
 from orchestrator.cache.contents import Contents, Entry, Kind, Listing
 from orchestrator.cache.keys import Inputs, Member
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from orchestrator.bake.events import Event
+
 
 def inputs(content: str) -> Inputs:
     listing = Listing(entries=(Entry("data", Kind.FILE, 0o644, content),))
@@ -29,8 +33,15 @@ def inputs(content: str) -> Inputs:
     return Inputs(members={"": member}, listings={("", ""): listing})
 
 
-def sent(name: str = "[internal] load build context", kind: StepKind = StepKind.CONTEXT) -> StepDone:
-    return StepDone(number=1, name=name, kind=kind, seconds=0, cached=False, steps=Steps())
+CONTEXT = "[internal] load build context"
+
+
+def sent(name: str = CONTEXT, kind: StepKind = StepKind.CONTEXT, *, number: int = 1) -> Event:
+    return StepDone(number=number, name=name, kind=kind, seconds=0, cached=False, steps=Steps())
+
+
+def begun(number: int) -> Event:
+    return StepStarted(number=number, name=CONTEXT, kind=StepKind.CONTEXT, steps=Steps())
 
 
 @dataclass
@@ -41,7 +52,7 @@ class World:
     found: Inputs = field(default_factory=lambda: inputs("a"))
     moving: bool = False
     keys: list[str] = field(default_factory=list)
-    event: StepDone = field(default_factory=sent)
+    events: list[Event] = field(default_factory=lambda: [sent()])
     result: BakeResult = field(default_factory=lambda: built("v"))
 
     def read(self) -> Inputs:
@@ -68,7 +79,8 @@ class Bake:
     def run(self, *, on_event: Callable[[Any], None], stop: Stop, terminate_after: float) -> BakeResult:
         assert terminate_after == 1
         self.world.keys.append(self.key)
-        on_event(self.world.event)
+        for event in self.world.events:
+            on_event(event)
         return (
             BakeResult(returncode=1, failure=failed("x").failure, stopped=True) if stop.is_set() else self.world.result
         )
@@ -94,12 +106,27 @@ def test_a_bake_that_was_sent_another_file_is_begun_again() -> None:
     world = World(["a", "b"])
     assert world.run().cache_problems == ("data changed while it was sent: begun again",)
     assert world.keys == [A, B]
-    world = World(["a", "b"], event=sent("[internal] load build definition from Dockerfile", StepKind.INTERNAL))
+
+
+DEFINITION = "[internal] load build definition from Dockerfile"
+RUN = "[app 1/2] RUN make"
+
+
+@pytest.mark.parametrize(
+    ("events", "keys"),
+    [
+        ([sent(DEFINITION, StepKind.INTERNAL), sent(RUN, StepKind.RUN)], [A, B]),
+        ([sent(DEFINITION, StepKind.INTERNAL)], [A]),
+        ([sent(RUN, StepKind.RUN)], [A]),
+        ([begun(1), begun(2), sent(number=1)], [A]),
+        ([begun(1), begun(2), sent(RUN, StepKind.RUN, number=3), sent(number=1), sent(number=2)], [A, B]),
+        ([sent(number=1), begun(2), sent(number=2)], [A, B]),
+    ],
+)
+def test_inputs_are_read_when_nothing_is_being_sent(events: list[Event], keys: list[str]) -> None:
+    world = World(["a", "b"], events=events)
     assert world.run().failure is None
-    assert world.keys == [A, B]
-    world = World(["a", "b"], event=sent("[app 1/2] RUN make", StepKind.RUN))
-    assert world.run().failure is None
-    assert world.keys == [A]
+    assert world.keys == keys
 
 
 def test_files_that_never_rest_get_no_key_and_that_is_told() -> None:
