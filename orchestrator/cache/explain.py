@@ -73,12 +73,14 @@ class Cause(Struct, frozen=True, kw_only=True):
         subject: The file, the argument, the line of a Dockerfile.
         text: What changed, in words.
         context: Of a file the named context that it is in, in lower case; "" for the main one.
+        target: Of a file the linked target whose context that is, "" for the variant's own.
     """
 
     what: What
     subject: str
     text: str
     context: str = ""
+    target: str = ""
 
 
 def causes(old: Inputs, new: Inputs, bases: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})) -> list[Cause]:
@@ -107,7 +109,7 @@ def causes(old: Inputs, new: Inputs, bases: tuple[Mapping[str, str], Mapping[str
         context = f"context {place[1]}: " if place[1] else ""
         where = f"linked target {place[0]}: {context}" if place[0] else context
         files = _listed(known, listing, where) if known is not None else ()
-        found += [replace(cause, context=place[1].lower()) for cause in files]
+        found += [replace(cause, context=place[1].lower(), target=place[0]) for cause in files]
     earlier, later = bases
     for image in earlier.keys() & later.keys():
         if earlier[image] != later[image]:
@@ -145,7 +147,7 @@ def ranked(step: str, found: list[Cause]) -> list[Cause]:
     def rank(cause: Cause) -> tuple[bool, bool, int, bool]:
         fits = _concerns(cause, keyword, rest)
         likely = order.index(cause.what) if cause.what in order else len(order)
-        return not fits, not fits and cause.what in _OF_FILES, likely, cause.what is What.STATE
+        return not fits, not fits and cause.what in _OF_FILES and not cause.target, likely, cause.what is What.STATE
 
     return sorted(found, key=rank)
 
@@ -153,7 +155,8 @@ def ranked(step: str, found: list[Cause]) -> list[Cause]:
 def _concerns(cause: Cause, keyword: str, rest: str) -> bool:
     """Whether a change is seen in the step itself."""
     if cause.what in _OF_FILES:
-        taken = [paths for context, paths in _taken(keyword, rest) if context == cause.context]
+        linked = bool(cause.target)  # its own step has the same words; one that copies from its result, too
+        taken = [paths for context, paths in _taken(keyword, rest) if linked or context == cause.context]
         if cause.what is What.IGNORE:  # it explains every file that came or went with it
             return bool(taken)
         path = cause.subject

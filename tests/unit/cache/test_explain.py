@@ -133,6 +133,15 @@ def test_only_files_that_a_step_can_take_come_before_other_changes(step: str, sa
     assert f"ran because {said}" in sentence(step, causes(old, new), last="x")
 
 
+def test_a_file_of_a_linked_target_explains_a_step_that_copies_from_its_result() -> None:
+    edited = replace(LISTING, entries=changed(Entry("f", Kind.FILE, 0o644, "2")))
+    old = replace(OLD, listings={("", ""): LISTING, ("lib", ""): LISTING})
+    found = causes(old, replace(old, listings={("", ""): replace(edited, state=True), ("lib", ""): edited}))
+    for step in ("[app 4/5] COPY --from=tools /f /f", "[lib 1/1] COPY f /f"):
+        assert "linked target lib: f is new" in {cause.text for cause in ranked(step, found)[:2]}
+    assert ranked("[app 4/5] COPY --from=tools /f /f", found)[0].text == "linked target lib: f is new"
+
+
 def test_a_directory_that_takes_the_place_of_a_target_is_no_digest() -> None:
     (cause,) = causes(OLD, with_member(contexts={**MEMBER.contexts, "tools": f"sha256:{'1' * 64}"}))
     assert cause.text == "context tools changed: 'docker-image://tools:1' -> a directory"
