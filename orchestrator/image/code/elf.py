@@ -113,6 +113,8 @@ class FileSource:
         if 0 <= first <= first + count <= len(self._block):
             return self._block[first : first + count]
         count = max(0, min(count, self.size - offset))
+        if not count:  # an offset may be larger than the system's own numbers
+            return b""
         if count > _BLOCK:
             return os.pread(self._number, count, offset)
         self._block, self._at = os.pread(self._number, _BLOCK, offset), offset

@@ -313,6 +313,17 @@ def test_an_archive_inside_is_listed_with_its_size(tmp_path: Path, name: str, he
     assert re.search("not opened|damaged|lists other files", others[0]["unread"])
 
 
+@pytest.mark.parametrize("at", [0x20, 0x28])
+@pytest.mark.parametrize("value", [1 << 63, (1 << 64) - 1, (1 << 63) - 1, 1 << 40])
+def test_offsets_beyond_every_file_are_one_verdict(tmp_path: Path, at: int, value: int) -> None:
+    """Those of the program headers and of the section table; Python's own calls take no such numbers."""
+    data = fatbins.library([["80"]])
+    data = data[:at] + value.to_bytes(8, "little") + data[at + 8 :]
+    _, *others = verdicts(tmp_path, "lib.so", data)
+    assert others == [others[0]] * 3
+    assert ("damage" in others[0]) == (at == 0x28)
+
+
 PACKAGE = b"packed" * 20_000 + b"MEI\014\013\012\013\016" + bytes(80)
 
 
