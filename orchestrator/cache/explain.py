@@ -46,7 +46,9 @@ class What(StrEnum):
     TARGET = "target"
 
 
-_OF_FILES = frozenset({What.FILE, What.MODE, What.IGNORE})
+NOT_IN_KEY = frozenset({What.GIT, What.STATE})
+"""What a builder sees and a content key does not hold."""
+_OF_FILES = frozenset({What.FILE, What.MODE, What.IGNORE, *NOT_IN_KEY})
 _ORDER: Mapping[str, tuple[What, ...]] = {
     "COPY": (
         What.IGNORE,
@@ -147,7 +149,8 @@ def ranked(step: str, found: list[Cause]) -> list[Cause]:
     def rank(cause: Cause) -> tuple[bool, bool, int, bool]:
         fits = _concerns(cause, keyword, rest)
         likely = order.index(cause.what) if cause.what in order else len(order)
-        return not fits, not fits and cause.what in _OF_FILES and not cause.target, likely, cause.what is What.STATE
+        elsewhere = not fits and cause.what in _OF_FILES and not cause.target
+        return not fits, elsewhere, likely, cause.what is What.STATE
 
     return sorted(found, key=rank)
 

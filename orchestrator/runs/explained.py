@@ -54,7 +54,8 @@ def since(variant: str, found: Inputs, records: Records, journal: Journal) -> st
     before = records.load(last.inputs) if last is not None else None
     if last is None or before is None:
         return ""
-    changed = explain.ranked("", explain.causes(before, found))
+    # What the key does not hold explains a step that ran, and never an image that is not current.
+    changed = [one for one in explain.causes(before, found) if one.what not in explain.NOT_IN_KEY]
     if not changed:
         return ""
     more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""

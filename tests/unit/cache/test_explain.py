@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.cache.contents import Entry, Kind, Listing
-from orchestrator.cache.explain import causes, ranked, sentence, told
+from orchestrator.cache.explain import What, causes, ranked, sentence, told
 from orchestrator.cache.keys import Inputs, Member
 from orchestrator.cache.records import Records
 
@@ -131,6 +131,18 @@ def test_only_files_that_a_step_can_take_come_before_other_changes(step: str, sa
         listings={("", ""): edited, ("", "src"): edited},
     )
     assert f"ran because {said}" in sentence(step, causes(old, new), last="x")
+
+
+def test_what_a_step_cannot_take_comes_last() -> None:
+    new = replace(
+        with_member(args={**MEMBER.args, "ARCHS": "8.0 9.0"}),
+        listings={("", ""): replace(LISTING, entries=changed(Entry("b", Kind.FILE, 0o644, "2")), git="2", state=True)},
+    )
+    found = causes(OLD, new)
+    places = {what: [cause.what for cause in ranked(what, found)] for what in (COPY, "[app 1/2] COPY . /src")}
+    assert places[COPY][0] is What.ARGUMENT
+    assert places[COPY][-1] is What.STATE
+    assert places["[app 1/2] COPY . /src"] == [What.FILE, What.GIT, What.STATE, What.ARGUMENT]
 
 
 def test_a_file_of_a_linked_target_explains_a_step_that_copies_from_its_result() -> None:
