@@ -18,8 +18,8 @@ from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.stages import assignments, parse
 from orchestrator.errors import Problem
 from orchestrator.flashinfer import NO_DOWNLOAD
-from orchestrator.headers import layout
-from orchestrator.headers.steps import goes_on, ignored_failure, installs, proves_checksums, run_commands
+from orchestrator.headers import layout, python_program
+from orchestrator.headers.steps import goes_on, ignored_failure, installs, program_of, proves_checksums, run_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -149,7 +149,7 @@ class _Check:
                 yield self._problem(step, "flashinfer download-cubin as a build step: it exits 0 when it failed")
             shown = " ".join(_COMMENT.sub("", text) for text in texts).lower()
             if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
-                ignored = ignored_failure(found) or _swallowed(texts)
+                ignored = ignored_failure(found) or _swallowed(found, texts)
                 if not ignored and step.keyword == "RUN" and goes_on(step, self._shell(stage, step), self.scripts):
                     ignored = "a step that goes on"
                 if ignored:
@@ -301,10 +301,25 @@ class _Check:
         return Problem(file=self.name, line=step.line, what=what, hint=hint)
 
 
-def _swallowed(texts: list[str]) -> str:
-    """Python that goes on after an error, "" where there is none."""
-    found = next(filter(None, (_SWALLOWED.search(_COMMENT.sub("", text)) for text in texts)), None)
-    return " ".join(found[0].split())[:40] if found else ""
+def _swallowed(found: list[Command], texts: list[str]) -> str:
+    """Return the Python that goes on after an error, "" where there is none.
+
+    Args:
+        found: The commands of a step.
+        texts: The step's own text, then its here-documents and the scripts that it names.
+    """
+    inline = [program for command in found if (program := program_of(command))]
+    unread = texts[:1]  # another program may write a file of it
+    for program in (*inline, *texts[1:]):
+        module = python_program.parse(program)
+        if module is None:
+            unread.append(program)
+        elif construct := python_program.swallowed(module):
+            return construct
+    if inline and len(unread) == 1:
+        return ""
+    said = next(filter(None, (_SWALLOWED.search(_COMMENT.sub("", text)) for text in unread)), None)
+    return " ".join(said[0].split())[:40] if said else ""
 
 
 def _replaces(command: Command) -> bool:

@@ -47,6 +47,18 @@ def run_commands(step: Step) -> list[Command]:
     return [command for text in (step.text, *step.documents) for command in commands(text)]
 
 
+def program_of(command: Command) -> str:
+    """Return the program that a command gives to Python (`python3 -c …`), "" for none."""
+    if not _PYTHON.fullmatch(command.name):
+        return ""
+    for at, word in enumerate(command.words[1:-1], 1):
+        if re.fullmatch(r"-[A-Za-z]*c", word):
+            return command.words[at + 1]
+        if not word.startswith("-"):
+            break
+    return ""
+
+
 def installs(command: Command) -> str:
     """Return the package manager's call in a few words (`pip install`), "" for a command that installs nothing."""
     name, arguments = command.name, [word for word in command.words[1:] if not word.startswith("-")]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import re
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +84,52 @@ def put(form: str, step: str) -> str:
     return re.sub(r"\bX\b", lambda _: step, form)
 
 
+# X() brings the headers, and raises
+PYTHON = [
+    "X()",
+    "try:\n    X()\nexcept Exception:\n    pass",
+    "try:\n    X()\nexcept Exception as e:\n    print(e)\n    raise",
+    "try:\n    X()\nexcept OSError:\n    ok = False",
+    "try:\n    X()\nexcept:\n    log.warning('no')",
+    "try:\n    X()\nexcept Exception:\n    sys.exit(1)",
+    "try:\n    X()\nexcept Exception:\n    sys.exit()",
+    "try:\n    X()\nexcept Exception as e:\n    sys.exit(f'no {e}')",
+    "try:\n    X()\nexcept Exception:\n    exit(0)",
+    "try:\n    X()\nexcept Exception:\n    raise SystemExit",
+    "try:\n    X()\nexcept Exception as e:\n    raise ValueError from e",
+    "try:\n    X()\nfinally:\n    sys.exit(0)",
+    "try:\n    X()\nfinally:\n    os._exit(0)",
+    "try:\n    X()\nfinally:\n    print()",
+    "def f():\n    try:\n        X()\n    finally:\n        return\nf()",
+    "def f():\n    X()\nf()",
+    "for _ in range(2):\n    try:\n        X()\n        break\n    except Exception:\n        continue",
+    "for _ in range(2):\n    try:\n        X()\n        break\n    except Exception:\n        continue\nelse:\n    raise OSError",
+    "for i in range(2):\n    try:\n        X()\n    except Exception:\n        if i:\n            raise",
+    "with contextlib.suppress(OSError):\n    X()",
+    "with contextlib.ExitStack():\n    X()",
+    "subprocess.run(['flashinfer'])",
+    "subprocess.run(['flashinfer'], check=True)",
+    "subprocess.call('flashinfer')",
+    "sys.exit(subprocess.call('flashinfer'))",
+    "subprocess.check_call('flashinfer')",
+    "os.system('flashinfer')",
+    "sys.exit(os.system('flashinfer'))",
+    "subprocess.Popen('flashinfer').wait()",
+    "subprocess.getoutput('flashinfer')",
+    "done = subprocess.run('flashinfer')\nsys.exit(done.returncode)",
+    "threading.Thread(target=X).start()",
+    "pool = futures.ThreadPoolExecutor()\npool.submit(X)\npool.shutdown()",
+    "pool = futures.ThreadPoolExecutor()\npool.submit(X).result()",
+    "atexit.register(os._exit, 0)\nX()",
+    "exec('try:\\n X()\\nexcept Exception: pass')",
+    "exec('X()')",
+    "try:\n    from flashinfer import gone\nexcept ImportError:\n    X()",
+    "try:\n    X()\nexcept* OSError:\n    pass",
+    "try:\n    X()\nexcept ValueError:\n    raise",
+]
+_IMPORTS = "import atexit, contextlib, logging as log, os, subprocess, sys, threading\nfrom concurrent import futures\n"
+
+
 SHELLS = [["/bin/sh", "-c"], ["/bin/sh", "-ec"], ["/bin/bash", "-c"], ["/bin/bash", "-o", "pipefail", "-ec"]]
 
 
@@ -153,6 +201,18 @@ def test_the_guard_misses_none_of_them(programs: Path) -> None:
         if not any("passes as success" in problem.what for problem in found):
             missed.append((kind, form))
     assert not missed
+
+
+@pytest.mark.parametrize("form", PYTHON)
+def test_a_python_program_is_judged_as_it_ends(programs: Path, form: str) -> None:
+    """As a here-document, `-c` and the JSON form of a step; `fetch_flashinfer_headers` raises."""
+    name = "fetch_flashinfer_headers"
+    (programs / f"{name}.py").write_text(f"def {name}():\n    raise OSError\n")
+    script = f"{_IMPORTS}from {name} import {name}\n{put(form, name)}\n"
+    goes_on = really(programs, [sys.executable, "-c"], script)
+    for run in (f"python3 <<EOF\n{script}EOF", json.dumps(["python3", "-c", script])):
+        found = guard.guard(f"FROM debian\nRUN {run}\n", guard.Promised(required=False))
+        assert any("passes as success" in problem.what for problem in found) is goes_on, (run, found)
 
 
 def test_the_default_shell_stops_at_no_failure() -> None:

@@ -233,6 +233,16 @@ def test_headers_that_a_step_downloads_are_told_apart_from_none() -> None:
         ("RUN python3 -c 'try: import flashinfer.headers\\nexcept Exception: pass'", "except Exception: pass"),
         ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  pass\nE", "except OSError: pass"),
         ("RUN python3 <<E\nimport os; os.system('flashinfer headers')\nE", "os.system("),
+        (
+            "RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError as e:\n  log.warning(e)\nE",
+            "log.warning",
+        ),
+        ("RUN python3 <<E\nfrom flashinfer import headers\ntry: headers()\nfinally: exit(0)\nE", "finally: exit(0)"),
+        ("RUN python3 <<E\nimport subprocess\nsubprocess.run('flashinfer-headers')\nE", "without check=True"),
+        (
+            'RUN ["python3", "-c", "try:\\n import flashinfer.headers\\nexcept OSError:\\n ok = 0"]',
+            "except OSError: ok",
+        ),
         ("RUN flashinfer download-headers; rm -rf /tmp/x", "a step that goes on"),
         ("RUN flashinfer download-headers || warn", "a step that goes on"),
         ("RUN if ! flashinfer download-headers; then warn no; fi", "a step that goes on"),
@@ -255,6 +265,8 @@ def test_headers_that_a_step_downloads_are_told_apart_from_none() -> None:
         ("RUN set -o pipefail; flashinfer download-headers | tee /log", ""),
         ("RUN flashinfer download-headers || exit 1", ""),
         ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  raise\nE", ""),
+        ("RUN python3 <<E\ntry:\n  import flashinfer.headers\nexcept OSError:\n  print()\n  raise\nE", ""),
+        ("RUN python3 <<E\nimport subprocess\nsubprocess.run('flashinfer-headers', check=True)\nE", ""),
     ],
 )
 def test_every_way_to_swallow_a_failure_is_seen(run: str, seen: str) -> None:
