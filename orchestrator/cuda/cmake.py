@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from orchestrator.cuda.arch import Arch, ArchSyntaxError, parse_list
 from orchestrator.cuda.cmake_conditions import met
+from orchestrator.cuda.cmake_fetch import included
 from orchestrator.cuda.cmake_words import CmakeCommand, commands
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _FILTERED = "CUDA_ARCHS"
 """The variable that the first call stores what the build asks for in."""
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_HERE = frozenset({"CMAKE_CURRENT_SOURCE_DIR", "CMAKE_SOURCE_DIR", "PROJECT_SOURCE_DIR"})
 _MAX_DEPTH = 8  # of includes and of functions that call each other
 _MAX_FILES = 200
 _MAX_VALUE = 10_000
@@ -209,20 +209,15 @@ class _Reading(Struct, kw_only=True):
         """Run a file of the repository; a module of CMake's own has no suffix."""
         if "/" not in written and not written.endswith(".cmake"):
             return
-        folder = place.file.rpartition("/")[0]
-        path = _VARIABLE.sub(
-            lambda match: "." if match[1] in _HERE else folder or "." if match[1] == "CMAKE_CURRENT_LIST_DIR" else "$",
-            written,
-        )
-        parts = [part for part in path.split("/") if part not in {"", "."}]
+        path = included(written, place.file)
         self.files += 1
-        safe = "$" not in path and ".." not in parts and place.depth < _MAX_DEPTH and self.files <= _MAX_FILES
-        text = self.include("/".join(parts)) if safe and self.include is not None else None
+        safe = path and place.depth < _MAX_DEPTH and self.files <= _MAX_FILES
+        text = self.include(path) if safe and self.include is not None else None
         if text is None:
             why = f"include({written}) is not followed"
             self.kernels.unfollowed.append(Unfollowed(file=place.file, line=place.line_of(command), why=why))
             return
-        self.run(tuple(commands(text)), _Place(file="/".join(parts), text=text, depth=place.depth + 1))
+        self.run(tuple(commands(text)), _Place(file=path, text=text, depth=place.depth + 1))
 
     def called(self, function: _Function, words: Sequence[str], place: _Place, line: int) -> None:
         """Run a function with its arguments; what it sets stays its own."""

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from orchestrator import reference
-from orchestrator.dockerfile.commands import commands, reached
+from orchestrator.dockerfile.commands import reached
 from orchestrator.dockerfile.declared import declarations
 from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.predefined import platform_args
 from orchestrator.dockerfile.stages import parse
 from orchestrator.dockerfile.words import substitute
 from orchestrator.entries import read_entry
-from orchestrator.headers.steps import fetches, run_commands
+from orchestrator.headers.followed import Tree, accesses
+from orchestrator.headers.steps import run_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from orchestrator.dockerfile.stages import Dockerfile, Stage, Step
 
 _REMOTE = re.compile(r"(?:https?|git|ssh)://|github\.com/|[\w.-]+@[\w.-]+:|\S*\.git(?:#|$)", re.ASCII)
-_SCRIPT = re.compile(r"\.(?:sh|bash)$|^(?:install|setup|build|bootstrap)[\w-]*$")
-_FETCH_CONTENT = re.compile(r"(?:FetchContent_Declare|ExternalProject_Add)\s*\(\s*([\w.-]+)", re.IGNORECASE)
-_BUILDERS = re.compile(r"python[\d.]*|pip[\d.]*|uv|poetry|hatch|maturin")
 _MOST_SCRIPT = 1 << 20
 _LOCAL_CACHE = ("local", "inline")
 
@@ -116,6 +114,8 @@ class _Search:
         self.defaults = {one.name: one.found.value for one in declarations(text) if one.found is not None}
         self.registries = frozenset(map(_host, around.registries))
         self.network = str(target.get("network") or "")
+        inline = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
+        self.tree = Tree(read=self._context_text, inline=inline, copied=tuple(self._copied()))
 
     def image(self, text: str, place: str, kind: str = "base image") -> Need:
         """Return whether an image can be had."""
@@ -197,7 +197,7 @@ class _Search:
             cure = "orchestrate build --air-gapped sets network = none for every step"
             yield Need(kind="network step", name=name, place=place, covered=False, why="runs with a network", cure=cure)
         near = place if stage.name.isdigit() else f"{place} ({stage.name})"
-        for name, script in dict.fromkeys(self._accesses(step)):
+        for name, script in dict.fromkeys(accesses(reached(run_commands(step)), self.tree)):
             if script and (stage.name, name, script) in self.followed:  # a script that every step sources
                 continue
             self.followed.add((stage.name, name, script))
@@ -210,37 +210,6 @@ class _Search:
                 kind="network step", name=f"{name}{inside}", place=near,
                 covered=False, certain=False, why="finds no network if it comes to it", cure=cure_of(name),
             )  # fmt: skip
-
-    def _accesses(self, step: Step) -> Iterator[tuple[str, str]]:
-        """Yield what a step's commands fetch, and the script that does it; scripts of the context are followed."""
-        found = reached(run_commands(step))
-        for command in found:
-            if name := fetches(command):
-                yield name, ""
-        words = {word for command in found for word in command.words}
-        for path, text in self._scripts(words):
-            for command in reached(commands(text), found):
-                if name := fetches(command):
-                    yield name, path
-        configured = any(_configures(command.words) for command in found)
-        if configured and (declared := _FETCH_CONTENT.findall(self._context_text("CMakeLists.txt"))):
-            yield f"cmake FetchContent: {', '.join(dict.fromkeys(declared))}", "CMakeLists.txt"
-
-    def _scripts(self, words: set[str]) -> Iterator[tuple[str, str]]:
-        """Scripts that a step names: here-documents of the Dockerfile, and files of the build context."""
-        inline = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
-        for word in sorted(words):
-            name = word.rsplit("/", 1)[-1]
-            if name in inline:
-                yield name, inline[name]
-            elif _SCRIPT.search(name) and "$" not in word:
-                parts = [part for part in word.split("/") if part not in ("", ".", "..")]
-                tries = ["/".join(parts[at:]) for at in range(len(parts))]
-                tries += [source for source in self._copied() if source.rsplit("/", 1)[-1] == name]
-                for path in tries:
-                    if text := self._context_text(path):
-                        yield path, text
-                        break
 
     def _copied(self) -> Iterator[str]:
         for stage in self.file.stages:
@@ -275,16 +244,6 @@ class _Search:
                 yield Need(kind="cache", name=ref or kind, place=attribute, covered=covered, why=why, cure=cure)
 
 
-def _configures(words: tuple[str, ...]) -> bool:
-    """Whether a command may configure the context's CMake project: cmake itself, or a build of the Python package."""
-    name = words[0].rsplit("/", 1)[-1] if words else ""
-    if name == "cmake" or "setup.py" in words:
-        return True
-    builder = _BUILDERS.fullmatch(name) is not None
-    local = any(word.startswith((".", "/")) and not word.endswith((".whl", ".txt", ".in")) for word in words[1:])
-    return builder and (bool({"wheel", "build", "bdist_wheel"} & set(words[1:4])) or ("install" in words and local))
-
-
 def cure_of(access: str) -> str:
     """Return what stands in for a network access: a prepared base, a named context, a mirror."""
     for pattern, cure in _CURES:
@@ -297,6 +256,7 @@ _PACKAGES = re.compile(r"^(?:pip[\d.]*|uv pip|uv tool) |build isolation")
 """Accesses that a wheelhouse satisfies."""
 
 _CURES = (
+    (r"^uv (?:venv|python)", "a base image that has the interpreter"),
     (r"^flashinfer ", "headers: of tier cubins, or the package's wheel in a wheelhouse (wheels:)"),
     (r"pip|^uv|^python|^poetry|^pdm|^pixi|build isolation",
      "a wheelhouse (wheels: in matrix.yaml), or an index mirror (PIP_INDEX_URL)"),
@@ -307,7 +267,8 @@ _CURES = (
     (r"^rustup", "a base image that has the toolchain"),
     (r"^(?:npm|npx|pnpm|yarn)", "an offline cache as a named context, or a mirror (npm_config_registry)"),
     (r"^go ", "vendored modules (go mod vendor), or a proxy (GOPROXY)"),
-    (r"^(?:curl|wget|aria2c)", "the file as a named context, or a mirror argument"),
+    (r"^(?:curl|wget|aria2c|url|requests|httpx)|urlopen|urlretrieve|_download$",
+     "the file as a named context, or a mirror argument"),
 )  # fmt: skip
 
 

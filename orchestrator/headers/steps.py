@@ -72,6 +72,8 @@ def installs(command: Command) -> str:
     if name in {"uv", "uvx"}:
         first = "".join(arguments[:1])
         known = verb or (first if first in {"run", "tool", "lock", "build"} or name == "uvx" else "")
+        if first == "venv" and "--no-python-downloads" not in command.words:
+            known = "venv"  # an interpreter that is not there is downloaded
         return f"{name} {known}".strip() if known else ""
     if name == "apk":
         return "apk add" if verb == "add" else ""

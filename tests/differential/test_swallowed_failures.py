@@ -103,7 +103,7 @@ PYTHON = [
     "def f():\n    try:\n        X()\n    finally:\n        return\nf()",
     "def f():\n    X()\nf()",
     "for _ in range(2):\n    try:\n        X()\n        break\n    except Exception:\n        continue",
-    "for _ in range(2):\n    try:\n        X()\n        break\n    except Exception:\n        continue\nelse:\n    raise OSError",
+    "for _ in range(2):\n    try:\n        X()\n        break\n    except OSError:\n        pass\nelse:\n    raise",
     "for i in range(2):\n    try:\n        X()\n    except Exception:\n        if i:\n            raise",
     "with contextlib.suppress(OSError):\n    X()",
     "with contextlib.ExitStack():\n    X()",

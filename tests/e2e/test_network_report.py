@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.artifacts import download, extract_all
 
 COMMAND = str(Path(sys.executable).parent / "orchestrate")
 MATRIX = """\
@@ -98,6 +101,32 @@ def test_every_access_has_its_line_and_stage(project: Path) -> None:
     (project / "matrix.yaml").write_text(f"{MATRIX}wheels: {{python: 3.12, packages: [numpy], targets: [other]}}\n")
     assert accesses(project, "--target", "other") == [*of_app, of_other[0], of_other[2]], "the wheelhouse has numpy"
     assert not [one for one in accesses(project) if "never" in one[2] or "git" in one[2]]
+
+
+# what vLLM 0.33.0's docker/Dockerfile fetches for its target openai, read by hand: line, and a word of the access
+VLLM = [
+    (103, "pytorch/manylinux2_28-builder"), (741, "nvidia/cuda:13.0.3-base"), (135, "dnf"), (288, "dnf"), (569, "dnf"),
+    (147, "curl"), (168, "curl"), (168, "uv venv"), (218, "uv pip"), (920, "uv pip"), (295, "uv pip"), (360, "uv pip"),
+    (608, "uv pip"), (844, "pip install"), (981, "uv pip"), (1008, "uv pip"), (1038, "uv pip"), (315, "curl"),
+    (315, "rustup"), (315, "cargo"), (331, "cargo"), (417, "uv venv"), (423, "cutlass"), (423, "vllm-flash-attn"),
+    (423, "flashmla"), (423, "deepgemm"), (423, "deepselect"), (423, "qutlass"), (423, "flashkda"), (423, "fmha_sm100"),
+    (423, "tml_fa4"), (423, "triton_kernels"), (498, "curl"), (498, "git clone"), (762, "apt-get update"),
+    (762, "curl"), (801, "apt-get install"), (834, "curl"), (951, "flashinfer download-kernels"), (965, "curl"),
+]  # fmt: skip
+
+
+@pytest.mark.download
+def test_the_accesses_of_vllm_are_those_that_were_read_by_hand(tmp_path: Path) -> None:
+    with tarfile.open(download("vllm==0.33.0", sdist=True)) as archive:
+        extract_all(archive, tmp_path)
+    root = tmp_path / "vllm-0.33.0"
+    (root / "matrix.yaml").write_text(
+        MATRIX.replace("docker-bake", "docker/docker-bake").replace("app, other", "openai")
+    )
+    told = [(place.partition(":")[2].split()[0], name) for place, _, name in accesses(root)]
+    assert not [(line, word) for line, word in VLLM if not any(at == str(line) and word in name for at, name in told)]
+    wrong = [at for at, name in told if "FetchContent" in name and at in {"218", "295", "360", "608"}]
+    assert not wrong, "these install packages alone"
 
 
 def test_the_report_as_text_says_what_satisfies_each(project: Path) -> None:

@@ -122,6 +122,8 @@ def test_docker_hub_is_one_registry_however_it_is_written(tmp_path: Path, regist
         ("RUN uv run tool.py", "uv run"),
         ("RUN uvx ruff", "uvx ruff"),
         ("RUN uv cache dir", ""),
+        ("RUN uv venv --python 3.12 /v", "uv venv"),
+        ("RUN uv venv --no-python-downloads /v", ""),
         ("RUN cargo build --release", "cargo build"),
         ("RUN cargo +nightly build --offline", ""),
         ("RUN rustup toolchain install 1.80", "rustup toolchain"),
@@ -256,12 +258,85 @@ def test_sources_that_cmake_fetches_are_named(tmp_path: Path) -> None:
         assert len(doubts) == said + packages, run
 
 
+def test_included_files_of_cmake_are_followed_and_local_sources_are_not_named(tmp_path: Path) -> None:
+    files = {
+        "CMakeLists.txt": (
+            'include(FetchContent)\ninclude(cmake/a.cmake)\ninclude("${CMAKE_CURRENT_LIST_DIR}/cmake/b.cmake")\n'
+            "add_subdirectory(lib)\ninclude(${OTHER}/c.cmake)\ninclude(../outside.cmake)\n"
+            "# FetchContent_Declare(no GIT_REPOSITORY x)\n"
+        ),
+        "cmake/a.cmake": (
+            "if(DIR)\nFetchContent_Declare(one SOURCE_DIR ${DIR})\nelse()\nFetchContent_Declare(one URL x)\nendif()\n"
+            "FetchContent_Populate(one)\ninclude(cmake/a.cmake)\n"
+        ),
+        "cmake/b.cmake": (
+            "FetchContent_Populate(two GIT_REPOSITORY x SOURCE_DIR y)\nFetchContent_Declare(three SOURCE_DIR z)\n"
+        ),
+        "lib/CMakeLists.txt": (
+            "file(DOWNLOAD https://h/f f)\nCPMAddPackage(NAME four VERSION 1)\n"
+            'include("${CMAKE_CURRENT_LIST_DIR}/d.cmake")'
+        ),
+        "lib/d.cmake": "ExternalProject_Add(five URL x)",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    doubts = [need.name for need in found(tmp_path, "FROM scratch\nRUN cmake -S . -B b\n") if not need.covered]
+    assert doubts == [
+        "cmake FetchContent: one in cmake/a.cmake",
+        "cmake FetchContent: two in cmake/b.cmake",
+        "cmake FetchContent: https://h/f, four in lib/CMakeLists.txt",
+        "cmake FetchContent: five in lib/d.cmake",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "configures"),
+    [
+        ("uv pip install --python /opt/venv/bin/python3 -r /w/requirements.txt", False),
+        ("pip install --target /opt/site --find-links /wheels torch", False),
+        ("python3 -m pip wheel -w /out torch", True),
+        ("uv pip install --python /opt/venv/bin/python3 /src", True),
+        ("pip install -e .", True),
+    ],
+)
+def test_a_path_of_an_option_is_no_project(tmp_path: Path, run: str, configures: bool) -> None:
+    (tmp_path / "CMakeLists.txt").write_text("FetchContent_Declare(one URL x)")
+    doubts = [need.name for need in found(tmp_path, f"FROM scratch\nRUN {run}\n") if not need.covered]
+    assert ("cmake FetchContent: one in CMakeLists.txt" in doubts) is configures
+
+
+def test_scripts_are_followed_into_scripts_and_python(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "all.sh").write_text(
+        'here=$(dirname "$0")\nsh "$here/more.sh"\npython3 "$ROOT/tools/get.py"\n'
+    )
+    (tmp_path / "tools" / "more.sh").write_text("uv venv --python 3.12 /v\nsh tools/all.sh\n")
+    (tmp_path / "tools" / "get.py").write_text(
+        "import subprocess, urllib.request\nfrom setuptools_rust import Binding\n"
+        "subprocess.run(['git', 'clone', url], check=True)\nurllib.request.urlretrieve(url)\n# requests.get(x)\n"
+    )
+    (tmp_path / "broken.py").write_text("requests.get(\n")
+    text = (
+        "FROM scratch AS one\nRUN tools/all.sh\nRUN python3 -c 'import requests; requests.get(x)'; python3 broken.py\n"
+    )
+    doubts = [need.name for need in found(tmp_path, text) if not need.covered]
+    assert doubts == [
+        "uv venv in tools/more.sh",
+        "cargo build in tools/get.py",
+        "git clone in tools/get.py",
+        "urllib.request.urlretrieve in tools/get.py",
+        "requests.get",
+    ]
+
+
 @pytest.mark.parametrize(
     ("run", "cure"),
     [
         ("pip install x", "wheelhouse"), ("git clone x", "named context"), ("cargo build", "vendored"),
         ("apt-get install x", "base image"), ("curl x", "mirror argument"), ("flashinfer download-cubin", "headers:"),
-        ("gem install x", "named context"),
+        ("gem install x", "named context"), ("uv venv", "interpreter"),
+        ("python3 -c 'import httpx; httpx.get(x)'", "mirror argument"),
     ],
 )  # fmt: skip
 def test_every_access_has_a_cure(tmp_path: Path, run: str, cure: str) -> None:
