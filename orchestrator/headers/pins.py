@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from orchestrator.errors import Problem, UsageError
+from orchestrator.headers.pin_tables import assignments, class_values, other_ways
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,13 +173,16 @@ def _parse(where: str, text: Callable[[str], str | None], *, version: str, wheel
             hint="name a flashinfer-python wheel (not flashinfer-cubin) or an installed flashinfer package",
         )
     module = _tree(where, "flashinfer/artifacts.py", source)
-    paths, paths_unread = _class_values(module, "ArtifactPath")
-    sums, sums_unread = _class_values(module, "CheckSumHash")
+    paths, paths_unread = class_values(module, "ArtifactPath")
+    sums, sums_unread = class_values(module, "CheckSumHash")
     if not (paths or paths_unread) or not (sums or sums_unread):
         raise UsageError(
             f"{where}: flashinfer/artifacts.py has no class ArtifactPath or CheckSumHash with constants",
             hint="this FlashInfer keeps its pins elsewhere; it is newer than what this tool knows",
         )
+    if other := [Problem(file=where, what=table, expected="NAME = TEXT", found=text[:120])
+                 for table, text in other_ways(module)]:  # fmt: skip
+        raise UsageError(f"{where}: {_UNREADABLE}", problems=other, hint=_ANOTHER_WAY)
     _require_read(where, paths, paths_unread, sums, sums_unread)
     directories = {name: _clean(where, name, value) for name, value in paths.items() if isinstance(value, str)}
     pins = tuple(
@@ -206,70 +210,6 @@ def _tree(where: str, name: str, source: str) -> ast.Module:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise UsageError(f"{where}: {name} is not Python ({error})") from error
-
-
-def _class_values(module: ast.Module, name: str) -> tuple[dict[str, object], dict[str, str]]:
-    """Attributes of a class that can be read, and source text of those that cannot.
-
-    Read are literals, names of earlier constants, and texts put together from these. An attribute in a branch has two
-    values: it cannot be read.
-    """
-    names: dict[str, object] = {}
-    found: dict[str, object] = {}
-    unread: dict[str, str] = {}
-    for node in module.body:
-        for target, value in _assignments([node]):
-            names[target] = _value(value, names)
-        if not (isinstance(node, ast.ClassDef) and node.name == name):
-            continue
-        inside = dict(names)
-        for target, value in _assignments(node.body):
-            read = inside[target] = _value(value, inside)
-            found.pop(target, None)
-            unread.pop(target, None)
-            if read is _UNREAD:
-                unread[target] = ast.unparse(value)
-            else:
-                found[target] = read
-        for statement in node.body:
-            for target, value in _branched(statement):
-                found.pop(target, None)
-                unread[target] = f"{ast.unparse(value)}, in a branch"
-    return found, unread
-
-
-_UNREAD = object()
-
-
-def _value(node: ast.expr, names: dict[str, object]) -> object:
-    """Return what an expression is, `_UNREAD` if that takes more than reading."""
-    match node:
-        case ast.Name(id=name):
-            return names.get(name, _UNREAD)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _joined([_value(left, names), _value(right, names)])
-        case ast.JoinedStr(values=parts):
-            return _joined([_value(part, names) for part in parts])
-        case ast.FormattedValue(value=inner, conversion=-1, format_spec=None):
-            return _value(inner, names)
-        case _:
-            try:
-                return ast.literal_eval(node)
-            except (ValueError, TypeError, SyntaxError, RecursionError):
-                return _UNREAD
-
-
-def _joined(parts: list[object]) -> object:
-    texts = [part for part in parts if isinstance(part, str)]
-    return "".join(texts) if len(texts) == len(parts) else _UNREAD
-
-
-def _branched(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
-    """Assignments of a class body that run under a condition; those of methods and inner classes are none."""
-    if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.Match):
-        for node in ast.walk(statement):
-            if isinstance(node, ast.stmt):
-                yield from _assignments([node])
 
 
 def _require_read(
@@ -300,23 +240,13 @@ def _require_read(
         if attr not in {*paths, *paths_unread} or attr not in {*sums, *sums_unread}:
             refused("ArtifactPath" if attr not in {*paths, *paths_unread} else "CheckSumHash", attr, "none", "a pin")
     if problems:
-        raise UsageError(
-            f"{where}: flashinfer/artifacts.py has pins that cannot be read: the lock would leave their headers out",
-            problems=problems,
-            hint="this FlashInfer keeps its pins in another way than every release so far; "
-            "lock another version, or report it",
-        )
+        raise UsageError(f"{where}: {_UNREADABLE}", problems=problems, hint=_ANOTHER_WAY)
 
 
-def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
-    for statement in body:
-        match statement:
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                yield name, value
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                yield name, value
-            case _:
-                continue
+_UNREADABLE = "flashinfer/artifacts.py has pins that cannot be read: the lock would leave their headers out"
+_ANOTHER_WAY = (
+    "this FlashInfer keeps its pins in another way than every release so far; lock another version, or report it"
+)
 
 
 def _nested(where: str, directories: dict[str, str], sums: dict[str, object]) -> Iterator[Pin]:
@@ -335,7 +265,7 @@ def _loose(where: str, directories: dict[str, str], text: Callable[[str], str | 
     source = text("flashinfer/deep_gemm.py")
     if source is not None:
         for node in ast.walk(_tree(where, "flashinfer/deep_gemm.py", source)):
-            for name, value in _assignments(node.body) if isinstance(node, ast.ClassDef) else ():
+            for name, value in assignments(node.body) if isinstance(node, ast.ClassDef) else ():
                 suffix = name.removeprefix("KERNEL_MAP_HASH") if name.startswith("KERNEL_MAP_HASH") else None
                 attr = f"DEEPGEMM{suffix}"
                 if suffix is not None and attr in directories and isinstance(value, ast.Constant):

@@ -144,6 +144,32 @@ def test_a_pin_that_cannot_be_read_is_an_error(tmp_path: Path, new: str, says: s
     assert any(says in str(problem) for problem in caught.value.problems), caught.value.problems
 
 
+@pytest.mark.parametrize(
+    ("inside", "after"),
+    [
+        ('A, B = "x/y", "x/z"', ""),
+        ('A = B = "x/y"', ""),
+        ('TRTLLM_GEN_GEMM += "v2/"', ""),
+        ('locals()["A"] = "x/y"', ""),
+        ("vars().update(A='x/y')", ""),
+        ("del TRTLLM_GEN_GEMM", ""),
+        ("import a as A", ""),
+        ("", 'ArtifactPath.TRTLLM_GEN_GEMM = "x/y"'),
+        ("", 'setattr(ArtifactPath, "A", "x/y")'),
+        ("", 'if new:\n    class ArtifactPath:\n        A = "x/y"'),
+        ("", "try:\n    ArtifactPath = other()\nexcept OSError:\n    pass"),
+        ("", 'class Base:\n    A = "x/y"\nclass ArtifactPath(Base):\n    B = "x/z"'),
+        ("", 'class ArtifactPath(metaclass=Meta):\n    B = "x/z"'),
+    ],
+)
+def test_a_table_that_is_filled_in_another_way_is_an_error(tmp_path: Path, inside: str, after: str) -> None:
+    files = samples.source()
+    text = files["flashinfer/artifacts.py"].replace("class CheckSumHash:", f"    {inside}\nclass CheckSumHash:")
+    with pytest.raises(UsageError, match="pins that cannot be read") as caught:
+        pins.read(samples.wheel(tmp_path / "x.whl", {**files, "flashinfer/artifacts.py": f"{text}\n{after}\n"}))
+    assert caught.value.problems[0].expected == "NAME = TEXT"
+
+
 def test_a_digest_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     digest = samples.sha(samples.artifacts()[f"{samples.DEEP}/checksums.txt"])
     with pytest.raises(UsageError) as caught:
