@@ -18,6 +18,7 @@ from orchestrator.files import FULL, scratch, writing
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
 from orchestrator.headers.bundle import write_lock
+from orchestrator.headers.manifests import contradictions
 
 if TYPE_CHECKING:
     from orchestrator.headers.lock import Lock
@@ -109,6 +110,9 @@ def load(archive: Path, store: Store, lock_path: Path | None = None, *, expected
             lock = _unpack(_Limited(packed, _LOCK_LIMIT), folder, str(archive))
             if expected and locks.bundle_digest(lock) != expected:
                 raise VerificationError(f"{archive}: bundle {locks.bundle_digest(lock)}, the lock file says {expected}")
+            unpacked = {file.path: folder / file.sha256 for file in lock.files}
+            if problems := contradictions(lock, lambda path, _: unpacked[path].read_bytes()):
+                raise VerificationError(f"{archive}: its lock is not what its manifests say", problems=problems)
             for file in lock.files:
                 source = folder / file.sha256
                 with store.lock(file.sha256):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import Problem
 from orchestrator.flashinfer import LOCK_NAME
 from orchestrator.headers import lock as locks
-from orchestrator.headers import lockfile, place
+from orchestrator.headers import lockfile, manifests, place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,10 @@ def verify_directory(lock: Lock, root: Path) -> tuple[Problem, ...]:
         root: A materialised bundle, or a cubin directory that a bundle was placed in.
 
     Returns:
-        One problem for every file that is missing, damaged or too much; empty where all is verified. Files of a running
-        FlashInfer (its links below `flashinfer/`, lock files) are not too much.
+        One problem for every file that is missing, damaged, too much or left out of the lock; empty where all is
+        verified. Files of a running FlashInfer (its links below `flashinfer/`, lock files) are not too much.
     """
-    problems = place.problems(contents(lock), root)
+    problems = [*place.problems(contents(lock), root), *manifests.in_directory(lock, root)]
     expected = {entry.path for entry in locks.tree(lock)}
     pins = {item.pin.path for item in lock.pins if item.files}
     for pin in sorted(pins):

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from orchestrator.errors import DriftError, Problem, VerificationError
 from orchestrator.flashinfer import NO_DOWNLOAD
-from orchestrator.headers import bundle, resolve
+from orchestrator.headers import bundle, manifests, resolve
 from orchestrator.headers import lock as locks
 from orchestrator.headers.tidy import folder_of
 
@@ -102,6 +102,7 @@ def injection(
             f"{len(missing)} of {len(lock.files)} files of the FlashInfer bundle are not in the store {store.root}",
             hint="orchestrate headers fetch (with a network), or orchestrate headers import BUNDLE.tar.zst",
         )
+    manifests.require(lock, store)
     digest = locks.bundle_digest(lock)
     folder = folder_of(lock, store)
     bundle.ensure(lock, store, folder)

@@ -21,7 +21,7 @@ from orchestrator.errors import UsageError, VerificationError
 from orchestrator.flashinfer import ABOUT_NAME, LOCK_NAME
 from orchestrator.headers import layout as layouts
 from orchestrator.headers.fields import count_of, sha256_of, text_of
-from orchestrator.headers.pins import Pin
+from orchestrator.headers.pins import FAMILIES, Pin
 from orchestrator.headers.place import Placed, written
 
 if TYPE_CHECKING:
@@ -291,6 +291,9 @@ def implausible(lock: Lock) -> str:
             return f"pin {item.pin.attr} says {item.files} files, {inside} lie below {item.pin.path}"
         if lock.complete and not item.files:
             return f"tier is cubins, and pin {item.pin.attr} has no file"
+    held = {item.pin.attr for item in lock.pins if item.files}
+    if lacking := [family for family in FAMILIES if family not in held]:
+        return f"it holds nothing of {', '.join(lacking)}"
     both = set(lock.missing) & by_path.keys()
     if both:
         return f"{min(both)} is a file and missing"

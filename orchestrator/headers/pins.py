@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _MAX_SOURCE_BYTES = 16 * 1024 * 1024  # the largest source read here is 0.2 MB; a wheel may claim anything
+FAMILIES = ("TRTLLM_GEN_BMM", "TRTLLM_GEN_FMHA", "TRTLLM_GEN_GEMM")
+"""Every release from 0.6.0 to 0.7.2.post1 has them; without one of them a bundle is not whole."""
+
 # The cuDNN kernels have no manifest: their digests stand in the C++ source (facts of 0.6.0 to 0.7.2).
-# Every release from 0.6.0 to 0.7.2.post1 has them; without one of them a bundle is not whole.
-_FAMILIES = ("TRTLLM_GEN_BMM", "TRTLLM_GEN_FMHA", "TRTLLM_GEN_GEMM")
 _CUDNN_CALL = re.compile(r'cudnn_sdpa_cubin_path\s*\+\s*"/"\s*\+\s*"([^"]+)"\s*,\s*"([0-9a-f]{64})"')
 
 
@@ -236,7 +237,7 @@ def _require_read(
         digest = _HEX64.fullmatch(value) if isinstance(value, str) else isinstance(value, dict) and base != attr
         if digest and base not in paths_unread and not isinstance(paths.get(base), str):
             refused("CheckSumHash", attr, "none", f"a directory ArtifactPath.{base} for this digest")
-    for attr in _FAMILIES:
+    for attr in FAMILIES:
         if attr not in {*paths, *paths_unread} or attr not in {*sums, *sums_unread}:
             refused("ArtifactPath" if attr not in {*paths, *paths_unread} else "CheckSumHash", attr, "none", "a pin")
     if problems:

@@ -57,7 +57,7 @@ def resolve(
     counted: list[locks.LockedPin] = []
     for pin in pins.pins:
         listed = locks.parse_manifest(pin, store.read(pin.sha256))
-        chosen = {path: digest for path, digest in listed.items() if _chosen(path, tier, sm, layout)}
+        chosen = {path: digest for path, digest in listed.items() if is_chosen(path, tier, sm, layout)}
         if chosen:
             wanted.append(manifests[pin.attr])
             wanted += [Wanted(path=path, sha256=digest) for path, digest in chosen.items()]
@@ -100,7 +100,15 @@ def _check(tier: str, sm: Sequence[str]) -> None:
             raise UsageError(f"{item!r} is not a compute capability", hint="expected a form like 10.0 or 10.3")
 
 
-def _chosen(path: str, tier: str, sm: Sequence[str], layout: Layout) -> bool:
+def is_chosen(path: str, tier: str, sm: Sequence[str], layout: Layout) -> bool:
+    """Return whether a tier takes a file of a manifest.
+
+    Args:
+        path: Relative to the repository.
+        tier: `headers` or `cubins`.
+        sm: Compute capabilities that `cubins` is narrowed to, empty for all.
+        layout: The generation.
+    """
     if path.endswith(".h"):
         return layouts.asks_for(layout, path)
     return tier == "cubins" and matches_sm(path, sm)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from orchestrator import process
 from orchestrator.errors import EnvironmentLacksError, NetworkError, UsageError, VerificationError
-from orchestrator.headers import fetch, layout, pins, resolve
+from orchestrator.headers import fetch, layout, manifests, pins, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,7 +142,9 @@ def obtain_lock(
     Raises:
         NetworkError, VerificationError: As `fetch`.
     """
-    return fetch.fetch(resolve.wanted_of(lock), sources, store, options=options, progress=progress)
+    done = fetch.fetch(resolve.wanted_of(lock), sources, store, options=options, progress=progress)
+    manifests.require(lock, store)
+    return done
 
 
 def read_pins(source: Path | None, version: str, store: Store) -> Pins:
@@ -177,10 +179,10 @@ def verify_store(lock: Lock, store: Store, *, repair: bool) -> dict[str, str]:
 
 
 def require_complete(lock: Lock, store: Store) -> None:
-    """Refuse to go on with a lock whose files are not all in the store.
+    """Refuse to go on with a lock whose files are not all in the store, or that leaves files out.
 
     Raises:
-        VerificationError: Some are missing.
+        VerificationError: Some are missing, or the manifests of its pins say otherwise.
     """
     missing = [file for file in lock.files if not store.has(file.sha256, file.size)]
     if missing:
@@ -188,3 +190,4 @@ def require_complete(lock: Lock, store: Store) -> None:
             f"{len(missing)} of {len(lock.files)} files are not in the store {store.root}",
             hint="orchestrate headers fetch",
         )
+    manifests.require(lock, store)

@@ -59,7 +59,7 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
     Exits 4 if one is missing or damaged.
     """
     from orchestrator.errors import Problem
-    from orchestrator.headers import bundle, work
+    from orchestrator.headers import bundle, manifests, work
 
     given = shared.given(chosen)
     if image:
@@ -85,6 +85,7 @@ def command(*, chosen: HeaderOptions, target: Path | None, image: str, platform:
         raise VerificationError(
             f"{len(bad)} of {len(wanted.files)} files are missing or damaged", problems=found[:20], hint=hint
         )
+    manifests.require(wanted, given.store)
     streams.say(f"{counted(len(wanted.files), 'file')}, {wanted.bytes:,} bytes verified in {given.store.root}")
 
 

@@ -271,16 +271,33 @@ def _unreadable(scanned: Scanned, paths: Iterable[str], user: str) -> Iterator[P
                 )
 
 
+def _other_pins(scanned: Scanned, lock: Lock) -> Iterator[Problem]:
+    """A lock of the right version that names other artifacts than the FlashInfer inside asks for."""
+    try:
+        wanted = pins_of(scanned)
+    except UsageError:  # none is installed where pins are read, or in a way that is not known
+        return
+    locked = {item.pin.attr: (item.pin.path, item.pin.sha256) for item in lock.pins}
+    for pin in wanted.pins:
+        path, sha256 = locked.get(pin.attr, ("", ""))
+        if (path, sha256) != (pin.path, pin.sha256):
+            what = f"the installed FlashInfer asks for other artifacts of {pin.attr} than the bundle holds"
+            expected, found = f"{pin.path} ({pin.sha256[:12]})", f"{path} ({sha256[:12]})" if path else "none"
+            yield Problem(file=scanned.source, what=what, expected=expected, found=found)
+
+
 def _settings(scanned: Scanned, lock: Lock) -> Iterable[Problem]:
     yield from _packages(scanned)
     workspace = scanned.environment.get(WORKSPACE, "")
     if workspace and (found := written(scanned.files, workspace, account(scanned.files, scanned.user))).problems:
         what = f"{WORKSPACE}: FlashInfer makes directories there when it is imported, {found.problems[0].what}"
         yield Problem(file=workspace, what=what, hint="name a directory that the user may write")
-    for version in _versions(scanned):
-        if version != lock.version:
-            what = "another FlashInfer is installed than the bundle was made for"
-            yield Problem(file=scanned.source, what=what, expected=lock.version, found=version)
+    others = [version for version in _versions(scanned) if version != lock.version]
+    for version in others:
+        what = "another FlashInfer is installed than the bundle was made for"
+        yield Problem(file=scanned.source, what=what, expected=lock.version, found=version)
+    if not others:
+        yield from _other_pins(scanned, lock)
     if scanned.environment.get(NO_DOWNLOAD) and not lock.complete:
         what = f"{NO_DOWNLOAD} is set, and the bundle does not hold every cubin: FlashInfer would run another kernel"
         hint = "leave it unset, or lock the tier cubins"

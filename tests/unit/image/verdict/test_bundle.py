@@ -240,6 +240,19 @@ def test_the_pins_of_an_installed_flashinfer(tmp_path: Path) -> None:
         bundle.pins_of(scanned(layer({**new, **twice})))
 
 
+def test_a_lock_of_other_pins_than_the_installed_flashinfer_is_a_problem(lock: Lock, store: Store) -> None:
+    """A nightly says the version of a release, and asks for other artifacts."""
+    site = "/opt/venv/lib/python3.12/site-packages"
+    base = placed(lock, store)
+    installed: Members = {f"{site}/{name}": text.encode() for name, text in samples.source("0.6.13").items()}
+    assert not seen(base, installed).problems
+    source = f"{site}/flashinfer/artifacts.py"
+    moved = {**installed, source: samples.source()["flashinfer/artifacts.py"].replace("c" * 40, "9" * 40).encode()}
+    (problem,) = seen(base, moved).problems
+    assert "asks for other artifacts of TRTLLM_GEN_GEMM" in problem.what
+    assert problem.found.startswith("c" * 40)
+
+
 def test_an_image_without_any(lock: Lock, store: Store) -> None:
     assert "below the user's home" in whats(seen({"/x": b"y"}, environment={}))[0]
     assert "no FlashInfer bundle" in whats(seen({"/x": b"y"}))[0]
