@@ -174,6 +174,8 @@ def _asks(root: Path, member: Mapping[str, Any], target: str) -> Iterator[Ask]:
             yield Ask(kind=Privilege.SSH, target=target, attribute="ssh", text=str(read_entry(one).get("id") or one))
         for path in paths:
             yield Ask(kind=Privilege.READ, value=_real(root, path), target=target, attribute="ssh", text=path)
+    if not member.get("ssh") and forwards_agent(member):
+        yield Ask(kind=Privilege.SSH, target=target, attribute="context", text=str(member["context"]))
     for attribute, path in _reads(root, member):
         yield Ask(kind=Privilege.READ, value=_real(root, path), target=target, attribute=attribute, text=path)
     for entry in map(read_entry, member.get("cache-to") or []):
@@ -216,6 +218,17 @@ def ssh_paths(entry: Any) -> Sequence[str]:
         return [str(path) for path in entry.get("paths") or []]
     _, equals, paths = str(entry).partition("=")
     return paths.split(",") if equals else []
+
+
+def forwards_agent(member: Mapping[str, Any]) -> bool:
+    """Return whether a target hands the SSH agent to its builder.
+
+    One without `ssh` does so as well where its context is a Git repository over SSH (buildx 0.29, a test compares).
+    """
+    entries = member.get("ssh") or []
+    if not entries:
+        return buildx.is_git_over_ssh(str(member.get("context") or ""))
+    return not all(ssh_paths(one) for one in entries)
 
 
 def _real(root: Path, path: str) -> str:

@@ -132,7 +132,8 @@ def _agent(call: BakeCall, path: Path) -> dict[str, str]:
     Only the builds of such targets need one: buildx looks at the socket even to print, and does not speak to it.
     """
     known = os.environ.get("SSH_AUTH_SOCK", "")
-    if (known and Path(known).exists()) or not any("ssh" in text for text in _texts(call).values()):
+    texts = _texts(call).values()
+    if (known and Path(known).exists()) or not any("ssh" in text.lower() or "@" in text for text in texts):
         return {}
     import socket
 
@@ -304,8 +305,16 @@ def is_remote(context: str) -> bool:
     return bool(_REMOTE.match(context))
 
 
+def is_git_over_ssh(context: str) -> bool:
+    """Return whether a context is a Git repository that is fetched over SSH: `git@host:path`, `ssh://host/path`."""
+    return bool(_OVER_SSH.match(context))
+
+
 _CWD = "cwd://"
-_REMOTE = re.compile(r"(?!cwd://)[A-Za-z][\w+.-]*://|git@|github\.com/|target:", re.ASCII)
+# As buildx 0.29 reads them, measured: any user, never a host without one; another scheme is a directory.
+_SSH = r"(?i:ssh)://|[\w-]+@[\w.-]+:"
+_OVER_SSH = re.compile(_SSH, re.ASCII)
+_REMOTE = re.compile(rf"(?i:https?|git)://|docker-image://|oci-layout://|target:|github\.com/|{_SSH}", re.ASCII)
 
 
 def dockerfile(root: Path, target: Mapping[str, Any]) -> tuple[str | None, str]:

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.bake.closure import LINK
-from orchestrator.bake.privileges import ssh_paths
+from orchestrator.bake.privileges import forwards_agent
+from orchestrator.engine.buildx import is_remote
 from orchestrator.entries import read_entry
 from orchestrator.errors import EnvironmentLacksError, Problem
+from orchestrator.reference import layout_directory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -43,13 +44,14 @@ def missing_inputs(
 def _contexts(
     root: Path, member: Mapping[str, Any], places: Mapping[str, Place | None]
 ) -> Iterator[tuple[str, str, Place | None]]:
-    if not member.get("dockerfile-inline") or member.get("context"):
-        context = str(member.get("context") or ".")
-        if _local(context) and not (root / context).is_dir():
-            yield "the context", context, None
-    for name, value in (member.get("contexts") or {}).items():
-        if _local(str(value)) and not (root / str(value)).exists():
-            yield f"the named context {name}", str(value), places.get(name)
+    given = {"the context": str(member.get("context") or ".")}
+    given |= {f"the named context {name}": str(value) for name, value in (member.get("contexts") or {}).items()}
+    for what, value in given.items():
+        layout = value.startswith("oci-layout://")
+        path = root / (layout_directory(value) if layout else value.removeprefix("cwd://"))
+        if (layout or not is_remote(value)) and not path.is_dir():
+            found = f"{value} is not a directory" if path.exists() else value
+            yield what, found, places.get(what.rpartition(" ")[2])
 
 
 def require_agent(file: BakeFile, *, variant: str) -> None:
@@ -63,7 +65,7 @@ def require_agent(file: BakeFile, *, variant: str) -> None:
         EnvironmentLacksError: There is none.
     """
     for name, member in file.members.items():
-        if all(ssh_paths(one) for one in member.get("ssh") or []):
+        if not forwards_agent(member):
             continue
         socket = os.environ.get("SSH_AUTH_SOCK", "")
         if not socket or not Path(socket).exists():
@@ -72,12 +74,6 @@ def require_agent(file: BakeFile, *, variant: str) -> None:
                 f"{variant}: the SSH agent that target {file.origins.get(name, name)} forwards was not found: {found}",
                 hint='`eval "$(ssh-agent)"` and `ssh-add` start one, or name a key: ssh = ["default=PATH"]',
             )
-
-
-def _local(context: str) -> bool:
-    """Whether a context is a path: no address, no image, no other target, no standard input."""
-    remote = "://" in context or context.startswith((LINK, "git@")) or context == "-"
-    return not remote and not context.endswith(".git")
 
 
 def _secrets(
@@ -92,7 +88,7 @@ def _secrets(
         if variable:
             if variable not in variables:
                 yield f"the secret {id_}", f"environment variable {variable} is not set", places.get(id_)
-        elif source and not (root / Path(source).expanduser()).is_file():
+        elif source and not (root / source).is_file():  # buildx expands no ~
             yield f"the secret {id_}", source, places.get(id_)
         elif not source and id_ not in variables and not (root / id_).is_file():
             yield f"the secret {id_}", f"neither an environment variable nor a file {id_}", places.get(id_)

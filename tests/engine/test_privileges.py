@@ -34,6 +34,7 @@ variants: {arch_list: all}
 cache: {backend: "off"}
 """
 REFUSED = "asked for and not allowed"
+INLINE = {"dockerfile-inline": "FROM scratch\nLABEL a=b\n"}
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, ""),
     "network": ({"network": "host"}, "network.host"),
@@ -44,6 +45,12 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a device": ({"entitlements": ["device=vendor.com/class=name"]}, "device=vendor.com/class=name"),
     "agent": ({"ssh": ["default"]}, "ssh"),
     "socket": ({"ssh": ["default=OUTSIDE/agent"]}, "fs.read=AGENT"),
+    "agent, for a repository": ({"context": "git@127.0.0.1:a/b.git", **INLINE}, "ssh"),
+    "agent, for a repository of another user": ({"context": "me-2@127.0.0.1:a/b.git#main:sub", **INLINE}, "ssh"),
+    "agent, for a URL": ({"context": "SSH://127.0.0.1:9/a/b.git", **INLINE}, "ssh"),
+    "agent, for a linked target": ({"contexts": {"base": "target:remote"}}, "ssh"),
+    "a repository with a key": ({"context": "git@127.0.0.1:a/b.git", "ssh": ["default=inside/key"], **INLINE}, ""),
+    "a repository over https": ({"context": "https://127.0.0.1:9/a/b.git", **INLINE}, ""),
     "context": ({"context": "../outside"}, "fs.read=OUTSIDE"),
     "context of the working directory": ({"context": "cwd://../outside"}, "fs.read=OUTSIDE"),
     "named context": ({"contexts": {"x": "../outside"}}, "fs.read=OUTSIDE"),
@@ -83,6 +90,7 @@ def project(tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch) -> Path
     for path in (root / "Dockerfile", outside / "Dockerfile"):
         path.write_text("FROM scratch\nLABEL a=b\n")
     (outside / "agent").symlink_to(agent)
+    call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / "inside/key")
     (root / "link").symlink_to("../outside")
     (root / "link.Dockerfile").symlink_to("../outside/Dockerfile")
     (root / "matrix.yaml").write_text(MATRIX)
@@ -92,7 +100,8 @@ def project(tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def write(root: Path, target: dict[str, Any]) -> None:
-    text = json.dumps({"target": {"app": target, "base": {"network": "host"}}})
+    linked = {"base": {"network": "host"}, "remote": {"context": "git@127.0.0.1:a/b.git", **INLINE}}
+    text = json.dumps({"target": {"app": target, **linked}})
     (root / "docker-bake.json").write_text(text.replace("OUTSIDE", str(root.parent / "outside")))
 
 

@@ -83,6 +83,8 @@ def test_links_are_followed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ({"entitlements": ["unknown"]}, []),
         ({"ssh": [{"id": "default"}]}, ["ssh"]),
         ({"ssh": ["default", "other"]}, ["ssh"]),
+        ({"context": "git@host:a/b.git", "dockerfile-inline": "FROM scratch"}, ["ssh"]),
+        ({"context": "https://host/a/b.git", "dockerfile-inline": "FROM scratch"}, []),
     ],
 )
 def test_other_privileges(root: Path, target: dict[str, Any], words: list[str]) -> None:
