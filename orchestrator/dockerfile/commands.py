@@ -28,6 +28,7 @@ WRAPPERS = frozenset({"command", "builtin", "env", "sudo", "time", "nohup"})
 _PREFIXES = WRAPPERS | {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_DECLARE = frozenset({"export", "declare", "typeset", "local", "readonly"})
 
 
 class Command(Struct, frozen=True, kw_only=True):
@@ -39,12 +40,14 @@ class Command(Struct, frozen=True, kw_only=True):
         before: The operator in front of it: "", "&&", "||", "|", "&", ";" or a line end.
         grouped: Whether it is the first one of a `{ …; }` or `( … )`, whose end is a command named `}` or `)`.
         function: The function whose body it stands in, "" for none.
+        set: The assignments before it: `NAME=value`, quotes undone.
     """
 
     words: tuple[str, ...]
     before: str = ""
     grouped: bool = False
     function: str = ""
+    set: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,6 +65,21 @@ def commands(text: str) -> list[Command]:
     if words is not None:
         return list(_inside(Command(words=tuple(words)), 0))
     return list(_commands(text, 0))
+
+
+def own_values(text: str) -> list[tuple[str, str | None]]:
+    """The variables that a step gives values of its own, each with the value; None where it takes the variable away.
+
+    Args:
+        text: What follows RUN and its flags, or the content of a here-document.
+    """
+    found: list[tuple[str, str | None]] = []
+    for command in reached(commands(text)):
+        words = [*command.set, *(command.words[1:] if command.name in _DECLARE else ())]
+        found += [(name, value) for name, equals, value in (word.partition("=") for word in words) if equals]
+        if command.name == "unset":
+            found += [(name, None) for name in command.words[1:]]
+    return found
 
 
 def reached(found: Iterable[Command], called: Iterable[Command] = ()) -> list[Command]:
@@ -189,7 +207,13 @@ class _Reading:
                 grouped = True
                 self._brace()
             at += 1
-        command = Command(words=tuple(self.words[at:]), before=self.before, grouped=grouped, function=self.function)
+        command = Command(
+            words=tuple(self.words[at:]),
+            before=self.before,
+            grouped=grouped,
+            function=self.function,
+            set=tuple(word for word in self.words[:at] if _ASSIGNMENT.match(word)),
+        )
         if command.words[:1] == ("}",) and self.function:
             self.braces -= 1
             self.function = self.function if self.braces else ""

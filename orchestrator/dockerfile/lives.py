@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from orchestrator.dockerfile.commands import SHELLS, commands, own_values
 from orchestrator.dockerfile.directives import escape_character
 from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.read import instructions
@@ -38,6 +39,7 @@ class Loss(Enum):
     ABOVE = "above"
     UNDECLARED = "undeclared"
     UNREAD = "unread"
+    OWN = "own"
 
 
 class Lost(Struct, frozen=True, kw_only=True):
@@ -74,6 +76,8 @@ class Lost(Struct, frozen=True, kw_only=True):
                 return f"line {self.line} reads {self.name}, which its stage does not declare with ARG"
             case Loss.UNREAD:
                 return f"nothing reads {self.name} below its ARG at line {self.declared}"
+            case Loss.OWN:
+                return f"RUN at line {self.line} sets {self.name} itself"
 
     @property
     def hint(self) -> str:
@@ -89,6 +93,8 @@ class Lost(Struct, frozen=True, kw_only=True):
                 return f"add ARG {self.name} to the stage, above line {self.line}"
             case Loss.UNREAD:
                 return f"read {self.name} in a step below it, or remove it from the matrix"
+            case Loss.OWN:
+                return f"remove the value from the RUN, or write {self.name}=${{{self.name}}}"
 
 
 def lost(
@@ -233,6 +239,7 @@ class _Life(Struct, kw_only=True):
     used: bool = False  # a step of a stage names it where it has its value
     seen: bool = False  # a RUN has it in its environment
     declared: int = 0
+    own: int = 0  # line of a RUN that gives it another value
     misses: list[Lost] = field(default_factory=list)
     unsure: bool = False
 
@@ -243,6 +250,8 @@ class _Life(Struct, kw_only=True):
             yield replace(self.misses[0], certain=not (self.seen or self.base))
         elif by_env := [miss for miss in self.misses if miss.loss in {Loss.ENV, Loss.BASE}]:
             yield by_env[0]
+        elif self.own and not self.used:
+            yield Lost(name=self.name, loss=Loss.OWN, line=self.own, declared=self.declared)
         elif self.declared and not (self.used or self.seen or self.base):
             yield Lost(name=self.name, loss=Loss.UNREAD, line=self.declared, declared=self.declared)
 
@@ -258,7 +267,10 @@ def _walk(steps: Iterable[_Read], life: _Life, state: _State, values: Mapping[st
             continue
         named = read.names(name)
         if named and state.alive:
-            life.used = True
+            if step.keyword == "RUN" and _replaces(name, read, values[name]):
+                life.own = life.own or step.line
+            else:
+                life.used = True
         elif named and state.env and state.declared:
             life.misses.append(Lost(name=name, loss=state.loss, line=state.env, declared=state.declared))
         elif named and not _own(name, read):
@@ -304,6 +316,18 @@ def _own(name: str, read: _Read) -> bool:
     word = re.escape(name)
     own = re.compile(rf"(?:^|[\s;&|(]){word}=|\bfor\s+{word}\s|\bread\s[^;|&]*\b{word}\b")
     return name not in read.variables or any(own.search(text) for text in (read.step.text, *read.step.documents))
+
+
+def _replaces(name: str, read: _Read, value: str) -> bool:
+    """Whether a RUN gives a variable of this name another value, without reading the one that it has."""
+    if name in read.variables:
+        return False
+    step = read.step
+    # A here-document is a script where a shell reads it, and BuildKit's shell does where nothing stands before it.
+    run = step.text.startswith("<<") or any(one.name in SHELLS for one in commands(step.text))
+    scripts = [step.text, *(step.documents if run else ())]
+    given = [own for script in scripts for key, own in own_values(script) if key == name]
+    return bool(given) and value not in given
 
 
 def _named_before_from(text: str, values: Mapping[str, str]) -> set[str]:

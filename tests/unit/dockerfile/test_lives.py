@@ -38,6 +38,12 @@ def found(text: str, **more: object) -> list[tuple[Loss, int, bool]]:
         "FROM a AS dead\nARG X\nENV X=7\nRUN build $X\nFROM a\nARG X\nRUN build $X\n",  # a stage nobody needs
         "FROM a\nARG X\nONBUILD RUN build $X\n",  # cannot be told
         "FROM a\nRUN X=3; echo $X\nARG X\nRUN build $X\n",  # a variable of the shell's own
+        "FROM a\nARG X\nRUN X=3 build\nRUN build $X\n",  # another step reads it
+        "FROM a\nARG X\nRUN X=${X:-3} build\n",
+        "FROM a\nARG X\nRUN X=1 build\n",  # the same value
+        "FROM a\nARG X\nRUN echo X=3; make -DX=3 --env X=3\n",  # words of another command
+        "FROM a\nARG X\nRUN python3 <<E\nX=3\nE\n",  # of another language
+        "FROM a\nARG X\nRUN f() { X=3; }; build\n",  # a function that nothing calls
         "FROM a\nRUN for X in 1 2; do echo $X; done\nARG X\nRUN y\n",
         "FROM a\n",
     ],
@@ -70,6 +76,14 @@ def test_a_value_that_arrives(text: str) -> None:
         ("FROM a AS b\nARG X\nRUN x\nFROM a\nCOPY --from=b / /\nRUN build $X\n", [(Loss.UNDECLARED, 6, False)]),
         ("FROM a\nARG X\nCOPY a b\n", [(Loss.UNREAD, 2, False)]),
         ("FROM a\nARG X=3\n", [(Loss.UNREAD, 2, False)]),
+        ("FROM a\nARG X\nRUN X=7 build\n", [(Loss.OWN, 3, False)]),
+        ('FROM a\nARG X\nRUN set -e; export Y=1 X="7 8" && build\n', [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN env X=7 build\nRUN other\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN unset X; build\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN <<E\nexport X=7\nbuild\nE\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN bash <<E\nX=7\nE\n", [(Loss.OWN, 3, False)]),
+        ('FROM a\nARG X\nRUN ["sh", "-c", "X=7 build"]\n', [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nENV Z=1\nRUN X=7 build\nENV X=8\n", [(Loss.ENV, 5, False)]),  # one finding for each
     ],
 )
 def test_a_value_that_is_lost(text: str, expected: list[tuple[Loss, int, bool]]) -> None:
@@ -116,6 +130,11 @@ def test_what_is_said() -> None:
     env = "ENV X of the image of FROM at line 1"
     assert one.text == f"{env} replaces the value of its ARG at line 2 in a later stage"
     assert one.hint == "write ARG X again in the stage that reads it"
+    (one,) = lost("FROM a\nARG X\nRUN X=7 build\n", {"X": "1"})
+    assert (one.text, one.hint) == (
+        "RUN at line 3 sets X itself",
+        "remove the value from the RUN, or write X=${X}",
+    )
     (one,) = lost("FROM a\nRUN build $X\nARG X\n", {"X": "1"})
     assert (one.text, one.hint) == ("line 2 reads X above its ARG at line 3", "move ARG X above line 2")
     (one,) = lost("ARG X\nFROM a\nRUN build $X\n", {"X": "1"})
