@@ -3,7 +3,8 @@
     python -m benchmarks.build [RUNS]
 
 Two projects: eight variants (as many as the shipped matrix has) that share a stage and wait, so that only the overlap
-counts; and the example's two CUDA releases with their real compilers, which compete for the cores.
+counts; and the example's two CUDA releases with their real compilers, which compete for the cores. Between the rows
+stands the profile of the cached build of one variant: when it starts which process.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.timing import best, row
 from tests.support.base import write_rootfs
+from tests.support.starts import lines, profile
 from tests.support.toolchain import FULL, axpy
 
 if TYPE_CHECKING:
@@ -119,6 +121,12 @@ def one_cached(root: Path, name: str, runs: int) -> tuple[float, float, float]:
     return ours, theirs, only
 
 
+def show_profile(root: Path, name: str) -> None:
+    """Print when a cached build of one variant starts what."""
+    found = profile(root, "build", "--variant", name, "--allow", f"fs.read={root.parents[1]}")
+    print("\n".join([f"profile of orchestrate build --variant {name}, every step cached:", *lines(found)]))
+
+
 def cold(root: Path, jobs: int, dockerfile: Path, line: str) -> tuple[float, float]:
     """Seconds of our build and of the commands one after another; `line` and all after it change before each."""
     text = dockerfile.read_text()
@@ -145,6 +153,7 @@ def main() -> None:
         ours, theirs, only = one_cached(waiting, "waiting-cu130-amd64", runs)
         row("cached: one variant", ours, theirs, "--print, outline and bake by hand", "1.3x")
         row("cached: one variant", ours, only, "bake alone", "-")
+        show_profile(waiting, "waiting-cu130-amd64")
         ours, theirs = warm(waiting, 8, runs)
         row("warm: eight variants, every step cached", ours, theirs, "the commands at once", "1.10x")
         ours, theirs = cold(waiting, 8, waiting / "Dockerfile", "RUN sleep 3")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.engine import call
+from tests.support.starts import profile
 from tests.unit.matrix.support import EXAMPLE
 
 if TYPE_CHECKING:
@@ -134,15 +135,38 @@ cache: {backend: "off"}
 """
 
 
-def test_what_a_build_may_import(engine: str, tmp_path: Path) -> None:
-    """Nothing that speaks to registries, where nothing is pushed: every cached build waits for these modules."""
+def write_built(root: Path) -> None:
+    """A project of one variant that fetches nothing."""
     for name, text in (
         ("matrix.yaml", BUILDS),
         ("Dockerfile", "FROM scratch\nARG ARCHS\nLABEL archs=$ARCHS\n"),
         ("docker-bake.hcl", 'target "app" { context = "." }\n'),
     ):
-        (tmp_path / name).write_text(text)
+        (root / name).write_text(text)
+
+
+def test_what_a_build_may_import(engine: str, tmp_path: Path) -> None:
+    """Nothing that speaks to registries, where nothing is pushed: every cached build waits for these modules."""
+    write_built(tmp_path)
     code, modules, output = imported(tmp_path, "build")
     assert (code, "built" in output) == (0, True)
     assert packages(modules) == READS_A_MATRIX | {"filelock", "tenacity"}
     assert [name for name in ("asyncio", "email", "http", "ssl", "urllib.request") if name in modules] == []
+
+
+QUESTIONS = ["buildx bake --print", "buildx inspect", "docker info", "git status"]
+
+
+def test_what_a_build_starts(engine: str, tmp_path: Path) -> None:
+    """Engine, builder, git and bake files are asked once each, and no second Python: half of a cached build's time."""
+    write_built(tmp_path)
+    first = [one.what for one in profile(tmp_path, "build").starts]
+    assert sorted(first) == sorted([*QUESTIONS, "buildx bake --call=outline,format=json", "buildx bake", "sh"])
+    again = [one.what for one in profile(tmp_path, "build").starts]
+    assert sorted(again) == sorted([*QUESTIONS, "buildx bake", "sh"])  # its outline is known
+    assert again[-2:] == ["buildx bake", "sh"]  # which ends the bake if this program is killed
+
+
+def test_a_profile_is_of_a_run_that_went_well(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"matrix\.yaml"):
+        profile(tmp_path, "plan")
