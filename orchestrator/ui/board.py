@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from msgspec import Struct, field
 
-from orchestrator.bake.events import LogLine, Notice, StepDone, StepFailed, Steps, StepStarted, StepStatus
+from orchestrator.bake.events import Notice, StepDone, StepFailed, Steps, StepStarted, StepStatus
 from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.reporter import Reporter
 from orchestrator.sizes import size_text
 from orchestrator.ui import github
+from orchestrator.ui.current_step import CurrentStep
 from orchestrator.ui.lines import OPTIONS, GitHubLines, JsonLines, PlainLines, Quiet
 from orchestrator.ui.results import STYLES
 from orchestrator.ui.text import middle, short_digest, signs
@@ -100,6 +101,7 @@ class _Row(Struct):
     digest: str | None = None
     line: str = ""
     moved: str = ""
+    current: CurrentStep = field(default_factory=CurrentStep)
 
 
 class LiveBoard:
@@ -140,7 +142,7 @@ class LiveBoard:
         """See Reporter."""
         with self._lock:
             row = self._rows[variant]
-            row.attempt, row.of = number, of
+            row.attempt, row.of, row.current = number, of, CurrentStep()
 
     def event(self, variant: str, event: Event) -> None:
         """See Reporter."""
@@ -148,12 +150,11 @@ class LiveBoard:
             row = self._rows[variant]
             if isinstance(event, StepStatus) and (event.pulled or event.sent or event.pushed):
                 row.moved = moved_text(event.pulled, event.sent + event.pushed)
+            if row.current.feed(event) and any(row.current.shown):
+                step, row.line = row.current.shown
+                row.step = OPTIONS.sub("", step)
             match event:
-                case StepStarted(name=name, steps=steps):
-                    row.step, row.steps, row.line = OPTIONS.sub("", name), steps, ""
-                case LogLine(text=text) if text.strip():
-                    row.line = text.strip()
-                case StepDone(steps=steps) | StepFailed(steps=steps):
+                case StepStarted(steps=steps) | StepDone(steps=steps) | StepFailed(steps=steps):
                     row.steps = steps
                 case StepStatus(what=what, done=False, current=current, total=total) if total > 0:
                     row.step = f"{what} {100 * current // total}%"

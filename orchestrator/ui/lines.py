@@ -20,6 +20,7 @@ from orchestrator.durations import duration
 from orchestrator.runs.outcome import Status
 from orchestrator.runs.report import error_row
 from orchestrator.ui import github
+from orchestrator.ui.current_step import CurrentStep
 from orchestrator.ui.results import compile_line, never_started
 from orchestrator.ui.text import shorten
 from orchestrator.untrusted import clean, json_text
@@ -47,8 +48,7 @@ class _Running(Struct):
 
     began: float
     said: float
-    step: str = ""
-    line: str = ""
+    current: CurrentStep
 
 
 class PlainLines:
@@ -80,26 +80,21 @@ class PlainLines:
 
     def started(self, variant: str) -> None:
         """See Reporter."""
-        self._running[variant] = _Running(began=time.monotonic(), said=time.monotonic())
+        self._running[variant] = _Running(began=time.monotonic(), said=time.monotonic(), current=CurrentStep())
         self._say(variant, "started")
 
     def attempt(self, variant: str, number: int, of: int) -> None:
         """See Reporter."""
         if number > 1:
             self._said.pop(variant, None)
+            if (running := self._running.get(variant)) is not None:
+                running.current = CurrentStep()
             self._say(variant, f"attempt {number} of {of}")
 
     def event(self, variant: str, event: Event) -> None:
         """See Reporter."""
-        running = self._running.get(variant)
-        if running is not None:
-            match event:
-                case StepStarted(name=name):
-                    running.step, running.line = name, ""
-                case LogLine(text=text) if text.strip():
-                    running.line = text
-                case _:
-                    pass
+        if (running := self._running.get(variant)) is not None:
+            running.current.feed(event)
         match event:
             case StepStarted(kind=kind, name=name) if _is_news(kind, name):
                 self._say_once(variant, brief(name))
@@ -157,8 +152,9 @@ class PlainLines:
 
 def _doing(running: _Running) -> str:
     what = [f"running for {duration(time.monotonic() - running.began)}"]
-    what += [brief(running.step)] if running.step else []
-    what += [shorten(running.line.strip(), _WIDTH, "...")] if running.line else []
+    step, line = running.current.shown
+    what += [brief(step)] if step else []
+    what += [shorten(line, _WIDTH, "...")] if line else []
     return ": ".join(what)
 
 

@@ -317,6 +317,43 @@ def test_a_silent_variant_says_what_it_does_once_a_minute() -> None:
     assert stream.getvalue().splitlines() == said  # nothing after the end
 
 
+def test_a_heartbeat_names_a_step_that_still_runs() -> None:
+    stream = Stream()
+    with PlainLines(["a"], stream=stream, heartbeat_s=0.1) as lines:
+        lines.started("a")
+        lines.event("a", started("[base 4/5] RUN pip install torch"))
+        lines.event("a", output("Installing collected packages: torch"))
+        beside = StepStarted(number=2, name="[runtime 4/8] RUN true", kind=StepKind.RUN, steps=Steps())
+        lines.event("a", beside)
+        lines.event("a", LogLine(number=2, stream=1, text="nothing to do"))
+        lines.event(
+            "a", StepDone(number=2, name=beside.name, kind=StepKind.RUN, seconds=0.1, cached=False, steps=Steps())
+        )
+        time.sleep(0.3)
+        lines.event("a", output("Successfully installed"))
+        time.sleep(0.3)
+    beats = [line.split(": ", 1)[1] for line in stream.getvalue().splitlines() if "running for" in line]
+    pip = "[base 4/5] RUN pip install torch"
+    assert dict.fromkeys(beats) == dict.fromkeys((
+        f"{pip}: Installing collected packages: torch", f"{pip}: Successfully installed",
+    ))  # fmt: skip
+
+
+def test_the_board_shows_a_step_that_still_runs() -> None:
+    board = LiveBoard(["a"], stream=Stream(tty=True))
+    board.started("a")
+    board.event("a", started("[base 4/5] RUN pip install torch"))
+    board.event("a", StepStarted(number=2, name="[runtime 4/8] RUN true", kind=StepKind.RUN, steps=Steps()))
+    assert "[runtime 4/8] RUN true" in drawn(board, 120)[0]
+    board.event("a", StepDone(number=2, name="RUN true", kind=StepKind.RUN, seconds=0.1, cached=False, steps=Steps()))
+    assert "[base 4/5] RUN pip install torch" in drawn(board, 120)[0]
+    board.event("a", output("Successfully installed"))
+    board.attempt("a", 2, 3)
+    board.event("a", StepStarted(number=2, name="[runtime 4/8] RUN true", kind=StepKind.RUN, steps=Steps()))
+    board.event("a", StepDone(number=2, name="RUN true", kind=StepKind.RUN, seconds=0.1, cached=False, steps=Steps()))
+    assert not any("pip install" in line for line in drawn(board, 120)), "that step was one of the attempt before"
+
+
 def test_a_variant_that_speaks_has_no_heartbeat() -> None:
     stream = Stream()
     with PlainLines(["a"], stream=stream, heartbeat_s=0.3) as lines:
