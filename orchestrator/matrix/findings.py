@@ -106,17 +106,22 @@ class Findings:
                 self.problems.append(self.at.problem(self.at.arch_list(name), what))
 
     def nobody_promises(self, variants: Iterable[Variant]) -> None:
-        """Report what `verify.require` asks for and no list holds: it would be judged in no image, without a word."""
+        """Report what `verify` asks for or excuses and no list holds: in silence it would mean nothing anywhere."""
         promised = promised_ccs(arch for variant in variants for arch in variant.archs.requested)
-        for index, required in enumerate(self.spec.verify.require):
-            try:
-                asked = parse_list(required.archs) if required.archs else ()
-            except ArchSyntaxError:  # rules_values.py reports it
-                continue
-            if lost := [arch.cc for arch in asked if not among(arch.cc, promised)]:
-                what = f"verify.require[{index}]: no variant promises {' '.join(lost)}, so no image is verified for it"
-                hint = "add it to an arch list, or remove it here"
-                self.problems.append(self.at.problem(("verify", "require", index, "archs"), what, hint=hint))
+        ways = (
+            ("require", [one.archs for one in self.spec.verify.require], "so no image is verified for it"),
+            ("exceptions", [one.archs for one in self.spec.verify.exceptions], "so it excuses nothing"),
+        )
+        for key, lists, why in ways:
+            for index, archs in enumerate(lists):
+                try:
+                    asked = parse_list(archs) if archs else ()
+                except ArchSyntaxError:  # rules_values.py reports it
+                    continue
+                if lost := [arch.cc for arch in asked if not among(arch.cc, promised)]:
+                    what = f"verify.{key}[{index}]: no variant promises {' '.join(lost)}, {why}"
+                    hint = "add it to an arch list, or remove it here"
+                    self.problems.append(self.at.problem(("verify", key, index, "archs"), what, hint=hint))
 
     def duplicates(self, variants: Iterable[Variant]) -> None:
         """Report ids, tags and written caches that two variants share."""

@@ -86,6 +86,12 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         '"9.0 10.3"',
         "verify.require[0]: no variant promises 10.3, so no image is verified for it; add it to an arch",
     ),
+    "an exception for what no list holds": (
+        "archs: 9.0}]}",
+        'archs: 9.0}], exceptions: [{glob: x.so, archs: "9.0 10.3", why: y}]}',
+        '"9.0 10.3"',
+        "verify.exceptions[0]: no variant promises 10.3, so it excuses nothing; add it to an arch",
+    ),
     "a library must serve what nobody can read": (
         "archs: 9.0}",
         'archs: "9.0 zzz"}',
