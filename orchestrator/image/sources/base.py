@@ -85,6 +85,23 @@ def configured(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def require_image(manifest: Mapping[str, Any], name: str) -> None:
+    """Refuse the manifest of an artifact: signatures, charts and caches have layers that are no file systems.
+
+    Raises:
+        UsageError: It is one.
+    """
+    kind = str((manifest.get("config") or {}).get("mediaType") or "")
+    if kind.startswith("application/") and kind not in _CONFIGS:
+        raise UsageError(
+            f"{name} is an artifact and not an image: its manifest says {manifest.get('artifactType') or kind}",
+            hint="name the image that it belongs to",
+        )
+
+
+_CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+
+
 def platform_text(system: str, machine: str, variant: str) -> str:
     """`linux/arm64`; the variant is left out where it says nothing new."""
     usual = {("arm64", "v8"), ("amd64", "v1")}

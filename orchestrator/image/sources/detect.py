@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ENGINE = "docker-daemon:"
 REGISTRY = "docker://"
+_NOTHING = "{} is not an image, wheel, shared object or directory"
+_IMAGES = "an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout"
 _BEFORE_ZIP = (b"#!", b"MZ")  # what stands before a zip archive that is a program
 
 
@@ -149,10 +151,7 @@ class _Local:
             return local.open_file(path, deep=deep)
         if (other := self._packed(deep=deep)) is not None:
             return other
-        raise UsageError(
-            f"{path} is not an image, wheel, shared object or directory",
-            hint="an image is verified from its reference, a `docker save` or OCI archive, or an OCI layout",
-        )
+        raise UsageError(_NOTHING.format(path), hint=_IMAGES)
 
     def _packed(self, *, deep: bool) -> Contents | None:
         """A packed library or archive, or a file of which it is known why it is not opened; None for any other."""
@@ -175,6 +174,7 @@ class _Local:
     def _packed_archive(self, *, platform: str, deep: bool) -> Contents:
         """A compressed archive: `docker save IMAGE | gzip`, or a compressed file system."""
         from orchestrator.image.layers.parallel import Layer
+        from orchestrator.image.layers.tar import DamagedArchiveError
         from orchestrator.image.layers.unpack import unpacked
         from orchestrator.image.sources import oci
         from orchestrator.image.sources.spool import spool
@@ -183,7 +183,13 @@ class _Local:
         size = path.stat().st_size
         if not _begins_tar(path, size) and (other := self._packed(deep=deep)) is not None:
             return other
-        if not _looks_like_image(path, size):
+        try:
+            image = _looks_like_image(path, size)
+        except DamagedArchiveError as error:
+            if not _begins_tar(path, size):  # an archive of before ustar has no mark
+                raise UsageError(_NOTHING.format(path), hint=_IMAGES) from error
+            raise
+        if not image:
             return Contents(name=str(path), layers=(Layer(digest="", size=size, path=path),))
         stream = self._stack.enter_context(path.open("rb"))
 
@@ -203,11 +209,11 @@ def _begins_tar(path: Path, size: int) -> bool:
 
 def _looks_like_image(path: Path, size: int) -> bool:
     """By the first names: an image's archive begins with blobs or manifests, a file system with its directories."""
-    from orchestrator.image.code.forward import Forward
+    from orchestrator.image.code.forward import CutOffError, Forward
     from orchestrator.image.layers.tar import members
     from orchestrator.image.layers.unpack import unpacked
 
-    with path.open("rb") as stream:
+    with path.open("rb") as stream, contextlib.suppress(CutOffError):  # whoever reads all of it says so
         for count, member in enumerate(members(Forward(unpacked(stream, size)))):
             if member.path.startswith("blobs/") or member.path in ("index.json", "manifest.json", "oci-layout"):
                 return True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import zipfile
+import zlib
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +111,13 @@ def is_zip(path: Path) -> bool:
     return zipfile.is_zipfile(path)
 
 
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, CutOffError, NotImplementedError, RuntimeError, EOFError,
+    ValueError, IndexError, OverflowError,
+)  # fmt: skip
+"""What zipfile raises for zip files that no writer makes: an empty name, other compressed bytes, sizes beyond all."""
+
+
 def open_wheel(path: Path, *, deep: bool = False) -> Contents:
     """A wheel, or any zip file.
 
@@ -126,7 +136,11 @@ def open_wheel(path: Path, *, deep: bool = False) -> Contents:
             for info in infos:
                 if not info.is_dir():
                     _add_member(result, archive, info, deep=deep)
-    except (zipfile.BadZipFile, CutOffError, NotImplementedError, RuntimeError, EOFError) as error:
+    except _DAMAGED as error:
+        raise VerificationError(f"{path}: the zip file is damaged: {error}") from error
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # bz2 names none; a directory may lead before the file's start
+            raise
         raise VerificationError(f"{path}: the zip file is damaged: {error}") from error
     return Contents(name=str(path), files=result)
 

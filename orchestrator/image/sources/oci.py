@@ -18,7 +18,14 @@ from orchestrator.image.code.forward import CutOffError
 from orchestrator.image.layers.checked import WrongDigestError, require_digest
 from orchestrator.image.layers.parallel import Layer
 from orchestrator.image.layers.tar import Type, members
-from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured, require_platform
+from orchestrator.image.sources.base import (
+    BrokenImageError,
+    Contents,
+    choose,
+    configured,
+    require_image,
+    require_platform,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,6 +181,7 @@ def _from_index(files: Mapping[str, Range], name: str, platform: str, which: str
         index = manifest
     else:
         raise BrokenImageError(f"{name}: its index leads to no image")
+    require_image(manifest, name)
     config = _blob(files, manifest["config"]["digest"], name)
     layers = [_layer(files, one["digest"], name) for one in manifest["layers"]]
     return Contents(name=name, digest=chosen["digest"], layers=tuple(layers), **configured(config))

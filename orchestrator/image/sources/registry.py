@@ -6,7 +6,14 @@ import json
 from typing import IO, TYPE_CHECKING, Any
 
 from orchestrator.image.layers.parallel import Layer
-from orchestrator.image.sources.base import BrokenImageError, Contents, choose, configured, require_platform
+from orchestrator.image.sources.base import (
+    BrokenImageError,
+    Contents,
+    choose,
+    configured,
+    require_image,
+    require_platform,
+)
 from orchestrator.reference import Digest, InvalidReferenceError, Tag
 from orchestrator.registry.client import Registry
 
@@ -54,6 +61,7 @@ def _contents(registry: Registry, reference: Reference, platform: str) -> Conten
         manifest = registry.manifest(Digest(str(chosen["digest"])))
     else:
         raise BrokenImageError(f"{name}: its index leads to no image")
+    require_image(manifest.content, name)
     config: Any = json.loads(registry.blob(Digest(str(manifest.content["config"]["digest"]))))
     layers = []
     for one in manifest.content["layers"]:

@@ -6,21 +6,26 @@ import io
 import json
 import sys
 import tarfile
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import zstandard
 
 from orchestrator.errors import UsageError, VerificationError
 from orchestrator.image.layers import worker
 from orchestrator.image.layers.checked import WrongDigestError
 from orchestrator.image.layers.merge import LayerScan
+from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.layers.store import LayerStore
-from orchestrator.image.sources import base, oci
+from orchestrator.image.sources import base, local, oci
 from orchestrator.image.sources.base import BrokenImageError
+from orchestrator.image.sources.detect import open_source
 from orchestrator.image.sources.spool import spool
 from tests.support import fatbins
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LAYER = fatbins.layer({"lib.so": fatbins.library([["90"]])})
@@ -334,3 +339,79 @@ def test_one_image_of_an_archive_of_several(tmp_path: Path) -> None:
     assert caught.value.hint == "choose one: A.tar:app:1, A.tar:app:2"
     for which in ("app:2", "2", "@1"):
         assert oci.open_layout(places, "A.tar", which=which).platform == "linux/amd64"
+
+
+def test_an_artifact_is_no_image(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    empty = {**blob(files, b"{}"), "mediaType": "application/vnd.oci.empty.v1+json"}
+    manifest = {"artifactType": "application/vnd.x", "config": empty, "layers": [blob(files, b"data")]}
+    files["index.json"] = json.dumps({"manifests": [blob(files, json.dumps(manifest).encode())]}).encode()
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(UsageError, match=r"l is an artifact and not an image: its manifest says application/vnd\.x"):
+        oci.open_layout(oci.directory_files(tmp_path), "l")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
+@pytest.mark.parametrize(
+    ("kept", "error", "says"),
+    [
+        (b"hello\n", UsageError, "x.packed is not an image, wheel, shared object or directory"),
+        (bytes(300), UsageError, "x.packed is not an image, wheel, shared object or directory"),
+        (None, VerificationError, "cut off"),
+    ],
+)
+def test_what_a_packed_file_is_not(
+    tmp_path: Path, kept: bytes | None, error: type[Exception], says: str, pack: Callable[[bytes], bytes]
+) -> None:
+    if kept is None:  # the packing is whole, and the archive in it ends within its first member
+        raw = io.BytesIO()
+        with tarfile.open(fileobj=raw, mode="w") as tar:
+            info = tarfile.TarInfo("usr/lib/a.so")
+            info.size = 100_000
+            tar.addfile(info, io.BytesIO(bytes(info.size)))
+        kept = raw.getvalue()[:60_000]
+    path = tmp_path / "x.packed"
+    path.write_bytes(pack(kept))
+
+    def read() -> None:
+        with open_source(str(path), LayerStore(tmp_path / "kept")) as contents, path.open("rb") as stream:
+            scan_layer(stream, contents.layers[0].size)
+
+    with pytest.raises(error, match=says):
+        read()
+
+
+def wheel_bytes(method: int, name: str = "acme/a.so") -> bytearray:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", method) as archive:
+        archive.writestr(name, fatbins.library([["90"]]) * 4)
+    return bytearray(raw.getvalue())
+
+
+def flip_payload(data: bytearray) -> None:
+    start = 30 + len("acme/a.so")
+    data[start : start + 64] = bytes(b ^ 0xFF for b in data[start : start + 64])
+
+
+def nameless(data: bytearray) -> None:
+    """The directory's entry with a name of no letters, and a comment in its place."""
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 28 : at + 30], data[at + 32 : at + 34] = b"\0\0", len("acme/a.so").to_bytes(2, "little")
+
+
+def before_the_start(data: bytearray) -> None:
+    at = data.rindex(b"PK\x05\x06")
+    data[at + 16 : at + 20] = (len(data) + 5000).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("harm", [flip_payload, nameless, before_the_start])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_wheel_is_one_error(tmp_path: Path, method: int, harm: Callable[[bytearray], None]) -> None:
+    data = wheel_bytes(method)
+    harm(data)
+    path = tmp_path / "a.whl"
+    path.write_bytes(data)
+    with pytest.raises(VerificationError, match=r"a\.whl: the zip file is damaged"):
+        local.open_wheel(path)
