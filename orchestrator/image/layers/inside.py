@@ -22,7 +22,7 @@ from orchestrator.image.layers import packed, zips
 from orchestrator.image.layers.budget import BeyondError
 from orchestrator.image.layers.sparse import content
 from orchestrator.image.layers.tar import BLOCK, Type, members
-from orchestrator.image.layers.unpack import CHUNK, GZIP, ZSTD, compression_of, unpacked
+from orchestrator.image.layers.unpack import CHUNK, GZIP, SKIPPABLE, ZSTD, compression_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,6 +71,8 @@ def code_of(
         depth: How many archives it lies in.
     """
     head = reader.peek(min(BLOCK, size))
+    if _is_plain(head) and not path.endswith(".ptx"):  # nearly all
+        return None
     if read := _opens(path, head, reader, size):
         if depth >= MAX_DEPTH:
             return FileCode(size=size, unread=f"an archive in {depth} others, which is not opened")
@@ -83,6 +85,18 @@ def code_of(
         return scan(reader, size, deep=deep)
     unread = packed.behind(head, reader, size)
     return FileCode(size=size, unread=unread) if unread else None
+
+
+def _is_plain(head: bytes) -> bool:
+    """Whether a file by its first bytes holds no device code and no archive, whatever its name."""
+    if head[:2] in _BEGINNINGS or head[1:4] in SKIPPABLE or head[257:262] == b"ustar":
+        return False
+    return b".version" not in head
+
+
+_BEGINNINGS = frozenset(
+    magic[:2] for magic in (ELF, AR_MAGIC, KEY, zips.LOCAL, GZIP, ZSTD, _XZ, _BZIP2, *packed.BEGINNINGS)
+)
 
 
 def is_archive(path: str, head: bytes) -> bool:

@@ -94,11 +94,13 @@ class LayerScan:
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""
-        for names in (self.code, self.releases, self.links, self.below, self.artifacts, self.closed, self.records):
-            names.pop(path, None)
-        self.held.pop(path, None)
         self.plain.discard(path)
         self.directories.discard(path)
+        for names in (
+            self.code, self.releases, self.links, self.below, self.artifacts, self.closed, self.records, self.held
+        ):  # fmt: skip
+            if path in names:
+                del names[path]
 
     def hard_link(self, path: str, target: str) -> None:
         """Put at `path` what stands at `target` in this layer, or note that it comes from below."""

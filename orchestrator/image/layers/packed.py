@@ -33,6 +33,8 @@ _MAKESELF = b"akeself"  # in the first lines of what it makes: a script with an 
 _NODE = b"node"  # runs bundles of many megabytes
 _WINDOWS = b"MZ"  # also of programs for every system, which are zip archives (llamafile)
 _SQUASHFS = b"hsqs"
+BEGINNINGS = (b"#!", _SQUASHFS, _WINDOWS, *_PLAIN, *_PACKED)
+"""How every file begins that is named here."""
 _NUL = Needle(b"\0")
 MAX_SCRIPT = 1 << 20
 """Bytes of a script from which on it is named: it may carry an archive as text. The longest of Debian has a tenth."""

@@ -140,7 +140,7 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
         result.plain.add(member.path)
         return
     wanted, held = artifacts.wanted(member.path), deep and member.size >= HASHED
-    compiler = _COMPILER.search(member.path) is not None and reader.peek(min(4, member.size)) == b"\x7fELF"
+    compiler = _is_compiler(member.path) and reader.peek(min(4, member.size)) == b"\x7fELF"
     if not (wanted or held or compiler):
         note(result, member.path, _code(result, member.path, reader, member.size, deep=deep))
         return
@@ -163,6 +163,10 @@ def _add_file(result: LayerScan, member: Member, reader: Forward, *, deep: bool)
         access=artifacts.Access(member.mode, member.uid, member.gid),
         text=text.decode(errors="replace"),
     )
+
+
+def _is_compiler(path: str) -> bool:
+    return ("ptxas" in path or "nvcc" in path) and _COMPILER.search(path) is not None
 
 
 def _code(result: LayerScan, path: str, reader: Forward, size: int, *, deep: bool) -> FileCode | None:

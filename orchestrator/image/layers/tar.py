@@ -8,6 +8,8 @@ with it: a member that only one of the two sees would make a verdict on files th
 
 from __future__ import annotations
 
+import functools
+import zlib
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -123,7 +125,7 @@ def members(reader: Reader) -> Iterator[Member]:
             size = 0
         elif kind is Type.SPARSE:
             sparse = old_map(block, reader, _number)
-        elif any(key.startswith("GNU.sparse.") for key in values):
+        elif values and any(key.startswith("GNU.sparse.") for key in values):
             kind = Type.SPARSE
             end = reader.offset + -(-size // BLOCK) * BLOCK
             sparse, taken = pax_map(values, reader, _decimal)
@@ -131,7 +133,7 @@ def members(reader: Reader) -> Iterator[Member]:
         if sparse is not None and sparse.stored > size:
             raise DamagedArchiveError("tar: a sparse member is shorter than its map")
         end = end or reader.offset + -(-size // BLOCK) * BLOCK
-        target = values.get("linkpath") or _text(block[157:257])
+        target = values.get("linkpath") or (_text(block[157:257]) if block[157] else "")
         path = values.get("GNU.sparse.name") or values.get("path") or _name(block)
         if max(len(path), len(target)) > MAX_PATH:
             raise DamagedArchiveError(f"tar: a path of {max(len(path), len(target))} characters")
@@ -172,12 +174,18 @@ def _kind(block: bytes, values: dict[str, str]) -> Type:
 
 def _access(block: bytes, values: dict[str, str]) -> tuple[int, int, int]:
     """Permission bits, owner and group; an invalid number belongs to nobody, and no archive is refused for it."""
-    uid, gid = values.get("uid"), values.get("gid")
-    return (
-        _perhaps(_number, block[100:108]) & 0o7777,
-        _perhaps(_number, block[108:116]) if uid is None else _perhaps(_decimal, uid),
-        _perhaps(_number, block[116:124]) if gid is None else _perhaps(_decimal, gid),
-    )
+    mode, uid, gid = _written(block[100:124])
+    if values:
+        uid = _perhaps(_decimal, values["uid"]) if "uid" in values else uid
+        gid = _perhaps(_decimal, values["gid"]) if "gid" in values else gid
+    return mode, uid, gid
+
+
+@functools.lru_cache(maxsize=256)
+def _written(fields: bytes) -> tuple[int, int, int]:
+    """Mode, owner and group as a header has them: the same in nearly all of a layer's."""
+    mode, uid, gid = (_perhaps(_number, fields[at : at + 8]) for at in (0, 8, 16))
+    return mode & 0o7777, uid, gid
 
 
 def _perhaps(parse: Callable[[T], int], text: T) -> int:
@@ -231,8 +239,17 @@ def _pax(data: bytes) -> dict[str, str]:
 def _check(block: bytes) -> None:
     if len(block) < BLOCK:
         raise DamagedArchiveError("tar: a header is cut off")
-    if _number(block[148:156]) != sum(block) - sum(block[148:156]) + 256:  # the field itself counts as eight blanks
+    if _number(block[148:156]) != _sum(block) - sum(block[148:156]) + 256:  # the field itself counts as eight blanks
         raise DamagedArchiveError("tar: the checksum of a header is wrong")
+
+
+def _sum(block: bytes) -> int:
+    """Sum of the bytes of a block: what Adler-32 counts in its lower half, ten times as fast as `sum`.
+
+    That half is one more, modulo 65,521, which 256 bytes do not reach.
+    """
+    half = BLOCK // 2
+    return (zlib.adler32(block[:half]) & 0xFFFF) + (zlib.adler32(block[half:]) & 0xFFFF) - 2
 
 
 def _number(field: bytes) -> int:

@@ -26,7 +26,7 @@ ALWAYS_ALLOWED = 4 << 30
 
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE = (b"\x2a\x4d\x18",)  # zstd frames to be skipped: bytes 1 to 3; zstd:chunked layers hold some
+SKIPPABLE = (b"\x2a\x4d\x18",)  # zstd frames to be skipped: bytes 1 to 3; zstd:chunked layers hold some
 
 
 class DamagedLayerError(VerificationError):
@@ -64,7 +64,7 @@ def compression_of(head: bytes) -> str:
     """The compression of a stream by its first bytes: "gzip", "zstd" or ""."""
     if head.startswith(GZIP):
         return "gzip"
-    return "zstd" if head.startswith(ZSTD) or head[1:4] in _SKIPPABLE else ""
+    return "zstd" if head.startswith(ZSTD) or head[1:4] in SKIPPABLE else ""
 
 
 def unpacked(raw: Raw, declared: int, *, limit: int | None = None) -> Iterator[bytes]:

@@ -17,7 +17,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.image.layers import budget
+from orchestrator.image.code.fatbin import KEY
+from orchestrator.image.layers import budget, inside, packed
 from orchestrator.image.layers.merge import LayerScan, merge
 from orchestrator.image.layers.scan import scan_layer
 from orchestrator.image.sources.local import open_directory, open_file, open_wheel
@@ -248,3 +249,14 @@ def test_random_bytes_behind_every_beginning_are_read_without_a_fault() -> None:
         for _ in range(40):
             data = head + chance.randbytes(chance.randrange(2000))
             assert layer({"a.tar.gz": data, "behind.so": LIBRARY}).code["behind.so"].containers == 2
+
+
+def test_nothing_that_is_read_or_named_begins_like_a_plain_file() -> None:
+    """The first look at a file is the last one at nearly all of an image's: it must let pass what is told later."""
+    known = (*packed.BEGINNINGS, *packed._PLAIN, *packed._PACKED, b"#!/bin/sh\n", b"MZ", b"\x7fELF", b"!<arch>\n", KEY)
+    frames = [bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60)]
+    for magic in (*known, b"PK\3\4", b"\x28\xb5\x2f\xfd", b"\x1f\x8b", *frames):
+        assert not inside._is_plain(magic + b" " * (512 - len(magic)))
+    assert not inside._is_plain(b"x" * 257 + b"ustar" + b"x" * 250)
+    assert not inside._is_plain(b"// made by nvcc\n.version 9.0\n.target sm_90\n")
+    assert inside._is_plain(b"import torch\n" * 40)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.image.code.forward import CutOffError, Forward
+from orchestrator.image.layers import tar
 from orchestrator.image.layers.tar import DamagedArchiveError, Member, Type, members, normalise
 from tests.support import fatbins
 from tests.support.generated import examples
@@ -247,3 +248,9 @@ def test_a_name_is_the_one_that_runtimes_take(before: bytes, path: str) -> None:
     """As Go's archive/tar: no global names, the last pax header alone, and GNU's long name before all."""
     layer = before + header("lib.so", b"x") + header("next", b"y") + bytes(1024)
     assert [member.path for member, _ in read(layer)] == [path, "next"]
+
+
+@given(st.binary(min_size=512, max_size=512))
+def test_the_sum_of_a_block_is_that_of_its_bytes(block: bytes) -> None:
+    for one in (block, bytes(512), b"\xff" * 512, b"\xff" * 256 + bytes(256)):
+        assert tar._sum(one) == sum(one)
