@@ -27,6 +27,7 @@ WRAPPERS = frozenset({"command", "builtin", "env", "sudo", "time", "nohup"})
 """Programs and builtins that run the command behind them, with its status."""
 _PREFIXES = WRAPPERS | {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec"}
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_SUBSTITUTION = re.compile(r"\\.|\$\((?!\()|`", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _DECLARE = frozenset({"export", "declare", "typeset", "local", "readonly"})
 
@@ -123,7 +124,8 @@ def tokens(text: str) -> Iterator[Token]:
     target = False
     for item in scan(text, read_word):
         if isinstance(item, Operator) and item.text == "<<":
-            last = last and replace(last, document=item.document)
+            document, inner = _expanded(item.document) if item.expanded else (item.document, ())
+            last = last and replace(last, document=document, inner=(*last.inner, *inner))
         elif isinstance(item, Operator) and item.text in "<>":
             target = True
         elif target and not isinstance(item, Operator):
@@ -135,6 +137,22 @@ def tokens(text: str) -> Iterator[Token]:
             last = _token(text, item)
     if last is not None:
         yield last
+
+
+def _expanded(document: str) -> tuple[str, tuple[str, ...]]:
+    """A here-document as its reader gets it, without command substitutions, and what these run before it reads."""
+    kept: list[str] = []
+    inner: list[str] = []
+    at = 0
+    for begun in _SUBSTITUTION.finditer(document):
+        if begun.start() < at or begun[0].startswith("\\"):
+            continue
+        part = next(iter(read_word(document, begun.start()).variables), None)
+        if part is not None and part.start == begun.start() and (run := _substituted(document[part.start : part.end])):
+            kept.append(document[at : part.start])
+            inner.append(run)
+            at = part.end
+    return "".join((*kept, document[at:])), tuple(inner)
 
 
 def _token(text: str, item: Operator | Word) -> Token:

@@ -30,10 +30,12 @@ class Operator(Struct, frozen=True, kw_only=True):
     Attributes:
         text: `&&`, `|`, `;`, a line end, …; of a redirection `<` or `>`, of a here-document `<<`.
         document: The body of a here-document.
+        expanded: Whether the shell expands that body, as no part of the name behind `<<` is quoted.
     """
 
     text: str
     document: str = ""
+    expanded: bool = False
 
 
 _OPERATORS = {text: Operator(text=text) for text in ("&&", "||", ";;", "|&", *";|&()\n")}
@@ -75,7 +77,7 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
                 found = text.find("\n", at)
                 line_end = len(text) if found < 0 else found
             body, behind = bodies.read(max(behind, line_end + 1), name.text)
-            yield Operator(text="<<", document=body)
+            yield Operator(text="<<", document=body, expanded=text[name.start : name.end] == name.text)
         elif redirection := _REDIRECTION.match(text, at):
             yield Operator(text=redirection[0][0])
             at = redirection.end()

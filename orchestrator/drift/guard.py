@@ -278,6 +278,7 @@ def _problems(spec: HeadersSpec, name: str, target: Mapping[str, Any], asked: _A
             required=spec.targets is None or name in spec.targets,
         ),
         name=path,
+        read=partial(_of_context, asked.files, str(target.get("context") or ".")),
     )
     for problem in found:
         if inline:

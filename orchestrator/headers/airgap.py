@@ -20,7 +20,7 @@ from orchestrator.dockerfile.predefined import platform_args
 from orchestrator.dockerfile.stages import parse
 from orchestrator.dockerfile.words import substitute
 from orchestrator.entries import read_entry
-from orchestrator.headers.followed import Tree, accesses
+from orchestrator.headers.followed import Tree, accesses, copied
 from orchestrator.headers.steps import run_commands
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class _Search:
         self.registries = frozenset(map(_host, around.registries))
         self.network = str(target.get("network") or "")
         inline = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
-        self.tree = Tree(read=self._context_text, inline=inline, copied=tuple(self._copied()))
+        self.tree = Tree(read=self._context_text, inline=inline, copied=copied(self.file))
 
     def image(self, text: str, place: str, kind: str = "base image") -> Need:
         """Return whether an image can be had."""
@@ -210,12 +210,6 @@ class _Search:
                 kind="network step", name=f"{name}{inside}", place=near,
                 covered=False, certain=False, why="finds no network if it comes to it", cure=cure_of(name),
             )  # fmt: skip
-
-    def _copied(self) -> Iterator[str]:
-        for stage in self.file.stages:
-            for step in stage.steps:
-                if step.keyword in {"COPY", "ADD"} and not step.sources:
-                    yield from (word.removeprefix("./") for word in step.words[:-1])
 
     def _context_text(self, path: str) -> str:
         """Return a text file of the local build context, "" where there is none."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from orchestrator.dockerfile.commands import Command
+    from orchestrator.dockerfile.stages import Dockerfile
 
 _SCRIPT = re.compile(r"\.(?:sh|bash|py)$|^(?:install|setup|build|bootstrap)[\w-]*$")
 _VARIABLE = re.compile(r"^\$(?:\w+|\{\w+\})/+(?=[^$]+$)")
@@ -62,6 +63,37 @@ def accesses(found: Sequence[Command], tree: Tree) -> Iterator[tuple[str, str]]:
             declared.setdefault(file, []).append(name)
         for file, names in declared.items():
             yield f"cmake FetchContent: {', '.join(dict.fromkeys(names))}", file
+
+
+def scripts(found: Sequence[Command], tree: Tree) -> dict[str, str]:
+    """Return path -> text of the scripts and Python programs that commands name, and of those that these name.
+
+    Args:
+        found: The commands of a step.
+        tree: Where files are.
+    """
+    known: dict[str, str] = {}
+    waiting = [(tuple(found), "", 0)]
+    while waiting:
+        commands_, file, depth = waiting.pop(0)
+        words = {word for command in commands_ for word in command.words}
+        for path, text in _named(words, tree, file.rpartition("/")[0]):
+            if path not in known and depth < _MAX_DEPTH:
+                known[path] = text
+                if not path.endswith(".py"):
+                    waiting.append((tuple(commands(text)), path, depth + 1))
+    return known
+
+
+def copied(file: Dockerfile) -> tuple[str, ...]:
+    """Return the paths of the build context that a Dockerfile copies."""
+    return tuple(
+        word.removeprefix("./")
+        for stage in file.stages
+        for step in stage.steps
+        if step.keyword in {"COPY", "ADD"} and not step.sources
+        for word in step.words[:-1]
+    )
 
 
 def _own(found: Sequence[Command], tree: Tree, file: str, depth: int, seen: set[str]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from orchestrator.dockerfile.options import json_form
 from orchestrator.dockerfile.stages import assignments, parse
 from orchestrator.errors import Problem
 from orchestrator.flashinfer import NO_DOWNLOAD
-from orchestrator.headers import layout, python_program
+from orchestrator.headers import followed, layout, python_program
 from orchestrator.headers.steps import goes_on, ignored_failure, installs, program_of, proves_checksums, run_commands
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _OLD_CALL = re.compile(r"\bdownload_trtllm_headers\b")  # Python, in a here-document or behind `python -c`
 _OWN_INSTALLS = frozenset({"py_install", "apt_install"})  # functions of docker/Dockerfile
 _CONCERNING = ("flashinfer", "cubin", "trtllm")  # in the names of every command and function below
+_SCRIPTS = re.compile(r"\.(?:sh|bash|py)\b|(?:install|setup|build|bootstrap)")
 _QUOTING = re.compile(r"\\\r?\n|['\"\\]")
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
 _SWALLOWED = re.compile(
@@ -62,18 +63,21 @@ class Promised(Struct, frozen=True, kw_only=True):
     required: bool = True
 
 
-def guard(text: str, promised: Promised, *, name: str = "Dockerfile") -> tuple[Problem, ...]:
+def guard(
+    text: str, promised: Promised, *, name: str = "Dockerfile", read: Callable[[str], str] = lambda _: ""
+) -> tuple[Problem, ...]:
     """Find what is wrong with the way a Dockerfile carries FlashInfer's headers.
 
     Args:
         text: The Dockerfile.
         promised: What it must hold.
         name: Its name in messages.
+        read: Returns a file of the build context, "" where there is none: steps run its scripts.
 
     Returns:
         Problems in the file's order; empty where there is none.
     """
-    check = _Check(text, promised, name)
+    check = _Check(text, promised, name, read)
     problems = list(check.harm())
     if promised.required:
         problems += check.stand_in()
@@ -130,12 +134,14 @@ class _Check:
         self.promised = promised
         self.name = name
         self._started: dict[int, list[Command]] = {}
+        self._followed: dict[int, dict[str, str]] = {}
         self.scripts = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
+        self.tree = followed.Tree(read=read, inline=self.scripts, copied=followed.copied(self.file))
 
     def harm(self) -> Iterator[Problem]:
         """Steps that do harm wherever they stand.
 
-        Only steps that name FlashInfer or a script of the file are cut into commands; a Dockerfile has a hundred more.
+        Only steps that name FlashInfer or a script are cut into commands; a Dockerfile has a hundred more.
         """
         version = self.promised.version
         old_is_gone = not version or layout.key(version) >= layout.key(_LAST_OLD)
@@ -149,8 +155,9 @@ class _Check:
                 yield self._problem(step, "flashinfer download-cubin as a build step: it exits 0 when it failed")
             shown = " ".join(_COMMENT.sub("", text) for text in texts).lower()
             if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
-                ignored = ignored_failure(found) or _swallowed(found, texts)
-                if not ignored and step.keyword == "RUN" and goes_on(step, self._shell(stage, step), self.scripts):
+                programs = [one for name, one in self._named(step).items() if name not in self.scripts]
+                ignored = ignored_failure(found) or _swallowed(found, texts, programs)
+                if not ignored and step.keyword == "RUN" and goes_on(step, self._shell(stage, step), self._named(step)):
                     ignored = "a step that goes on"
                 if ignored:
                     what = f"{ignored!r} around the FlashInfer headers: a failure passes as success"
@@ -238,7 +245,20 @@ class _Check:
         if step.keyword != "RUN":
             return step.keyword == "ENV"
         text = _QUOTING.sub("", "\n".join((step.text, *step.documents))).lower()
-        return any(word in text for word in (*_CONCERNING, *map(str.lower, self.scripts)))
+        if any(word in text for word in (*_CONCERNING, *map(str.lower, self.scripts))):
+            return True
+        return _SCRIPTS.search(text) is not None and bool(self._named(step))
+
+    def _named(self, step: Step) -> dict[str, str]:
+        """Return file name -> text of the scripts that a step runs, of the Dockerfile and of the build context."""
+        if id(step) not in self._followed:
+            found = {
+                path.rsplit("/", 1)[-1]: text for path, text in followed.scripts(self._own(step), self.tree).items()
+            }
+            self._followed[id(step)] = {
+                name: text for name, text in found.items() if name in self.scripts or _concerns(text)
+            }
+        return self._followed[id(step)]
 
     def _own(self, step: Step) -> list[Command]:
         """Return what a step starts; each step is read once, however many questions are asked about it."""
@@ -279,9 +299,9 @@ class _Check:
         found = self._own(step)
         if step.keyword != "RUN":
             return found, []
-        words = {word.rsplit("/", 1)[-1] for command in found for word in command.words}
-        named = [text for name, text in self.scripts.items() if name in words]
-        return found + [one for text in named for one in commands(text)], [step.text, *step.documents, *named]
+        named = self._named(step)
+        inner = [one for name, text in named.items() if not name.endswith(".py") for one in commands(text)]
+        return found + inner, [step.text, *step.documents, *named.values()]
 
     def _shell(self, stage: Stage, step: Step) -> list[str]:
         """Return what the SHELL instruction says that holds for a step, [] for Docker's own shell."""
@@ -301,12 +321,17 @@ class _Check:
         return Problem(file=self.name, line=step.line, what=what, hint=hint)
 
 
-def _swallowed(found: list[Command], texts: list[str]) -> str:
+def _concerns(text: str) -> bool:
+    return any(word in _COMMENT.sub("", text).lower() for word in _CONCERNING)
+
+
+def _swallowed(found: list[Command], texts: list[str], large: list[str]) -> str:
     """Return the Python that goes on after an error, "" where there is none.
 
     Args:
         found: The commands of a step.
         texts: The step's own text, then its here-documents and the scripts that it names.
+        large: Those of the build context, which may do much else.
     """
     inline = [program for command in found if (program := program_of(command))]
     unread = texts[:1]  # another program may write a file of it
@@ -314,7 +339,7 @@ def _swallowed(found: list[Command], texts: list[str]) -> str:
         module = python_program.parse(program)
         if module is None:
             unread.append(program)
-        elif construct := python_program.swallowed(module):
+        elif construct := python_program.swallowed(module, _CONCERNING if program in large else ()):
             return construct
     if inline and len(unread) == 1:
         return ""

@@ -258,6 +258,8 @@ class _Run:
             return status
         if name in SHELLS and (known := self._shell(words, node.document)) is not None:
             return known
+        if (text := self.scripts.get(name, "")) and not name.endswith(".py"):
+            return self._file(text)
         return self._program(name, words)
 
     def _program(self, name: str, words: tuple[str, ...]) -> int:
@@ -281,7 +283,17 @@ class _Run:
         text = known if at else document
         if not text:
             return None
-        shell = shell_of(words[: at or None], self.scripts)
+        return self._inside(text, shell_of(words[: at or None], self.scripts))
+
+    def _file(self, text: str) -> int:
+        """Return the status of a script that is run by itself: its first line says by what."""
+        first = text.partition("\n")[0]
+        words = first.removeprefix("#!").split() if first.startswith("#!") else ["sh"]
+        if words[:1] and words[0].endswith("/env"):
+            words = words[1:]
+        return self._inside(text, shell_of(words, self.scripts))
+
+    def _inside(self, text: str, shell: Shell) -> int:
         kept = self.errexit, self.pipefail, self.functions, self.trap
         self.errexit, self.pipefail, self.functions, self.trap = shell.errexit, shell.pipefail, {}, ""
         try:

@@ -40,13 +40,42 @@ def parse(text: str) -> ast.Module | None:
         return None
 
 
-def swallowed(module: ast.Module) -> str:
+def swallowed(module: ast.Module, words: Sequence[str] = ()) -> str:
     """Return the construct that lets a program end with success although its work failed, "" where there is none.
 
     Args:
-        module: The program. All of it counts: which part brings the headers is not followed.
+        module: The program.
+        words: Only what names one of these, in small letters, or calls what does is its work; () counts all of it.
     """
-    return next(_swallowed(module, _names(module), 0), "")
+    names = _names(module)
+    if not words:
+        return next(_swallowed(module, names, 0), "")
+    work = _work(module, words)
+    parts = [node for node in ast.walk(module) if isinstance(node, _PARTS) and _is_work(node, words, work)]
+    found = (_swallowed(ast.Module(body=[part], type_ignores=[]), names, 0) for part in parts)
+    return next((one for several in found for one in several), "")
+
+
+_PARTS = (ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.Expr)
+
+
+def _work(module: ast.Module, words: Sequence[str]) -> set[str]:
+    """Names that stand for the work: imported from it, and functions that do it."""
+    known: set[str] = set()
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import | ast.ImportFrom) and any(word in ast.unparse(node).lower() for word in words):
+            known |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    while more := {node.name for node in functions if node.name not in known and _is_work(node, words, known)}:
+        known |= more
+    return known
+
+
+def _is_work(node: ast.AST, words: Sequence[str], known: set[str]) -> bool:
+    text = ast.unparse(node).lower()
+    return any(word in text for word in words) or any(
+        isinstance(one, ast.Name) and one.id in known for one in ast.walk(node)
+    )
 
 
 def fetches(module: ast.Module) -> Iterator[tuple[str, Command | None]]:

@@ -159,6 +159,8 @@ def goes_on(step: Step, shell: Sequence[str], scripts: Mapping[str, str]) -> boo
         own = " ".join(words).lower()
         if _PYTHON.fullmatch(command.name) and len(words) < _SHORT:
             own += documents  # the program that reads the here-document
+        for name in {word.rsplit("/", 1)[-1] for word in words if word.endswith(".py")}:
+            own += scripts.get(name, "").lower()
         return "flashinfer" in own and any(word in own for word in _BRINGING)
 
     words = json_form(step.text.strip())

@@ -274,3 +274,61 @@ def test_every_way_to_swallow_a_failure_is_seen(run: str, seen: str) -> None:
     swallowed = [problem.what for problem in found if "a failure passes as success" in problem.what]
     assert (swallowed != []) is bool(seen)
     assert not seen or seen in swallowed[0]
+
+
+CONTEXT = {
+    "tools/fetch.sh": "set -e\nflashinfer download-headers\nls\n",
+    "tools/soft.sh": "flashinfer download-headers || true\n",
+    "tools/goes_on.sh": "flashinfer download-headers\nls\n",
+    "tools/strict.sh": "#!/usr/bin/env bash -e\nflashinfer download-headers\nls\n",
+    "tools/outer.sh": 'set -e\n"$HERE/soft.sh"\n',
+    "tools/bad.py": "from flashinfer import headers\ntry:\n    headers()\nexcept OSError as e:\n    print(e)\n",
+    "tools/more.py": (
+        "import flashinfer.headers as h\ndef version():\n    try:\n        return read()\n    except OSError:\n"
+        "        return ''\nversion()\nh.get()\n"
+    ),
+    "tools/deep.py": (
+        "from flashinfer import headers as h\ndef get():\n    h.get()\ndef main():\n    get()\n"
+        "try:\n    main()\nexcept OSError:\n    log()\n"
+    ),
+    "tools/run.py": "import subprocess\nsubprocess.run(['flashinfer', 'download-headers'])\n",
+    "tools/good.py": "from flashinfer import headers\nheaders()\n",
+    "tools/other.sh": "make\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "seen"),
+    [
+        ("tools/fetch.sh", ""),
+        ("tools/fetch.sh || true", "|| true"),
+        ("sh ./tools/fetch.sh; ls", "a step that goes on"),
+        ("tools/soft.sh", "|| true"),
+        ("cd /src && bash /src/tools/goes_on.sh", "a step that goes on"),
+        ("tools/goes_on.sh", "a step that goes on"),
+        ("tools/strict.sh", ""),
+        ("tools/outer.sh", "|| true"),
+        ("python3 tools/bad.py", "except OSError: print(e)"),
+        ("python3 tools/good.py", ""),
+        ("python3 tools/more.py", ""),
+        ("python3 tools/deep.py", "except OSError: log()"),
+        ("python3 tools/run.py", "subprocess.run(…) without check=True"),
+        ("python3 tools/good.py; ls", "a step that goes on"),
+        ("tools/other.sh || true", ""),
+        ("tools/gone.sh || true", ""),
+    ],
+)
+def test_scripts_of_the_build_context_are_followed(run: str, seen: str) -> None:
+    promised = guards.Promised(required=False)
+    found = guards.guard(f"FROM ubuntu\nRUN {run}\n", promised, read=lambda path: CONTEXT.get(path, ""))
+    swallowed = [problem.what for problem in found if "a failure passes as success" in problem.what]
+    assert len(swallowed) == bool(seen)
+    assert all(seen in what for what in swallowed)
+
+
+def test_a_script_of_the_build_context_brings_the_headers() -> None:
+    text = "FROM ubuntu\nRUN pip install flashinfer-python\nRUN tools/get.sh\n"
+    brings = {"tools/get.sh": "flashinfer download-cubin\n"}
+    assert guards.unpromised(text, [""], read=lambda _: "")
+    (one,) = guards.unpromised(text, [""], read=lambda path: brings.get(path, ""))
+    assert "exits 0 when it failed" in one.what

@@ -50,6 +50,28 @@ def test_how_a_script_ends(script: str, plain: bool, strict: bool) -> None:
     assert ends_well("sh -e /run/run.sh", scripts={"run.sh": script}) is strict
 
 
+@pytest.mark.parametrize(
+    ("script", "swallowed"),
+    [
+        ("sh -e <<E\nv=$(X); ok\nE", True),  # the outer shell runs it, and puts nothing in its place
+        ("sh -e <<E\nv=`X`; ok\nE", True),
+        ("sh -e <<'E'\nv=$(X); ok\nE", False),
+        ("sh -e <<E\nv=\\$(X); ok\nE", False),
+        ("cat <<E\n$(X)\nE", True),
+        ("cat <<E\n$((1 + 1)) $(ok)\nE\nX", False),
+    ],
+)
+def test_what_stands_in_a_here_document_runs_before_its_reader(script: str, swallowed: bool) -> None:
+    assert ends_well(script) is swallowed
+
+
+def test_a_script_that_is_run_by_itself_is_run_by_what_its_first_line_says() -> None:
+    for first, strict in (("", False), ("#!/bin/sh -e\n", True), ("#!/usr/bin/env bash -e\n", True), ("#!\n", False)):
+        scripts = {"run.sh": f"{first}X; ok"}
+        assert ends_well("./run.sh", scripts=scripts) is not strict
+        assert ends_well("/run/run.sh || true", scripts=scripts)
+
+
 def test_a_pipe_is_seen_by_pipefail() -> None:
     assert ends_well("X | tee log")
     assert not ends_well("set -o pipefail; X | tee log")
