@@ -41,6 +41,8 @@ _REQUIRED = re.compile(r"^[ \t]*flashinfer[-_.]python\b", re.MULTILINE | re.IGNO
 _DOWNLOADS = frozenset({"download-cubin", "--download-cubin", "download-kernels", "install-cubin-wheel"})
 _CUBIN = re.compile(r"flashinfer[-_]cubin")
 _LAST_OLD = "0.6.7.post1"  # the first version without download_trtllm_headers (flashinfer-ai/flashinfer#2903)
+_IGNORED = "{!r} around the FlashInfer headers: a failure passes as success"
+_GOES_ON = "a step that goes on"
 _DOCS = "docs/air-gapped.md has the stage that belongs here"
 
 
@@ -135,6 +137,7 @@ class _Check:
         self.name = name
         self._started: dict[int, list[Command]] = {}
         self._followed: dict[int, dict[str, str]] = {}
+        self._harmful: set[int] = set()  # steps that `harm` named
         self.scripts = {path.rsplit("/", 1)[-1]: text for path, text in self.file.scripts.items()}
         self.tree = followed.Tree(read=read, inline=self.scripts, copied=followed.copied(self.file))
 
@@ -157,11 +160,11 @@ class _Check:
             if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
                 programs = [one for name, one in self._named(step).items() if name not in self.scripts]
                 ignored = ignored_failure(found) or _swallowed(found, texts, programs)
-                if not ignored and step.keyword == "RUN" and goes_on(step, self._shell(stage, step), self._named(step)):
-                    ignored = "a step that goes on"
+                if not ignored and self._goes_on(stage, step):
+                    ignored = _GOES_ON
                 if ignored:
-                    what = f"{ignored!r} around the FlashInfer headers: a failure passes as success"
-                    yield self._problem(step, what)
+                    self._harmful.add(id(step))
+                    yield self._problem(step, _IGNORED.format(ignored))
             if step.keyword == "ENV" and _always_set(step, NO_DOWNLOAD):
                 what = f"{NO_DOWNLOAD} is set for every bundle: with a cubin missing, FlashInfer runs another one"
                 hint = "set it from an argument that orchestrate gives for a complete bundle"
@@ -222,6 +225,11 @@ class _Check:
         if not any(step.keyword == "ARG" and _declares(step, digest_arg) for step in steps[: proofs[-1]]):
             what = f"ARG {digest_arg} is not declared before the proof: its cache key does not follow the bundle"
             yield self._problem(steps[proofs[-1]], what)
+        for stage in ancestry:
+            for step in stage.steps:  # `harm` looks at those alone that name FlashInfer
+                proof = step.keyword == "RUN" and self._proves(step)
+                if proof and id(step) not in self._harmful and self._goes_on(stage, step):
+                    yield self._problem(step, _IGNORED.format(_GOES_ON))
         for step in steps[takes[0] + 1 :]:
             if any(map(_replaces, self._own(step))):
                 what = f"packages are installed after the FlashInfer headers in {shown}: they may move or replace them"
@@ -313,6 +321,9 @@ class _Check:
                 if before.keyword == "SHELL":
                     told = json_form(before.text.strip()) or told
         return told
+
+    def _goes_on(self, stage: Stage, step: Step) -> bool:
+        return step.keyword == "RUN" and goes_on(step, self._shell(stage, step), self._named(step))
 
     def _proves(self, step: Step) -> bool:
         return step.network == "none" and any(map(proves_checksums, self._runs(step)[0]))

@@ -109,8 +109,10 @@ def _builds_python(command: Command, verbs: list[str]) -> bool:
 
 
 def proves_checksums(command: Command) -> bool:
-    """Return whether a command compares files with a list of checksums: `sha256sum --check`."""
-    return command.name == "sha256sum" and any(re.fullmatch(r"--check|-\w*c\w*", word) for word in command.words[1:])
+    """Return whether a command compares all files of a list with their checksums: `sha256sum --check`."""
+    words = command.words[1:]
+    checks = any(re.fullmatch(r"--check|-\w*c\w*", word) for word in words)
+    return command.name == "sha256sum" and checks and "--ignore-missing" not in words
 
 
 def ignored_failure(found: list[Command]) -> str:

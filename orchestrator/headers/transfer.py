@@ -73,16 +73,28 @@ def _context() -> ssl.SSLContext:
     variable = next((name for name in _CA_VARIABLES if os.environ.get(name)), "")
     if not variable:
         return httpx.create_ssl_context()
-    path = Path(os.environ[variable])
     hint = f"correct {variable}, or unset it"
-    if not path.exists():
-        raise EnvironmentLacksError(f"{variable}: the CA bundle {path} was not found", hint=hint)
-    try:
-        if path.is_dir():
-            return ssl.create_default_context(capath=str(path))
-        return ssl.create_default_context(cafile=str(path))
-    except (ssl.SSLError, OSError) as error:
-        raise EnvironmentLacksError(f"{variable}: the CA bundle {path} is invalid: {error}", hint=hint) from error
+    context: ssl.SSLContext | None = None
+    for path in _bundles(variable):
+        if not path.exists():
+            raise EnvironmentLacksError(f"{variable}: the CA bundle {path} was not found", hint=hint)
+        file, folder = (None, str(path)) if path.is_dir() else (str(path), None)
+        try:
+            if context is None:
+                context = ssl.create_default_context(cafile=file, capath=folder)
+            else:
+                context.load_verify_locations(cafile=file, capath=folder)
+        except (ssl.SSLError, OSError) as error:
+            raise EnvironmentLacksError(f"{variable}: the CA bundle {path} is invalid: {error}", hint=hint) from error
+    return context or httpx.create_ssl_context()
+
+
+def _bundles(variable: str) -> list[Path]:
+    """What a variable names: SSL_CERT_DIR may be a list of directories, as OpenSSL reads it."""
+    told = os.environ[variable]
+    if variable != "SSL_CERT_DIR" or Path(told).exists():
+        return [Path(told)]
+    return [Path(part) for part in told.split(os.pathsep) if part]
 
 
 def _trust(limits: httpx.Limits) -> dict[str, Any]:

@@ -332,3 +332,27 @@ def test_a_script_of_the_build_context_brings_the_headers() -> None:
     assert guards.unpromised(text, [""], read=lambda _: "")
     (one,) = guards.unpromised(text, [""], read=lambda path: brings.get(path, ""))
     assert "exits 0 when it failed" in one.what
+
+
+@pytest.mark.parametrize(
+    ("proof", "says"),
+    [
+        ("sha256sum -c SHA256SUMS", ""),
+        ("sha256sum -c SHA256SUMS && rm SHA256SUMS || exit 1", ""),
+        ("rm -f x || true; sha256sum -c SHA256SUMS", ""),
+        ("sha256sum -c SHA256SUMS || true", "a step that goes on"),
+        ("sha256sum -c SHA256SUMS; ls", "a step that goes on"),
+        ("(sha256sum -c SHA256SUMS) || echo warn", "a step that goes on"),
+        ("sha256sum -c SHA256SUMS | tee log", "a step that goes on"),
+        ("if sha256sum -c SHA256SUMS; then echo ok; fi", "a step that goes on"),
+        ("sha256sum -c --ignore-missing SHA256SUMS", "are not proven"),
+        ("echo sha256sum -c SHA256SUMS", "are not proven"),
+    ],
+)
+def test_a_proof_that_goes_on_is_none_also_where_no_word_names_flashinfer(proof: str, says: str) -> None:
+    text = GOOD[: GOOD.index("ENV FLASH")] + (
+        f"COPY --from=flashinfer-headers / /opt/fi/\nRUN --network=none cd /opt/fi && {proof}\n"
+    )
+    found = [problem.what for problem in guard(text, version="0.6.13")]
+    assert len(found) == bool(says)
+    assert all(says in what for what in found)

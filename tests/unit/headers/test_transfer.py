@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -245,6 +247,21 @@ def test_a_ca_bundle_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "gone.pem").write_text("no certificate")
     with pytest.raises(EnvironmentLacksError, match=r"the CA bundle .*gone\.pem is invalid"):
         ask()
+
+
+def test_a_list_of_directories_with_certificates_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in transfer._CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join(map(str, folders)))
+    context = transfer._context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join(map(str, [*folders, tmp_path / "gone"])))
+    with pytest.raises(EnvironmentLacksError, match=r"SSL_CERT_DIR: the CA bundle .*gone was not found"):
+        transfer._context()
 
 
 @pytest.mark.parametrize(
