@@ -9,6 +9,7 @@ with vLLM's own CMakeLists.txt, and only what is named is compiled:
   --units EXT=FILES   some translation units of an extension, linked with the operators of vLLM's torch_bindings.cpp
                       that they define; FILES are the ends of their paths, permute_cols.cu
   --jobs N            compilers at once (default: MAX_JOBS)
+  --no-import         import nothing: where torch is one that compiles and does not run
 
 It runs in a directory that holds vLLM's CMakeLists.txt, cmake/ and csrc/, and beside it vllm-kernels/ with cutlass/,
 stand-ins/ and cuobjdump (examples/vllm-kernels/prepare). The wheel is written to dist/. Its units.json says of each
@@ -364,6 +365,7 @@ def main() -> None:
     parser.add_argument("--target", action="append", default=[])
     parser.add_argument("--units", action="append", default=[])
     parser.add_argument("--jobs", default=os.environ.get("MAX_JOBS", "1"))
+    parser.add_argument("--no-import", action="store_true")
     given = parser.parse_args()
     if precompiled := os.environ.get(PRECOMPILED):  # the second stage: the wheel is there already
         there = BUILD / "precompiled"
@@ -386,7 +388,8 @@ def main() -> None:
             libraries.append(linked(commands, extension, objects, cuda))
         libraries += [whole(target, given.jobs) for target in given.target]
     wheel = pack(libraries, json.dumps(units(commands, memory, libraries), indent=1))
-    imported(wheel)
+    if not given.no_import:
+        imported(wheel)
     print(wheel)
 
 
