@@ -84,7 +84,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split():
         shutil.copy(ROOT / "examples/vllm-kernels" / name, copy / name)
     host_compiler()
-    downloads.made_available("vLLM's kernels", copy / "prepare", env=environment())
+    downloads.made_available("vLLM's kernels", copy / "prepare", env=environment(copy))
     source = copy / ".inputs" / "source"
     torch_that_compiles(source / SITE)
 
@@ -98,12 +98,13 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert command in text
     text = text.replace(command, f'"PYTHONPATH=$PWD/{SITE} python3 vllm-kernels/build.py ')
     (copy / "docker-bake.hcl").write_text(text)
-    downloads.made_available("cmake and ninja", BIN / "orchestrate", "wheels", "lock", cwd=copy, env=environment())
+    downloads.made_available("cmake and ninja", BIN / "orchestrate", "wheels", "lock", cwd=copy, env=environment(copy))
     return copy
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"}
+def environment(example: Path) -> dict[str, str]:
+    store = {"ORCHESTRATE_WHEELS_STORE": str(example / ".inputs" / "wheels")}
+    return {**os.environ, **store, "PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1"}
 
 
 def test_the_replay_names_thor_then_compiles_it_alone(
@@ -112,7 +113,7 @@ def test_the_replay_names_thor_then_compiles_it_alone(
     kernels = f"--units _C_stable_libtorch={UNITS} --no-import"
     done = subprocess.run(
         [example / "replay", "--kernels", kernels, "--namespace", mount_name, "--image", tmp_image], cwd=example,
-        env=environment(), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL,
+        env=environment(example), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
@@ -140,6 +141,6 @@ def test_the_replay_names_thor_then_compiles_it_alone(
 def units(example: Path, image: str, archs: str, *words: str) -> int:
     """The status of the program that joins plan, compile commands and bytes."""
     argv = [sys.executable, str(example / "units"), f"{image}:cu130-amd64", "--archs", archs, *words]
-    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(argv, env=environment(example), capture_output=True, text=True, timeout=120, check=False)
     print(done.stdout, done.stderr)
     return done.returncode
