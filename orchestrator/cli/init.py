@@ -52,7 +52,7 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
     from orchestrator.matrix.expand import plan
     from orchestrator.sizes import counted
     from orchestrator.ui import streams
-    from orchestrator.ui.drift_view import skipped_lines
+    from orchestrator.ui.drift_view import skipped_lines, unclaimed_lines
 
     root, path = given.root, given.place
     if not root.is_dir():
@@ -60,7 +60,7 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
     if path.exists() and not (force or show):
         raise UsageError(f"{path} exists already", hint="--force replaces it, --print shows the new one")
     findings = find(root)
-    for line in skipped_lines(findings.skipped):
+    for line in (*skipped_lines(findings.skipped), *unclaimed_lines(findings.mentions)):
         streams.tell(line)
     first = first_matrix(root, findings.groups, Buildx(root))
     if first.note:

@@ -65,7 +65,9 @@ def images(text: str) -> list[StageImage]:
                 plain = one.text[start:end] == tag and all(variable.end < start for variable in image.variables)
                 place = one.source.found(tag, start, end, Style.TAG)
                 if not plain:
-                    place = replace(place, via=f"it comes from {one.text[image.start : image.end]}")
+                    as_is = name_and_tag.removeprefix(f"{repository}:")
+                    there = as_is if as_is != name_and_tag else ""
+                    place = replace(place, via=f"it comes from {one.text[image.start : image.end]}", written=there)
             found.append(StageImage(written=image.text, repository=repository, stage=name, tag=place))
         stages.add(name.lower())
     return found

@@ -37,12 +37,14 @@ class HereDocument(Struct, frozen=True, kw_only=True):
         body: Its lines as the file has them; `content` is what the step gets.
         chomp: Whether leading tabs are removed (`<<-`).
         expand: Whether variables in it are expanded (the name is not quoted).
+        start: Offset of its first line in the file.
     """
 
     name: str
     body: str
     chomp: bool
     expand: bool
+    start: int
 
     @property
     def content(self) -> str:
@@ -166,8 +168,11 @@ class _Lines:
             at = bisect_left(ends, self.next)
             if at == len(ends):
                 continue
-            body = self.text[self.spans[self.next][0] : self.spans[ends[at]][0]]
-            found.append(HereDocument(name=opening.name, body=body, chomp=opening.chomp, expand=opening.expand))
+            start = self.spans[self.next][0]
+            body = self.text[start : self.spans[ends[at]][0]]
+            found.append(
+                HereDocument(name=opening.name, body=body, chomp=opening.chomp, expand=opening.expand, start=start)
+            )
             self.next = ends[at] + 1
         return tuple(found)
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from orchestrator.dockerfile.spans import Style, write
 from orchestrator.drift.contradict import main_list as main_list_place
-from orchestrator.drift.sights import Kind
+from orchestrator.drift.sights import Kind, normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,7 +111,8 @@ def propose(findings: Findings) -> str:
         for sight in sights
     ]
     lines.append("claims:" if entries else "claims: []")
-    ambiguous, words = ambiguities(entries), distinct_words(entries)
+    every = [*entries, *(one for group in groups for one in followed(group, names))]
+    ambiguous, words = ambiguities(every), distinct_words(every)
     for group in groups:
         count = len(group.sights)
         values = "value" if len(group.values) == 1 else "values"
@@ -182,6 +183,14 @@ def ambiguities(entries: Iterable[Entry]) -> dict[Locator, bool]:
             distinct = entry.narrow != entry.locator and len(narrowed[entry.narrow]) == 1
             apart[entry.locator] = apart.get(entry.locator, True) and distinct
     return apart
+
+
+def followed(group: Group, names: Mapping[str, str]) -> Iterator[Entry]:
+    """The places of a group that take their value from another one, which no claim may mean by accident."""
+    for sight in group.followed:
+        value = normal(sight.value)
+        known = group.subject.kind is not Kind.ARCH_LIST or value in names
+        yield Entry(sight=sight, says=says(group, value, sight, names) if known else value)
 
 
 def says(group: Group, value: str, sight: Sight, names: Mapping[str, str], release: str = "") -> str:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from orchestrator.matrix.schema import ClaimSpec
     from orchestrator.matrix.variants import Variant
 
+_DIGEST = "@sha256:"
+
 
 def check(
     matrix: Matrix,
@@ -284,7 +286,7 @@ def _disagreement(claim: _Claim, expected: Expected, file: File, place: Found) -
         column=column,
         end_column=end_column if end_line == line else column + 1,
         place=named + where,
-        says=place.value,
+        says=_said(expected, place),
         expected=text if text is not None else " or ".join(expected.choices),
         words=_words(expected, place),
         why=claim.spec.why,
@@ -293,10 +295,18 @@ def _disagreement(claim: _Claim, expected: Expected, file: File, place: Found) -
     )
 
 
+def _said(expected: Expected, place: Found) -> str:
+    """What a place says; as it is written, with its variables, where the claim has them too."""
+    written = any("$" in one for one in expected.choices or (expected.text,))
+    return place.written if place.written and written else place.value
+
+
 def _words(expected: Expected, place: Found) -> tuple[str, ...]:
     via = (place.via,) if place.via else ()
     if expected.archs is None:
-        return via or (text_difference(place.value, expected.choices or (expected.text,)),)
+        said = _said(expected, place)
+        differs = (text_difference(said, expected.choices or (expected.text,)),)
+        return differs if said != place.value else via or differs
     try:
         found = parse_archs(place.value, expected.dialect)
     except ValueError as error:
@@ -311,6 +321,8 @@ def _edit(claim: ClaimSpec, file: File, place: Found, text: str | None) -> tuple
         return None, "the claim says fix: false"
     if place.via:
         return None, place.via
+    if _DIGEST in place.value or file.text.startswith(_DIGEST, place.end):
+        return None, "a digest behind the tag says which image it is: replace both"
     if text is None:
         return None, "more than one value is right"
     written = write(text, place.styles)

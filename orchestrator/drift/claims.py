@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from orchestrator.dockerfile import declared as dockerfile
+from orchestrator.dockerfile.commands import SHELLS, commands, script_of
+from orchestrator.dockerfile.options import leading
 from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import data, regex, tree
@@ -20,6 +22,7 @@ from orchestrator.reference import same_repository
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orchestrator.dockerfile.read import Instruction
     from orchestrator.drift.evaluate import Buildx
     from orchestrator.drift.files import File
     from orchestrator.drift.readers import bake, shell
@@ -31,6 +34,7 @@ _DIRECTIVE = re.compile(
     r"(?P<body>(?:(?P=indent)[ \t]+\S[^\n]*\n?|[ \t\r]*\n)*)",
     re.MULTILINE,
 )
+_OTHER_PROGRAM = re.compile(rf"#!(?![^\n]*\b(?:{'|'.join(sorted(SHELLS))})\b)")
 _DOCKERFILE_NAME = re.compile(r"(?:^|[._-])(?:dockerfile|containerfile)(?:[._-]|$)", re.IGNORECASE)
 _NO_DOCKERFILE = frozenset({".sh", ".py", ".md", ".hcl", ".json", ".yaml", ".yml", ".rst", ".dockerignore"})
 _DATA = frozenset({"json", "yaml", "toml"})
@@ -80,8 +84,22 @@ def code_blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def run_steps(text: str) -> Iterator[Source]:
-    """The commands of the RUN instructions of a Dockerfile."""
-    return (one.source.part(one.at, len(one.text)) for one in instructions(text) if one.keyword == "RUN")
+    """The commands of the RUN instructions of a Dockerfile, and the here-documents that a shell runs."""
+    for one in instructions(text):
+        if one.keyword == "RUN":
+            yield one.source.part(one.at, len(one.text))
+            if _runs_documents(one):
+                scripts = (document for document in one.documents if not _OTHER_PROGRAM.match(document.body))
+                yield from (Source(text=document.body, base=document.start) for document in scripts)
+
+
+def _runs_documents(step: Instruction) -> bool:
+    """Whether a shell runs the here-documents of a RUN instruction: `RUN <<EOF`, `RUN bash -e <<EOF`."""
+    if not step.documents:
+        return False
+    started = commands(step.text[leading(step.text, step.at)[1] :])
+    shells = [one for one in started if one.name in SHELLS and not script_of(one.words)[0]]
+    return not started or (len(step.documents) == 1 and bool(shells))
 
 
 def describe(claim: ClaimSpec) -> str:

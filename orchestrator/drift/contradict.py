@@ -68,12 +68,10 @@ def main_dockerfile_list(sights: Sequence[Sight]) -> Sight | None:
     defaults = [
         sight
         for sight in sights
-        if sight.subject.kind is Kind.ARCH_LIST
-        and sight.locator.is_dockerfile_arg
-        and sight.name.lower() in ARCH_ARGS
-        and not sight.conditional
+        if sight.subject.kind is Kind.ARCH_LIST and sight.locator.is_dockerfile_arg and not sight.conditional
     ]
-    return min(defaults, key=lambda sight: (len(sight.file), sight.file, sight.line), default=None)
+    known = [sight for sight in defaults if sight.name.lower() in ARCH_ARGS]  # else CUDA_ARCHS, or another name
+    return min(known or defaults, key=lambda sight: (len(sight.file), sight.file, sight.line), default=None)
 
 
 def main_list(sights: Sequence[Sight]) -> Sight | None:

@@ -37,11 +37,13 @@ class Group(Struct, frozen=True, kw_only=True):
         subject: What it is about.
         values: Value -> the places that say it, the most frequent value first.
         contradictions: The places that contradict another one, each with that one and the difference in words.
+        followed: Places that take their value from another one: `--build-arg CUDA_VERSION=$CUDA_VERSION`.
     """
 
     subject: Subject
     values: Mapping[str, tuple[Sight, ...]]
     contradictions: tuple[Contradiction, ...] = ()
+    followed: tuple[Sight, ...] = ()
 
     @property
     def sights(self) -> tuple[Sight, ...]:
@@ -96,6 +98,7 @@ def find(root: Path) -> Findings:
             subject=subject,
             values={value: tuple(places) for value, places in sorted(values.items(), key=lambda one: -len(one[1]))},
             contradictions=tuple(against[subject]),
+            followed=tuple(one for one in seen.followed if one.subject == subject),
         )
         for subject, values in grouped.items()
     ]

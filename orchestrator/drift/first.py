@@ -20,12 +20,14 @@ from orchestrator.drift.adopt import (
     claim_lines,
     comment,
     distinct_words,
+    followed,
     main_list,
     name_lists,
     says,
     scalar,
 )
 from orchestrator.drift.bakery import bakery
+from orchestrator.drift.branches import of_other_releases, without
 from orchestrator.drift.files import UnreadableError, read_text
 from orchestrator.drift.products import built_for, left_out, main_product, products, shared, uncompiled
 from orchestrator.drift.readers import requirements
@@ -91,6 +93,11 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
     every = products(root, found, sights, lists.get(release, ""), buildx)
     built = [one for one in every if one.cuda] or every
     releases = _releases(sights, main, built)
+    elsewhere = of_other_releases(groups, [key for key, _ in releases]) if releases else []
+    if elsewhere:
+        groups = [*without(groups, elsewhere)]
+        names = name_lists(groups)
+        lists = {name: value for value, name in names.items()}
     own = _own_lists(built, names, release)
     texts = {target: lists.get(name, "") for target, name in own.items()}
     empty = [*uncompiled(texts, built, [key for key, _ in releases])] if lists else []
@@ -132,6 +139,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
         *_headers(root),
         "# What the other files of the repository must say: `orchestrate check` compares, `check --fix` repairs.",
         *_agreed(groups, names, dict(releases)),
+        *(_for_other_releases(one) for one in elsewhere),
     ]
     return First(text="\n".join(lines) + "\n", unknown=tuple(unknown), note=found.note)
 
@@ -271,6 +279,7 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
     entries: list[Entry] = []
     others: list[Entry] = []  # places of other releases, which no claim may mean by accident
     for group in groups:
+        others += followed(group, names)
         if group.subject.kind is Kind.ARCH_LIST:
             main = main_list(group)
             against = {id(one.sight): normal(one.value) for one in group.contradictions}
@@ -297,6 +306,12 @@ def _agreed(groups: Sequence[Group], names: Mapping[str, str], releases: Mapping
     return ["claims:", *lines] if any(line.startswith("  - ") for line in lines) else []
 
 
+def _for_other_releases(sight: Sight) -> str:
+    """A list that no claim names, as a comment."""
+    place = f"{sight.file}:{sight.line}: {sight.name} in branch {sight.locator.branch}"
+    return comment(f"Not claimed, as it is for a CUDA release that is not built: {place}: {sight.value}.")
+
+
 def _releases(sights: Sequence[Sight], main: str, built: Sequence[Product]) -> list[tuple[str, str]]:
     """The CUDA releases that the repository builds, each with its most frequent full version."""
     cuda = [sight for sight in sights if sight.subject.kind is Kind.CUDA]
@@ -309,6 +324,7 @@ def _releases(sights: Sequence[Sight], main: str, built: Sequence[Product]) -> l
         names = set(only.values())
     versions: dict[str, Counter[str]] = {name: Counter() for name in names}
     defaults = [sight for sight in chosen if sight.file == main and sight.locator.is_dockerfile_arg]
+    defaults = [sight for sight in defaults if sight.name == "CUDA_VERSION"] or defaults
     # The image's own default decides; a place that builds it counts more than one that does not.
     for sight in (*(one for one in defaults for _ in cuda), *chosen, *cuda):
         if sight.subject.name in names and sight.value.count(".") > 1:

@@ -23,12 +23,15 @@ _ITEM = r"\d{1,2}\.\d[af]?(?:\+PTX)?"
 _LIST = re.compile(rf"""(?<![\w.+-]){_ITEM}(?:(?:[ ;]+|["']?,[ ]*["']?){_ITEM})+(?![\w.+-])""")
 _CMAKE = re.compile(r"(?<![\w.-])\d{2,3}[af]?(?:-real|-virtual)?(?:;\d{2,3}[af]?(?:-real|-virtual)?)+(?![\w.])")
 _ALONE = re.compile(rf"""(?i)(?:arch_?list|cuda_?arch)\w*["'`)}}]*[ ]*[=:|(]?[ ]*["'`(]*({_ITEM})(?![\w.])""")
-_CMAKE_ALONE = re.compile(r"""(?i)cuda_?arch\w*["')}]*[ ]*[=:]+[ ]*["']?(\d{2,3}[af]?(?:-real|-virtual)?)(?![\w.])""")
 _NUMBER = r"\d{2,3}[af]?(?:-real|-virtual)?"
+_CMAKE_ALONE = re.compile(
+    rf"""(?i)cuda_?arch\w*["')}}]*[ ]*[?:]?[=:]+[ ]*[\["'(]*({_NUMBER}(?:[ ,]+{_NUMBER})*)(?![\w.])"""
+)
 # PROPERTY CUDA_ARCHITECTURES 80 90
 _CMAKE_WORDS = re.compile(rf"""(?i)cuda_?arch\w*["')}}]*[ ]+["']?({_NUMBER}(?:[ ;]+{_NUMBER})*)(?![\w.;-])""")
 _GENERATE = r"-{1,2}gen(?:erate-)?code[ =][\"']?arch=\S+"
-_GENCODE = re.compile(rf"{_GENERATE}(?:\s+{_GENERATE})*|-arch[ =]sm_\d{{2,3}}[af]?")
+_PAIR = r"(?<![\w=])arch=compute_\d{2,3}[af]?,code=(?:\w+|\[[\w, ]+\])"  # in a list of Python: "-gencode", "arch=…"
+_GENCODE = re.compile(rf"{_GENERATE}(?:\s+{_GENERATE})*|-arch[ =]sm_\d{{2,3}}[af]?|{_PAIR}")
 _GPUS = re.compile(r"(?<![\w.])(?:sm|compute)_\d{2,3}[af]?(?:[,;: ]+(?:sm|compute)_\d{2,3}[af]?)+(?![\w.])")
 _GPU = re.compile(r"(?:sm|compute)_\d{2,3}")
 _VERSION = r"1[0-9]\.\d{1,2}(?:\.\d)?(?![\w.]*\d)"
@@ -104,7 +107,7 @@ def _is_list(text: str) -> bool:
         archs = (
             parse_list(re.sub(r"[\"',; ]+", " ", text))
             if "." in text
-            else parse_cmake(re.sub(" +", ";", text.replace("-virtual", "")))
+            else parse_cmake(re.sub("[ ,]+", ";", text.replace("-virtual", "")))
         )
     except ValueError:
         return False

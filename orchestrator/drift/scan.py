@@ -25,16 +25,15 @@ from orchestrator.drift.recognize import (
     tag_variables,
     version_of_tag,
 )
-from orchestrator.drift.sights import Kind, Sight, Subject
+from orchestrator.drift.sights import Kind, Seen, Sight, Subject
 from orchestrator.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from orchestrator.dockerfile.spans import Found
     from orchestrator.drift.readers.tree import Node
-    from orchestrator.drift.sights import Seen
 
 _MAX_BYTES = 1_000_000
 _WORDS = (b"arch", b"cuda", b"build-arg", b"flashinfer")
@@ -104,6 +103,8 @@ def scan(path: Path, name: str, seen: Seen) -> None:
         seen.skipped.append(Problem(file=name, what=str(error)))
     known: dict[int, str] = {}
     for sight in seen.sights[before:]:
+        if sight.subject.kind is Kind.ARGUMENT:  # shown only where several files have it
+            continue
         known[sight.line] = f"{known.get(sight.line, '')}{_joined(sight.value)}\n{_joined(sight.written)}\n"
     seen.mentions += [one for one in mentions(file, reader) if _joined(one.value) not in known.get(one.line, "")]
 
@@ -112,6 +113,17 @@ def _tells(content: bytes) -> bool:
     """Whether a text may say something; a pattern of words without regard to case costs ten times as much."""
     small = content.lower()
     return any(word in small for word in _WORDS) or _LISTED.search(content) is not None
+
+
+def _with_literal_version(found: Found, version: Callable[[str], str]) -> Found:
+    """A place with its version as it is written there: nvidia/cuda:13.0.2-devel-ubuntu${UBUNTU_VERSION}.
+
+    Its claim holds the same variables; that of a string of HCL what they say, as the file itself gives them values.
+    """
+    literal = version(found.written) if found.via and not found.computed and "$" in found.written else ""
+    if not literal or f"{literal}$" in found.written or literal != version(found.value):
+        return found
+    return replace(found, value=found.value if found.written.startswith('"') else found.written, via="")
 
 
 def _joined(value: str) -> str:
@@ -189,7 +201,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 self.seen.cuda_dockerfiles.add(self.file.name)
             elif arg:
                 self.argument(one.name, found, locator)
-        differ = len({one.tag.value for one in cuda if one.tag is not None and not one.tag.via}) > 1
+        differ = len({one.tag.written or one.tag.value for one in cuda if one.tag is not None}) > 1
         for image in cuda:
             locator = Locator(file=self.file.name, image=image.repository, stage=image.stage if differ else "")
             if image.tag is not None and self.tag("FROM", image.tag, locator):
@@ -199,6 +211,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
 
     def tag(self, name: str, found: Found, locator: Locator) -> bool:
         """Note the tag of an image that begins with a CUDA version; returns whether it does."""
+        found = _with_literal_version(found, version_of_tag)
         version = version_of_tag(found.value)
         if not version or found.via:
             return False
@@ -294,12 +307,15 @@ class _Scan(Struct, frozen=True, kw_only=True):
     def look_build_args(self, source: Source, environment: Mapping[str, str]) -> None:
         """Note the build arguments of the commands of a script."""
         for given in shell.build_args(source, environment) if _GIVES.search(source.text) else ():
-            if given.found is not None and "$" not in given.found.value:
+            if given.found is not None and ("$" not in given.found.value or cuda_version("", given.found.written)):
                 locator = Locator(file=self.file.name, build_arg=given.name)
                 dockerfile = given.command.option("-f", "--file")
-                replace(self, dockerfile=dockerfile, command=given.command.text).note_or_argument(
-                    given.name, given.found, locator
-                )
+                step = replace(self, dockerfile=dockerfile, command=given.command.text)
+                step.note_or_argument(given.name, given.found, locator)
+                if given.found.via:
+                    plain = replace(step, seen=Seen())
+                    plain.note(given.name, replace(given.found, via=""), locator)
+                    self.seen.followed += plain.seen.sights
 
     def look_requirements(self) -> None:
         """Note FlashInfer's pins."""
@@ -314,6 +330,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
 
     def note(self, name: str, found: Found, locator: Locator) -> bool:
         """Note an arch list or a CUDA version; returns whether it is one."""
+        found = _with_literal_version(found, lambda text: cuda_version("", text))
         if found.via:
             return False
         dialect = list_dialect(name, found.value, self.file.name)

@@ -85,12 +85,14 @@ class Seen(Struct, kw_only=True):
 
     Attributes:
         sights: Every place.
+        followed: Places that take what they say from another one; a claim that means one beside them means them too.
         cuda_dockerfiles: The Dockerfiles that hold an arch list or a CUDA version.
         mentions: Lists and versions in lines that no reader understands: prose, comments, other languages.
         skipped: Files that could not be read, each with its place.
     """
 
     sights: list[Sight] = field(default_factory=list)
+    followed: list[Sight] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
     cuda_dockerfiles: set[str] = field(default_factory=set)
     skipped: list[Problem] = field(default_factory=list)

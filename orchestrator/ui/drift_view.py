@@ -8,9 +8,10 @@ from orchestrator.sizes import counted
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.drift.find import Findings
+    from orchestrator.drift.loose import Mention
     from orchestrator.drift.report import Report
     from orchestrator.errors import Problem
 
@@ -66,6 +67,17 @@ def as_json(report: Report, diff: str | None = None) -> dict[str, Any]:
         "notes": list(report.notes),
     }
     return content if diff is None else {**content, "diff": diff}
+
+
+def unclaimed_lines(mentions: Sequence[Mention]) -> Iterator[str]:
+    """How many places `init` cannot claim, one line at most; pages and comments do not count."""
+    unread = [one for one in mentions if not one.prose]
+    if unread:
+        files = counted(len({one.file for one in unread}), "file")
+        yield (
+            f"note: {counted(len(unread), 'place')} in {files} with an arch list or a CUDA version, in lines that no "
+            "reader understands, cannot be claimed: `orchestrate check --find` shows them"
+        )
 
 
 def skipped_lines(skipped: Sequence[Problem]) -> list[str]:

@@ -22,7 +22,9 @@ _ASSIGNMENT = re.compile(
     re.ASCII,
 )
 
-
+_BEFORE_QUOTES = re.compile(r"(?:--build-arg=|-D)?(?=[\"'])")
+_IN_ONE_WORD = frozenset({"-D", "--build-arg="})
+"""Flags that are an assignment wherever they stand; a quoted `NAME=value` may be any text."""
 SET = ".args."
 """How a flag of `docker buildx bake --set TARGET.args.NAME=value` ends."""
 
@@ -55,11 +57,22 @@ def tokens(text: str) -> Iterator[Token | str]:
 def _token(text: str, pos: int) -> Token:
     named = _ASSIGNMENT.match(text, pos)
     if named is None or (named["flag"] and named["add"]):
-        return Token(word=read_word(text, pos), start=pos)
+        return _quoted(text, pos) or Token(word=read_word(text, pos), start=pos)
     array = text.startswith("(", named.end())
     word = _array(text, named.end()) if array else read_word(text, named.end())
     adds = bool(named["add"])
     return Token(word=word, name=named["name"], flag=named["flag"] or "", adds=adds, array=array, start=pos)
+
+
+def _quoted(text: str, pos: int) -> Token | None:
+    """The assignment behind a flag whose quotes do not begin at the value: `'-DNAME=value'`, `-D'NAME=value'`."""
+    flag = _BEFORE_QUOTES.match(text, pos)
+    if flag is None:
+        return None
+    parts = split(text, Token(word=read_word(text, flag.end()), start=pos))
+    if parts is None or (parts.flag not in _IN_ONE_WORD if not flag[0] else parts.flag):
+        return None
+    return replace(parts, flag=flag[0] or parts.flag)
 
 
 def _array(text: str, start: int) -> Word:
@@ -91,11 +104,11 @@ def _array(text: str, start: int) -> Word:
 
 
 def split(text: str, token: Token) -> Token | None:
-    """The token of a word that is quoted as a whole, `"NAME=value"` or `"*.args.NAME=value"`, as name and value."""
+    """The token of a word that is quoted as a whole, `"NAME=value"` or `'-DNAME=value'`, as name and value."""
     word = token.word
     named = _ASSIGNMENT.match(text, word.inner_start, word.inner_end)
     flag = "" if named is None else named["flag"] or ""
-    if named is None or named["add"] or word.inner_start == word.start or (flag and not flag.endswith(SET)):
+    if named is None or named["add"] or word.inner_start == word.start:
         return None
     prefix = named[0]
     length = len(prefix)
