@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator import reference
 from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.cuda.promise import among, promised_ccs
 from orchestrator.errors import Problem, UsageError, did_you_mean
@@ -135,19 +136,27 @@ class Findings:
                 what = f"two variants are named {variant.id}"
                 self.problems.append(self.at.problem(("axes",), what, hint="rename one axis value"))
             for tag in variant.tags:
-                owner = tags.setdefault(tag.text, variant.id)
+                owner = tags.setdefault(_named(tag.text), variant.id)
                 if owner != variant.id:
                     what = f"{owner} and {variant.id} both push {tag.text}"
                     self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
             for tag, name in _published(variant):
-                first = indexes.setdefault(name, variant)
+                first = indexes.setdefault(_named(name), variant)
                 if first.family() != variant.family():
                     what = f"the indexes of {first.id} and {variant.id} both get {name}"
                     self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
-            owner = caches.setdefault(variant.cache_ref, variant.id)
+            owner = caches.setdefault(_named(variant.cache_ref), variant.id)
             if owner != variant.id and writes and self._first("", "cache"):
                 what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one would win"
                 self.problems.append(self.at.problem(("cache", "ref"), what, hint="add {variant.id}"))
+
+
+def _named(text: str) -> str:
+    """What a reference names, however it is written: `acme/app:1` is `docker.io/acme/app:1`."""
+    try:
+        return str(reference.parse(text))
+    except reference.InvalidReferenceError:
+        return text
 
 
 def _published(variant: Variant) -> Iterator[tuple[Value, str]]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from orchestrator.image.sources.base import configured
 from orchestrator.labels import VARIANT
 from orchestrator.registry.errors import DamagedAnswerError
-from orchestrator.registry.manifests import descriptor_of
+from orchestrator.registry.manifests import ATTESTATION, descriptor_of
 from orchestrator.runs.resume import key_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.registry.manifests import Descriptor, Manifest
 
 REVISION = "org.opencontainers.image.revision"
-_ATTESTATION = "vnd.docker.reference.type"
 _SUBJECT = "vnd.docker.reference.digest"
 _PLATFORM = ("architecture", "os", "variant", "os.version")
 
@@ -66,7 +65,7 @@ def pushed(client: Registry, digest: Digest) -> Pushed:
     if not top.index:
         return _pushed(client, top, top, {})
     entries = [one for one in top.content["manifests"] if isinstance(one, dict)]
-    images = [one for one in entries if not _annotation(one, _ATTESTATION)]
+    images = [one for one in entries if not _annotation(one, ATTESTATION)]
     if len(images) != 1:
         raise DamagedAnswerError(
             f"{client.repository}@{digest}: the index of a variant is invalid: expected one image, found {len(images)}"

@@ -26,6 +26,9 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 """Media types of manifests that name other manifests."""
 
+ATTESTATION = "vnd.docker.reference.type"
+"""The annotation of a descriptor that is no image: it describes one (BuildKit's attestations)."""
+
 ACCEPT = f"{OCI_INDEX}, {OCI_MANIFEST}, {DOCKER_LIST}, {DOCKER_MANIFEST}"
 """The Accept header of every request for a manifest."""
 

@@ -85,6 +85,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._by_key: dict[tuple[str, str], Entry] = {}
+        self._digests: dict[tuple[str, str], set[str]] = {}
         self._last: dict[str, Entry] = {}
         self._peaks: dict[str, int] = {}
         self._slowest: dict[str, float] = {}
@@ -95,6 +96,10 @@ class Journal:
         """Return the variant's last entry for these inputs if it was built then; None for an empty key."""
         entry = self._by_key.get((variant, key)) if key else None
         return entry if entry is not None and entry.status is Status.BUILT else None
+
+    def digests(self, variant: str, key: str) -> frozenset[str]:
+        """Return the digest of every build of these inputs, whatever its output was."""
+        return frozenset(self._digests.get((variant, key), ()))
 
     def last(self, variant: str) -> Entry | None:
         """Return the variant's last entry that was built, from whatever inputs."""
@@ -146,6 +151,8 @@ class Journal:
     def _remember(self, entry: Entry) -> None:
         self._by_key[entry.id, entry.key] = entry
         if entry.status is Status.BUILT:
+            if entry.digest:
+                self._digests.setdefault((entry.id, entry.key), set()).add(entry.digest)
             self._last[entry.id] = entry
             self._slowest[entry.id] = max(entry.seconds, self._slowest.get(entry.id, 0.0))
         # The largest of all runs: a run from a warm cache needs almost nothing and says nothing of a cold one.

@@ -20,6 +20,7 @@ from orchestrator.labels import KEY
 from orchestrator.redact import redact
 from orchestrator.reference import Digest, Tag
 from orchestrator.registry.clients import Clients
+from orchestrator.registry.manifests import ATTESTATION
 from orchestrator.runs.outcome import Outcome, Status
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Resume:
             return Decision(why=f"its inputs are not known: {wanted.unknown}")
         entry = journal.built(wanted.id, wanted.key)
         try:
-            found = self._found(wanted, entry)
+            found = self._found(wanted, journal)
             if isinstance(found, _Found):
                 stale = wanted.stale(entry)
                 if not stale:
@@ -130,12 +131,13 @@ class Resume:
 
     # -- where a result is ------------------------------------------------------------------------------------------
 
-    def _found(self, wanted: Wanted, entry: Entry | None) -> _Found | _Lack:
+    def _found(self, wanted: Wanted, journal: Journal) -> _Found | _Lack:
         """The result that is there, or why there is none."""
+        entry = journal.built(wanted.id, wanted.key)
         if self._output.push:
             return self._pushed_key(wanted) if self._changed else self._pushed(wanted, entry)
         if self._output.load:
-            return _loaded(wanted)
+            return _loaded(wanted, journal.digests(wanted.id, wanted.key))
         archive = self._output.archive(wanted.id)
         if archive is not None:
             return _archived(archive, entry)
@@ -266,13 +268,21 @@ def key_tag(key: str) -> str:
 
 
 def key_of(manifest: Manifest) -> str:
-    """Return the content key that an image carries, "" for none: of an index its first descriptor with one."""
-    entries: Any = manifest.content.get("manifests") or ()
-    for holder in (manifest.content, *entries):
-        annotations = holder.get("annotations") if isinstance(holder, dict) else None
-        if isinstance(annotations, dict) and annotations.get(KEY):
-            return str(annotations[KEY])
+    """Return the content key that an image carries, "" for none.
+
+    A variant has one platform: an index of several images is none, whatever keys they carry.
+    """
+    entries: Any = [one for one in manifest.content.get("manifests") or () if isinstance(one, dict)]
+    images = [one for one in entries if ATTESTATION not in _annotations(one)]
+    for holder in (manifest.content, *images) if len(images) < 2 else ():
+        if key := _annotations(holder).get(KEY):
+            return str(key)
     return ""
+
+
+def _annotations(holder: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = holder.get("annotations")
+    return found if isinstance(found, dict) else {}
 
 
 def _other_key(name: str, found: str, wanted: str) -> _Lack | None:
@@ -281,8 +291,11 @@ def _other_key(name: str, found: str, wanted: str) -> _Lack | None:
     return None if found == wanted else _other(f"{name} was built from other inputs")
 
 
-def _loaded(wanted: Wanted) -> _Found | _Lack:
-    """The image that the engine has under every tag."""
+def _loaded(wanted: Wanted, built: frozenset[str]) -> _Found | _Lack:
+    """The image that the engine has under every tag.
+
+    An image that somebody makes FROM it has its labels, the key among them: only what was built here tells them apart.
+    """
     if not wanted.tags:
         return _none("has no tags to find it by in the engine")
     done = beyond.inspect_images(wanted.tags)
@@ -304,7 +317,11 @@ def _loaded(wanted: Wanted) -> _Found | _Lack:
         if problem := _other_key(tag, key, wanted.key):
             return problem
     digests = {digest for digest, _ in found}
-    return _Found(digest=found[0][0]) if len(digests) == 1 else _other("its tags name different images")
+    if len(digests) > 1:
+        return _other("its tags name different images")
+    if built and not digests & built:
+        return _other(f"{wanted.tags[0]} is another image than the one that was built here")
+    return _Found(digest=found[0][0])
 
 
 def _archived(path: Path, entry: Entry | None) -> _Found | _Lack:

@@ -442,3 +442,12 @@ def test_the_error_counts() -> None:
         parse(changed("version: 1\n", "version: 2\nx: 1\n"))
     with pytest.raises(MatrixError, match=r"^matrix\.yaml: 1 problem\n"):
         planned(changed("version: 1\n", "version: 2\n"))
+
+
+@pytest.mark.parametrize("other", ["docker.io/acme/app:1", "index.docker.io/acme/app:1"])
+def test_a_tag_that_variants_share_in_another_spelling(other: str) -> None:
+    text = f"{SMALL}overrides: [{{when: {{platform: linux/arm64}}, tags: [{other}]}}]\n"
+    text = text.replace("linux/amd64:\n", "linux/amd64:\n  linux/arm64:\n")
+    text = text.replace('["{image}:{variant.id}"]', "[acme/app:1]")
+    (found,) = problems(text)
+    assert f"app-cu130-amd64 and app-cu130-arm64 both push {other}; add a placeholder" in found

@@ -15,7 +15,7 @@ from orchestrator.errors import InterruptedRunError, NetworkError
 from orchestrator.labels import KEY
 from orchestrator.process import Completed
 from orchestrator.registry.errors import NotFoundError
-from orchestrator.registry.manifests import OCI_INDEX, Manifest, read
+from orchestrator.registry.manifests import ATTESTATION, OCI_INDEX, Manifest, read
 from orchestrator.runs import freshness
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.journal import Entry, Journal, bases
@@ -37,7 +37,8 @@ def image(key: str, *, salt: str = "", indexed: bool = True) -> Manifest:
     carried = {"annotations": {KEY: key}} if key else {}
     if not indexed:
         return read(json.dumps({"layers": [], "salt": salt, **carried}).encode())
-    return read(json.dumps({"mediaType": OCI_INDEX, "manifests": [{"salt": salt}, carried]}).encode())
+    attestation = {"annotations": {ATTESTATION: "attestation-manifest"}, "salt": salt}
+    return read(json.dumps({"mediaType": OCI_INDEX, "manifests": [carried, attestation]}).encode())
 
 
 class Held:
@@ -165,6 +166,14 @@ def test_changed_remembers_what_was_built(tmp_path: Path) -> None:
     assert "no answer" in Resume(PUSH, changed=True, connect=connect).remember(wanted("x"), digest)
 
 
+def test_an_index_of_several_images_is_not_a_variant(tmp_path: Path) -> None:
+    both = read(
+        json.dumps({"mediaType": OCI_INDEX, "manifests": [{"annotations": {KEY: key}} for key in (A, A)]}).encode()
+    )
+    why, outcome = decide(wanted("x"), Held({"x": both}), tmp_path)
+    assert (why, outcome) == ("registry.lan/app:x carries no content key", None)
+
+
 def test_a_key_is_read_from_nothing_else() -> None:
     assert key_of(read(b'{"manifests": [1, {"annotations": []}], "annotations": 1}')) == ""
 
@@ -219,6 +228,23 @@ def test_what_the_engine_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, im
     assert why == said
     assert (outcome is None) == bool(said)
     assert decide(wanted(), Held({}), tmp_path, output=Output(load=True))[0].startswith("has no tags")
+
+
+def test_an_image_that_was_made_from_the_one_that_was_built_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = {"Id": DIGEST, "Config": {"Labels": {KEY: A}}}
+    monkeypatch.setattr(
+        beyond,
+        "inspect_images",
+        lambda _: Completed(argv=("docker",), returncode=0, stdout=json.dumps([held]), stderr=""),
+    )
+    journal = Journal(tmp_path / "journal.jsonl")
+    said = []
+    for digest in (B, DIGEST, B):  # one of the builds is enough: another output of the same inputs has another digest
+        journal.add(Outcome(id="v", status=Status.BUILT, digest=digest, key=A, attempts=1), key=A)
+        said.append(decide(wanted("x"), Held({}), tmp_path, output=Output(load=True))[0])
+    assert said == ["registry.lan/app:x is another image than the one that was built here", "", ""]
 
 
 def entry(at: str = "2026-01-01T00:00:00+00:00", **fields: Any) -> Entry:
