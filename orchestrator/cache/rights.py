@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MAX_EVENT = 8 << 20  # bytes; GitHub delivers at most 25 MB, an event of a push or a pull request has some 100 kB
 _PULL = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})
 _UNTRUSTED = frozenset({"pull_request_target", "issue_comment", "issues", "discussion", "discussion_comment", "fork"})
+_DETACHED = "no branch is checked out, and ORCHESTRATE_GIT_BRANCH names none"
 
 
 class CacheUse(StrEnum):
@@ -76,6 +77,8 @@ def here(policy: CacheSpec, root: Path, *, env: Mapping[str, str], use: CacheUse
             branch = git.branch(root)
             main = policy.main or "main"
             place = Place(branch=branch, default=git.default_branch(root) if branch not in ("", main) else "")
+            if not branch and git.commit(root):  # as Azure and Jenkins check out a pull request
+                place = replace(place, untrusted=_DETACHED)
         if policy.commits:
             place = replace(place, commit=place.commit or git.commit(root), parent=git.commit(root, back=1))
     return standing(place, policy, use)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.bake.ladder import MAIN, Kind, Scope, Standing
-from orchestrator.cache.rights import CacheUse, Place, place_of, standing
+from orchestrator.cache.rights import CacheUse, Place, here, place_of, standing
+from orchestrator.matrix import git
 from orchestrator.matrix.schema_cache import CacheSpec
 
 if TYPE_CHECKING:
@@ -122,3 +123,19 @@ def test_a_reference_for_each_commit() -> None:
 def test_outside_of_a_ci_system_the_environment_says_nothing() -> None:
     assert place_of({"GITHUB_EVENT_NAME": "pull_request"}) == Place()
     assert standing(Place(), CacheSpec()) == Standing()
+
+
+@pytest.mark.parametrize(
+    ("branch_", "commit", "written"),
+    [("", "0" * 40, "no branch is checked out"), ("", "", ""), ("main", "0" * 40, "")],
+)
+def test_a_checkout_on_no_branch_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, branch_: str, commit: str, written: str
+) -> None:
+    monkeypatch.setattr(git, "branch", lambda _: branch_)
+    monkeypatch.setattr(git, "commit", lambda *_, **__: commit)
+    found = here(CacheSpec(), tmp_path, env={})
+    assert found.unwritten.startswith(written)
+    assert bool(found.unwritten) == bool(written)
+    assert (found.own, found.unread) == (MAIN, "")
+    assert here(CacheSpec(branches=False), tmp_path, env={}).unwritten == ""
