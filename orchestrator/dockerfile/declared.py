@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from orchestrator.dockerfile.directives import escape_character
 from orchestrator.dockerfile.options import leading
 from orchestrator.dockerfile.read import instructions
+from orchestrator.dockerfile.spans import Style
 from orchestrator.dockerfile.words import DOCKERFILE_STOP, place, read_word
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class _Reading(Struct, frozen=True):
 
     def _assigned(self, source: Source, name: str, word: Word) -> Declaration:
         where = f"stage {self.scope.name}" if self.scope is not self.outside else "before the first FROM"
-        found = place(source, word, self.scope.values.get, where=where)
+        found = _in_dockerfile(place(source, word, self.scope.values.get, where=where))
         self.scope.values[name] = word.expand(source.text, self.scope.values.get)
         return Declaration(kind=self.kind, name=name, stage=self.scope.name, found=found)
 
@@ -142,3 +144,9 @@ class _Reading(Struct, frozen=True):
         found = place(source, word, self.scope.values.get, where=f"stage {self.scope.name}")
         self.scope.values[name] = word.expand(text, self.scope.values.get)
         return Declaration(kind="ENV", name=name, stage=self.scope.name, found=found)
+
+
+def _in_dockerfile(found: Found) -> Found:
+    """A word of ARG or ENV, which no shell reads."""
+    first, *outer = found.styles
+    return replace(found, styles=(Style.DOCKERFILE, *outer)) if first is Style.WORD else found

@@ -23,6 +23,7 @@ class Style(Enum):
 
     RAW = "raw"
     WORD = "word"  # an unquoted word of a shell or a Dockerfile
+    DOCKERFILE = "dockerfile"  # an unquoted word of ARG or ENV, in which `;` is a character
     TAG = "tag"  # of an image that a stage is FROM
     SINGLE = "single"  # '…' of a shell or a Dockerfile
     DOUBLE = "double"  # "…" of a shell or a Dockerfile
@@ -48,6 +49,7 @@ class Style(Enum):
 
 
 _BARE_WORD = re.compile(r"[\w./:+,@%=~^-]*", re.ASCII)
+_DOCKERFILE_WORD = re.compile(r"[\w./:+,@%=~^;-]*", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _PLAIN_YAML = re.compile(r"(?!-(?: |\Z))[A-Za-z0-9_./+-]([\w ./:+@%=;~^$-]*[\w./+@%=;~^$-])?", re.ASCII)
 _YAML_NUMBER = re.compile(
@@ -67,7 +69,7 @@ _WITHOUT = {
     Style.CMAKE_QUOTED: '"\\$',
 }
 """Styles that hold a value as it is, and the characters that they cannot hold."""
-_SHELL = frozenset({Style.WORD, Style.DOUBLE})
+_SHELL = frozenset({Style.WORD, Style.DOCKERFILE, Style.DOUBLE})
 """Styles that hold no backtick: a shell runs what stands between two of them, and a Dockerfile may escape by it."""
 _QUOTES = frozenset({Style.SINGLE, Style.TOML_LITERAL, Style.ENV_QUOTED, Style.CMAKE_QUOTED})
 
@@ -201,8 +203,9 @@ def _write_one(value: str, style: Style) -> str | None:
         stands = (value == value.strip() or style in _QUOTES) and not any(char in value for char in _WITHOUT[style])
         return value if stands else None
     match style:
-        case Style.WORD:
-            return value if _BARE_WORD.fullmatch(value) else '"' + _escape(value, '\\"') + '"'
+        case Style.WORD | Style.DOCKERFILE:
+            plain = (_BARE_WORD if style is Style.WORD else _DOCKERFILE_WORD).fullmatch(value)
+            return value if plain else '"' + _escape(value, '\\"') + '"'
         case Style.DOUBLE | Style.YAML_DOUBLE | Style.TOML_BASIC:
             return _escape(value, '\\"')
         case Style.CMAKE_BARE | Style.CMAKE_WORDS:

@@ -254,14 +254,12 @@ def build_args(claim: ClaimSpec, file: File) -> Iterator[shell.BuildArg]:
         where = re.compile(claim.where) if claim.where is not None else None
     except re.error as error:
         raise ValueError(f"where is invalid: expected a regular expression: {error}") from error
-    from orchestrator.drift.readers import shell
-
     reader = reader_of(claim, file.name)
 
     def read() -> list[shell.BuildArg]:
         known = reader in _DATA
         environment = data.environment(file.parsed(data_format(reader))) if known else {}
-        found = (shell.build_args(one.source, environment) for one in scripts(claim, file, "--build-arg", "--set"))
+        found = (data.build_args(one, environment) for one in scripts(claim, file, "--build-arg", "--set"))
         return [given for group in found for given in group]
 
     given = file.given(reader, claim.pointer or "", read)

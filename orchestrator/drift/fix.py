@@ -78,8 +78,10 @@ def fix(matrix: Matrix, root: Path | None = None, *, buildx: Buildx | None = Non
             there = texts.get(name, files.read(name).text)
             group = list(dict.fromkeys(one.edit for one in wanted if one.edit is not None and one.file == name))
             tried[name] = apply(there, group)
-            for why in filter(None, (objection(edit.reader, there, apply(there, [edit]), 1) for edit in group)):
-                failed |= {_place(one): why for one in wanted if one.file == name}
+            for edit in group:
+                values = sum(one.edit == edit for one in wanted) if edit.reader == "yaml" else 1  # an anchor is several
+                if why := objection(edit.reader, there, apply(there, [edit]), values):
+                    failed |= {_place(one): why for one in wanted if one.edit == edit}
         outcome = report if failed else check(matrix, base, overlay=tried, buildx=buildx)
         failed |= {} if failed else dict.fromkeys(_not_taken(wanted, report, outcome), "the edit does not repair it")
         if failed:  # they are reported, and the others are tried again without them

@@ -180,7 +180,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                     own = replace(found, via="") if found.via == cmake.SEVERAL else found
                     self.note(name, own, Locator(file=self.file.name, name=name))
                 if reader == "make":
-                    self.look_build_args(Source(text=text), {})
+                    self.look_build_args(data.Part(source=Source(text=text)), {})
             case _:
                 self.look_shell(Source(text=text), {})
 
@@ -281,7 +281,9 @@ class _Scan(Struct, frozen=True, kw_only=True):
                     step.look_value(steps, key, node, noted)
                     continue
                 part = data.part_of(key, node)
-                if part.listed:
+                if part.flag:
+                    step.look_build_args(part, environment)
+                elif part.listed:
                     for one in claims.assigned(self.file.name, part):
                         locator = Locator(file=self.file.name, name=one.name)
                         step.note_or_argument(one.name, one.found, locator)
@@ -302,11 +304,11 @@ class _Scan(Struct, frozen=True, kw_only=True):
             extended = any(other.name == one.name and other.found.via for other in assigned[index + 1 :])
             first = "false" if extended and not branch else ""
             self.note(one.name, found, Locator(file=self.file.name, name=one.name, branch=branch, all=first))
-        self.look_build_args(source, environment)
+        self.look_build_args(data.Part(source=source), environment)
 
-    def look_build_args(self, source: Source, environment: Mapping[str, str]) -> None:
+    def look_build_args(self, part: data.Part, environment: Mapping[str, str]) -> None:
         """Note the build arguments of the commands of a script."""
-        for given in shell.build_args(source, environment) if _GIVES.search(source.text) else ():
+        for given in data.build_args(part, environment) if _GIVES.search(part.source.text) else ():
             if given.found is not None and ("$" not in given.found.value or cuda_version("", given.found.written)):
                 locator = Locator(file=self.file.name, build_arg=given.name)
                 dockerfile = given.command.option("-f", "--file")

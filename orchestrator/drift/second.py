@@ -97,7 +97,9 @@ def _plain(node: Any) -> Any:
     import yaml
 
     if isinstance(node, yaml.MappingNode):
-        return [[_plain(key), _plain(value)] for key, value in node.value]
+        yaml.SafeLoader("").flatten_mapping(node)  # what `<<` brings, in front of the node's own keys
+        pairs = [[_plain(key), _plain(value)] for key, value in node.value]
+        return list({json.dumps(key): [key, value] for key, value in pairs}.values())
     return [_plain(item) for item in node.value] if isinstance(node, yaml.SequenceNode) else getattr(node, "value", "")
 
 

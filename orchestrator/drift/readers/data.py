@@ -13,7 +13,7 @@ from orchestrator.dockerfile.spans import Found, Source
 from orchestrator.drift.readers import tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from orchestrator.drift.readers import shell
     from orchestrator.drift.readers.tree import Node
@@ -45,10 +45,17 @@ def parse(text: str, format_: Format) -> list[Node]:
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """A string of a file that assigns variables; `listed` where it holds NAME=value, one a line, and no commands."""
+    """A string of a file that assigns variables.
+
+    Attributes:
+        source: The string.
+        listed: Whether it holds NAME=value, one a line, and no commands.
+        flag: Whether it is one argument of a command, `--build-arg=NAME=value`.
+    """
 
     source: Source
     listed: bool = False
+    flag: bool = False
 
 
 def place(node: Node) -> Found:
@@ -82,8 +89,9 @@ def part_of(key: str, node: Node) -> Part:
     """A string under a key as a part that assigns variables."""
     from orchestrator.drift.readers import lines
 
-    listed = lines.is_list(key, node.value)
-    return Part(source=node.source or _literal(node), listed=listed)
+    flag = lines.is_flag(node.value)
+    listed = not flag and lines.is_list(key, node.value)
+    return Part(source=node.source or _literal(node), listed=listed, flag=flag)
 
 
 def assigned(part: Part) -> list[shell.Assigned]:
@@ -93,6 +101,23 @@ def assigned(part: Part) -> list[shell.Assigned]:
     if part.listed:
         return [shell.Assigned(name=name, found=found, branches=()) for name, found in lines.read_list(part.source)]
     return shell.assignments(part.source)
+
+
+def build_args(part: Part, environment: Mapping[str, str]) -> Iterator[shell.BuildArg]:
+    """Every build argument of the commands of a part, or the one that it is.
+
+    Args:
+        part: The part.
+        environment: Variables that are set around it.
+    """
+    from orchestrator.drift.readers import lines, shell
+
+    if not part.flag:
+        yield from shell.build_args(part.source, environment)
+        return
+    for name, found in lines.read_list(part.source):
+        command = shell.Command(tokens=(), branches=(), text=part.source.text)
+        yield shell.BuildArg(name=name, start=found.start, end=found.end, found=found, command=command)
 
 
 def _literal(node: Node) -> Source:

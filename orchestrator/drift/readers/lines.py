@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _LINE = re.compile(
     r"^[ \t\ufeff]*(?P<export>export[ \t]+)?(?P<name>[A-Za-z_][\w.-]*)(?P<blank>[ \t]*)=(?P<value>[^\n]*)", re.MULTILINE
 )
-_ENTRY = re.compile(r"^[ \t\ufeff]*(?:[^\s=#\"']+\.args\.)?(?P<name>[A-Za-z_][\w.-]*)=(?P<value>[^\n]*)", re.MULTILINE)
+_ENTRY = re.compile(
+    r"^[ \t\ufeff]*(?:--build-arg=|[^\s=#\"']+\.args\.)?(?P<name>[A-Za-z_][\w.-]*)=(?P<value>[^\n]*)", re.MULTILINE
+)
+_FLAG = re.compile(r"--build-arg=[A-Za-z_][\w.-]*=(?!.*\s-)[^\s\"'\\][^\"'\n\\]*", re.ASCII)
 _SET = re.compile(r"^[ \t]*[^\s=#\"']+\.args\.[A-Za-z_]", re.MULTILINE)
 _DEFAULT = re.compile(r"\$\{[A-Za-z_]\w*:?-(?P<default>[^${}'\"\\`]*)\}", re.ASCII)
 _COMMENT = re.compile(r"[ \t]#")
@@ -91,6 +94,14 @@ def is_list(key: str, text: str) -> bool:
     if not named or not all(_LINE.match(line) for line in named):
         return False
     return key.lower() in LISTS or any(_GOES_ON.fullmatch(line) for line in named)
+
+
+def is_flag(text: str) -> bool:
+    """Whether a string is one argument of a command, `--build-arg=NAME=value`: no shell reads it, `;` is a character.
+
+    Quotes, and further flags behind it, are for a shell.
+    """
+    return _FLAG.fullmatch(text) is not None
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:

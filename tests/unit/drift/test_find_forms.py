@@ -212,3 +212,66 @@ def test_how_many_places_init_cannot_claim_is_said(tmp_path: Path) -> None:
     (line,) = unclaimed_lines(find(tmp_path).mentions)
     assert line.startswith("note: 1 place in 1 file with an arch list or a CUDA version")
     assert [*unclaimed_lines([])] == []
+
+
+EXEC = (
+    "steps:\n  - name: docker\n    args: ['build', '--build-arg=TORCH_CUDA_ARCH_LIST=8.0;9.0;10.0', '-t', 'x', '.']\n"
+)
+
+
+def test_an_argument_in_a_list_is_read_whole(tmp_path: Path) -> None:
+    matrix = first(tmp_path, {"cloudbuild.yaml": EXEC, "v.sh": "CUDA_VERSION=13.0.2\n"})
+    assert check(matrix, tmp_path).clean
+    write(tmp_path, {"cloudbuild.yaml": EXEC.replace("9.0;10.0", "9.0")})
+    (one,) = check(matrix, tmp_path).disagreements
+    assert (one.place, one.says) == ("--build-arg TORCH_CUDA_ARCH_LIST", "8.0;9.0")
+    assert fix(matrix, tmp_path).texts == {"cloudbuild.yaml": EXEC}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["extra_args: --build-arg=TORCH_CUDA_ARCH_LIST='8.0 9.0 10.0'\n",
+     "options: --build-arg=TORCH_CUDA_ARCH_LIST=8.0\\;9.0\\;10.0 --build-arg=A=1\n"],
+)  # fmt: skip
+def test_arguments_in_a_text_are_those_of_a_shell(tmp_path: Path, text: str) -> None:
+    matrix = first(tmp_path, {"b.yml": text, "v.sh": "CUDA_VERSION=13.0.2\n"})
+    assert check(matrix, tmp_path).clean
+    assert [str(arch) for arch in matrix.spec.arch_lists["release"].archs.split()] == ["8.0", "9.0", "10.0"]
+
+
+def test_an_edit_that_is_refused_costs_no_other_of_its_file(tmp_path: Path) -> None:
+    text = 'FROM x\nENV CUDA_VERSION=13.0.2 TORCH_CUDA_ARCH_LIST="8.0 9.0 \\\n10.0"\n'
+    matrix = first(tmp_path, {"Dockerfile": text})
+    assert check(matrix, tmp_path).clean
+    write(tmp_path, {"Dockerfile": text.replace("13.0.2", "13.0.1").replace("8.0 9.0", "9.0")})
+    done = fix(matrix, tmp_path)
+    assert done.texts == {"Dockerfile": text.replace("8.0 9.0", "9.0")}
+    assert [one.unfixable for one in done.after.disagreements] == ["it changes the lines of a script"]
+
+
+@pytest.mark.parametrize("keyword", ["ARG", "ENV"])
+def test_a_list_without_quotes_in_a_dockerfile_keeps_none(tmp_path: Path, keyword: str) -> None:
+    text = f"FROM nvidia/cuda:13.0.2-devel\n{keyword} TORCH_CUDA_ARCH_LIST=8.0;9.0;12.0+PTX\n"
+    matrix = first(tmp_path, {"Dockerfile": text})
+    write(tmp_path, {"Dockerfile": text.replace("9.0;", "")})
+    assert fix(matrix, tmp_path).texts == {"Dockerfile": text}
+
+
+ANCHORS = (
+    "x-args: &args\n  CUDA_VERSION: 12.4.1\n  MODE: a\n"
+    "services:\n  a: {image: a, build: {context: ., args: *args}}\n"
+    "  b:\n    image: b\n    build:\n      context: .\n      args:\n        <<: *args\n        MODE: b\n"
+)
+
+
+def test_an_anchor_is_edited_where_every_use_of_it_is_to_say_that(tmp_path: Path) -> None:
+    dockerfile = "ARG CUDA_VERSION=12.4.1\nFROM nvidia/cuda:${CUDA_VERSION}-devel\nARG TORCH_CUDA_ARCH_LIST='8.0 9.0'\n"
+    matrix = first(tmp_path, {"compose.yaml": ANCHORS, "Dockerfile": dockerfile})
+    write(tmp_path, {"compose.yaml": ANCHORS.replace("12.4.1", "12.4.0")})
+    assert fix(matrix, tmp_path).texts == {"compose.yaml": ANCHORS}
+    lines = first_matrix(tmp_path, find(tmp_path).groups).text.splitlines(keepends=True)
+    text = "".join(line for line in lines if "/services/a/build/args/CUDA_VERSION" not in line)
+    fewer = load.parse(text.encode(), path=tmp_path / "matrix.yaml", shown="matrix.yaml")
+    done = fix(fewer, tmp_path)
+    assert done.texts == {}
+    assert {one.unfixable for one in done.after.disagreements} == {"it changes other values as well"}
