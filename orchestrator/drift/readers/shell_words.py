@@ -25,8 +25,6 @@ _ASSIGNMENT = re.compile(
 _BEFORE_QUOTES = re.compile(r"(?:--build-arg=|-D)?(?=[\"'])")
 _IN_ONE_WORD = frozenset({"-D", "--build-arg="})
 """Flags that are an assignment wherever they stand; a quoted `NAME=value` may be any text."""
-SET = ".args."
-"""How a flag of `docker buildx bake --set TARGET.args.NAME=value` ends."""
 
 
 class Token(Struct, frozen=True, kw_only=True):

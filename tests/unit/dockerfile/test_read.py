@@ -62,16 +62,16 @@ def test_several_names_of_one_instruction_and_the_old_form() -> None:
 @pytest.mark.parametrize(
     ("line", "value", "inner", "style"),
     [
-        ("ARG A=plain", "plain", "plain", Style.WORD),
+        ("ARG A=plain", "plain", "plain", Style.DOCKERFILE),
         ("ARG A='8.0 9.0'", "8.0 9.0", "8.0 9.0", Style.SINGLE),
         ('ARG A="8.0 9.0"', "8.0 9.0", "8.0 9.0", Style.DOUBLE),
         ('ARG A="say \\"x\\""', 'say "x"', 'say \\"x\\"', Style.DOUBLE),
-        ("ARG A=8.0\\ 9.0", "8.0 9.0", "8.0\\ 9.0", Style.WORD),
-        ("ARG A=a'b'\"c\"", "abc", "a'b'\"c\"", Style.WORD),
-        ("ARG A=", "", "", Style.WORD),
+        ("ARG A=8.0\\ 9.0", "8.0 9.0", "8.0\\ 9.0", Style.DOCKERFILE),
+        ("ARG A=a'b'\"c\"", "abc", "a'b'\"c\"", Style.DOCKERFILE),
+        ("ARG A=", "", "", Style.DOCKERFILE),
         ('ARG A=""', "", "", Style.DOUBLE),
         ('ARG A="${B:-8.0 9.0}"', "8.0 9.0", "8.0 9.0", Style.DEFAULT),
-        ("arg A=x # no comment here", "x", "x", Style.WORD),
+        ("arg A=x # no comment here", "x", "x", Style.DOCKERFILE),
     ],
 )
 def test_spans_and_styles(line: str, value: str, inner: str, style: Style) -> None:
