@@ -29,7 +29,7 @@ from orchestrator.drift.sights import Kind, Seen, Sight, Subject
 from orchestrator.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.dockerfile.spans import Found
@@ -124,6 +124,11 @@ def _with_literal_version(found: Found, version: Callable[[str], str]) -> Found:
     if not literal or f"{literal}$" in found.written or literal != version(found.value):
         return found
     return replace(found, value=found.value if found.written.startswith('"') else found.written, via="")
+
+
+def _beyond_arguments(steps: Sequence[pointers.Step]) -> bool:
+    """Whether a value of a bake file is neither a variable nor an argument: a member of a list, or of `contexts`."""
+    return any(one.item for one in steps) or any(one.text == "contexts" for one in steps[:-1])
 
 
 def _joined(value: str) -> str:
@@ -231,11 +236,11 @@ class _Scan(Struct, frozen=True, kw_only=True):
                 given.note_or_argument(arg, found, Locator(file=self.file.name, target=name, arg=arg))
 
     def look_lists(self, format_: data.Format) -> None:
-        """Note what the lists of a bake file hold: the axes of a matrix, the default of a variable."""
+        """Note what lists and named contexts of a bake file hold: the axes of a matrix, the default of a variable."""
         noted: set[tuple[str, ...]] = set()
         for root in self.file.parsed(format_):
             for steps, key, node in pointers.values(root, (), ""):
-                if node.kind == "list" or any(step.item for step in steps):
+                if node.kind == "list" or _beyond_arguments(steps):
                     replace(self, mapping=pointers.pointer(steps[:-1])).look_value(steps, key, node, noted)
 
     def look_value(self, steps: tuple[pointers.Step, ...], key: str, node: Node, noted: set[tuple[str, ...]]) -> None:
@@ -289,7 +294,7 @@ class _Scan(Struct, frozen=True, kw_only=True):
                         step.note_or_argument(one.name, one.found, locator)
                 elif _GIVES.search(node.value) or "\n" in node.value or _ASSIGNS.search(node.value):
                     step.look_shell(part.source, environment)
-                elif not bake_like or any(one.item for one in steps):
+                elif not bake_like or _beyond_arguments(steps):
                     step.look_value(steps, key, node, noted)
 
     def look_shell(self, source: Source, environment: Mapping[str, str]) -> None:

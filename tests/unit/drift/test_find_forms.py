@@ -275,3 +275,19 @@ def test_an_anchor_is_edited_where_every_use_of_it_is_to_say_that(tmp_path: Path
     done = fix(fewer, tmp_path)
     assert done.texts == {}
     assert {one.unfixable for one in done.after.disagreements} == {"it changes other values as well"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("u.hcl", 'target "y" {\n  contexts = { cuda = "docker-image://nvidia/cuda:12.4.1-devel" }\n}\n'),
+        ("u.json", '{"target": {"y": {"contexts": {"cuda": "docker-image://nvidia/cuda:12.4.1-devel"}}}}\n'),
+    ],
+)
+def test_a_named_context_of_a_bake_file_is_a_place(tmp_path: Path, name: str, text: str) -> None:
+    dockerfile = "ARG CUDA_VERSION=12.4.1\nFROM nvidia/cuda:${CUDA_VERSION}-devel\nARG TORCH_CUDA_ARCH_LIST='8.0 9.0'\n"
+    matrix = first(tmp_path, {name: text, "Dockerfile": dockerfile})
+    assert check(matrix, tmp_path).clean
+    write(tmp_path, {name: text.replace("12.4.1", "12.4.0")})
+    assert [file for file, _ in wrong(matrix, tmp_path)] == [name]
+    assert fix(matrix, tmp_path).texts == {name: text}
