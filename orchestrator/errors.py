@@ -13,14 +13,16 @@
 | 6 | NetworkError | network or registry failed after retries, denies access (401, 403), or the builder went silent |
 | 130 | InterruptedRunError | SIGINT, SIGTERM or SIGHUP |
 
-Scripts rely on these codes. This module imports no other package; every package may import it.
+Scripts rely on these codes. This module imports `redact` alone; every package may import it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass  # scripts/action reads this module where no package is installed
+from dataclasses import dataclass, replace  # scripts/action reads this module where no package is installed
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
+
+from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -133,6 +135,7 @@ class OrchestrateError(Exception):
     """Base of every error that ends a command.
 
     Each subclass names its failure class: `class MatrixError(OrchestrateError, failure=FailureClass.MATRIX)`.
+    What a registry, docker or a file says is in many of them, so no text of an error keeps the credentials of a URL.
 
     Args:
         message: What happened and where, one sentence or several lines.
@@ -149,10 +152,20 @@ class OrchestrateError(Exception):
             cls.failure, cls.exit_code = failure, failure.exit_code
 
     def __init__(self, message: str, *, hint: str = "", problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__(redact(message))
+        self.message = redact(message)
+        self.hint = redact(hint)
+        self.problems: tuple[Problem, ...] = tuple(
+            replace(
+                one,
+                what=redact(one.what),
+                file=redact(one.file),
+                expected=redact(one.expected),
+                found=redact(one.found),
+                hint=redact(one.hint),
+            )
+            for one in problems
+        )
 
     def __str__(self) -> str:
         lines = [self.message] if self.message else []

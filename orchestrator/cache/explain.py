@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.redact import redact
+from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -250,7 +251,7 @@ def _listed(old: Listing, new: Listing, where: str) -> Iterator[Cause]:
 
 
 def _changed(path: str, old: Entry | None, new: Entry | None, where: str) -> Cause | None:
-    shown = path.encode("utf-8", "backslashreplace").decode()
+    shown = clean(path.encode("utf-8", "backslashreplace").decode())
     if old is None:
         return Cause(what=What.FILE, subject=path, text=f"{where}{shown} is new")
     if new is None:

@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.errors import FailureClass, MatrixError, OrchestrateError, Problem, did_you_mean
+from orchestrator.registry.errors import StatusError
 
 
 def test_the_exit_codes_are_the_contract() -> None:
@@ -82,6 +83,15 @@ def test_an_error_reads_as_message_problems_hint() -> None:
     error = MatrixError("two", problems=[Problem(what="a"), Problem(what="b", file="f", line=1)], hint="do c")
     assert str(error) == "two\na\nf:1: b\ndo c"
     assert str(MatrixError("", problems=[Problem(what="a")])) == "a"
+
+
+def test_no_text_of_an_error_keeps_a_credential() -> None:
+    """Whoever said it: a registry, docker, a file. All classes inherit it, and what shows errors shows these texts."""
+    url = "https://ghp_TOKEN@host/x"
+    problem = Problem(what=url, file=url, line=1, expected=url, found=repr(url), hint=url)
+    for error in (OrchestrateError(url, hint=url, problems=[problem]), StatusError(url, status=400)):
+        assert "TOKEN" not in "".join([str(error), error.message, error.hint, repr(error.args), repr(error.problems)])
+        assert str(error).count("https://host/x") == (7 if error.problems else 1)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ ROOT = Path(orchestrator.__file__).parent
 
 # The lowest first; packages of one line do not import each other.
 FLOORS = [
+    ["redact"],
     ["errors", "cuda"],
-    ["durations", "entries", "files", "flashinfer", "labels", "redact", "reference", "sizes", "state", "untrusted"],
+    ["durations", "entries", "files", "flashinfer", "labels", "reference", "sizes", "state", "untrusted"],
     ["process"],
     ["orphans"],
     ["engine"],

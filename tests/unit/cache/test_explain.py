@@ -74,6 +74,7 @@ def changed(*entries: Entry) -> tuple[Entry, ...]:
         ),
         (with_files(entries=changed(Entry("src/a", Kind.LINK, 0o777, "x"))), COPY, "src/a was a file and is a link"),
         (with_files(entries=changed(Entry("src/e", Kind.DIRECTORY, 0o755))), COPY, "src/e is new"),
+        (with_files(entries=changed(Entry("src/e\nerror: \x1b[2J", Kind.FILE, 0o644))), COPY, "src/eerror:  is new"),
         (with_files(entries=FILES[:1]), COPY, "src/a is gone"),
         (with_files(git="2"), COPY, ".git is sent with the context and changed: list it in .dockerignore"),
         (with_files(state=True), COPY, ".orchestrate is sent"),
