@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from orchestrator import process
 from orchestrator.errors import NetworkError
+from orchestrator.redact import redact
 from orchestrator.registry import trust
 from orchestrator.registry.auth import Login
 from orchestrator.registry.errors import (
@@ -268,14 +269,14 @@ class Session:
 
 
 def _said(answer: Answer) -> tuple[str, str]:
-    """The code of a registry's error, and its message on one line and without control characters; "" where absent."""
+    """The code of a registry's error, and its message: one line, no control characters, no credentials; "" if absent."""
     try:
         first = json.loads(answer.whole(_MAX_ERROR))["errors"][0]
         code = str(first.get("code") or "")
         text = str(first.get("message") or code)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, DamagedAnswerError):
         return "", ""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[:200]).strip()
+    shown = "".join(letter if letter.isprintable() else " " for letter in redact(text)[:200]).strip()
     return code, f", {shown}" if shown else ""
 
 

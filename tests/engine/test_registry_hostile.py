@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MANIFEST = b'{"schemaVersion": 2, "config": {}, "layers": []}'
 QUICK = Limits(attempts=2, answer_s=0.6, window_s=0.4, slowest=1000)
+LONG = f"https://{'t' * 250}@h/x"
 SECRET = base64.b64encode(b"me:s3cret").decode()
 
 
@@ -142,6 +143,7 @@ def test_an_error_that_is_endless_or_coloured() -> None:
     body = json.dumps({"errors": [{"message": "\x1b[31mno\nsuch " + "x" * 900}]}).encode()
     for reply, words in (
         (answer(418, body), r"status 418, \[31mno such x{150,}$"),
+        (answer(418, json.dumps({"errors": [{"message": f"see {LONG}"}]}).encode()), "status 418, see https://h/x$"),
         (answer(418, b"[" * 60_000), "status 418$"),
         (answer(418, b"x" * 100_000), "status 418$"),
     ):
