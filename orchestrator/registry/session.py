@@ -269,7 +269,7 @@ class Session:
 
 
 def _said(answer: Answer) -> tuple[str, str]:
-    """The code of a registry's error, and its message: one line, no control characters, no credentials; "" if absent."""
+    """The code of a registry's error, and its message on one line, without controls and credentials; "" if absent."""
     try:
         first = json.loads(answer.whole(_MAX_ERROR))["errors"][0]
         code = str(first.get("code") or "")
