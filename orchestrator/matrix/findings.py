@@ -8,6 +8,7 @@ from orchestrator import reference
 from orchestrator.cuda.arch import ArchSyntaxError, parse_list
 from orchestrator.cuda.promise import among, promised_ccs
 from orchestrator.errors import Problem, UsageError, did_you_mean
+from orchestrator.matrix import names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -99,6 +100,8 @@ class Findings:
             if variant.arch_list.text:
                 used.setdefault(variant.arch_list.text, []).append(variant)
         for name, users in used.items():
+            if not all(names.agrees(variant.cuda, variant.cuda_version) for variant in users):
+                continue  # nobody knows what compiles the list; rules.py reports it
             selections = {variant.cuda: variant.archs for variant in users}
             lost = [{item.arch: item.why for item in selection.dropped} for selection in selections.values()]
             for arch in set(lost[0]).intersection(*lost):

@@ -49,6 +49,11 @@ def is_repository(text: str) -> bool:
     return True
 
 
+def agrees(release: str, version: str) -> bool:
+    """Whether a version is one of a CUDA release: 13.0.2 of 13.0."""
+    return version.rpartition(".")[0] == release
+
+
 def is_platform(text: str) -> bool:
     """Whether a text is a platform of Linux as the OCI image specification names it: linux/arm64, linux/arm/v7."""
     system, _, rest = text.partition("/")

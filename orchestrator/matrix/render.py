@@ -97,7 +97,7 @@ class Renderer:
         spec, cuda = self.spec, cell["cuda"]
         selection = self._select(chosen.arch_list, cuda)
         values = VariantValues(self.shared, cell, name, arch_list=chosen.arch_list.text, selection=selection)
-        if selection.empty:
+        if selection.empty and names.agrees(cuda, spec.cuda[cuda].version):
             why = "; ".join(f"{item.arch}: {item.why}" for item in selection.dropped)
             what = f"{name}: no architecture is left for CUDA {cuda} ({why})"
             self.findings.of_value(chosen.arch_list, what, kind=f"empty on {cuda}")

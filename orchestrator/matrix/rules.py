@@ -139,8 +139,8 @@ def _cuda(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         except UnknownToolkitError as error:
             yield at.problem(path, str(error))
             continue
-        release = entry.version.rpartition(".")[0]
-        if names.RELEASE.fullmatch(name) and release != name:
+        if names.RELEASE.fullmatch(name) and not names.agrees(name, entry.version):
+            release = entry.version.rpartition(".")[0]
             yield at.problem(
                 path, f"CUDA release {name} and its version do not agree", expected=f"{name}.PATCH",
                 found=entry.version, hint=f'correct the version, or name the release "{release}"',

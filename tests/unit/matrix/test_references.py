@@ -128,6 +128,14 @@ def test_a_release_is_what_it_says(cuda: str, message: str) -> None:
     assert all(problem.startswith("matrix.yaml:6:") for problem in found)
 
 
+@pytest.mark.parametrize("archs", ["8.0 11.0", "11.0"])
+def test_a_release_that_contradicts_its_version_says_nothing_of_architectures(archs: str) -> None:
+    """13.0 as 12.9.1 was told to compile no 11.0, as that "needs CUDA 13.0"."""
+    text = changed('"13.0": {version: 13.0.2}', '"13.0": {version: 12.9.1}', SMALL)
+    (told,) = problems(changed("8.0 9.0", archs, text))
+    assert "CUDA release 13.0 and its version do not agree" in told
+
+
 def test_an_unquoted_release_is_text() -> None:
     assert planned(changed('"13.0":', "13.0:", SMALL)).variants[0].cuda == "13.0"
 
