@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from orchestrator import process
 from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import escaped
 from orchestrator.dockerfile.bases import EMPTY, without_bases, without_flags
+from orchestrator.dockerfile.directives import syntax
 from orchestrator.engine import buildx
 from orchestrator.engine.plugin import direct
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 _IMAGE = "docker-image://"
 _TIMEOUT = 120.0
+_REFUSED = re.compile(
+    r"dockerfile parse error on line \d+: .+|target stage \".+\" could not be found|file with no instructions"
+)
+_SYNTAX = "BUILDKIT_SYNTAX"  # the argument that names a frontend, in place of `# syntax=`
 _TOGETHER = 200  # targets of one question: their names are words of one command line
 
 
@@ -85,6 +91,27 @@ def outlines(
     if memory is not None:
         memory.put_all({key: found[key] for key in asked})
     return {name: found[key] for name, key in keys.items()}
+
+
+def refusal(bake: BakeCall, target: Mapping[str, Any], text: str, why: str) -> str:
+    """Return why the builder's own frontend refuses a Dockerfile for its form, "" where it may build it.
+
+    What was refused is a copy without base images, so the Dockerfile is asked about again as it is written. One that
+    names a frontend of its own may be right for that one.
+
+    Args:
+        bake: How to call buildx.
+        target: Its target.
+        text: The Dockerfile.
+        why: Why its copy could not be outlined.
+    """
+    args = {name: str(value) for name, value in (target.get("args") or {}).items() if value is not None}
+    found = _REFUSED.search(why)
+    if found is None or syntax(text) or _SYNTAX in args:
+        return ""
+    contexts = dict.fromkeys(target.get("contexts") or {}, "empty")
+    again = _ask(bake, {"written": question(target, text) | {"dockerfile-inline": text, "contexts": contexts}})
+    return found[0] if isinstance(again, str) and found[0] in again else ""
 
 
 def _together(bake: BakeCall, questions: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Outline | str]:

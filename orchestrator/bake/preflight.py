@@ -8,8 +8,10 @@ passed.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -18,8 +20,9 @@ from orchestrator.dockerfile.bases import external_bases, images_env
 from orchestrator.dockerfile.contexts import unused_contexts
 from orchestrator.dockerfile.lives import Loss, doubtful, lost
 from orchestrator.dockerfile.predefined import platform_args, predefined
+from orchestrator.dockerfile.stages import parse
 from orchestrator.engine import buildx
-from orchestrator.errors import FailureClass, MatrixError, Problem, did_you_mean
+from orchestrator.errors import FailureClass, MatrixError, Place, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     from orchestrator.bake.file import BakeFile
     from orchestrator.dockerfile.lives import Lost
     from orchestrator.engine.buildx import BakeCall
-    from orchestrator.errors import Place
 
+_LINE = re.compile(r"error on line (\d+)")
 _REPLACED = frozenset({Loss.ENV, Loss.BASE})
 _TAKEN_BY_BUILDKIT = ("GIT_AUTH_", "HTTP_AUTH_")  # secrets for sources that BuildKit fetches; no step mounts them
 
@@ -104,7 +107,7 @@ def arrival(bake: BakeCall, file: BakeFile, outlines: Outlines | None = None) ->
         outlines: What earlier runs learned.
 
     Raises:
-        MatrixError: A Dockerfile is missing or not readable.
+        MatrixError: A Dockerfile is missing, not readable or refused.
     """
     (found,) = arrivals(bake, [file], outlines)
     if isinstance(found, MatrixError):
@@ -124,7 +127,7 @@ def arrivals(
         bases: Ask with the base images, for what their ONBUILD instructions declare and for their ENV.
 
     Returns:
-        For each bake file what was found, or the error for a Dockerfile that is missing or not readable.
+        For each bake file what was found, or the error for a Dockerfile that is missing, not readable or refused.
     """
     read = [_read(bake, file) for file in files]
     asked = {
@@ -135,7 +138,7 @@ def arrivals(
     }
     answers = outline.outlines(bake, asked, memory) if asked else {}
     return [
-        _arrival(file, texts, answers, bases=bases) if isinstance(texts, dict) else texts
+        _arrival(bake, file, texts, answers, bases=bases) if isinstance(texts, dict) else texts
         for file, texts in zip(files, read, strict=True)
     ]
 
@@ -148,6 +151,8 @@ def _read(bake: BakeCall, file: BakeFile) -> dict[str, str] | Arrival | MatrixEr
             text, why = buildx.dockerfile(bake.root, member)
         except MatrixError as error:
             return error
+        if text is not None and not text.strip():
+            return MatrixError(f"target {file.origins.get(name, name)}: its Dockerfile is empty")
         if text is None:
             where = "" if name == file.target else f"target {file.origins.get(name, name)}: "
             return Arrival(checked=False, why_not=f"{where}{why}")
@@ -155,11 +160,16 @@ def _read(bake: BakeCall, file: BakeFile) -> dict[str, str] | Arrival | MatrixEr
     return texts
 
 
-def _arrival(file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Outline | str], *, bases: bool) -> Arrival:
+def _arrival(
+    bake: BakeCall, file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Outline | str], *, bases: bool
+) -> Arrival | MatrixError:
     consumers = []
     for name, member in file.members.items():
         answer = answers[name]
         if isinstance(answer, str):
+            refused = "" if bases else outline.refusal(bake, member, texts[name], answer)
+            if refused:
+                return _refused(bake, member, texts[name], refused, target=file.origins.get(name, name))
             return Arrival(checked=False, why_not=answer)
         stage = str(member.get("target") or "")
         contexts = member.get("contexts") or {}
@@ -179,6 +189,24 @@ def _arrival(file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Out
             )
         )
     return Arrival(checked=True, consumers=tuple(consumers))
+
+
+def _refused(bake: BakeCall, member: Mapping[str, Any], text: str, why: str, *, target: str) -> MatrixError:
+    """The error for a Dockerfile that the builder refuses, with its line, or the bake file's that names the stage."""
+    stage = str(member.get("target") or "")
+    if "target stage" in why:
+        known = [one.name for one in parse(text).stages if one.name != str(one.index)]
+        place = buildx.place_of(bake, "target", stage)
+        problem = Problem.at(
+            place, f"target {target}: stage {stage} was not found", hint=did_you_mean(stage.lower(), known)
+        )
+    else:
+        line = _LINE.search(why)
+        path = buildx.dockerfile_path(bake.root, member)
+        file = os.path.relpath(path, bake.root) if path is not None else "dockerfile-inline"
+        place = Place(file=file, line=int(line[1]) if line else 1)
+        problem = Problem.at(place, f"target {target}: {why}")
+    return MatrixError(f"target {target} cannot be built", problems=[problem])
 
 
 def missing(found: Arrival, injected: Injected) -> bool:

@@ -261,7 +261,7 @@ def place_of(call: BakeCall, attribute: str, text: str) -> Place:
         for number, line in enumerate(content.splitlines(), start=1):
             if text in line and not line.lstrip().startswith(("#", "//")):
                 found.setdefault(attribute in line, Place(file=name, line=number, column=line.index(text) + 1))
-    return found.get(True) or found.get(False) or Place(file=call.files[0], line=1)
+    return found.get(True) or found.get(False) or Place(file=next(iter(call.files), ""), line=1)
 
 
 def last_error(stderr: str) -> str:

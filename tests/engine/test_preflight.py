@@ -259,12 +259,33 @@ def test_predefined_arguments_need_no_declaration(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_outlined_is_not_checked(tmp_path: Path) -> None:
-    found = judge(tmp_path, {"nope": "1"}, text="FROM scratch\nNONSENSE here\n")
-    assert not found.checked
+    found = judge(tmp_path, {"nope": "1"}, text="# syntax=acme/newer:2\nFROM scratch\nNONSENSE here\n")
+    assert not found.checked  # for that frontend it may be an instruction
     assert "unknown instruction: NONSENSE" in found.why_not
+    given = judge(tmp_path, {"nope": "1", "BUILDKIT_SYNTAX": "acme/newer:2"}, text="FROM scratch\nNONSENSE here\n")
+    assert not given.checked
     remote = judge(tmp_path, {"nope": "1"}, context="https://user:secret@git.invalid/x.git")
     assert not remote.checked
     assert "secret" not in remote.why_not
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "said"),
+    [
+        ("FROM nowhere/a:1\n\nNONSENSE here\n", "", "Dockerfile:3: target openai: dockerfile parse error on line 3: "),
+        ("FROM scratch\nCOPY a\n", "", "Dockerfile:2: target openai: dockerfile parse error on line 2: COPY requires"),
+        ("FROM nowhere/a:1 AS image\nCOPY a b\n", "imag", "stage imag was not found; did you mean image?"),
+        ("# nothing\n", "", "Dockerfile:1: target openai: file with no instructions"),
+        (" \n", "", "target openai: its Dockerfile is empty"),
+    ],
+)  # fmt: skip
+def test_a_dockerfile_that_the_builder_refuses_is_an_error_before_a_build(
+    tmp_path: Path, text: str, stage: str, said: str
+) -> None:
+    """It was not checked, and the variants before it were built for hours."""
+    with pytest.raises(MatrixError) as caught:
+        judge(tmp_path, {}, text=text, **({"target": stage} if stage else {}))
+    assert said in str(caught.value)
 
 
 def test_a_missing_dockerfile_is_an_error(tmp_path: Path) -> None:
