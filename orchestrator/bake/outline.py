@@ -31,6 +31,7 @@ _IMAGE = "docker-image://"
 _TIMEOUT = 120.0
 _REFUSED = re.compile(
     r"dockerfile parse error on line \d+: .+|target stage \".+\" could not be found|file with no instructions"
+    r"|no build stage in current context"
 )
 _SYNTAX = "BUILDKIT_SYNTAX"  # the argument that names a frontend, in place of `# syntax=`
 _TOGETHER = 200  # targets of one question: their names are words of one command line

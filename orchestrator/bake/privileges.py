@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from orchestrator.bake.closure import LINK
+from orchestrator.dockerfile.predefined import platform_args
+from orchestrator.dockerfile.stages import parse as parse_dockerfile
 from orchestrator.engine import buildx
 from orchestrator.entries import read_entry
-from orchestrator.errors import MatrixError, Problem, UsageError, did_you_mean
+from orchestrator.errors import MatrixError, Place, Problem, UsageError, did_you_mean
 from orchestrator.matrix.schema import ALLOWED_IN_MATRIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.bake.file import BakeFile
-    from orchestrator.errors import Place
+    from orchestrator.dockerfile.stages import Step
 
 
 class Privilege(StrEnum):
@@ -256,6 +258,54 @@ def check(asked: Iterable[Ask], allowed: Allowed, *, variant: str, place: Callab
     if problems:
         many = f"{len(problems)} privileges are" if len(problems) > 1 else "1 privilege is"
         raise NotAllowedError(f"{variant}: {many} asked for and not allowed", problems=problems)
+
+
+def require_entitled(root: Path, file: BakeFile, *, variant: str) -> None:
+    """Require that each target asks for what its own RUN steps need, as BuildKit does before their first one.
+
+    No word of `--allow` gives it to a target that does not ask (buildx 0.29, as with bake).
+
+    Args:
+        root: The directory that paths of the targets start from.
+        file: The bake file.
+        variant: The variant, for the message.
+
+    Raises:
+        NotAllowedError: One problem for each RUN that needs more.
+    """
+    problems = []
+    for name, member in file.members.items():
+        entitled = {*map(str, member.get("entitlements") or []), f"network.{member.get('network')}"}
+        for step, privilege, flag in _needed_by_steps(root, member):
+            if privilege not in entitled:
+                path = buildx.dockerfile_path(root, member)
+                place = Place(file=os.path.relpath(path, root) if path else "dockerfile-inline", line=step.line)
+                origin = file.origins.get(name, name)
+                what = f"{variant}: RUN {flag} needs {_MEANING[privilege]}, which target {origin} does not ask for"
+                hint = f'add entitlements = ["{privilege}"] to the target, and allow it with --allow {privilege}'
+                problems.append(Problem.at(place, what, hint=hint))
+    if problems:
+        raise NotAllowedError(f"{variant}: a step needs what its target does not ask for", problems=problems)
+
+
+_BY_FLAG = {("network", "host"): Privilege.NETWORK, ("security", "insecure"): Privilege.INSECURE}
+
+
+def _needed_by_steps(root: Path, member: Mapping[str, Any]) -> Iterator[tuple[Step, Privilege, str]]:
+    try:
+        text, _ = buildx.dockerfile(root, member)
+    except MatrixError:  # preflight says so
+        return
+    if text is None or ("--network" not in text and "--security" not in text):
+        return
+    replaced = {name.lower() for name in member.get("contexts") or {}}
+    args = {name: str(value) for name, value in (member.get("args") or {}).items() if value is not None}
+    read = parse_dockerfile(text, platform_args("".join(member.get("platforms") or [])) | args, replaced=replaced)
+    for stage in read.needed(str(member.get("target") or ""), replaced=replaced):
+        for step in stage.steps:
+            for option in step.options if step.keyword == "RUN" else ():
+                if privilege := _BY_FLAG.get((option.name, option.value)):
+                    yield step, privilege, f"--{option.name}={option.value}"
 
 
 def options(asked: Iterable[Ask], *, reads: Iterable[str] = (), writes: Path | None = None) -> list[str]:

@@ -248,6 +248,7 @@ def _allowed(call: BakeCall, one: Question, allowed: privileges.Allowed, checked
 
     try:
         privileges.check(one.asked, allowed, variant=one.variant.id, place=place)
+        privileges.require_entitled(call.root, one.file, variant=one.variant.id)
     except privileges.NotAllowedError as error:
         return replace(checked, error=error)
     return checked

@@ -144,6 +144,29 @@ def test_our_answer_is_that_of_plain_bake(engine: str, project: Path, name: str)
     assert REFUSED not in build(project, "--allow", word).stdout  # what was said helps
 
 
+def test_a_step_that_needs_what_its_target_does_not_ask_for(engine: str, project: Path) -> None:
+    """BuildKit refuses it before the first step, with and without --allow; so do we, with the line."""
+    text = "FROM scratch\nCOPY Dockerfile /\nRUN --network=host /nothing\n"
+    (project / "Dockerfile").write_text(text)
+    write(project, {})
+    argv = ["docker", "buildx", "bake", "-f", "docker-bake.json", "--allow", "network.host", "app"]
+    plain = subprocess.run(argv, cwd=project, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+    assert "network.host is not allowed" in plain.stderr
+    done = build(project, "--allow", "network.host")
+    assert done.returncode == 2
+    assert "Dockerfile:3: app-cu130-amd64: RUN --network=host needs the network of the host" in done.stdout
+    write(project, {"entitlements": ["network.host"]})
+    assert (
+        "additional privileges"
+        in subprocess.run(
+            [*argv[:5], "app"], cwd=project, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+        ).stderr
+    )
+    done = build(project, "--allow", "network.host")
+    assert done.returncode == 1  # it was run, and there is no such program
+    assert "needs the network of the host" not in done.stdout
+
+
 def test_what_is_allowed_reaches_the_build(engine: str, project: Path) -> None:
     (project.parent / "outside" / "key").write_text("from outside")
     (project / "Dockerfile").write_text("FROM scratch\nCOPY --from=x key /key\n")

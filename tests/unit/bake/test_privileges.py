@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.bake.file import BakeFile
-from orchestrator.bake.privileges import Allowed, Ask, NotAllowedError, Privilege, asks, check, options, parse
+from orchestrator.bake.privileges import (
+    Allowed,
+    Ask,
+    NotAllowedError,
+    Privilege,
+    asks,
+    check,
+    options,
+    parse,
+    require_entitled,
+)
 from orchestrator.errors import Place, UsageError
 from orchestrator.matrix.schema import ALLOWED_IN_MATRIX
 
@@ -189,3 +199,46 @@ def test_the_options_of_bake(root: Path) -> None:
 
 def test_the_matrix_may_allow_what_no_file_of_the_machine_is_behind() -> None:
     assert set(ALLOWED_IN_MATRIX) == {Privilege.NETWORK, Privilege.DEVICE}
+
+
+STEPS = """\
+FROM base AS dead
+RUN --network=host dead
+FROM base AS main
+RUN --network=none --mount=type=cache,target=/x one
+RUN --mount=type=cache,target=/x --network=host two
+RUN --security=insecure three
+"""
+
+
+@pytest.mark.parametrize(
+    ("member", "needed"),
+    [
+        ({}, ["RUN --network=host needs the network of the host", "RUN --security=insecure needs privileged steps"]),
+        ({"network": "host"}, ["RUN --security=insecure needs privileged steps"]),
+        ({"entitlements": ["network.host"]}, ["RUN --security=insecure needs privileged steps"]),
+        ({"network": "host", "entitlements": ["security.insecure"]}, []),
+        ({"network": "none", "entitlements": ["security.insecure", "network.host"]}, []),
+        ({"target": "dead"}, ["RUN --network=host needs the network of the host"]),
+        ({"target": "dead", "contexts": {"dead": "."}}, []),
+        ({"dockerfile-inline": "FROM a\nRUN echo --network=host\n"}, []),
+        ({"context": "https://host/x.git"}, []),
+    ],
+)
+def test_a_step_that_needs_what_its_target_does_not_ask_for(
+    root: Path, member: dict[str, Any], needed: list[str]
+) -> None:
+    """BuildKit ends such a build before its first step, whatever --allow says."""
+    (root / "Dockerfile").unlink(missing_ok=True)
+    (root / "Dockerfile").write_text(STEPS)
+    file = BakeFile(target="v", members={"v": member}, origins={"v": "app"})
+    if not needed:
+        require_entitled(root, file, variant="v")
+        return
+    with pytest.raises(NotAllowedError) as caught:
+        require_entitled(root, file, variant="v")
+    told = [problem.what for problem in caught.value.problems]
+    assert told == [f"v: {one}, which target app does not ask for" for one in needed]
+    line = STEPS.splitlines().index("RUN --security=insecure three") + 1
+    places = {problem.place for problem in caught.value.problems if "security" in problem.what}
+    assert places <= {f"Dockerfile:{line}"}
