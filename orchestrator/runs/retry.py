@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar
 
+import tenacity
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -23,8 +24,6 @@ from orchestrator.errors import FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tenacity import RetryCallState
 
     from orchestrator.bake.progress import Failure
     from orchestrator.process import Stop
@@ -266,8 +265,6 @@ def attempts(
     Returns:
         The result of the last attempt.
     """
-    import tenacity
-
     made: list[T] = []
 
     def attempt() -> T:
@@ -275,7 +272,7 @@ def attempts(
             made.append(once(len(made) + 1))
         return made[-1]
 
-    def tell(state: RetryCallState) -> None:
+    def tell(state: tenacity.RetryCallState) -> None:
         if state.next_action is not None:
             before_wait(len(made), state.next_action.sleep, made[-1])
 
@@ -286,7 +283,7 @@ def attempts(
         0, policy.jitter
     )
 
-    def wait(state: RetryCallState) -> float:
+    def wait(state: tenacity.RetryCallState) -> float:
         asked = least_s(made[-1]) if least_s is not None else 0.0
         return max(usual(state), asked)
 
