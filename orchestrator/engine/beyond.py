@@ -125,15 +125,31 @@ def prune_cache(ids: Sequence[str], builder: str = "") -> Completed:
     Whales' `prune` takes no builder. buildx matches `id` as a pattern, so one call takes many.
 
     Args:
-        ids: Of the records; at least one.
+        ids: Patterns that begin at the id's first character; at least one.
         builder: Name of the builder, "" for the current one.
 
     Raises:
         EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
     """
-    pattern = f"id=^({'|'.join(ids)})$"
-    words = ("--all", "--force", "--filter", pattern)
-    return client.docker("buildx", "prune", *_builder(builder), *words, timeout=_PRUNE_TIMEOUT)
+    return _prune(f"id=^({'|'.join(ids)})", builder=builder)
+
+
+def prune_older(seconds: int, builder: str = "") -> Completed:
+    """Remove records of BuildKit's cache that were not used for so long, but no mount; records never used go too.
+
+    Args:
+        seconds: From which age on.
+        builder: Name of the builder, "" for the current one.
+
+    Raises:
+        EnvironmentLacksError, InterruptedRunError: As for `client.docker`.
+    """
+    return _prune(f"until={seconds}s", "type!=exec.cachemount", builder=builder)
+
+
+def _prune(*filters: str, builder: str) -> Completed:
+    words = [word for one in filters for word in ("--filter", one)]
+    return client.docker("buildx", "prune", *_builder(builder), "--all", "--force", *words, timeout=_PRUNE_TIMEOUT)
 
 
 def _builder(name: str) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def _prune(plan: Plan, run: Run, *, free: int | None, wanted: int) -> int:
 
     found = caches.machine_caches(caches.whole(plan), run.builder)
     choice = budget.choose(found.records, [], budget.Budget(min_free=wanted, free=free), needed=found.needed)
-    build_cache.remove([one.id for one in choice.records], run.builder)
+    build_cache.remove(choice.records, found.records, run.builder)
     left = sum(one.size for one in build_cache.records(run.builder))
     return max(0, sum(one.size for one in found.records) - left)
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.engine import build_cache
+from orchestrator.engine.build_cache import RecordType
+from tests.support.engine import call
 from tests.support.isolated_engine import isolated_engine
 from tests.support.project import write_project
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from orchestrator.engine.build_cache import CacheRecord
     from tests.support.isolated_engine import Isolated
     from tests.support.project import Project
 
@@ -96,3 +100,32 @@ def test_a_budget_keeps_mounts_and_what_the_next_build_takes(own: Isolated, tmp_
     assert enough.stdout.rstrip().endswith("0 B can go")
     assert project.run("cache", "prune", "--keep", "much").returncode == 2
     assert project.run("cache", "prune", "--keep", "1GB", "--closed-pr", "1").returncode == 2
+
+
+def test_what_was_chosen_goes_and_nothing_else(own: Isolated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", own.host)
+    copies = "".join(f"COPY f{number} /\n" for number in range(12))
+    (tmp_path / "Dockerfile").write_text(f"FROM scratch\n{copies}")
+
+    def held(salt: str) -> list[CacheRecord]:
+        for number in range(12):
+            (tmp_path / f"f{number}").write_text(salt)
+        call("docker", "buildx", "build", "--quiet", tmp_path)
+        return [one for one in build_cache.records() if not one.in_use]
+
+    before = held("a")
+    parents = {parent for one in before for parent in one.parents}
+    layers = [one for one in before if one.type is not RecordType.MOUNT]
+    some = [one for one in layers if one.id not in parents][:1]
+    assert build_cache.only_chosen_after(some, before) is None  # by its id
+    build_cache.remove(some, before)
+    left = {one.id for one in build_cache.records()}
+    assert {one.id for one in before} - left == {some[0].id}
+
+    heard: list[tuple[int, int]] = []
+    before = held("b")
+    layers = [one for one in before if one.type is not RecordType.MOUNT]
+    assert build_cache.only_chosen_after(layers, before) is not None  # in one call, by age
+    build_cache.remove(layers, before, told=lambda *numbers: heard.append(numbers))
+    assert heard[-1] == (len(layers), len(layers))
+    assert {one.type for one in build_cache.records()} <= {RecordType.MOUNT}

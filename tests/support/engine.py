@@ -269,7 +269,8 @@ def remove_images(repository: str) -> None:
 def remove_cache_mounts(name: str) -> None:
     """Remove the builder's cache mounts whose id contains a name, by the ids of their records."""
     records = build_cache.records()
-    build_cache.remove([one.id for one in records if one.type is RecordType.MOUNT and name in one.description])
+    mounts = [one for one in records if one.type is RecordType.MOUNT and name in one.description]
+    build_cache.remove(mounts, records)
 
 
 @pytest.fixture

@@ -132,8 +132,10 @@ def _remove(choice: Choice, found: MachineCaches) -> None:
 
     from orchestrator.engine import build_cache
     from orchestrator.sizes import size_text
+    from orchestrator.ui.transfers import TransferProgress
 
-    build_cache.remove([one.id for one in choice.records], found.builder)
+    with TransferProgress("removed", "records") as told:
+        build_cache.remove(choice.records, found.records, found.builder, told=told)
     for directory in choice.directories:
         shutil.rmtree(directory.path, ignore_errors=True)
     left = build_cache.records(found.builder)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.build_cache import RecordType, parse
+from orchestrator.engine.build_cache import RecordType, only_chosen_after, parse, portions
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.sizes import InvalidSizeError, parse_size
 
@@ -65,3 +65,45 @@ def test_sizes() -> None:
     for wrong in ("", "GB", "-1GB", "1e9", "1XB", "ten"):
         with pytest.raises(InvalidSizeError):
             parse_size(wrong)
+
+
+def aged(name: str, text: str, **more: Any) -> Any:
+    return read(ID=name, LastUsedAt=text, **more)
+
+
+def test_everything_of_an_age_goes_in_one_call_where_nothing_of_that_age_stays() -> None:
+    old, new = aged("a", "5 days ago"), aged("b", "20 hours ago")
+    assert only_chosen_after([old], [old, new]) == 21 * 3600 + 600
+    assert only_chosen_after([old], [old]) == 0
+    assert only_chosen_after([new], [old, new]) is None  # the older one stays
+    assert (
+        only_chosen_after([old], [old, aged("c", "4 days ago")]) is None
+    )  # a few minutes short of five, for all we know
+    assert only_chosen_after([old], [old, aged("c", "3 days ago")]) == 4 * 86400 + 600
+
+
+def test_mounts_and_what_is_in_use_stay_whatever_their_age() -> None:
+    old = aged("a", "5 days ago")
+    stays = [aged("m", "9 months ago", Type="exec.cachemount"), aged("u", "9 months ago", Reclaimable=False)]
+    assert only_chosen_after([old], [old, *stays]) == 0
+    assert only_chosen_after(stays[:1], [old, *stays]) is None  # by its id alone
+
+
+def test_what_was_never_used_has_no_age() -> None:
+    old, never = aged("a", "5 days ago"), aged("n", "")
+    assert only_chosen_after([old], [old, never]) is None
+    assert only_chosen_after([never], [old, never]) == 6 * 86400 + 600
+    assert only_chosen_after([old, never], [old, never]) == 0
+
+
+def test_an_id_is_cut_to_what_no_other_begins_with() -> None:
+    known = ["aaaaaaaaaa1", "aaaaaaaaaa2", "bbbbbbbbbbbb", "short", "shorter"]
+    assert list(portions(["aaaaaaaaaa1", "bbbbbbbbbbbb"], known)) == [["aaaaaaaaaa1$", "bbbbbbbb"]]
+    assert list(portions(["short"], known)) == [["short$"]]
+    assert list(portions(["shorter"], known)) == [["shorter$"]]
+
+
+def test_a_portion_is_small_where_there_are_many_records() -> None:
+    known = [f"{number:025}" for number in range(20_000)]
+    assert [len(one) for one in portions(known[:25], known)] == [10, 10, 5]
+    assert [len(one) for one in portions(known[:600], known[:100])] == [500, 100]
