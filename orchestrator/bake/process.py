@@ -277,10 +277,8 @@ def _origin(command: BakeCommand, progress: Progress, step: str) -> Origin | Non
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with warnings and the digests of the bases, unless the user wants other provenance.
-
-    `min` holds them; `max` adds the build graph, for an eighth of a cached bake's processor time (buildx 0.29).
-    """
+    """This process's environment with warnings and the digests of the bases, unless the user wants other provenance."""
+    # max adds the build graph to the digests, for an eighth of a cached bake's processor time (buildx 0.29).
     wanted = {"BUILDX_METADATA_PROVENANCE": "min", "BUILDX_METADATA_WARNINGS": "1"}
     return {**wanted, **os.environ, **extra}
 

@@ -83,7 +83,7 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     allowed = preflight.allowed_by(plan, context.allowed)
     written = (context.report, context.output.directory)
     contents = listing(plan, written)
-    rereading = Rereading(lambda: listing(plan, written, cache=contents.cache))
+    rereading = Rereading(lambda: listing(plan, written, cache=contents.cache), contents)
     records = Records(state / "inputs")
     questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
     builders = [site.builder for site in context.sites.values()]

@@ -305,8 +305,8 @@ class _Keyed(Struct, kw_only=True):
     def found(self) -> Inputs:
         return self.step.found or Inputs(unknown="they were not read")
 
-    def read(self) -> Inputs:
-        step, moment = self.step, time.monotonic()
+    def read(self, *, age_s: float = 0.0) -> Inputs:
+        step, moment = self.step, time.monotonic() - age_s
         if step.rereading is None:
             return self.found
         return step.rereading.since(

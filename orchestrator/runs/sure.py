@@ -43,8 +43,8 @@ if TYPE_CHECKING:
         def moving(self) -> bool:
             """Whether the bake has no key because the inputs change while they are sent."""
 
-        def read(self) -> Inputs:
-            """Read what goes in now."""
+        def read(self, *, age_s: float = 0.0) -> Inputs:
+            """Read what goes in now; a reading of at most so many seconds will do."""
 
         def keyed_as(self, found: Inputs | None) -> SafeBake:
             """Make the bake for these inputs; None for one without a key."""
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 _DOCKERFILE = "[internal] load build definition"
 _AFTER = frozenset({StepKind.CONTEXT, StepKind.RUN, StepKind.FILE})  # the Dockerfile was sent before any of them
 _TIMES = 2  # with a key
+_YOUNG_S = 5.0  # a reading that need not be made again when a bake starts: what changed since is seen once it was sent
 MOVING = "its files change while they are sent: built without a content key, so the next run builds it again"
 
 
@@ -61,13 +62,14 @@ class Rereading:
 
     Args:
         make: Makes what lists the contexts anew.
+        first: What lists them for the run's first reading, which begins now.
     """
 
-    def __init__(self, make: Callable[[], Contents]) -> None:
+    def __init__(self, make: Callable[[], Contents], first: Contents | None = None) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._contents: Contents | None = None
-        self._begun = 0.0
+        self._contents = first
+        self._begun = time.monotonic()
 
     def since(self, moment: float, read: Callable[[Contents], Inputs]) -> Inputs:
         """Return what goes into a variant, read no sooner than a moment of the monotonic clock."""
@@ -107,7 +109,7 @@ class SureBake(Struct, frozen=True, kw_only=True):
         """Run it to its end, and again where other files were sent than its key says."""
         keyed, bake, told = self.keyed, self.bake, ""
         if not keyed.found.unknown or keyed.moving:
-            now = keyed.read()
+            now = keyed.read(age_s=_YOUNG_S)
             bake = keyed.keyed_as(now) if taken(keyed.found, now) else bake
         for number in range(_TIMES):
             watch = _Watch(keyed, on_event, VariantStop(stop, None))

@@ -52,10 +52,12 @@ class World:
     found: Inputs = field(default_factory=lambda: inputs("a"))
     moving: bool = False
     keys: list[str] = field(default_factory=list)
+    ages: list[float] = field(default_factory=list)
     events: list[Event] = field(default_factory=lambda: [sent()])
     result: BakeResult = field(default_factory=lambda: built("v"))
 
-    def read(self) -> Inputs:
+    def read(self, *, age_s: float = 0.0) -> Inputs:
+        self.ages.append(age_s)
         return inputs(self.contents.pop(0) if len(self.contents) > 1 else self.contents[0])
 
     def keyed_as(self, found: Inputs | None) -> Any:
@@ -129,6 +131,13 @@ def test_inputs_are_read_when_nothing_is_being_sent(events: list[Event], keys: l
     assert world.keys == keys
 
 
+def test_only_the_reading_at_the_start_may_be_a_few_seconds_old() -> None:
+    world = World(["a", "b"])
+    world.run()
+    assert world.ages[0] > 0
+    assert set(world.ages[1:]) == {0.0}
+
+
 def test_files_that_never_rest_get_no_key_and_that_is_told() -> None:
     world = World(["a", "b", "c", "d", "e"])
     assert world.run().cache_problems == (MOVING,)
@@ -166,7 +175,12 @@ def test_one_reading_serves_all_that_were_asked_for_before_it(tmp_path: Path) ->
         seen.append(contents)
         return inputs("a")
 
-    rereading = Rereading(make)
+    first = make()
+    rereading = Rereading(make, first)
     for moment in (0.0, 0.0, 1e18):
         rereading.since(moment, read)
     assert [made.index(one) for one in seen] == [0, 0, 1]
+    rereading = Rereading(make)
+    rereading.since(0.0, read)
+    assert seen[-1] is made[-1]
+    assert len(made) == 3
