@@ -94,6 +94,7 @@ _UNSUPPORTED = (
 )
 _CONFIGURED = (
     r"(?i)exporter \S+ could not be found|unknown cache exporter|cache exporter requires|failed to configure \S+ cache"
+    r"|unknown attestation type|network mode \S+ not supported|invalid host \S+\Z"
     r"|unsupported compression type|non-(?:bool|integer) value|tag is needed when pushing|dest is required for"
     r"|^(?:failed to solve: )?invalid (?:mode|annotation|output|compression)|failed to get build context"
 )

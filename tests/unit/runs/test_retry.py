@@ -96,6 +96,10 @@ TABLE = [
     # What exporters, caches, secrets say of their own settings (buildx 0.29 with engine 28.5; no step fails).
     (StepKind.CLIENT, 'exporter "nosuch" could not be found', "", F.MATRIX),
     (StepKind.CLIENT, "unsupported compression type foo", "", F.MATRIX),
+    (StepKind.CLIENT, 'unknown attestation type "nope"', "", F.MATRIX),
+    (StepKind.CLIENT, 'network mode "nope" not supported by buildkit - you can define a custom network', "", F.MATRIX),
+    (StepKind.CLIENT, "invalid host a=nope", "", F.MATRIX),
+    (StepKind.RUN, "invalid host a=nope", "", F.RUN),
     (StepKind.CLIENT, 'non-bool value specified for push: strconv.ParseBool: parsing "maybe": invalid', "", F.MATRIX),
     (StepKind.CLIENT, "non-integer value abc specified for compression-level: strconv.ParseInt", "", F.MATRIX),
     (StepKind.CLIENT, "tag is needed when pushing to registry", "", F.MATRIX),
