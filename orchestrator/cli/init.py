@@ -38,7 +38,7 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
     """Write a first matrix.yaml for a repository that has none.
 
     It holds what the files say: the bake file of the CUDA image and its targets, CUDA releases, arch lists, and a claim
-    for each place. `check` shows at once where the repository contradicts itself. UNKNOWN stands for what no file says;
+    for each place. `check` shows at once where the repository contradicts itself. UNKNOWN marks what no file says;
     `plan` refuses it. With --workflow it writes the workflow that builds, verifies and publishes the matrix instead.
     """
     if workflow:
@@ -67,9 +67,9 @@ def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: s
         streams.tell(f"note: the bake files are read without buildx: {first.note}")
     hint = "`orchestrate plan` shows them, `orchestrate check` where the files disagree"
     if first.unknown:
-        hint = f"write these values where {UNKNOWN} stands in {path}, then run `orchestrate plan`"
+        hint = f"write these values in place of {UNKNOWN} in {path}, then run `orchestrate plan`"
     for one in first.unknown:
-        streams.tell(f"{path}: {UNKNOWN} stands for {one}")
+        streams.tell(f"{path}: {UNKNOWN} is {one}")
     if show:
         streams.say(first.text.rstrip("\n"))
         return
@@ -130,5 +130,5 @@ def _workflow(given: Location, tool: str, *, force: bool, show: bool) -> None:
         streams.say(f"{path}: written")
     if not tool:
         streams.tell(
-            f"hint: write the repository of orchestrate and a commit of it where {workflow.UNKNOWN_TOOL} stands"
+            f"hint: write the repository of orchestrate and a commit of it in place of {workflow.UNKNOWN_TOOL}"
         )

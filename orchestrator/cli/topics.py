@@ -31,7 +31,7 @@ orchestrate publish                    the tags that users pull, all or nothing
 orchestrate init --workflow            the same in GitHub Actions""",
     ),
     "matrix": Topic(
-        summary="What stands in matrix.yaml.",
+        summary="What matrix.yaml contains.",
         text="""\
 A variant is a target with a CUDA release on a platform, and a value of each axis. matrix.yaml says which there are:
 
@@ -81,7 +81,7 @@ Where variants fail for different reasons, the code is 1.""",
   journal.jsonl   what was built, when, from which inputs
   publish/        records of what tags named before
 
---report FILE writes the build report. Bundles of FlashInfer's headers and wheels lie in a store of the user's
+--report FILE writes the build report. Bundles of FlashInfer's headers and wheels are in a store of the user's
 (`orchestrate headers status` shows what is there). `orchestrate clean` lists what earlier runs left.""",
     ),
     "actions": Topic(

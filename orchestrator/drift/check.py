@@ -324,7 +324,7 @@ def _edit(claim: ClaimSpec, file: File, place: Found, text: str | None) -> tuple
     if _DIGEST in place.value or file.text.startswith(_DIGEST, place.end):
         return None, "a digest behind the tag says which image it is: replace both"
     if text is None:
-        return None, "more than one value is right"
+        return None, "more than one value agrees with the matrix"
     written = write(text, place.styles)
     there = file.text[place.start : place.end]
     if written is None or (place.styles == (Style.RAW,) and "\n" in text):

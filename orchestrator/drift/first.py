@@ -115,7 +115,7 @@ def first_matrix(root: Path, groups: Sequence[Group], buildx: Buildx | None = No
     lines = [
         "# The first matrix of this repository, written by `orchestrate init` from what its files say today.",
         "# Read it once: from now on change CUDA versions, platforms and architecture lists only here.",
-        *(f"# Not known, write it where {UNKNOWN} stands: {one}." for one in unknown),
+        *(f"# Not known, write it in place of {UNKNOWN}: {one}." for one in unknown),
         *(comment(f"Without CUDA {key}: {why}.") for key, why in none.items() if key not in keys),
         *([comment(f"Without {', '.join(foreign)}: not a platform of Linux.")] if foreign else []),
         *([comment(f"Not read: {', '.join(found.unused)}.")] if found.unused else []),

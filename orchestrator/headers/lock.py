@@ -167,7 +167,7 @@ def tree(lock: Lock) -> tuple[Placed, ...]:
     """Return the files of the placed tree, sorted by path.
 
     Raises:
-        VerificationError: Two files would lie at one place.
+        VerificationError: Two files have the same place.
     """
     layout = layouts.named(lock.layout)
     bmm = next((item.pin for item in lock.pins if item.pin.attr == "TRTLLM_GEN_BMM" and item.files), None)
@@ -182,7 +182,7 @@ def tree(lock: Lock) -> tuple[Placed, ...]:
     entries.append(written(ABOUT_NAME, about))
     clash = collision([entry.path for entry in entries] + list(_RESERVED))
     if clash:
-        raise VerificationError(f"the bundle's files {clash[0]} and {clash[1]} would lie at one place")
+        raise VerificationError(f"the bundle's files {clash[0]} and {clash[1]} have the same place")
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 

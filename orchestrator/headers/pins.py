@@ -244,7 +244,7 @@ def _require_read(
         raise UsageError(f"{where}: {_UNREADABLE}", problems=problems, hint=_ANOTHER_WAY)
 
 
-_UNREADABLE = "flashinfer/artifacts.py has pins that cannot be read: the lock would leave their headers out"
+_UNREADABLE = "flashinfer/artifacts.py has pins that cannot be read: their headers cannot be locked"
 _ANOTHER_WAY = (
     "this FlashInfer keeps its pins in another way than every release so far; lock another version, or report it"
 )

@@ -232,9 +232,7 @@ class Downloads(Struct, frozen=True, kw_only=True):
         declared = answer.headers.get("Content-Length", "")
         if declared.isdigit() and offset + int(declared) > limit:
             _forget(partial)
-            raise RefusedError(
-                f"would send {offset + int(declared)} bytes, at most {limit} are expected" + _page_hint(answer)
-            )
+            raise RefusedError(f"sends {offset + int(declared)} bytes, expected at most {limit}" + _page_hint(answer))
         started, received, digest = time.monotonic(), 0, hashlib.sha256()
         with partial.open("r+b" if offset else "wb") as sink:
             while sink.tell() < offset:

@@ -150,7 +150,7 @@ class Findings:
                     self.of_value(tag, what, "add a placeholder that differs between them", kind="shared")
             owner = caches.setdefault(_named(variant.cache_ref), variant.id)
             if owner != variant.id and writes and self._first("", "cache"):
-                what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one would win"
+                what = f"{owner} and {variant.id} both write the cache {variant.cache_ref}: the last one wins"
                 self.problems.append(self.at.problem(("cache", "ref"), what, hint="add {variant.id}"))
 
 

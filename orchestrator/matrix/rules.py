@@ -183,7 +183,7 @@ def _conditions(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
     ]
     for path, when in conditions:
         if not when and path[0] != "claims":
-            yield at.problem(path, "when is empty: it would select everything", expected=", ".join(known))
+            yield at.problem(path, "when is empty: it selects everything", expected=", ".join(known))
         for name, values in when.items():
             if name not in known:
                 yield at.problem((*path, name), f"unknown dimension {name}", key=True, hint=did_you_mean(name, known))

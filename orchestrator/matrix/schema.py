@@ -305,7 +305,7 @@ class ClaimSpec(Section):
     branch: Text | None = key("Shell branch (with name): its pattern, or else.", default=None)
     where: Text | None = key("Regular expression that the whole command must match.", default=None)
     says: Content | None = key(
-        "What must stand there: {arch_lists.NAME}, {cuda[13.0].version}, {args.NAME} …", default=None
+        "What the place must say: {arch_lists.NAME}, {cuda[13.0].version}, {args.NAME} …", default=None
     )
     dialect: Literal["torch", "flashinfer", "cmake"] | None = key(
         "How an arch list is written there; torch if absent.", default=None
@@ -336,7 +336,7 @@ class ClaimSpec(Section):
         if locator == "build_args" and self.says is not None:
             return "build_args: declared takes no says"
         if locator != "build_args" and self.says is None:
-            return "says is missing: what must stand there"
+            return "says is missing: what the place must say"
         return ""
 
 

@@ -85,7 +85,7 @@ class CompileJobs(Struct, frozen=True, kw_only=True):
         if self.jobs == 1:
             cure = "build fewer variants at once" if self.at_once > 1 else "the builder needs more memory"
         else:
-            cure = f"max_jobs {self.half} would fit"
+            cure = f"set max_jobs {self.half}"
             cure += ", or build with --adapt" if self.given else ""
         return f"a compiler was killed for lack of memory with max_jobs {self.jobs}{beside}{took}: {cure}"
 

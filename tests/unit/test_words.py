@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.support.source import nodes
 
 TOP = Path(__file__).parents[2]
 # Each with the word to use.
@@ -23,6 +26,8 @@ ODD = {
     r"\blacks?\b(?! of)": "is missing, does not have",
     r"\bpassed over\b|\blaid over\b|\bstays unread\b|\bis no image\b": "skipped",
 }
+SAID = r"\bwould\b"
+"""In errors and remarks, which say what is: "runs another kernel", not "would run another kernel"."""
 PAGES = [
     *sorted(TOP.glob("docs/**/*.md")),
     *(TOP / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "action.yml")),
@@ -30,11 +35,7 @@ PAGES = [
 ]
 
 
-def docstrings(tree: ast.AST) -> set[int]:
-    """The nodes of docstrings and of texts below attributes, by identity."""
-    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-
-
+@functools.cache
 def shown() -> list[tuple[str, str]]:
     """The texts that users read, each with its place: lines of pages, constants with a blank, and help of commands."""
     found = [
@@ -43,9 +44,10 @@ def shown() -> list[tuple[str, str]]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
     ]
     for path in sorted(TOP.glob("orchestrator/**/*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        hidden = set() if "cli" in path.parts else docstrings(tree)
-        for node in ast.walk(tree):
+        all_nodes = nodes(path)
+        # Docstrings and texts below attributes; those of commands are their help.
+        hidden = set() if "cli" in path.parts else {id(node.value) for node in all_nodes if isinstance(node, ast.Expr)}
+        for node in all_nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in hidden:
                 found += [
                     (f"{path.relative_to(TOP)}:{node.lineno}", line) for line in node.value.splitlines() if " " in line
@@ -57,6 +59,13 @@ def shown() -> list[tuple[str, str]]:
 def test_no_odd_word_is_shown(form: str) -> None:
     found = [f"{place}: {line.strip()}" for place, line in shown() if re.search(form, line, re.IGNORECASE)]
     assert not found, f"write instead: {ODD[form]}\n" + "\n".join(found)
+
+
+def test_errors_say_what_is() -> None:
+    code = [(place, line) for place, line in shown() if place.startswith("orchestrator/")]
+    said = [(place, line) for place, line in code if not place.startswith(("orchestrator/cli/", "orchestrator/ui/"))]
+    assert len(said) > 1_000
+    assert not [f"{place}: {line.strip()}" for place, line in said if re.search(SAID, line)]
 
 
 def test_each_form_finds_its_word() -> None:

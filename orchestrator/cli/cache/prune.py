@@ -159,7 +159,7 @@ def _show_choice(choice: Choice, found: MachineCaches, *, yes: bool) -> None:
     streams.say(f"{size_text(choice.held)} held, {size_text(choice.freed)} can go{hint}")
     if choice.missing:
         streams.tell(
-            f"warning: {size_text(choice.missing)} more would have to go: the rest is cache mounts, in use, or needed "
+            f"warning: the limit is missed by {size_text(choice.missing)}: the rest is cache mounts, in use, or needed "
             "by the next build of the matrix"
         )
 

@@ -6,7 +6,7 @@ from orchestrator.cli.kit import Lazy, LazyGroup
 
 _HELP = """Lock what builds start from, so that two builds of one commit start from the same bytes.
 
-The lock lies beside matrix.yaml and belongs into the repository. Builds use it wherever it is.
+The lock is a file beside matrix.yaml; commit it. Builds use it where it exists.
 """
 
 COMMANDS = {

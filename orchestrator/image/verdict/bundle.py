@@ -186,7 +186,7 @@ def _judged(scanned: Scanned, directory: str, lock: Lock, problems: list[Problem
     if scanned.files.repeated:
         warnings.append(f"{scanned.files.repeated:,} bytes of FlashInfer artifacts are in two layers")
     if not problems and (private := list(_unreadable(scanned, placed, "any other"))):
-        warnings.append(f"{private[0].file}: only some users may read it; under another one FlashInfer would fail")
+        warnings.append(f"{private[0].file}: only some users can read it, and FlashInfer fails under any other")
     return Carried(directory=directory, lock=lock, problems=tuple(problems), warnings=tuple(warnings))
 
 
@@ -299,6 +299,6 @@ def _settings(scanned: Scanned, lock: Lock) -> Iterable[Problem]:
     if not others:
         yield from _other_pins(scanned, lock)
     if scanned.environment.get(NO_DOWNLOAD) and not lock.complete:
-        what = f"{NO_DOWNLOAD} is set, and the bundle does not hold every cubin: FlashInfer would run another kernel"
+        what = f"{NO_DOWNLOAD} is set, and the bundle does not hold every cubin: FlashInfer runs another kernel"
         hint = "leave it unset, or lock the tier cubins"
         yield Problem(file=scanned.source, what=what, hint=hint)

@@ -106,8 +106,8 @@ def test_init_says_what_no_file_says_and_plan_refuses_it(tmp_path: Path, capsys:
     (tmp_path / "docker-bake.hcl").write_text('target "app" { args = { CUDA_ARCH_LIST = "8.0 9.0" } }\n')
     code, out, err = run(capsys, "init", "-C", tmp_path)
     assert (code, out) == (0, f"{tmp_path}/matrix.yaml: written, to be completed\n")
-    assert f"{tmp_path}/matrix.yaml: UNKNOWN stands for the CUDA release, which no file names\n" in err
-    hint = f"hint: write these values where UNKNOWN stands in {tmp_path}/matrix.yaml, then run `orchestrate plan`\n"
+    assert f"{tmp_path}/matrix.yaml: UNKNOWN is the CUDA release, which no file names\n" in err
+    hint = f"hint: write these values in place of UNKNOWN in {tmp_path}/matrix.yaml, then run `orchestrate plan`\n"
     assert err.endswith(hint)
     code, _, err = run(capsys, "plan", "-C", tmp_path)
     placeholder = '  UNKNOWN: {version: UNKNOWN}  # for example "13.0": {version: 13.0.2}'

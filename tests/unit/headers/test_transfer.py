@@ -138,7 +138,7 @@ def test_other_bytes_and_other_sizes_leave_nothing(server: Server) -> None:
     assert why(server.fetch(body(other)), WrongBytesError).startswith("wrong bytes (sha256 ")
     assert server.left == b""
     longer = body(DATA + b"x")
-    said = f"would send {len(DATA) + 1} bytes, at most {len(DATA)} are expected"
+    said = f"sends {len(DATA) + 1} bytes, expected at most {len(DATA)}"
     assert why(server.fetch(longer), RefusedError) == said
     assert server.left == b""
     endless = body(DATA + b"x", length=False)  # without a Content-Length
@@ -154,7 +154,7 @@ def test_a_file_of_unknown_size_has_a_limit(server: Server) -> None:
     assert server.fetch(body(b"y" * 100), unknown) is None
     more = Wanted(path="a", sha256=sha(b"y" * 101))
     found = server.fetch(body(b"y" * 101), more)
-    assert why(found, RefusedError) == "would send 101 bytes, at most 100 are expected"
+    assert why(found, RefusedError) == "sends 101 bytes, expected at most 100"
 
 
 def test_a_login_page_is_named(server: Server) -> None:

@@ -140,7 +140,7 @@ def test_an_unknown_key_does_not_cost_the_section_but_a_wrong_value_does() -> No
         ({"arg": "A", "stage": "b", "target": "t", "says": "x"}, "stage is of a Dockerfile, target of a bake file"),
         ({"build_args": "declared", "says": "x"}, "build_args: declared takes no says"),
         ({"build_args": "declared"}, ""),
-        ({"arg": "A"}, "says is missing: what must stand there"),
+        ({"arg": "A"}, "says is missing: what the place must say"),
     ],
 )  # fmt: skip
 def test_the_rules_among_the_keys_of_a_claim(claim: dict[str, str], rule: str) -> None:

@@ -120,7 +120,7 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         '  - when: {cuda: "13.0", platform: linux/arm64}',
         "  - when: {}",
         "{}\n    args",
-        "when is empty: it would select everything, expected target, cuda, platform, python",
+        "when is empty: it selects everything, expected target, cuda, platform, python",
     ),
     "exclude of nothing": (
         "exclude:\n",
@@ -395,7 +395,7 @@ def test_a_cache_that_variants_share() -> None:
     text = changed("cache: {backend: registry}", "cache: {backend: registry, ref: '{image}-cache:{target}'}")
     assert problems(text)[0] == (
         f"{spot(text, chr(39) + '{image}-cache')}: openai-cu129-amd64-python3-12 and openai-cu129-amd64-python3-13 "
-        "both write the cache ghcr.io/acme/vllm-openai-cache:openai: the last one would win; add {variant.id}"
+        "both write the cache ghcr.io/acme/vllm-openai-cache:openai: the last one wins; add {variant.id}"
     )
     assert problems(text.replace("{backend: registry, ref", "{backend: inline, ref")) == []
     assert problems(text.replace("{backend: registry, ref", "{write: false, ref")) == []

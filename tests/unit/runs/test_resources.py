@@ -76,9 +76,9 @@ def test_a_kill_is_known_by_the_words_of_compilers(message: str, line: str, was:
 
 def test_what_would_fit_is_told() -> None:
     told = CompileJobs(jobs=16, at_once=2, memory=64 * GIB, given=True).told()
-    assert "max_jobs 16 in each of 2 variants on 64 GiB, so a job takes more than 2 GiB: max_jobs 8 would fit" in told
+    assert "max_jobs 16 in each of 2 variants on 64 GiB, so a job takes more than 2 GiB: set max_jobs 8" in told
     assert told.endswith("or build with --adapt")
-    assert CompileJobs(jobs=4).told().endswith("with max_jobs 4: max_jobs 2 would fit")
+    assert CompileJobs(jobs=4).told().endswith("with max_jobs 4: set max_jobs 2")
     assert CompileJobs(jobs=1, at_once=2).told().endswith("build fewer variants at once")
 
 

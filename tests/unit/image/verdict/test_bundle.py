@@ -270,7 +270,7 @@ def test_what_a_user_of_the_image_may_not_read_is_named(lock: Lock, store: Store
     for user in ("", "0", "root", "0:1000", "1000:0", "1000"):  # the engine gives group 0 to a number that is all
         found = bundle.judge(scanned(image, user=user))
         assert found.problems == ()
-        assert found.warnings == (f"{secret}: only some users may read it; under another one FlashInfer would fail",)
+        assert found.warnings == (f"{secret}: only some users can read it, and FlashInfer fails under any other",)
     closed = layer(files, modes={DIRECTORY: 0o700})
     shut, place = bundle.judge(scanned(closed, user="1000")).problems
     assert (shut.file, shut.what) == (DIRECTORY, "user 1000 of the image may not enter it")
