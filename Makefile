@@ -57,7 +57,7 @@ types: setup ## mypy --strict on everything
 	@for program in $(PROGRAMS); do $(PYTHON_IN) -m mypy "$$program"; done
 
 unit: setup ## the tests that need nothing, with a tenth of their generated inputs
-	@ORCHESTRATE_TESTS=quick $(PYTHON_IN) -m pytest -q -n $(WORKERS) tests/unit
+	@ORCHESTRATE_TESTS=quick $(PYTHON_IN) -m $(PYTEST) tests/unit
 
 slow: setup engine ## the tests that need an engine, or those of TESTS
 	@eval "$$(scripts/engine env)"; $(SLOW) $(TESTS)

@@ -197,8 +197,8 @@ def test_what_archives_cost_is_bounded(monkeypatch: pytest.MonkeyPatch, name: st
 
 @pytest.mark.parametrize("packing", ["zip", "jar", "gzip", "xz", "bzip2", "zstd"])
 def test_a_bomb_is_no_more_than_a_note(monkeypatch: pytest.MonkeyPatch, packing: str) -> None:
-    monkeypatch.setattr(budget, "MAX_UNPACKED", 8 << 20)
-    zeros = {"zeros.so": fatbins.library([["80"]], pad=40 << 20), "lib.so": LIBRARY}
+    monkeypatch.setattr(budget, "MAX_UNPACKED", 2 << 20)
+    zeros = {"zeros.so": fatbins.library([["80"]], pad=10 << 20), "lib.so": LIBRARY}
     data = {
         "zip": lambda: zipped(zeros), "jar": lambda: zipped(zeros, stream=True),
         "gzip": lambda: gzip.compress(tarred(zeros), 1), "xz": lambda: lzma.compress(tarred(zeros), preset=0),
