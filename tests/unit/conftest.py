@@ -89,7 +89,9 @@ def guard() -> Iterator[Guard]:
 
 @pytest.fixture
 def hangup() -> Iterator[None]:
-    """SIGHUP as a terminal leaves it: under nohup it is ignored, and a program keeps it so."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Signals as a terminal leaves them: nohup ignores SIGHUP, `&` of a script SIGINT, and a program keeps it so."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGHUP, signal.SIGTERM)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -342,6 +342,7 @@ def test_an_archive_appears_whole_or_not_at_all(tmp_path: Path, resolved: dict[s
     assert entry.mtime_ns == archive.stat().st_mtime_ns
 
 
+@pytest.mark.usefixtures("hangup")
 def test_ctrl_c_during_the_fetch_of_headers_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetching(*_: Any, **__: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
