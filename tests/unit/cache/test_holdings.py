@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.ladder import Standing
-from orchestrator.cache.holdings import local_caches, measured
+from orchestrator.cache.budget import Directory
+from orchestrator.cache.holdings import Where, local_caches, measured, of_builder, of_directories, of_stores
+from orchestrator.engine.build_cache import CacheRecord, RecordType
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan
 
@@ -63,3 +66,53 @@ def test_a_file_with_two_names_is_measured_once(tmp_path: Path) -> None:
     (tmp_path / "b").hardlink_to(tmp_path / "a")
     assert measured(tmp_path)[0] == 100
     assert measured(tmp_path / "none") == (0, None)
+
+
+def record(
+    id_: str, type_: RecordType, size: int, hour: int, description: str = "", *, in_use: bool = False
+) -> CacheRecord:
+    used = datetime(2026, 3, 4, hour, tzinfo=UTC)
+    return CacheRecord(id=id_, type=type_, size=size, created=used, used=used, description=description, in_use=in_use)
+
+
+def test_a_builder_holds_kinds_of_records_and_mounts() -> None:
+    records = [
+        record("a", RecordType.LAYER, 100, 1), record("b", RecordType.LAYER, 20, 3),
+        record("c", RecordType.SOURCE, 3, 2), record("d", RecordType.LAYER, 4, 2, in_use=True),
+        record("m", RecordType.MOUNT, 5, 1, "cached mount /root/.ccache from exec /bin/sh -c make"),
+        record("n", RecordType.MOUNT, 50, 2, 'cached mount /c from exec x with id "/compile-cache-acme/cu130/"'),
+        record("o", RecordType.MOUNT, 6, 2, 'cached mount /d from exec x with id "pip"'),
+    ]  # fmt: skip
+    found = list(of_builder(records, "main", needed={"b"}, namespaces={"acme/cu130": ("app",)}))
+    at = {hour: datetime(2026, 3, 4, hour, tzinfo=UTC) for hour in (1, 2, 3)}
+    rows = [(one.kind, one.name, one.size, one.reclaimable, one.variants, one.used) for one in found]
+    assert rows == [
+        ("layers", "main, 3 records", 124, 100, (), at[3]),
+        ("build contexts", "main, 1 records", 3, 3, (), at[2]),
+        ("compile cache", "compile-cache-acme/cu130", 50, 0, ("app",), at[2]),
+        ("cache mount", "pip", 6, 0, (), at[2]),
+        ("cache mount", "/root/.ccache", 5, 0, (), at[1]),
+    ]
+    assert {one.where for one in found} == {Where.BUILDER}
+
+
+def test_directories_and_stores_have_a_row_where_they_hold_something(tmp_path: Path) -> None:
+    made(tmp_path, "kept")
+    made(tmp_path, "old")
+    now = datetime(2026, 3, 4, tzinfo=UTC)
+    owned = [
+        (Directory(path=tmp_path / name, size=9, used=now, needed=needed, same_disk=True), ("app",))
+        for name, needed in (("kept", True), ("old", False))
+    ]
+    rows = [(one.where, one.kind, one.name, one.size, one.reclaimable, one.variants) for one in of_directories(owned)]
+    assert rows == [
+        (Where.DIRECTORY, "layers", str(tmp_path / "kept"), 9, 0, ("app",)),
+        (Where.DIRECTORY, "layers", str(tmp_path / "old"), 9, 9, ("app",)),
+    ]
+    (tmp_path / ".orchestrate" / "runs").mkdir(parents=True)
+    (tmp_path / ".orchestrate" / "runs" / "log").write_text("12345")
+    stores = list(of_stores(tmp_path, {"headers": tmp_path / "old", "wheels": tmp_path / "none"}))
+    assert [(one.kind, one.size, one.where) for one in stores] == [
+        ("logs", 5, Where.STORE), ("headers", 2, Where.STORE)
+    ]  # fmt: skip
+    assert all(one.used is not None for one in stores)

@@ -39,6 +39,23 @@ def ends_well(script: str, *shell: str, scripts: dict[str, str] | None = None) -
         ("until X; do sleep 5; done", False, False),
         ("trap 'exit 0' EXIT; X", True, True),
         ("true # X", False, False),
+        ("eval 'X; ok'", True, False),
+        ("eval X", False, False),
+        ("exec X", False, False),
+        ("exec; X", False, False),
+        ("X; exec ok", True, False),
+        (". none.sh; X", False, False),
+        ("X & wait", True, True),
+        ("X; exit", False, False),
+        ("X; exit 0", True, False),
+        ("f() { X; return; }; f", False, False),
+        ("f() { X; return 0; }; f", True, False),
+        ("for x in 1; do X; done", False, False),
+        ("for x in 1; do X || break; done", True, True),
+        ("while X; do ok; done", True, True),
+        ("case $a in x) X;; esac", False, False),
+        ("case $a in x) X || true;; esac", True, True),
+        ("trap 'exit 0' EXIT; trap - EXIT; X", False, False),
     ],
 )
 def test_how_a_script_ends(script: str, plain: bool, strict: bool) -> None:
@@ -70,6 +87,13 @@ def test_a_script_that_is_run_by_itself_is_run_by_what_its_first_line_says() -> 
         scripts = {"run.sh": f"{first}X; ok"}
         assert ends_well("./run.sh", scripts=scripts) is not strict
         assert ends_well("/run/run.sh || true", scripts=scripts)
+
+
+def test_a_script_that_is_read_in_ends_as_its_own_lines() -> None:
+    for how in (". ./run.sh", "source /run/run.sh", ". run.sh || exit 1"):
+        assert not ends_well(how, scripts={"run.sh": "X"})
+    assert ends_well(". ./run.sh", scripts={"run.sh": "X; ok"})
+    assert not ends_well("set -e; . ./run.sh", scripts={"run.sh": "X; ok"})
 
 
 def test_a_pipe_is_seen_by_pipefail() -> None:

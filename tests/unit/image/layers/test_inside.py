@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import random
+import struct
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -260,3 +261,41 @@ def test_nothing_that_is_read_or_named_begins_like_a_plain_file() -> None:
     assert not inside._is_plain(b"x" * 257 + b"ustar" + b"x" * 250)
     assert not inside._is_plain(b"// made by nvcc\n.version 9.0\n.target sm_90\n")
     assert inside._is_plain(b"import torch\n" * 40)
+
+
+def packed_zip(name: str, data: bytes, *, size: int, method: int = 93, large: bool = False, flags: int = 0) -> bytes:
+    """A zip file of one entry that is packed already; `large` puts its sizes into the field of ZIP64."""
+    sizes = (0xFFFFFFFF, 0xFFFFFFFF) if large else (len(data), size)
+    other = struct.pack("<HHI", 9, 4, 0)  # a field that says something else
+    extra = other + (struct.pack("<HHQQ", 1, 16, size, len(data)) if large else b"")
+    both = struct.pack("<HHHHIII", flags, method, 0, 0, 0, *sizes)
+    names = struct.pack("<HH", len(name), len(extra))
+    local = b"PK\3\4" + struct.pack("<H", 20) + both + names + name.encode() + extra + data
+    rest = struct.pack("<HHHII", 0, 0, 0, 0, 0)
+    listed = b"PK\1\2" + struct.pack("<HH", 20, 20) + both + names + rest + name.encode() + extra
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(listed), len(local), 0)
+    return local + listed + end
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_entries_that_zstd_packed_are_read(large: bool) -> None:
+    data = packed_zip("lib.so", ZSTD.compress(LIBRARY), size=len(LIBRARY), large=large)
+    found = merge([layer({"a.zip": data, "behind.so": LIBRARY})]).code
+    assert found["a.zip/lib.so"].containers == found["behind.so"].containers == 2
+    assert found.get("a.zip") is None or found["a.zip"].unread == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (packed_zip("lib.so", ZSTD.compress(LIBRARY), size=len(LIBRARY) - 1), "unpacks to more than its size"),
+        (packed_zip("lib.so", ZSTD.compress(LIBRARY)[:-9] + b"\xff" * 9, size=len(LIBRARY)), "a zip entry: "),
+        (packed_zip("lib.so", LIBRARY, size=len(LIBRARY), method=14), "encrypted or packed in an unknown way"),
+        (packed_zip("lib.so", LIBRARY, size=len(LIBRARY), method=0, flags=1), "encrypted or packed in an unknown way"),
+        (packed_zip("lib.so", LIBRARY, size=len(LIBRARY) - 1, method=0), "packed in an unknown way"),
+    ],
+)
+def test_entries_that_are_not_read_are_named(data: bytes, said: str) -> None:
+    found = merge([layer({"a.zip": data, "behind.so": LIBRARY})]).code
+    assert said in found["a.zip"].unread
+    assert found["behind.so"].containers == 2
