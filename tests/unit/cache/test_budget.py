@@ -33,6 +33,8 @@ def test_the_longest_unused_goes_first_and_no_more_than_that() -> None:
     assert gone(records, Budget(keep=30)) == []
     assert gone(records, Budget(min_free=15, free=0)) == ["older", "old"]
     assert gone(records, Budget(min_free=15, free=20)) == []
+    more = choose(records, [], Budget(keep=25), needed=set())
+    assert (more.freed, more.missing) == (10, 0)  # five bytes more than the budget asks for
 
 
 def test_a_parent_goes_after_its_children_and_stays_below_one_that_stays() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from orchestrator.engine import beyond, builders
-from orchestrator.engine.builders import Builder, choose, parse_builders
+from orchestrator.engine.builders import Builder, choose, parse_builders, parse_inspected
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.process import Completed
 
@@ -146,3 +146,40 @@ def test_which_builders_are_not_on_this_engines_machine(driver: str, endpoint: s
     nodes = (builders.Node(name="n", endpoint=endpoint, running=True),)
     builder = Builder(name="b", driver=driver, platforms=(), running=True, nodes=nodes)
     assert builder.elsewhere is elsewhere
+
+
+INSPECTED = """\
+Name:          farm
+Driver:        remote
+Last Activity: 2026-03-04 12:00:00 +0000 UTC
+
+Nodes:
+Name:             farm0
+Endpoint:         tcp://a.lan:1234
+Driver Options:   cacert="/ca.pem" servername="b \\"q\\" c"
+Status:           running
+BuildKit version: v0.29.1
+Platforms:        linux/amd64, linux/amd64/v2,  linux/386
+Labels:
+ org.mobyproject.buildkit.worker.executor:         oci
+GC Policy rule#0:
+ All:            false
+
+Name:      farm1
+Endpoint:  tcp://b.lan:1234
+Error:     no route to host
+"""
+
+
+def test_what_inspect_prints_is_read() -> None:
+    found = parse_inspected(INSPECTED)
+    assert found is not None
+    assert (found.name, found.driver, found.error) == ("farm", "remote", "no route to host")
+    assert [(node.name, node.endpoint) for node in found.nodes] == [
+        ("farm0", "tcp://a.lan:1234"), ("farm1", "tcp://b.lan:1234"),
+    ]  # fmt: skip
+    assert found.nodes[0].options == {"cacert": "/ca.pem", "servername": 'b "q" c'}
+    assert found.nodes[1].options == {}
+    assert found.platforms == ("linux/386", "linux/amd64", "linux/amd64/v2")
+    for other in ("", "ERROR: no builder\n", INSPECTED.replace("Driver:        remote\n", "")):
+        assert parse_inspected(other) is None

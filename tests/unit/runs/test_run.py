@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.bake import outline, preflight
+from orchestrator.bake import outline, preflight, privileges
 from orchestrator.bake.arrived import Outline, Outlines
 from orchestrator.bake.file import Extras, Output
 from orchestrator.engine import buildx
@@ -307,9 +307,37 @@ def test_missing_inputs_are_found_before_a_variant_is_built(
         "the secret u of target app was not found: none.txt",
     ]
     ours = {"app-cu130-amd64": Extras(env={"NOT_SET": "by the run itself"})}
+    assert error.message == "app-cu130-amd64: 3 inputs were not found on this machine"
     error = jobs.prepare(plan, replace(context, extras=ours)).checked["app-cu130-amd64"].error
     assert isinstance(error, MatrixError)
+    assert error.message == "app-cu130-amd64: 2 inputs were not found on this machine"
     assert not any("NOT_SET" in problem.what for problem in error.problems)
+    (tmp_path / "none.txt").write_text("x")
+    error = jobs.prepare(plan, replace(context, extras=ours)).checked["app-cu130-amd64"].error
+    assert isinstance(error, MatrixError)
+    assert error.message == "app-cu130-amd64: 1 input was not found on this machine"
+
+
+@pytest.mark.parametrize("agent", [None, "nowhere", "agent"])
+def test_an_agent_that_is_missing_is_found_before_a_variant_is_built(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch, agent: str | None
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / "agent").write_text("")
+    if agent is not None:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / agent))
+    resolved["app"] = {**TARGET, "ssh": [{"id": "default"}]}
+    plan = planned(tmp_path)
+    allowed = privileges.parse(["ssh"], tmp_path)
+    context = step.Context(call=bake_call(plan, ("docker",)), name="r", allowed=allowed)
+    error = jobs.prepare(plan, context).checked["app-cu130-amd64"].error
+    if agent == "agent":
+        assert error is None
+        return
+    assert isinstance(error, EnvironmentLacksError)
+    found = "SSH_AUTH_SOCK is not set" if agent is None else f"{tmp_path / agent} does not exist"
+    assert error.message == (f"app-cu130-amd64: the SSH agent that target app forwards was not found: {found}")
+    assert "ssh-add" in error.hint
 
 
 def test_notes_of_preflight_are_told_once_for_all_their_variants() -> None:

@@ -24,6 +24,8 @@ from orchestrator.ui.github import Place, command, running
         (Place(file="a", line=3, column=4), "::error file=a,line=3,col=4::x"),
         (Place(file="a", line=3, column=4, end_column=9), "::error file=a,line=3,col=4,endColumn=9::x"),
         (Place(file="a", line=3, end_column=9), "::error file=a,line=3::x"),
+        (Place(file="a", line=3, column=1, end_column=1), "::error file=a,line=3,col=1,endColumn=1::x"),
+        (Place(file="a", line=1), "::error file=a,line=1::x"),
     ],
 )
 def test_unknown_places_are_left_out(place: Place | None, shown: str) -> None:

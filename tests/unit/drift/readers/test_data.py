@@ -149,3 +149,36 @@ def test_what_is_written_into_yaml_is_read_back(value: str, style: Style) -> Non
     text = f"# é\nkey: {quote}{written}{quote}  # after\nother: 1\n"
     (found,) = at(text, "yaml", "/key")
     assert found.value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "spelled"),
+    [
+        ("k: a\n  b\n\n  c\n", "a b\nc", "a\n  b\n\n  c"),
+        ("k: 'it''s\n  so'\n", "it's so", "it''s\n  so"),
+        ('k: "a\\tb\\x41\\u00e9\\U0001F600\\\n  c\\"d"\n', 'a\tbA\u00e9\U0001f600c"d', ""),
+        ("k: |\n  a\n   b\n\n  c\nz: 1\n", "a\n b\n\nc\n", ""),
+        ("k: |- # kept\n  a\n  b\n\nz: 1\n", "a\nb", ""),
+        ("k: |+\n  a\n\n\nz: 1\n", "a\n\n\n", ""),
+        ("k: >\n  a\n  b\n\n  c\n    d\n  e\nz: 1\n", "a b\nc\n  d\ne\n", ""),
+        ("k: >-\n  a\n  b\nz: 1\n", "a b", ""),
+        ("k: |2\n    a\nz: 1\n", "  a\n", ""),  # an indentation that is given is not followed into
+    ],
+)
+def test_each_way_of_yaml_to_write_a_text(text: str, value: str, spelled: str) -> None:
+    (found,) = at(text, "yaml", "/k")
+    assert found.value == value
+    assert spelled in text[found.start - 1 : found.end + 1]
+
+
+def test_a_word_of_a_script_is_found_in_each_way_of_writing_it() -> None:
+    for scalar in (
+        "|\n    docker build \\\n      --build-arg LIST=8.0 .\n", ">-\n    docker build\n    --build-arg LIST=8.0 .\n",
+        '"docker build \\\n    --build-arg LIST=8.0 ."\n', "'docker build\n\n    --build-arg LIST=8.0 .'\n",
+        "docker build\n    --build-arg LIST=8.0 .\n",
+    ):  # fmt: skip
+        text = f"steps:\n- run: {scalar}other: 1\n"
+        (one,) = data.scripts(data.parse(text, "yaml"), (), "--build-arg")
+        (found,) = [arg.found for arg in shell.build_args(one.source, {}) if arg.name == "LIST"]
+        assert found is not None
+        assert text[found.start : found.end] == "8.0", scalar
