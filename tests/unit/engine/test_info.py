@@ -41,6 +41,18 @@ def test_the_classic_store_is_told_from_containerds() -> None:
 
 
 @pytest.mark.parametrize(
+    ("machine", "platform"),
+    [
+        ("x86_64", "linux/amd64"), ("armv7l", "linux/arm/v7"), ("armv6l", "linux/arm/v6"), ("i686", "linux/386"),
+        ("riscv64", "linux/riscv64"),
+    ],
+)  # fmt: skip
+def test_the_machine_has_the_name_that_images_have(machine: str, platform: str) -> None:
+    values = json.loads(read("info.json")) | {"Architecture": machine}
+    assert parse_info(json.dumps(values), "").platform == platform
+
+
+@pytest.mark.parametrize(
     ("stderr", "says", "hint"),
     [
         (

@@ -20,6 +20,7 @@ from orchestrator.publish.moves import Ending, Window
 from orchestrator.publish.record import Rank, State, begin
 from orchestrator.publish.run import Result
 from orchestrator.reference import Digest, Tag
+from orchestrator.registry.manifests import OCI_INDEX
 from orchestrator.runs import proof
 from orchestrator.runs.planned import Planned
 from orchestrator.ui import publish_view
@@ -213,6 +214,7 @@ def test_what_was_pushed_from_these_inputs_is_published() -> None:
     assert found.index is not None
     platforms = [one["platform"]["architecture"] for one in found.index.content["manifests"]]
     assert platforms == ["amd64", "unknown", "arm64", "unknown"]
+    assert (found.index.content["schemaVersion"], found.index.content["mediaType"]) == (2, OCI_INDEX)
     assert found.index.content["annotations"] == {"org.opencontainers.image.revision": NEW}
 
 

@@ -318,6 +318,18 @@ def test_missing_inputs_are_found_before_a_variant_is_built(
     assert error.message == "app-cu130-amd64: 1 input was not found on this machine"
 
 
+def test_a_privilege_that_is_not_allowed_is_refused_before_a_variant_is_built(
+    tmp_path: Path, resolved: dict[str, Mapping[str, Any]]
+) -> None:
+    resolved["app"] = {**TARGET, "ssh": [{"id": "default"}]}
+    plan = planned(tmp_path)
+    error = (
+        jobs.prepare(plan, step.Context(call=bake_call(plan, ("docker",)), name="r")).checked["app-cu130-amd64"].error
+    )
+    assert isinstance(error, privileges.NotAllowedError)
+    assert error.message == "app-cu130-amd64: 1 privilege is asked for and not allowed"
+
+
 @pytest.mark.parametrize("agent", [None, "nowhere", "agent"])
 def test_an_agent_that_is_missing_is_found_before_a_variant_is_built(
     tmp_path: Path, resolved: dict[str, Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch, agent: str | None

@@ -53,6 +53,7 @@ def test_registry_secrets_and_publish_follow_from_the_matrix() -> None:
     )
     job = written(more)["jobs"]["images"]
     assert job["with"]["registry"] == "docker.io"
+    assert job["with"]["push"] == "${{ github.event_name != 'pull_request' }}"
     assert job["with"]["publish"] == "${{ github.event_name == 'push' }}"
     assert job["secrets"] == {
         "registry-username": "${{ secrets.REGISTRY_USERNAME }}",
