@@ -38,6 +38,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL = 0.1  # seconds between looks at the stop
+# A process that left the group (ssh with ControlPersist, a daemon of a credential helper) may hold the pipes for hours.
+_LINGER_S = 2.0
 
 
 class Stop(threading.Event):
@@ -195,6 +197,8 @@ def run(
 ) -> Completed:
     """Run a process to its end and return its output.
 
+    Its end counts, not that of what it leaves behind: two seconds later the output is taken as it is.
+
     Args:
         argv: Program and arguments; never a shell string.
         timeout: Seconds after which the process group is killed; None sets no limit.
@@ -210,13 +214,9 @@ def run(
     try:
         out, err = _communicate(child, None if stdin is None else stdin.encode(), timeout)
     except subprocess.TimeoutExpired as error:
-        kill_group(child, signal.SIGKILL)
-        child.communicate()
         raise EnvironmentLacksError(f"no answer within {timeout:g} s: {command_line(argv)}") from error
-    except BaseException:
-        kill_group(child, signal.SIGKILL)
-        child.communicate()
-        raise
+    finally:
+        _end(child)
     if child.returncode < 0:  # by somebody else: the kernel's OOM killer, an administrator
         killed = signal.Signals(-child.returncode).name
         raise EnvironmentLacksError(
@@ -284,19 +284,34 @@ def unread(pipe: IO[bytes] | None) -> bool:
 
 
 def _communicate(child: subprocess.Popen[bytes], data: bytes | None, timeout: float | None) -> tuple[bytes, bytes]:
-    stop = _stop.get()
-    if stop is None:
-        return child.communicate(data, timeout=timeout)
-    deadline = None if timeout is None else time.monotonic() + timeout
+    stop, ended_at = _stop.get(), math.inf
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
     while True:
+        now = time.monotonic()
         try:
-            return child.communicate(data, timeout=_POLL)
-        except subprocess.TimeoutExpired:
+            return child.communicate(data, timeout=max(0, min(_POLL, deadline - now)))
+        except subprocess.TimeoutExpired as late:
             data = None  # communicate remembers what was not written yet
-            if stop.is_set():
+            if child.poll() is not None:
+                ended_at = min(ended_at, now)
+                if time.monotonic() - ended_at > _LINGER_S:
+                    kill_group(child, signal.SIGKILL)
+                    return late.output or b"", late.stderr or b""
+            elif stop is not None and stop.is_set():
                 raise InterruptedRunError("stopped") from None
-            if deadline is not None and time.monotonic() > deadline:
+            elif time.monotonic() >= deadline:
                 raise
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Leave nothing behind of a child and of what is in its group, and wait for nobody else."""
+    if child.returncode is None:
+        kill_group(child, signal.SIGKILL)
+        child.wait()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not written yet
+                pipe.close()
 
 
 def spawn(

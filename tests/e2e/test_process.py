@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -71,6 +72,28 @@ def test_no_answer_ends_the_whole_family(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacksError, match=r"^no answer within 0\.5 s: sh -c "):
         process.run(family(note), timeout=0.5)
     assert gone(numbers(note))
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_one_that_left_the_family_and_holds_its_pipes_is_not_waited_for(tmp_path: Path, *, watched: bool) -> None:
+    """As ssh does with ControlPersist, and the daemon of a credential helper."""
+    note = tmp_path / "number"
+    daemon = f"echo begun; setsid sh -c 'echo $$ > {note}; exec sleep 60' & echo said >&2;"
+    began = time.monotonic()
+    with process.stoppable(process.Stop()) if watched else contextlib.nullcontext():
+        done = process.run(("sh", "-c", f"{daemon} exit 3"), timeout=30)
+        assert (done.returncode, done.stdout, done.stderr) == (3, "begun\n", "said\n")
+        os.kill(int(note.read_text()), signal.SIGKILL)
+        with pytest.raises(EnvironmentLacksError, match="no answer within 1 s"):
+            process.run(("sh", "-c", f"{daemon} sleep 60"), timeout=1)
+        os.kill(int(note.read_text()), signal.SIGKILL)
+    assert time.monotonic() - began < 20
+
+
+def test_a_child_that_stays_in_the_family_ends_with_it(tmp_path: Path) -> None:
+    note = tmp_path / "number"
+    assert process.run(("sh", "-c", f"sleep 60 & echo $! > {note}"), timeout=30).ok
+    assert gone([int(note.read_text())])
 
 
 def test_a_wish_to_stop_ends_the_whole_family(tmp_path: Path) -> None:

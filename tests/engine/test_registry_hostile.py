@@ -21,6 +21,7 @@ from orchestrator.errors import InterruptedRunError, NetworkError
 from orchestrator.reference import Digest, Repository, Tag, repository
 from orchestrator.registry.client import Registry
 from orchestrator.registry.errors import DamagedAnswerError, DeniedError
+from orchestrator.registry.reach import check_registry
 from orchestrator.registry.session import Limits
 from tests.support.engine import call
 from tests.support.hostile import Asked, ConnectProxy, HostileServer, answer
@@ -81,6 +82,17 @@ def test_an_answer_that_drips_ends(name: str) -> None:
             registry.manifest(Tag("v1"))
         assert 1.0 < time.monotonic() - begun < 4
         assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_doctor_waits_for_no_answer_that_drips(name: str) -> None:
+    with HostileServer(ENDLESS[name]) as server:
+        begun = time.monotonic()
+        check = check_registry(f"{server.address}/app", within_s=0.6)
+        assert time.monotonic() - begun < 3
+    headers_drip = name in ("silence", "dripping headers")
+    assert ("does not answer: no whole answer in time" in check.detail) == headers_drip
+    assert check.status == ("ok" if name == "dripping body" else "warn")
 
 
 def test_a_blob_that_drips_ends() -> None:
