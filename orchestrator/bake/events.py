@@ -51,12 +51,18 @@ class Steps(Struct, frozen=True, kw_only=True):
 
 
 class StepStarted(Struct, frozen=True, kw_only=True):
-    """A step began, or began again."""
+    """A step began, or began again.
+
+    `vertex` is BuildKit's digest of it. `shared` is another variant of the run for which BuildKit runs it at the same
+    time, "" for none.
+    """
 
     number: int
     name: str
     kind: StepKind
     steps: Steps
+    vertex: str = ""
+    shared: str = ""
 
 
 class StepDone(Struct, frozen=True, kw_only=True):

@@ -242,24 +242,24 @@ class Progress:
     def _vertex(self, vertex: RawVertex) -> Iterator[Event]:
         step = self._step(vertex.digest, _shown(vertex.name))
         if vertex.started is not None and vertex.completed is None and (step.started is None or step.completed):
-            yield from self._start(step, vertex.started)
+            yield from self._start(step, vertex.digest, vertex.started)
         if vertex.completed is not None and step.completed is None:
             if step.started is None:
-                start = list(self._start(step, vertex.started or vertex.completed))
+                start = list(self._start(step, vertex.digest, vertex.started or vertex.completed))
                 if not vertex.cached:  # out of the cache it begins and ends in one line: one event says all of it
                     yield from start
             yield from self._complete(step, vertex, vertex.completed)
         elif vertex.error and not step.error:
             step.error = _shown(vertex.error)
 
-    def _start(self, step: _Step, at: datetime) -> Iterator[Event]:
+    def _start(self, step: _Step, digest: str, at: datetime) -> Iterator[Event]:
         if step.completed is not None:  # started again: what was said of its end no longer holds
             step.completed, step.cached, step.error = None, False, ""
         if not step.number:
             self._numbered += 1
             step.number = self._numbered
         step.started = at
-        yield StepStarted(number=step.number, name=step.name, kind=step.kind, steps=self.steps)
+        yield StepStarted(number=step.number, name=step.name, kind=step.kind, steps=self.steps, vertex=digest)
 
     def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
         yield from self._flush(step)

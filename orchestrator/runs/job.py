@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+from orchestrator.runs.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +99,7 @@ class Shared(Struct, frozen=True, kw_only=True):
         halt: Ends the run.
         breaker: What the run knows of hosts that are down.
         fleet: The builders.
+        together: Which steps run for several of them at once.
     """
 
     limits: Limits
@@ -105,3 +108,4 @@ class Shared(Struct, frozen=True, kw_only=True):
     halt: Halt
     breaker: Breaker
     fleet: Fleet
+    together: Together = field(default_factory=Together)

@@ -42,6 +42,7 @@ from orchestrator.runs.tried import Tried
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.bake.events import Event
     from orchestrator.bake.process import BakeResult
     from orchestrator.bake.progress import Failure
     from orchestrator.runs.fleet import Seat
@@ -72,6 +73,7 @@ class VariantBuild:
         self._halt = run.halt
         self._breaker = run.breaker
         self._fleet = run.fleet
+        self._together = run.together
         self._seat: Seat | None = seat
         self._builder = ""
         self._moves: tuple[str, ...] = ()
@@ -145,7 +147,7 @@ class VariantBuild:
         if isinstance(bake, Tried):
             return bake
         result = bake.run(
-            on_event=lambda event: self._reporter.event(self._job.id, event),
+            on_event=self._event,
             stop=self._stop,
             terminate_after=self._limits.terminate_after_s,
         )
@@ -200,7 +202,11 @@ class VariantBuild:
         self._job, self._stalled = self._whole.at(name), False
         self._bake = self._job.smaller() if self._adapted and self._job.smaller is not None else None
 
+    def _event(self, event: Event) -> None:
+        self._reporter.event(self._whole.id, self._together.seen(self._builder, self._whole.id, event))
+
     def _leave(self) -> None:
+        self._together.left(self._whole.id)
         if self._seat is not None:
             self._fleet.leave(self._seat)
             self._seat = None

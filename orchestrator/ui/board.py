@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
+    from rich.text import Text
 
     from orchestrator.bake.events import Event
     from orchestrator.runs.outcome import Outcome
@@ -43,6 +44,7 @@ _WIDE = 100  # columns of a terminal that has room for the bytes
 _NINJA = re.compile(r"\[\s*(?P<done>\d{1,9})/(?P<all>\d{1,9})\]\s*(?P<rest>.*)")
 _MANY = 60  # variants, beyond which the board is drawn half as often
 _BAR = 12  # characters of a bar
+_INDENT = 4  # columns in front of a variant's second line, where they are few
 
 
 class Progress(StrEnum):
@@ -101,7 +103,18 @@ class _Row(Struct):
     digest: str | None = None
     line: str = ""
     moved: str = ""
+    shared: str = ""
     current: CurrentStep = field(default_factory=CurrentStep)
+
+
+class _Line(Struct, frozen=True, kw_only=True):
+    """A variant's row: what stands in its columns."""
+
+    mark: Text
+    name: Text
+    step: Text
+    counts: Text
+    elapsed: Text
 
 
 class LiveBoard:
@@ -142,7 +155,7 @@ class LiveBoard:
         """See Reporter."""
         with self._lock:
             row = self._rows[variant]
-            row.attempt, row.of, row.current = number, of, CurrentStep()
+            row.attempt, row.of, row.shared, row.current = number, of, "", CurrentStep()
 
     def event(self, variant: str, event: Event) -> None:
         """See Reporter."""
@@ -151,8 +164,8 @@ class LiveBoard:
             if isinstance(event, StepStatus) and (event.pulled or event.sent or event.pushed):
                 row.moved = moved_text(event.pulled, event.sent + event.pushed)
             if row.current.feed(event) and any(row.current.shown):
-                step, row.line = row.current.shown
-                row.step = OPTIONS.sub("", step)
+                step, row.line, shared = row.current.shown
+                row.step, row.shared = OPTIONS.sub("", step), f"shared with {shared}" if shared else ""
             match event:
                 case StepStarted(steps=steps) | StepDone(steps=steps) | StepFailed(steps=steps):
                     row.steps = steps
@@ -167,7 +180,7 @@ class LiveBoard:
         """See Reporter."""
         until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
         with self._lock:
-            self._rows[variant].line = ""
+            self._rows[variant].line = self._rows[variant].shared = ""
             self._rows[variant].step = f"attempt {number} of {of} failed, next at {until}: {reason}"
 
     def finished(self, outcome: Outcome) -> None:
@@ -181,69 +194,108 @@ class LiveBoard:
 
     def render(self) -> RenderableType:
         """Return the board as it stands."""
-        from rich.table import Table
-        from rich.text import Text
+        from rich.console import Group
 
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column(width=1, no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, ratio=1, overflow="crop")
-        table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, justify="right")
         with self._lock:
             rows = list(self._rows.items())
-            most = max(3, self._console.height - 2)
+            width, most = self._console.width, max(3, self._console.height - 2)
             if len(rows) > most:
                 rows = sorted(rows, key=_urgency)[: most - 1]
-            narrow = self._console.width < _NARROW
-            second = [bool(row.status is None and (row.line or (narrow and row.steps.total))) for _, row in rows]
-            left = most - len(rows)  # lines beside the variants' own
-            for (variant, row), wanted in zip(rows, second, strict=True):
-                table.add_row(*self._cells(variant, row, width=self._console.width))
-                if wanted and left > 0:
-                    left -= 1
-                    table.add_row("", "", Text(self._output(row, narrow=narrow), style="dim"), "", "")
             hidden = len(self._rows) - len(rows)
+            lines = [self._line(variant, row, width=width) for variant, row in rows]
+            below = [self._below(row, width=width) for _, row in rows]
+        names = max((line.name.cell_len for line in lines), default=0)
+        counts = max((line.counts.cell_len for line in lines), default=0)
+        times = max((line.elapsed.cell_len for line in lines), default=0)
+        indent = names + 3 if width >= _WIDE else _INDENT
+        left = most - len(rows)  # lines beside the variants' own
+        shown: list[Text] = []
+        for line, (output, facts) in zip(lines, below, strict=True):
+            shown.append(_in_columns(line, names, max(0, width - names - counts - times - 5), counts, times))
+            if (output or facts) and left > 0:
+                left -= 1
+                shown.append(_second(output, facts, indent, width))
         if hidden:
-            table.add_row("", Text(f"{self._signs.ellipsis} and {hidden} more"), "", "", "")
-        return table
+            shown.append(_text(f"  {self._signs.ellipsis} and {hidden} more"))
+        for one in shown:
+            one.truncate(width, overflow="crop")
+        return Group(*shown)
 
-    def _output(self, row: _Row, *, narrow: bool) -> str:
-        """The last line of a step's output; ninja's `[123/400]` as a bar; in a narrow terminal the counts as well."""
-        counts = f"{row.steps.done}/{row.steps.total} {row.steps.cached} cached  " if narrow and row.steps.total else ""
+    def _below(self, row: _Row, *, width: int) -> tuple[str, str]:
+        """What stands below a variant's row: its last line of output, and what has no room in the row."""
+        if row.status is not None:
+            return "", ""
+        facts = [row.shared]
+        facts += [row.moved] if width < _WIDE else []
+        facts += [_counts(row.steps)] if width < _NARROW else []
+        return self._output(row), "  ".join(filter(None, facts))
+
+    def _output(self, row: _Row) -> str:
+        """The last line of a step's output; ninja's `[123/400]` as a bar."""
         found = _NINJA.match(row.line)
         if found is None or not int(found["all"]):
-            return f"{counts}{clean(row.line)}"
+            return clean(row.line)
         done, of = int(found["done"]), int(found["all"])
         filled = min(_BAR, _BAR * done // of)
         bar = self._signs.bar[0] * filled + self._signs.bar[1] * (_BAR - filled)
-        return f"{counts}{bar} {done}/{of} {clean(found['rest'])}"
+        return f"{bar} {done}/{of} {clean(found['rest'])}"
 
-    def _cells(self, variant: str, row: _Row, *, width: int) -> tuple[RenderableType, ...]:
-        from rich.text import Text
-
+    def _line(self, variant: str, row: _Row, *, width: int) -> _Line:
         name = middle(variant, max(16, width // 2), self._signs.ellipsis)
         if row.status is not None:
-            mark: RenderableType = Text(getattr(self._signs, row.status.value), style=STYLES[row.status])
+            mark = _text(getattr(self._signs, row.status.value), STYLES[row.status])
             elapsed = row.ended
             step = short_digest(row.digest) if row.status in (Status.BUILT, Status.SKIPPED) else row.step
         elif row.began is not None:
             mark, elapsed, step = self._spin(), time.monotonic() - row.began, row.step
         else:
-            return (Text(self._signs.waiting, style="dim"), Text(name, style="dim"), "", "", "")
+            nothing = _text("")
+            return _Line(
+                mark=_text(self._signs.waiting, "dim"), name=_text(name, "dim"), step=nothing, counts=nothing,
+                elapsed=nothing,
+            )  # fmt: skip
         if row.attempt > 1:
             step = f"(attempt {row.attempt}/{row.of}) {step}"
-        counted = row.steps.total and width >= _NARROW
-        counts = f"{row.steps.done}/{row.steps.total} {row.steps.cached} cached" if counted else ""
-        if counted and row.moved and width >= _WIDE:
+        counts = _counts(row.steps) if width >= _NARROW else ""
+        if counts and row.moved and width >= _WIDE:
             counts = f"{row.moved}  {counts}"
-        return (mark, Text(name), Text(clean(step)), Text(counts), Text(duration(elapsed)))
+        return _Line(
+            mark=mark, name=_text(name), step=_text(clean(step)), counts=_text(counts), elapsed=_text(duration(elapsed))
+        )
 
-    def _spin(self) -> RenderableType:
-        from rich.text import Text
-
+    def _spin(self) -> Text:
         frames = self._signs.spinner
-        return Text(frames[int(time.monotonic() * 8) % len(frames)], style="cyan")
+        return _text(frames[int(time.monotonic() * 8) % len(frames)], "cyan")
+
+
+def _text(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(text, style=style, no_wrap=True, overflow="crop", end="\n")
+
+
+def _counts(steps: Steps) -> str:
+    return f"{steps.done}/{steps.total} {steps.cached} cached" if steps.total else ""
+
+
+def _in_columns(line: _Line, names: int, steps: int, counts: int, times: int) -> Text:
+    """A row with its columns as wide as these numbers say; the two last ones end at the right."""
+    for column, width in ((line.mark, 1), (line.name, names), (line.step, steps)):
+        column.truncate(width, overflow="crop", pad=True)
+    line.counts.pad_left(counts - line.counts.cell_len)
+    line.elapsed.pad_left(times - line.elapsed.cell_len)
+    space = _text(" ")
+    return space.join((line.mark, line.name, line.step, line.counts, line.elapsed))
+
+
+def _second(output: str, facts: str, indent: int, width: int) -> Text:
+    """The line below a row: the output, cut before what stands at its right end."""
+    right = _text(f"  {facts}" if facts else "")
+    left = _text(output)
+    left.truncate(max(0, width - indent - right.cell_len), overflow="crop", pad=bool(facts))
+    whole = _text(" " * indent).append_text(left).append_text(right)
+    whole.stylize("dim")
+    return whole
 
 
 def moved_text(down: int, up: int) -> str:

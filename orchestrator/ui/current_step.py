@@ -13,18 +13,18 @@ class CurrentStep:
     """
 
     def __init__(self) -> None:
-        self._running: dict[int, tuple[str, str]] = {}
+        self._running: dict[int, tuple[str, str, str]] = {}
 
     def feed(self, event: Event) -> bool:
         """Take an event; returns whether another step, or another line of it, is shown now."""
         before = self.shown
         match event:
-            case StepStarted(number=number, name=name):
+            case StepStarted(number=number, name=name, shared=shared):
                 self._running.pop(number, None)
-                self._running[number] = name, ""
+                self._running[number] = name, "", shared
             case LogLine(number=number, text=text) if number in self._running and text.strip():
-                name, _ = self._running.pop(number)
-                self._running[number] = name, text.strip()
+                name, _, shared = self._running.pop(number)
+                self._running[number] = name, text.strip(), shared
             case StepDone(number=number) | StepFailed(number=number):
                 self._running.pop(number, None)
             case _:
@@ -32,6 +32,6 @@ class CurrentStep:
         return self.shown != before
 
     @property
-    def shown(self) -> tuple[str, str]:
-        """The step's name and its last line; two times "" where none runs."""
-        return next(reversed(self._running.values()), ("", ""))
+    def shown(self) -> tuple[str, str, str]:
+        """The step's name, its last line, and the variant that it is shared with; "" each where none runs."""
+        return next(reversed(self._running.values()), ("", "", ""))

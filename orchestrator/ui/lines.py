@@ -96,8 +96,8 @@ class PlainLines:
         if (running := self._running.get(variant)) is not None:
             running.current.feed(event)
         match event:
-            case StepStarted(kind=kind, name=name) if _is_news(kind, name):
-                self._say_once(variant, brief(name))
+            case StepStarted(kind=kind, name=name, shared=shared) if _is_news(kind, name):
+                self._say_once(variant, _told(name, shared))
             case StepDone(kind=kind, cached=True, name=name) if _is_news(kind, name):
                 self._say_once(variant, f"cached: {brief(name)}")
             case StepDone(kind=kind, seconds=seconds, name=name) if _is_news(kind, name) and seconds >= 1:
@@ -152,8 +152,8 @@ class PlainLines:
 
 def _doing(running: _Running) -> str:
     what = [f"running for {duration(time.monotonic() - running.began)}"]
-    step, line = running.current.shown
-    what += [brief(step)] if step else []
+    step, line, shared = running.current.shown
+    what += [_told(step, shared)] if step else []
     what += [shorten(line, _WIDTH, "...")] if line else []
     return ": ".join(what)
 
@@ -212,8 +212,9 @@ class JsonLines:
     def event(self, variant: str, event: Event) -> None:
         """See Reporter."""
         match event:
-            case StepStarted(number=number, name=name, kind=kind):
-                self._write(variant, "step", number=number, name=name, kind=kind.value, state="started")
+            case StepStarted(number=number, name=name, kind=kind, shared=shared):
+                more = {"shared": shared} if shared else {}
+                self._write(variant, "step", number=number, name=name, kind=kind.value, state="started", **more)
             case StepDone(number=number, name=name, kind=kind, seconds=seconds, cached=cached):
                 state = "cached" if cached else "done"
                 step: dict[str, Any] = {"number": number, "name": name, "kind": kind.value, "state": state}
@@ -286,6 +287,11 @@ class Quiet:
 def brief(name: str) -> str:
     """Return a step's name for a line: without the options in front of a RUN's command, and not over 110 characters."""
     return shorten(OPTIONS.sub("", name), _WIDTH, "...")
+
+
+def _told(name: str, shared: str) -> str:
+    """A step that runs, and the variant for which BuildKit runs it as well."""
+    return f"{brief(name)}{f' (shared with {shared})' if shared else ''}"
 
 
 def _is_news(kind: StepKind, name: str) -> bool:

@@ -101,6 +101,7 @@ def test_the_screen_of_a_running_build(
         counts = row if columns < 70 else variants[name]
         assert re.search(r"\d/3 \d cached", counts)
         assert ("sent" in variants[name]) == (columns >= 100)
+        assert ("sent" in row) == (columns < 100)
     ended = terminals[0].until(lambda lines: any(line.startswith("ended with ") for line in lines))
     assert not re.search(r"█|░", "\n".join(ended))  # the board is gone
     text = "\n".join(terminals[0].screen("-J", "-S", "-"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -63,6 +64,12 @@ def test_two_quiet_builds_that_share_a_step_are_no_stall(tmp_path: Path) -> None
     done = project.build("--limit", "silence=2s", "--jobs", "3")
     assert done.returncode == 0, done.stderr
     assert {variant["attempts"] for variant in project.reported().values()} == {1}
+    told = re.findall(
+        r"^(\w+)-cu130-amd64 +\[.*\] RUN echo shared.* \(shared with (\w+)-cu130-amd64\)$", done.stderr, re.MULTILINE
+    )
+    assert len(told) == 2  # one of the three came first
+    assert len({other for _, other in told}) == 1
+    assert {one for one, _ in told}.isdisjoint(other for _, other in told)
 
 
 def test_a_connection_that_hangs_is_told_by_the_record_of_the_build(registry: Registry, tmp_path: Path) -> None:

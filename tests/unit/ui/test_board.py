@@ -429,7 +429,35 @@ def test_a_narrow_board_loses_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     board.event("a", output("[1/0] odd"))
     first, second = drawn(board, 60)
     assert "cached" not in first
-    assert second.strip() == "3/5 2 cached  [1/0] odd"
+    assert re.fullmatch(r"    \[1/0\] odd +3/5 2 cached", second)
+    assert len(second) == 60
+
+
+def test_a_step_that_runs_for_another_variant_as_well_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = StepStarted(number=1, name="[b 1/2] RUN make", kind=StepKind.RUN, steps=Steps(total=2), shared="one")
+    for width in (120, 80, 60):
+        monkeypatch.setenv("COLUMNS", str(width))
+        board = LiveBoard(["two"], stream=Stream(tty=True))
+        board.started("two")
+        board.event("two", event)
+        board.event("two", output("[7/9] Building x.o"))
+        first, second = drawn(board, width)
+        assert "RUN make" in first
+        assert re.search(r"^ +█+░+ 7/9 Building( x\.o)? +shared with one( |$)", second)
+        board.event("two", started("[b 2/2] RUN rest"))
+        assert "shared" not in "\n".join(drawn(board, width))
+    stream = Stream()
+    with PlainLines(["two"], stream=stream, heartbeat_s=0.1) as lines:
+        lines.started("two")
+        lines.event("two", event)
+        time.sleep(0.3)
+    _, step, *beats = stream.getvalue().splitlines()
+    assert step == "two  [b 1/2] RUN make (shared with one)"
+    assert beats
+    assert beats[0].endswith(": [b 1/2] RUN make (shared with one)")
+    stream = Stream()
+    JsonLines(stream=stream).event("two", event)
+    assert json.loads(stream.getvalue())["shared"] == "one"
 
 
 def test_output_takes_no_line_from_a_variant(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,12 +483,16 @@ def test_an_annotation_stands_at_the_instruction_that_failed() -> None:
     assert "::error file=docker/Dockerfile,line=7,title=b failed (run)::RUN x: exit code: 1" in stream.getvalue()
 
 
-@pytest.mark.parametrize(("width", "told"), [(120, True), (99, False), (60, False)])
-def test_bytes_are_shown_where_there_is_room(width: int, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "row"), [(120, 0), (99, 1), (60, 1)])
+def test_bytes_are_shown_where_there_is_room(width: int, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     board = LiveBoard(["one"], stream=Stream(tty=True))
     board.started("one")
     board.event("one", StepStarted(number=1, name="RUN x", kind=StepKind.RUN, steps=Steps(total=3)))
     moved = StepStatus(number=1, what="x", current=1, total=2, done=True, pulled=30_000_000, sent=2_000, pushed=1_000)
     board.event("one", moved)
-    assert ("30.0 MB pulled, 3.0 kB sent" in "\n".join(shown(board, width=width))) == told
+    board.event("one", output("x" * 200))
+    lines = shown(board, width=width)
+    assert ["30.0 MB pulled, 3.0 kB sent" in line for line in lines] == [number == row for number in range(2)]
+    assert ["xxxx" in line for line in lines] == [False, True]
+    assert {len(line) for line in lines} == {width}
