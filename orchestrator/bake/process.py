@@ -1,4 +1,4 @@
-"""Runs one bake process: starts it, follows it line by line, stops it with SIGTERM and then with SIGKILL.
+"""Runs one bake process: starts it, follows it line by line, and says how it ended.
 
 Does not depend on other variants, nor on attempts before and after.
 
@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
-import signal
 import subprocess
 import time
 from collections import deque
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from orchestrator import files
+from orchestrator.bake.ending import Ending, stderr_lines
 from orchestrator.bake.events import LogLine, Steps
 from orchestrator.bake.log import LogFile
 from orchestrator.bake.moved import Moved, StepTime
@@ -34,14 +33,13 @@ from orchestrator.engine import history
 from orchestrator.engine.machine import busy
 from orchestrator.engine.plugin import direct
 from orchestrator.entries import read_entry
-from orchestrator.errors import FailureClass, InterruptedRunError
 from orchestrator.orphans import ended_with_us
-from orchestrator.process import Stop, kill_group, spawn
+from orchestrator.process import Stop, spawn
 from orchestrator.redact import redact_values
 from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from orchestrator.bake.events import Event
@@ -50,18 +48,11 @@ if TYPE_CHECKING:
 
 __all__ = ["BakeCommand", "BakeResult", "Failure", "run_bake"]
 
-_POLL = 0.1  # seconds between looks at the stop event
-_CHUNK = 1 << 16
 _GHA_DROPPED = (
     "type=gha cache was left out by buildx: ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL are not in the environment "
     "(in a workflow, export them with crazy-max/ghaction-github-runtime)"
 )
-# A build that has run for a while is looked at some times a second and not at each event: many run beside each other.
-_YOUNG_S, _REST_S = 2.0, 0.4
-_FEW = 4096  # bytes at once; one that writes more must not wait for its pipe to be emptied
-_STALLED_S = 2.0  # seconds between SIGTERM and SIGKILL for a bake whose builder went silent
 _MARKED = 64  # lines kept with a command's mark
-_LINE_LIMIT = 8 << 20  # bytes of one line of progress; BuildKit writes log pieces of at most a few MiB
 
 
 class BakeCommand(Struct, frozen=True, kw_only=True):
@@ -203,10 +194,12 @@ def run_bake(
         started, env = direct(argv)
         child = spawn(started, cwd=command.cwd, env={**_environment(command.env), **env}, stdout=subprocess.DEVNULL)
         watch.pipe = child.stderr
-        ending = _Ending(child=child, command=command, stop=stop, watch=watch, terminate_after=terminate_after)
+        ending = Ending(
+            child=child, metadata=command.metadata.parent, stop=stop, watch=watch, terminate_after=terminate_after
+        )
         # Whatever goes wrong (an error in on_event, a full disk under the log): no child is left behind.
         with contextlib.closing(ending), ended_with_us(child.pid):
-            for line in _stderr_lines(child, ending):
+            for line in stderr_lines(child, ending):
                 watch.arrived()
                 for event in progress.feed(line):
                     hear(event)
@@ -289,96 +282,6 @@ def _watch(command: BakeCommand, progress: Progress, tell: Callable[[Event], Non
         return Watch(Bounds(step_s=command.bounds.step_s), ask=Answer, tell=tell)
     asked = partial(ask, call, command.target, progress, since=since, bounds=command.bounds)
     return Watch(command.bounds, ask=asked, tell=tell)
-
-
-class _Ending:
-    """Watches the stop and the watch, and makes the child's process group end: SIGTERM, a wait, SIGKILL."""
-
-    def __init__(
-        self,
-        *,
-        child: subprocess.Popen[bytes],
-        command: BakeCommand,
-        stop: Stop,
-        watch: Watch,
-        terminate_after: float,
-    ) -> None:
-        self._child = child
-        self._metadata = command.metadata.parent
-        self._stop = stop
-        self._watch = watch
-        self._after = terminate_after
-        self._deadline: float | None = None
-        self._killed = False
-        self.stopped = False
-        self.overrun: Overrun | None = None
-
-    def check(self) -> bool:
-        """Act on the stop, if it is set, and on the watch; return whether the group was sent SIGKILL."""
-        with contextlib.suppress(OSError):  # buildx fails a build whose metadata has no directory, at its very end
-            files.make_private(self._metadata)
-        if self._deadline is None and self._child.poll() is None:
-            self.stopped = self._stop.is_set()
-            if not self.stopped:
-                with contextlib.suppress(InterruptedRunError):  # seen as a stop by the next look
-                    self.overrun = self._watch.look()
-            if self.stopped or self.overrun is not None:
-                # A builder that went silent hears no goodbye: buildx waits for its answer in vain.
-                stalled = self.overrun is not None and self.overrun.failure is FailureClass.STALLED
-                self._deadline = time.monotonic() + (min(self._after, _STALLED_S) if stalled else self._after)
-                kill_group(self._child, signal.SIGTERM)
-        if self._deadline is None or self._killed:
-            return self._killed
-        if self._stop.immediate or time.monotonic() >= self._deadline:
-            self._killed = True
-            kill_group(self._child, signal.SIGKILL)
-        return self._killed
-
-    def wait(self) -> int:
-        """Return the child's exit status, acting on the stop meanwhile."""
-        while True:
-            self.check()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._child.wait(timeout=_POLL)
-
-    def close(self) -> None:
-        """Leave nothing of the group behind: plugins of a docker that ended keep running otherwise."""
-        kill_group(self._child, signal.SIGKILL)
-        self._child.wait()
-        if self._child.stderr is not None:
-            self._child.stderr.close()
-
-
-def _stderr_lines(child: subprocess.Popen[bytes], ending: _Ending) -> Iterator[bytes]:
-    """The lines of a child's standard error until it is closed, or until the child has ended and nothing more comes.
-
-    The second condition is for a grandchild that inherited the pipe and outlives the child.
-    """
-    if child.stderr is None:
-        return
-    fd = child.stderr.fileno()
-    pending, begun, few = b"", time.monotonic(), False
-    while True:
-        if few and time.monotonic() - begun > _YOUNG_S:
-            time.sleep(_REST_S)
-        ready, _, _ = select.select([fd], [], [], _POLL)
-        ending.check()
-        if not ready:
-            if child.poll() is not None:
-                break
-            continue
-        # What `read` may fill is taken from the heap first: 64 KiB for a line, in each of many threads, tear it up.
-        chunk = os.read(fd, _FEW if few else _CHUNK)
-        if not chunk:
-            break
-        few = len(chunk) < _FEW
-        *lines, pending = (pending + chunk).split(b"\n")
-        yield from lines
-        if len(pending) > _LINE_LIMIT:
-            yield pending
-            pending = b""
-    if pending:
-        yield pending
 
 
 def _read_metadata(path: Path) -> Mapping[str, Any] | None:

@@ -34,6 +34,22 @@ def test_a_registry_that_is_busy_twice(
     assert "503 Service Unavailable" in done.stderr
 
 
+def test_ten_variants_do_not_hammer_a_registry_that_is_down(
+    faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path
+) -> None:
+    proxy = faulty_registry(Fault(path="/manifests/", method="HEAD", status=503, times=-1))
+    stages = {f"v{number}": f"FROM {proxy.address}/base:{number}\nRUN echo fine" for number in range(10)}
+    project = write_project(tmp_path, tmp_image, **stages)
+    done = project.build("--jobs", "10")
+    assert done.returncode == 6, done.stdout
+    found = project.reported().values()
+    assert {one["error"]["class"] for one in found} == {"network"}
+    # One makes all its attempts, the others their first: not ten times three.
+    assert sum(one["attempts"] for one in found) == 12, [one["attempts"] for one in found]
+    told = [note for one in found for note in one["notes"] if f"not tried again: {proxy.address} was down" in note]
+    assert len(told) == 9
+
+
 def test_a_push_that_meets_another_in_the_registry(
     registry: Registry, faulty_registry: MakeFaulty, tmp_image: str, tmp_path: Path
 ) -> None:
