@@ -227,6 +227,7 @@ def test_a_builder_that_is_lost_costs_no_variant(
     finally:
         run.kill()
         port.signal(signal.SIGCONT)
+        run.communicate()  # also where a wait above was in vain: what is left of it would fail the next test
     assert run.returncode == 0, said
     assert "Traceback" not in said
     found = project.reported()
@@ -248,17 +249,14 @@ def test_a_builder_that_is_lost_costs_no_variant(
 
 def for_line(run: Any, project: Project, line: str, *, on: Port) -> None:
     """Wait until a build on the builder of a port has said a line."""
-    end = time.monotonic() + 60
+    end, builder = time.monotonic() + 60, "plain" if on.tls is None else "secure"
     while True:
         texts = [log.read_text(errors="replace") for log in project.root.glob(".orchestrate/runs/*/*.log")]
-        if any(line in text and f"--builder {BUILDER_OF[on.tls is None]}" in text for text in texts):
+        if any(line in text and f"--builder {builder}" in text for text in texts):
             return
         assert run.poll() is None, run.communicate()[0]
         assert time.monotonic() < end, texts
         time.sleep(0.05)
-
-
-BUILDER_OF = {True: "plain", False: "secure"}
 
 
 def test_builders_that_never_answer_are_named(farm: Farm, registry: Registry, tmp_path: Path) -> None:
