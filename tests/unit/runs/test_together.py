@@ -40,7 +40,7 @@ def test_what_has_ended_is_shared_with_nobody() -> None:
         together.left("b")
         together.left("c")
         assert shared(together, "d", began("x")) == ""
-    assert together.seen("", "nobody", DONE) is DONE
+    assert Together().seen("", "nobody", DONE) is DONE
 
 
 def test_only_work_is_shared() -> None:
