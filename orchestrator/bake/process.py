@@ -131,6 +131,7 @@ class BakeResult(Struct, frozen=True, kw_only=True):
         origin: Where the failed instruction stands; None where nothing failed or that is not known.
         moved: The bytes that were moved.
         timeline: When each step ran.
+        given_up: The build that was given up and may go on at its builder; None where there is none.
     """
 
     returncode: int
@@ -149,6 +150,7 @@ class BakeResult(Struct, frozen=True, kw_only=True):
     origin: Origin | None = None
     moved: Moved = field(default_factory=Moved)
     timeline: tuple[StepTime, ...] = ()
+    given_up: history.Build | None = None
 
 
 def run_bake(
@@ -227,6 +229,7 @@ def run_bake(
         else None,
         moved=progress.moved,
         timeline=progress.timeline,
+        given_up=_given_up(command, ending.overrun),
     )
 
 
@@ -267,6 +270,13 @@ def _origin(command: BakeCommand, progress: Progress, step: str) -> Origin | Non
         return origin(command.cwd, members, step, progress.excerpt) if step else None
     except (ValueError, AttributeError, TypeError, KeyError):  # not a file of ours
         return None
+
+
+def _given_up(command: BakeCommand, overrun: Overrun | None) -> history.Build | None:
+    if overrun is None or not overrun.build or command.call is None:
+        return None
+    answer_s = command.bounds.answer_s(busy())
+    return history.Build(call=command.call, reference=overrun.build, answer_s=answer_s)
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

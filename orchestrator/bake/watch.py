@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.events import Notice, StepDone, StepFailed, StepKind, StepStarted, from_client
 from orchestrator.bake.progress import Progress
@@ -60,12 +61,14 @@ class Overrun(Struct, frozen=True, kw_only=True):
         message: The reason, in one line.
         step: The step that ran.
         again: Whether another attempt may help.
+        build: The build that may go on at the builder, by its record's name; "" where none is known.
     """
 
     failure: FailureClass
     message: str
     step: str = ""
     again: bool = False
+    build: str = ""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -75,11 +78,13 @@ class Answer(Struct, frozen=True, kw_only=True):
         alive: Whether the build goes on there, None where nothing tells.
         why: Why it does not, or why nothing tells.
         late: Whether the builder was waited for in vain.
+        build: The name of the build's record, "" where it has none.
     """
 
     alive: bool | None = None
     why: str = ""
     late: bool = False
+    build: str = ""
 
 
 def ask(call: BakeCall, target: str, progress: Progress, *, since: float, bounds: Bounds) -> Answer:
@@ -99,6 +104,11 @@ def ask(call: BakeCall, target: str, progress: Progress, *, since: float, bounds
     ref = history.reference(target, root=call.root, since=since)
     if not ref:
         return _unless_silent(call, "the build has not begun there", timeout)
+    return replace(_answer(call, ref, progress, timeout), build=ref)
+
+
+def _answer(call: BakeCall, ref: str, progress: Progress, timeout: float) -> Answer:
+    """What the record of a build says."""
     found = history.record(call, ref, timeout=timeout)
     if found.missing:
         return Answer(alive=False, why="the builder does not know the build any more")
@@ -208,7 +218,8 @@ class Watch:
             return None
         if answer.alive and self._running and all(from_client(step.name) for step in self._running.values()):
             # The builder waits for files that this very connection brings: that it is alive says nothing.
-            answer = Answer(alive=False, why="the builder waits for files of this machine, and none arrives there")
+            why = "the builder waits for files of this machine, and none arrives there"
+            answer = Answer(alive=False, why=why, build=answer.build)
         quiet = duration(time.monotonic() - self._heard)
         self._asked = time.monotonic()
         if answer.alive:
@@ -225,6 +236,7 @@ class Watch:
             message=f"no output for {quiet} (limits.silence): {answer.why}",
             step=self._step,
             again=True,
+            build=answer.build,
         )
 
     @property

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from orchestrator import process
-from orchestrator.engine.buildx import last_error
+from orchestrator.engine.buildx import BakeCall, last_error
 from orchestrator.engine.plugin import configuration
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from orchestrator.engine.buildx import BakeCall
 
 ANSWER_S = 20.0
 """Seconds that a builder has to answer; buildx itself gives a remote one 20 s."""
@@ -61,6 +59,36 @@ class Silence(Struct, frozen=True, kw_only=True):
 
     why: str
     late: bool = False
+
+
+class Build(Struct, frozen=True, kw_only=True):
+    """A build that nobody follows any more.
+
+    Attributes:
+        call: How its builder's buildx is called.
+        reference: The build.
+        answer_s: Seconds that the builder has for an answer.
+    """
+
+    call: BakeCall
+    reference: str
+    answer_s: float = ANSWER_S
+
+    @property
+    def builder(self) -> str:
+        """The name of its builder, as it is shown."""
+        return self.call.builder or "default"
+
+    def goes_on(self) -> bool | None:
+        """Return whether it still runs there; None where the builder does not tell.
+
+        Raises:
+            InterruptedRunError: A stop was asked for (see `process.stoppable`).
+        """
+        found = record(self.call, self.reference, timeout=self.answer_s)
+        if found.ended or found.missing:
+            return False
+        return None if found.silent or found.problem else True
 
 
 def reference(target: str, *, root: Path, since: float, env: Mapping[str, str] | None = None) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from orchestrator.runs.together import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.bake.events import Event
@@ -69,6 +69,7 @@ class Job(Struct, frozen=True, kw_only=True):
         compile_cache: Whether a compile cache was given to it.
         compiling: How many compile jobs it runs; None where nobody says.
         smaller: Returns the bake with half of them; None where that cannot be.
+        pushes: Repository -> the references with a tag that bake itself pushes; empty where tags are set later.
         at: Returns this job for the builder of that name; None where all builders take it as it is.
     """
 
@@ -86,6 +87,7 @@ class Job(Struct, frozen=True, kw_only=True):
     compile_cache: bool = False
     compiling: CompileJobs | None = None
     smaller: Callable[[], Bake] | None = None
+    pushes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     at: Callable[[str], Job] | None = None
 
 

@@ -170,6 +170,7 @@ class Step(Struct, kw_only=True):
             key=self.found.key if self.found is not None else "",
             tags=tuple(tag.text for tag in self.variant.tags) if output.push or output.load else (),
             log=self.log,
+            pushes=repositories(self.image, self.variant) if output.push and not output.hold else {},
             compile_cache=self.variant.compile_cache,
             compiling=self.compiling,
             smaller=self.smaller if self.compiling is not None and self.compiling.given else None,

@@ -22,6 +22,7 @@ from orchestrator.errors import FailureClass, InterruptedRunError, OrchestrateEr
 from orchestrator.process import stoppable
 from orchestrator.runs.breaker import host
 from orchestrator.runs.fleet import NoBuilderError
+from orchestrator.runs.given_up import LEAST_S, Registries, settled, unsettled
 from orchestrator.runs.halt import VariantStop
 from orchestrator.runs.outcome import (
     ErrorInfo,
@@ -37,6 +38,7 @@ from orchestrator.runs.outcome import (
 from orchestrator.runs.remarks import remarks
 from orchestrator.runs.resources import killed
 from orchestrator.runs.retry import Judgement, attempts, broke, judge, may_be_lost
+from orchestrator.runs.tagging import Tagging
 from orchestrator.runs.tried import Tried
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from orchestrator.bake.events import Event
     from orchestrator.bake.process import BakeResult
     from orchestrator.bake.progress import Failure
+    from orchestrator.engine.history import Build
     from orchestrator.runs.fleet import Seat
     from orchestrator.runs.job import Bake, Job, Shared
 
@@ -87,11 +90,12 @@ class VariantBuild:
         self._made: list[Try] = []
         self._moved = Moved()
         self._adapted = ""
+        self._given_up: list[Build] = []
 
     def outcome(self) -> Outcome:
         """Build the variant; every end of it is an outcome, no exception leaves here."""
         with stoppable(self._stop):
-            outcome = self._built()
+            outcome = self._settled(self._built())
             if outcome.status is Status.BUILT and self._job.after is not None:
                 outcome = self._after(outcome)
         if outcome.status is not Status.BUILT and self._job.discard is not None:
@@ -136,7 +140,9 @@ class VariantBuild:
         steps = Timeline(result.timeline if result is not None else ())
         took = time.monotonic() - begun
         self._made.append(Try(began=began, seconds=took, reason=self._last.reason, steps=steps))
-        self._moved += result.moved if result is not None else Moved()
+        if result is not None:
+            self._moved += result.moved
+            self._given_up += [result.given_up] if result.given_up is not None else []
         self._breaker.ended(self._job.id, self._last.host)
         return self._last
 
@@ -283,6 +289,16 @@ class VariantBuild:
             return None
         message = f"it took longer than {duration(self._limits.variant_s)} (limits.variant)"
         return _Early(status=Status.FAILED, error=ErrorInfo(failure=FailureClass.LIMIT, message=message))
+
+    def _settled(self, outcome: Outcome) -> Outcome:
+        """The outcome, once no build that was given up can have moved its tags since."""
+        if not self._given_up or not self._job.pushes:
+            return outcome
+        if outcome.status is not Status.BUILT or not outcome.digest:
+            return replace(outcome, notes=(*outcome.notes, *unsettled(self._given_up)))
+        registries = Registries(tags=self._job.pushes, tagging=Tagging(retry=self._retry))
+        within_s = max(LEAST_S, self._limits.bounds.silence_s or LEAST_S)
+        return settled(outcome, self._given_up, registries, within_s=within_s, stop=self._stop, reporter=self._reporter)
 
     def _after(self, outcome: Outcome) -> Outcome:
         if self._stop.is_set() or self._job.after is None:

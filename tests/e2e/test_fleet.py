@@ -225,9 +225,9 @@ def test_a_builder_that_is_lost_costs_no_variant(
         fault(farm, port, run)
         said, _ = run.communicate(timeout=150)
     finally:
-        run.kill()
+        with run:  # also where a wait above was in vain: what is left of it would fail the next test
+            run.kill()
         port.signal(signal.SIGCONT)
-        run.communicate()  # also where a wait above was in vain: what is left of it would fail the next test
     assert run.returncode == 0, said
     assert "Traceback" not in said
     found = project.reported()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,8 @@ from orchestrator.bake.events import StepKind
 from orchestrator.bake.preflight import NotArrivedError
 from orchestrator.bake.process import BakeCommand, BakeResult
 from orchestrator.bake.watch import Overrun
-from orchestrator.engine.history import Silence
+from orchestrator.engine.buildx import BakeCall
+from orchestrator.engine.history import Build, Silence
 from orchestrator.errors import (
     EnvironmentLacksError,
     FailureClass,
@@ -37,7 +39,6 @@ from tests.unit.runs.support import DIGEST, Bakes, Heard, Silent, built, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 BUSY = "unexpected status: 503 Service Unavailable"
 SOON = RetryPolicy(initial=0.001, maximum=0.001, jitter=0)
@@ -425,6 +426,16 @@ def test_a_stalled_attempt_is_made_again_even_in_a_run_step() -> None:
     (outcome,) = run(job("a"), bakes=bakes, reporter=heard)
     assert (outcome.status, outcome.attempts) == (Status.BUILT, 2)
     assert ("waiting", "a", 1, 3, True, "[a 1/1] RUN x: no output for 10m00s") in heard.said
+
+
+def test_a_variant_that_fails_says_what_a_build_that_was_given_up_may_do() -> None:
+    build = Build(call=BakeCall(docker=(), files=(), root=Path(), builder="farm"), reference="r")
+    bad = BakeResult(returncode=1, failure=failure("exit code: 1", kind=StepKind.RUN))
+    note = "a build that was given up on builder farm may have pushed its tags, or push them later"
+    for pushes, notes in (({"reg.test/app": ["reg.test/app:1"]}, (note,)), ({}, ())):
+        bakes = Bakes({"a": [replace(stalled(), given_up=build), bad]})
+        (outcome,) = run(replace(job("a"), pushes=pushes), bakes=bakes)
+        assert (outcome.status, outcome.attempts, outcome.notes) == (Status.FAILED, 2, notes)
 
 
 def test_a_builder_that_stays_silent_is_not_waited_for_in_each_attempt() -> None:
