@@ -88,6 +88,7 @@ def test_a_connection_that_hangs_is_told_by_the_record_of_the_build(registry: Re
     assert found["attempts"] == 2
     assert "attempt 1 of 3 failed" in said
     assert "limits.silence" in said
+    assert registry.digest("stalled", "quiet-amd64") == found["digest"]
     assert gone(project, seconds=1), project.processes()
 
 

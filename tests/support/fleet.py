@@ -227,10 +227,12 @@ class Port:
     Attributes:
         host: DOCKER_HOST of the engine.
         tls: What its server requires; None for plain TCP.
+        path: The socket of a unix endpoint; None for TCP.
     """
 
     host: str
     tls: ssl.SSLContext | None = None
+    path: Path | None = None
     number: int = 0
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -238,12 +240,18 @@ class Port:
     @property
     def endpoint(self) -> str:
         """As `docker buildx create --driver remote` takes it."""
-        return f"tcp://127.0.0.1:{self.number}"
+        return f"tcp://127.0.0.1:{self.number}" if self.path is None else f"unix://{self.path}"
 
     def open(self) -> None:
         """Listen, at the port of before where there was one."""
-        server = socket.create_server(("127.0.0.1", self.number))
-        self.number = server.getsockname()[1]
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+            server = socket.socket(socket.AF_UNIX)
+            server.bind(str(self.path))
+            server.listen()
+        else:
+            server = socket.create_server(("127.0.0.1", self.number))
+            self.number = server.getsockname()[1]
         self._open.enter_context(accepting(server, self._serve))
 
     def close(self) -> None:
@@ -293,9 +301,9 @@ def _both_ways(secure: ssl.SSLSocket, plain: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def served(host: str, tls: ssl.SSLContext | None = None) -> Iterator[Port]:
-    """Serve the BuildKit of an engine at a port of this machine."""
-    port = Port(host=host, tls=tls)
+def served(host: str, tls: ssl.SSLContext | None = None, *, path: Path | None = None) -> Iterator[Port]:
+    """Serve the BuildKit of an engine at a port of this machine, or at a unix socket."""
+    port = Port(host=host, tls=tls, path=path)
     port.open()
     try:
         yield port
