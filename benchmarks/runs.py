@@ -61,6 +61,13 @@ if lines:
 """
 
 
+class _Terminal(io.TextIOWrapper):
+    """A stream that says it is a terminal: on another one nothing is drawn before the end."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @dataclass(kw_only=True)
 class Run:
     """One run of the scheduler, and what it took."""
@@ -87,8 +94,8 @@ class Run:
         ]
         slots = max(1, self.at_once // self.builders)
         fleet = Fleet(members=[Member(name=f"farm{n}", slots=slots) for n in range(self.builders)])
-        os.environ.update(COLUMNS="120", LINES="40")
-        stream = io.TextIOWrapper(Path(os.devnull).open("wb"), encoding="utf-8")  # noqa: SIM115 - as long as the board
+        os.environ.update(COLUMNS="120", LINES="40", TERM="xterm-256color")
+        stream = _Terminal(Path(os.devnull).open("wb"), encoding="utf-8")  # noqa: SIM115 - as long as the board
         over = threading.Event()
         begun, cpu = time.perf_counter(), time.process_time()
         watching = threading.Thread(target=self._sample, args=(over,), daemon=True)

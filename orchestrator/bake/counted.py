@@ -24,6 +24,7 @@ class Counted(Generic[_Vertex]):
     def __init__(self) -> None:
         self._vertexes: dict[StepPlace, list[_Vertex]] = {}
         self._announced: dict[tuple[str, int], set[int]] = {}
+        self._known: list[list[_Vertex]] | None = []  # asked for at each event, and another one after `add` alone
 
     def add(self, name: str, kind: StepKind, vertex: _Vertex) -> None:
         """Take a vertex; one that is no step of a Dockerfile, or a base image, is not counted.
@@ -35,6 +36,7 @@ class Counted(Generic[_Vertex]):
         """
         if (place := step_place(name)) is None:
             return
+        self._known = None
         self._announced.setdefault((place.stage, place.of), set()).add(place.number)
         # A base image is resolved, not run: whether BuildKit calls it cached depends on the kind of builder.
         if kind is not StepKind.BASE:
@@ -42,6 +44,11 @@ class Counted(Generic[_Vertex]):
 
     def steps(self) -> list[list[_Vertex]]:
         """The vertexes of each step."""
+        if self._known is None:
+            self._known = self._by_step()
+        return self._known
+
+    def _by_step(self) -> list[list[_Vertex]]:
         same: dict[tuple[str, int, str], list[_Vertex]] = {}
         by_command: dict[str, list[_Vertex]] = {}
         for place, vertexes in sorted(self._vertexes.items(), key=lambda item: self._lacks(item[0])):
