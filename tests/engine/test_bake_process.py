@@ -102,7 +102,7 @@ def test_what_is_started(tmp_path: Path) -> None:
     argv = ["--progress", "rawjson", "--metadata-file", str(command.metadata), "v"]
     (line,) = events
     assert isinstance(line, PlainLine)
-    assert json.loads(line.text) == [argv, str(tmp_path), "1", "max", "", True]
+    assert json.loads(line.text) == [argv, str(tmp_path), "1", "min", "", True]
     assert (result.returncode, result.failure, result.metadata) == (0, None, None)
     assert bake_argv(command)[-5:] == tuple(argv)
 
