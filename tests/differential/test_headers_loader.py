@@ -16,8 +16,9 @@ import pytest
 from msgspec.structs import replace
 
 from orchestrator.errors import VerificationError
-from orchestrator.headers import archive, bundle, layout, pins, sources, work
+from orchestrator.headers import archive, bundle, fetch, layout, pins, sources, work
 from orchestrator.headers import lock as locks
+from orchestrator.headers.request import Wanted
 from orchestrator.headers.serve import Mirror
 from orchestrator.headers.staleness import compare
 from orchestrator.headers.store import Store
@@ -210,17 +211,27 @@ def test_flashinfer_downloads_from_our_mirror_and_lists_it(shared: Store, tmp_pa
         assert sorted(found["listed"][f"{mirror.url}{path}/"]) == sorted(headers)
 
 
-def test_the_cubins_tier_is_checked_against_the_real_wheel(shared: Store) -> None:
+def test_cubins_are_checked_against_the_real_wheel(shared: Store) -> None:
     """One GEMM pin with all its cubins: 93 of them, every digest as in FlashInfer's manifest."""
+    known = pins.read(flashinfer.wheel("0.6.13"))
+    (gemm,) = [pin for pin in known.pins if pin.attr == "TRTLLM_GEN_GEMM"]
+    mirror = sources.source_of(str(flashinfer.cubin_wheel("0.6.13")))
+    fetch.fetch([Wanted(path=f"{gemm.path}/checksums.txt", sha256=gemm.sha256)], [mirror], shared)
+    listed = locks.parse_manifest(gemm, shared.read(gemm.sha256))
+    wanted = [Wanted(path=path, sha256=digest) for path, digest in listed.items() if path.endswith(".cubin")]
+    assert len(wanted) == 93
+    fetch.fetch(wanted, [mirror], shared)
+    assert list(shared.verify(item.sha256 for item in wanted)) == []
+    with pytest.raises(VerificationError, match="could not be fetched"):
+        fetch.fetch([Wanted(path=wanted[0].path, sha256="0" * 64)], [mirror], shared)
+
+
+def test_a_lock_of_one_family_is_not_written(shared: Store) -> None:
     known = pins.read(flashinfer.wheel("0.6.13"))
     gemm = replace(known, pins=tuple(pin for pin in known.pins if pin.attr == "TRTLLM_GEN_GEMM"), loose=())
     mirror = sources.source_of(str(flashinfer.cubin_wheel("0.6.13")))
-    lock, _ = work.make_lock(gemm, shared, [mirror], coverage=work.Coverage(tier="cubins"))
-    assert sum(file.path.endswith(".cubin") for file in lock.files) == 93
-    assert list(shared.verify(file.sha256 for file in lock.files)) == []
-    wrong = replace(gemm, pins=(replace(gemm.pins[0], sha256="0" * 64),))
-    with pytest.raises(VerificationError, match="could not be fetched"):
-        work.make_lock(wrong, shared, [mirror])
+    with pytest.raises(VerificationError, match="it holds nothing of TRTLLM_GEN_BMM, TRTLLM_GEN_FMHA"):
+        work.make_lock(gemm, shared, [mirror])
 
 
 def contents(root: Path) -> dict[str, bytes]:

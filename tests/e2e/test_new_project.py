@@ -178,7 +178,7 @@ def test_what_init_workflow_refuses(caller: Caller, tmp_path: Path) -> None:
     assert "expected OWNER/REPOSITORY@SHA" in done.stderr
     done = orchestrate("--workflow", "--print")
     assert (done.returncode, "images.yml@SHA" in done.stdout) == (0, True)
-    assert "where OWNER/REPOSITORY@SHA stands" in done.stderr
+    assert "in place of OWNER/REPOSITORY@SHA" in done.stderr
     assert not (root / ".github").exists()
     assert orchestrate("--workflow").returncode == 0
     done = orchestrate("--workflow")
