@@ -78,12 +78,17 @@ class AfterBuild(Struct, frozen=True, kw_only=True):
                 return self._untagged(variant, checked, failure)
         return self._released(variant, checked)
 
+    def promised(self, variant: Variant) -> str:
+        """Return the digest of what the image of a variant is verified for, "" where it is not verified."""
+        if not self.verify:
+            return ""
+        return promise(variant, self.plan.matrix.spec.verify, self.bundles.get(variant.id, ""))
+
     def _attested(self, variant: Variant, outcome: Outcome, digest: str) -> Outcome:
         """The outcome, once every registry says that the image was verified; one that does not is no failure."""
         if self.attest is None:
             return outcome
-        promised = promise(variant, self.plan.matrix.spec.verify, self.bundles.get(variant.id, ""))
-        notes = [self.attest(name, digest, promised) for name in repositories(self.plan.image, variant)]
+        notes = [self.attest(name, digest, self.promised(variant)) for name in repositories(self.plan.image, variant)]
         return replace(outcome, notes=(*outcome.notes, *filter(None, notes)))
 
     def _released(self, variant: Variant, outcome: Outcome) -> Outcome:

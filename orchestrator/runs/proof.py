@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.matrix.schema import VerifySpec
     from orchestrator.matrix.variants import Variant
     from orchestrator.registry.client import Registry
-    from orchestrator.registry.manifests import Descriptor
+    from orchestrator.registry.manifests import Descriptor, Manifest
 
 KIND = "application/vnd.orchestrate.verification.v1+json"
 """Artifact type of such a statement."""
@@ -63,6 +63,13 @@ def proven(client: Registry, image: Descriptor, promised: str) -> bool:
     return False
 
 
+def pushed_image(top: Manifest) -> Descriptor | None:
+    """Return the image of what a build pushed: a manifest, or an index with attestations; None for an empty one."""
+    from orchestrator.registry.manifests import described
+
+    return next(described(top), None) if top.index else top.descriptor  # buildx names the image first
+
+
 def prove_pushed(repository: str, digest: str, promised: str) -> str:
     """Attach the statement to the image of a variant that was just verified.
 
@@ -78,16 +85,16 @@ def prove_pushed(repository: str, digest: str, promised: str) -> str:
         InterruptedRunError: A stop was asked for.
     """
     from orchestrator.registry.client import Registry
-    from orchestrator.registry.manifests import described
 
     try:
         with Registry(parse(repository).repository) as client:
-            top = client.manifest(Digest(digest))
-            image = top.descriptor if not top.index else next(described(top))  # buildx names the image first
+            image = pushed_image(client.manifest(Digest(digest)))
+            if image is None:
+                return f"{repository}: {digest} is an index of nothing, so nothing says that it was verified"
             prove(client, image, promised)
     except InterruptedRunError:
         raise
-    except (OrchestrateError, StopIteration) as error:
+    except OrchestrateError as error:
         return f"{repository}: that it was verified could not be said in the registry: {error}"
     return ""
 

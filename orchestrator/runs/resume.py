@@ -70,6 +70,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
         repositories: Repository -> those of the tags that are in it; at least one repository.
         since: Tells from the journal what changed since the variant was last built, "" where that is not known.
         stale: Tells why an image of this key is too old all the same (a base moved, its age), "" where it is not.
+        promised: Digest of what its image must have been verified for (`proof.promise`), "" where nothing is verified.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     repositories: Mapping[str, Sequence[str]] = field(default_factory=dict)
     since: Callable[[Journal], str] = lambda _: ""
     stale: Callable[[Entry | None], str] = lambda _: ""
+    promised: str = ""
 
 
 class Resume:
@@ -136,6 +138,8 @@ class Resume:
         entry = journal.built(wanted.id, wanted.key)
         if self._output.push:
             return self._pushed_key(wanted) if self._changed else self._pushed(wanted, entry)
+        if wanted.promised:  # nothing says so but a registry
+            return _other("whether what is there was verified is not known")
         if self._output.load:
             return _loaded(wanted, journal.digests(wanted.id, wanted.key))
         archive = self._output.archive(wanted.id)
@@ -148,9 +152,12 @@ class Resume:
             digest = entry.digest if entry is not None else None
             if digest is None:
                 return _none("has no tags, and its digest is not in the journal")
-            held = all(self._manifest(repository, digest) for repository in wanted.repositories)
-            return _Found(digest=digest) if held else _none(f"{digest} was not found in the registry")
+            held = {repository: self._manifest(repository, digest) for repository in wanted.repositories}
+            if not all(held.values()):
+                return _none(f"{digest} was not found in the registry")
+            return self._unverified(wanted, held) or _Found(digest=digest)
         digests: dict[str, None] = {}
+        there: dict[str, Manifest | None] = {}
         missing: list[str] = []
         for repository, tags in wanted.repositories.items():
             for tag in tags:
@@ -161,12 +168,13 @@ class Resume:
                 if problem := _other_key(tag, key_of(manifest), wanted.key):
                     return problem
                 digests[str(manifest.digest)] = None
+                there[repository] = manifest
         if missing:
             why = f"{missing[0]} was not found in the registry"
             return _other(why) if digests else _none(why)
         if len(digests) > 1:
             return _other(f"its tags name {len(digests)} different digests")
-        return _Found(digest=next(iter(digests)))
+        return self._unverified(wanted, there) or _Found(digest=next(iter(digests)))
 
     def _pushed_key(self, wanted: Wanted) -> _Found | _Lack:
         """The image under the tag of its key, in every repository; its tags are moved to it."""
@@ -181,10 +189,22 @@ class Resume:
             found[repository] = manifest
         if len({manifest.digest for manifest in found.values()}) > 1:
             return _other("its repositories hold different images of these inputs")
+        if problem := self._unverified(wanted, found):
+            return problem
         moved = []
         for repository, manifest in found.items():
             moved += [tag for tag in wanted.repositories[repository] if self._moved(repository, tag, manifest)]
         return _Found(digest=str(next(iter(found.values())).digest), moved=tuple(moved))
+
+    def _unverified(self, wanted: Wanted, found: Mapping[str, Manifest | None]) -> _Lack | None:
+        """Why images (by repository) do not count as verified, None where they do or need not be."""
+        from orchestrator.runs.proof import proven, pushed_image
+
+        for repository, manifest in found.items() if wanted.promised else ():
+            image = pushed_image(manifest) if manifest is not None else None
+            if image is None or not proven(self._registry(repository), image, wanted.promised):
+                return _other(f"nothing in {repository} says that it was verified for what is promised now")
+        return None
 
     def _moved(self, repository: str, tag: str, manifest: Manifest) -> bool:
         """Point a tag at a manifest of its repository; False where it does already."""

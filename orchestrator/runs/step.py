@@ -58,6 +58,9 @@ if TYPE_CHECKING:
         def __call__(self, variant: Variant, outcome: Outcome, *, stop: Stop, reporter: Reporter) -> Outcome:
             """Return the outcome as it is, or failed."""
 
+        def promised(self, variant: Variant) -> str:
+            """Return the digest of what its image is verified for, "" where it is not verified."""
+
 
 class Context(Struct, frozen=True, kw_only=True):
     """What the jobs of a run share.
@@ -146,10 +149,12 @@ class Step(Struct, kw_only=True):
         """Let these be what goes into the variant."""
         context = self.context
         self.found = found
-        self.wanted = wanted(
+        asked = wanted(
             self.variant, found, image=self.image, output=context.output, freshness=context.freshness,
             records=self.records,
         )  # fmt: skip
+        promised = context.hook.promised(self.variant) if context.hook is not None else ""
+        self.wanted = replace(asked, promised=promised)
 
     def at(self, name: str) -> Job:
         """The job on the builder of that name."""

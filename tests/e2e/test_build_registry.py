@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.engine import call, remove_images
 from tests.support.fatbins import library
 from tests.support.faults import Fault
@@ -115,6 +117,37 @@ def test_a_tag_moves_only_when_the_kernels_are_there(registry: Registry, tmp_ima
     images = call("docker", "images", "--format", "{{.Tag}}", tmp_image).stdout.split()
     assert [tag for tag in images if tag.startswith("unverified") and tag != kept] == []
     assert f"{tmp_image}:app-amd64@{found['digest']}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("option", ["--resume", "--changed"])
+def test_an_image_that_nobody_verified_is_not_there_for_a_build_that_verifies(
+    option: str, registry: Registry, tmp_image: str, tmp_path: Path
+) -> None:
+    name = tmp_image.partition("/")[2]
+    project = with_kernels(tmp_path / "without", tmp_image, "80", "90")
+    (project.root / ".dockerignore").write_text("matrix.yaml\n.orchestrate\n")  # another tag is no other content
+    pushed = project.build("--push", option)
+    assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+    assert project.build("--push", option).stdout.count("skipped") == 1
+    matrix = project.root / "matrix.yaml"
+    if option == "--changed":  # a new tag is not moved to it either
+        text = matrix.read_text()
+        matrix.write_text(text.replace("{target}-{platform.arch}", "{target}-{platform.arch}-2"))
+        assert matrix.read_text() != text
+    done = project.build("--push", option, "--verify")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert any(
+        "says that it was verified for what is promised now" in one for one in project.reported()["app"]["notes"]
+    )
+    assert "app-amd64-2" not in registry.tags(name)
+
+    project = with_kernels(tmp_path / "with", tmp_image, "80", "90", "110")
+    assert project.build("--push", option, "--verify").returncode == 0
+    first = project.reported()["app"]["digest"]
+    again = project.build("--push", option, "--verify")
+    assert again.returncode == 0, again.stdout + again.stderr
+    found = project.reported()["app"]
+    assert (found["status"], found["digest"]) == ("skipped", first)
 
 
 def test_what_is_printed_can_be_pulled_or_run(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
