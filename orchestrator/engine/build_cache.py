@@ -127,24 +127,23 @@ def remove(
     """
     ids = [one.id for one in chosen]
     age = only_chosen_after(chosen, held)
-    if age is not None and _require(beyond.prune_older(age, builder)):
+    if age is not None:
+        _require_pruned(beyond.prune_older(age, builder))
         left = {one.id for one in records(builder)}
         ids = [one for one in ids if one in left]
     done = len(chosen) - len(ids)
     for some in portions(ids, {one.id for one in held}):
         if told is not None:
             told(done, len(chosen))
-        _require(beyond.prune_cache(some, builder))
+        _require_pruned(beyond.prune_cache(some, builder))
         done += len(some)
     if told is not None:
         told(done, len(chosen))
 
 
-def _require(done: Completed) -> bool:
-    """Raises EnvironmentLacksError unless a prune ended well."""
+def _require_pruned(done: Completed) -> None:
     if not done.ok:
         raise EnvironmentLacksError(f"the build cache cannot be pruned: {buildx.last_error(done.stderr)}")
-    return True
 
 
 def only_chosen_after(chosen: Sequence[CacheRecord], held: Sequence[CacheRecord]) -> int | None:
