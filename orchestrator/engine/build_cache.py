@@ -55,7 +55,7 @@ class CacheRecord(Struct, frozen=True, kw_only=True):
         size: Bytes.
         created: When.
         used: When last, at the latest: buildx rounds.
-        unused_s: Seconds that it was unused for, at least and less than; None where it was never used.
+        unused_s: Seconds that it was unused for, as buildx says and less than; None where it was never used.
         parents: Ids of the records that it lies on.
         in_use: Whether a build uses it now.
         shared: Whether an image of the engine holds its bytes as well: removing it frees nothing.
@@ -222,7 +222,7 @@ def _created(text: str) -> datetime:
 
 
 def _age(text: str) -> tuple[int, int]:
-    """Seconds, at least and less than; `docker/go-units` rounds hours to the nearest and cuts all others."""
+    """Seconds as they are said, and less than; `docker/go-units` rounds hours to the nearest and cuts the rest."""
     match = _AGE.fullmatch(text)
     if match is None:
         raise ValueError(text)
