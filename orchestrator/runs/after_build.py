@@ -75,6 +75,7 @@ class AfterBuild(Struct, frozen=True, kw_only=True):
             tags = repositories(self.plan.image, variant)
             failure = self.tagging.set(variant.id, tags, outcome.digest, stop=stop, reporter=reporter)
             if failure is not None:
+                failure = replace(failure, message=f"verified, but {failure.message}")
                 return self._untagged(variant, checked, failure)
         return self._released(variant, checked)
 

@@ -88,7 +88,6 @@ def settled(
             if moved:
                 failure = registries.tagging.set(outcome.id, moved, outcome.digest or "", stop=stop, reporter=reporter)
                 if failure is not None:
-                    failure = replace(failure, message=failure.message.removeprefix("verified, but "))
                     return replace(outcome, status=Status.FAILED, error=failure)
     except InterruptedRunError:
         moved = {}

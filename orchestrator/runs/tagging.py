@@ -93,7 +93,7 @@ class Tagging(Struct, frozen=True, kw_only=True):
                 before_wait=waiting,
             )
             if not done.ok:
-                message = f"verified, but its tags could not be set: {_reason(done)}"
+                message = f"its tags could not be set: {_reason(done)}"
                 return ErrorInfo(failure=_judge(done).failure, message=message, step=f"tag {', '.join(names)}")
         return None
 

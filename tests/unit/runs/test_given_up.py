@@ -103,7 +103,7 @@ def test_one_whose_end_is_not_seen_is_told() -> None:
 def test_a_tag_that_cannot_be_pointed_back_fails_the_variant() -> None:
     tags = FakeTagging()
     tags.moved()
-    tags.failure = ErrorInfo(failure=FailureClass.AUTH, message="verified, but its tags could not be set: denied")
+    tags.failure = ErrorInfo(failure=FailureClass.AUTH, message="its tags could not be set: denied")
     found = end([FakeBuild(False)], tags, Heard())
     assert (found.status, found.error is not None and found.error.message) == (
         Status.FAILED, "its tags could not be set: denied",
