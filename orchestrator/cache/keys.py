@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from orchestrator.bake.closure import LINK
-from orchestrator.dockerfile.directives import syntax
+from orchestrator.dockerfile.directives import escape_character, syntax
 from orchestrator.dockerfile.predefined import platform_args, predefined
 from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.stages import parse
@@ -198,6 +198,8 @@ class _Reading(Struct, kw_only=True):
     def _settings(self, target: Mapping[str, Any], text: str) -> Iterator[tuple[str, str]]:
         if frontend := syntax(text):
             yield "syntax", frontend
+        if (escape := escape_character(text)) != "\\":  # the same words mean something else
+            yield "escape", escape
         commit = {name for name, value in self.variant.labels.items() if "{git." in value.template}
         for name, value in (target.get("labels") or {}).items():
             if name not in _COMMIT_LABELS | commit:

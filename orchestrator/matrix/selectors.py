@@ -94,10 +94,15 @@ def _spelled_out(wanted: Sequence[str], spec: MatrixFile) -> list[str]:
     """Variant ids with every glob replaced by the ids that it matches, or left where it matches none."""
     if not any(map(_is_glob, wanted)):
         return list(wanted)
+    ids = every_id(spec)
+    return [name for one in wanted for name in ((fnmatch.filter(ids, one) or [one]) if _is_glob(one) else [one])]
+
+
+def every_id(spec: MatrixFile) -> list[str]:
+    """The id of every combination of the dimensions, excluded ones counted."""
     dimensions = spec.dimensions()
     cells = (dict(zip(dimensions, values, strict=True)) for values in itertools.product(*dimensions.values()))
-    ids = [variant_id(c["target"], c["cuda"], c["platform"], {axis: c[axis] for axis in spec.axes}) for c in cells]
-    return [name for one in wanted for name in ((fnmatch.filter(ids, one) or [one]) if _is_glob(one) else [one])]
+    return [variant_id(c["target"], c["cuda"], c["platform"], {axis: c[axis] for axis in spec.axes}) for c in cells]
 
 
 def _is_glob(text: str) -> bool:

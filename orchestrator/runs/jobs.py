@@ -81,9 +81,9 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
     rendered = {variant.id: _rendered(plan, variant, resolved_, context) for variant in plan.variants}
     outlines = Outlines(state / "outlines.json")
     allowed = preflight.allowed_by(plan, context.allowed)
-    written = (context.report, context.output.directory)
-    contents = listing(plan, written)
-    rereading = Rereading(lambda: listing(plan, written, cache=contents.cache), contents)
+    reports = (context.report,) if context.report is not None else ()
+    contents = listing(plan, reports, output=context.output)
+    rereading = Rereading(lambda: listing(plan, reports, output=context.output, cache=contents.cache), contents)
     records = Records(state / "inputs")
     questions = preflight.questions(plan, rendered, context.extras, push=context.output.push)
     builders = [site.builder for site in context.sites.values()]

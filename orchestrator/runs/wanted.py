@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.bake.cache import local_directory
+from orchestrator.bake.cached import cache_policy
 from orchestrator.bake.file import repositories
 from orchestrator.cache.contents import Contents
 from orchestrator.cache.keys import unseen_note
 from orchestrator.cache.statcache import StatCache
+from orchestrator.matrix.selectors import every_id
 from orchestrator.runs.explained import since
 from orchestrator.runs.resume import Wanted
 from orchestrator.state import STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.bake.file import Output
     from orchestrator.cache.keys import Inputs
@@ -24,17 +28,43 @@ if TYPE_CHECKING:
     from orchestrator.runs.freshness import Freshness
 
 
-def contents(plan: Plan, written: Sequence[Path | None] = (), *, cache: StatCache | None = None) -> Contents:
-    """Return what lists the contexts of a plan; files and directories that a run itself writes are in none.
+def contents(
+    plan: Plan, reports: Sequence[Path] = (), *, output: Output | None = None, cache: StatCache | None = None
+) -> Contents:
+    """Return what lists the contexts of a plan; what runs write themselves is in none, what lies beside it is.
 
     Args:
         plan: The plan.
-        written: More of them: the report, the directory of the archives.
+        reports: Reports that the run reads or writes.
+        output: Where results go, for the archives.
         cache: Digests that were read before; None for those of earlier runs.
     """
     root = plan.matrix.root.absolute()
-    ours = [path for path in (*written, root / plan.matrix.spec.cache.dir) if path is not None]
+    ours = [*reports, *_archives(plan, output), *_caches(plan)]
     return Contents(root=root, cache=cache or StatCache(root / STATE / "files.json"), ours=ours)
+
+
+def _archives(plan: Plan, output: Output | None) -> Iterator[Path]:
+    """The archives of a run, and those of earlier ones that built other variants of the matrix."""
+    if output is None or output.directory is None:
+        return
+    for variant in plan.variants:
+        yield from filter(None, (output.archive(variant.id), output.part(variant.id)))
+    with contextlib.suppress(OSError):  # not made yet
+        there = {path.name: path for path in output.directory.iterdir()}
+        names = (f"{id_}.tar{end}" for id_ in every_id(plan.matrix.spec) for end in ("", ".part"))
+        yield from (there[name] for name in names if name in there)
+
+
+def _caches(plan: Plan) -> Iterator[Path]:
+    """The local layer caches, which are directories of BuildKit's: what lies beside them is no cache."""
+    policy = cache_policy(plan)
+    if policy.backend != "local":
+        return
+    names = {local_directory(policy, variant.cache_ref) for variant in plan.variants}
+    yield from (Path(f"{name}{suffix}") for name in names for suffix in ("", ".new", ".old"))
+    with contextlib.suppress(OSError):  # not made yet
+        yield from (path for path in Path(policy.directory).iterdir() if any((path / part).is_dir() for part in ("blobs", "ingest")))
 
 
 def wanted(

@@ -114,6 +114,8 @@ CHANGES: dict[str, tuple[Callable[[Path], object], bool]] = {
     "an ignored file": (lambda root: (root / "base" / "x").write_text("b"), True),
     "a comment": (lambda root: (root / "Dockerfile").write_text(f"# x\n{DOCKERFILE}"), True),
     "an instruction": (lambda root: (root / "Dockerfile").write_text(f"{DOCKERFILE}ENV A=1\n"), False),
+    "another escape character": (lambda root: (root / "Dockerfile").write_text(f"# escape=`\n{DOCKERFILE}"), False),
+    "the usual escape character": (lambda root: (root / "Dockerfile").write_text(f"# escape=\\\n{DOCKERFILE}"), True),
     "another frontend": (lambda root: (root / "Dockerfile").write_text(f"# syntax=x/y\n{DOCKERFILE}"), False),
 }
 
