@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from orchestrator.image.layers.merge import parents
+from orchestrator.image.layers.links import parents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +37,7 @@ def kind(layers: Sequence[LayerScan], path: str) -> Kind:
     for layer in reversed(layers):
         if path in layer.links:
             return Kind.LINK
-        if path in layer.directories:
+        if path in layer.directories or path in layer.opaque:
             return Kind.DIRECTORY
         if any(path in names for names in _files(layer)):
             return Kind.FILE
@@ -53,7 +53,7 @@ def _files(layer: LayerScan) -> tuple[Iterable[str], ...]:
 
 
 def _members(layer: LayerScan) -> Iterator[str]:
-    for names in (*_files(layer), layer.links, layer.directories):
+    for names in (*_files(layer), layer.links, layer.directories, layer.whiteouts):
         yield from names
 
 

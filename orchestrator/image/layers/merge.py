@@ -18,18 +18,18 @@ from orchestrator.image.code.library import FileCode
 from orchestrator.image.layers.artifacts import GROUPS, USERS, Access, Artifact
 from orchestrator.image.layers.budget import Budget
 from orchestrator.image.layers.installed import Distribution, Installed, installed
+from orchestrator.image.layers.links import Landing, Links, parents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-SCANNER = 17
+SCANNER = 18
 """Version of what a scan says; part of the key under which scans are kept."""
 
 _USUAL = Access(0o755, 0, 0)
 HASHED = 64 << 10
 """Bytes from which on a deep scan keeps a file's digest: what lies twice in an image counts from there."""
 MAX_ALIASES = 10_000  # links to directories multiply
-MAX_STEPS = 20_000_000  # a few seconds; an image of 50,000 links takes under a million
 # Packages that compile on the device's host: no fatbin shows what they can reach (Triton 3.9.0, TileLang 0.1.15 and
 # vLLM's deep_gemm hold no container).
 _COMPILES_LATER = re.compile(
@@ -73,6 +73,7 @@ class LayerScan:
         holes: Bytes of the holes of sparse files; not part of what is kept.
         listed: Bytes of the RECORD files that were read; not part of what is kept.
         budget: What its archives may still cost; not part of what is kept.
+        landing: Where its members land; not part of what is kept.
     """
 
     code: dict[str, FileCode] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class LayerScan:
     holes: int = field(default=0, compare=False)
     listed: int = field(default=0, compare=False)
     budget: Budget = field(default_factory=Budget, compare=False)
+    landing: Landing = field(default_factory=Landing, compare=False)
 
     def forget(self, path: str) -> None:
         """Drop what an earlier member of the same archive put at `path`."""
@@ -101,6 +103,23 @@ class LayerScan:
         ):  # fmt: skip
             if path in names:
                 del names[path]
+
+    def forget_below(self, path: str) -> None:
+        """Drop what earlier members of the same archive put below a directory whose place another member takes.
+
+        Raises:
+            DamagedArchiveError: It happens more often than in any real layer.
+        """
+        start = f"{path}/"
+        self.landing.leave(path)
+        for paths in (self.plain, self.directories, self.whiteouts, self.opaque):
+            paths -= {one for one in paths if one.startswith(start)}
+        self.opaque.discard(path)
+        for names in (
+            self.code, self.releases, self.links, self.below, self.artifacts, self.closed, self.records, self.held
+        ):  # fmt: skip
+            for one in [one for one in names if one.startswith(start)]:
+                del names[one]
 
     def hard_link(self, path: str, target: str) -> None:
         """Put at `path` what stands at `target` in this layer, or note that it comes from below."""
@@ -245,7 +264,7 @@ def _opened(code: Mapping[str, FileCode]) -> dict[str, FileCode]:
 def _aliases(code: Mapping[str, FileCode], links: Mapping[str, str]) -> dict[str, str]:
     """The other paths by which symlinks to files and directories lead to files with device code."""
     libraries = {path for path, value in code.items() if not value.bare}
-    follow = _Links(links)
+    follow = Links(links)
     real = {link: follow.resolve(link) for link in sorted(links)} if libraries else {}
     found = {link: path for link, path in real.items() if path in libraries}
     folders: dict[str, list[str]] = {folder: [] for folder in real.values()}
@@ -313,11 +332,12 @@ class _Hiding:
         files = layer.code.keys() | layer.releases.keys() | layer.links.keys() | layer.plain | layer.below.keys()
         self._layer = layer
         self._gone = layer.whiteouts | files  # a file over a directory hides all that lay in it
-        self._placed = sorted(files | layer.directories)
+        # What says that something is gone lies in a directory as well, which then stands where a file may have stood.
+        self._placed = sorted(files | layer.directories | layer.whiteouts)
 
     def file(self, path: str) -> bool:
         """Whether a file disappears: it or a directory above it is gone, or it became a directory."""
-        if path in self._layer.directories:
+        if path in self._layer.directories or path in self._layer.opaque:
             return True
         after = bisect.bisect_left(self._placed, f"{path}/")  # the first path below it, if there is one
         if after < len(self._placed) and self._placed[after].startswith(f"{path}/"):
@@ -334,57 +354,3 @@ class _Hiding:
 
 def _compiles_later(path: str) -> re.Match[str] | None:
     return _COMPILES_LATER.search(path) if path.endswith(_COMPILES_LATER_ENDS) else None
-
-
-def parents(path: str) -> Iterator[str]:
-    """The directories above a path, the nearest first, without the root."""
-    at = path.rfind("/")
-    while at > 0:
-        path = path[:at]
-        yield path
-        at = path.rfind("/")
-
-
-class _Links:
-    """Follows symlinks below the image's root, as often as it is asked and not for ever.
-
-    Args:
-        links: Path -> target of each symlink, as written; absolute targets start at the image's root.
-        steps: Path components to look at in all; links made to lead in circles would take hours.
-    """
-
-    def __init__(self, links: Mapping[str, str], steps: int = MAX_STEPS) -> None:
-        self._links = links
-        self._steps = steps
-
-    def resolve(self, path: str) -> str:
-        """A path that is not a symlink; "" for a loop, or when all steps are used up."""
-        for _ in range(40):  # what Linux follows at most
-            done: list[str] = []
-            rest = path.split("/")[::-1]
-            self._steps -= len(rest)
-            if self._steps < 0:
-                return ""
-            target = None
-            while rest and target is None:
-                part = rest.pop()
-                if part == "..":
-                    del done[-1:]
-                elif part not in ("", "."):
-                    done.append(part)
-                    target = self._links.get("/".join(done))
-            if target is None:
-                return "/".join(done)
-            base = [] if target.startswith("/") else done[:-1]
-            path = "/".join([*base, target, *reversed(rest)])
-        return ""
-
-
-def resolve(path: str, links: Mapping[str, str]) -> str:
-    """Where a path leads when every symlink on the way is followed below the image's root; "" for a loop.
-
-    Args:
-        path: Normalised.
-        links: Path -> target of each symlink, as written.
-    """
-    return _Links(links).resolve(path)

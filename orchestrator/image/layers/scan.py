@@ -96,7 +96,10 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
         reader: The archive.
         deep: Open every cubin for the names of its kernels.
     """
-    folder, _, name = member.path.rpartition("/")
+    path = result.landing.place(member.path, result.links)
+    if path != member.path:
+        member = replace(member, path=path)
+    folder, _, name = path.rpartition("/")
     if name.startswith(_WHITEOUT):
         if name == _OPAQUE:
             result.opaque.add(folder)
@@ -109,11 +112,13 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
         result.directories.add(member.path)
         result.restrict(member.path, artifacts.Access(member.mode, member.uid, member.gid))
         return
+    if path in result.directories or result.landing.holds(path):
+        result.forget_below(path)
     result.forget(member.path)
     if member.type is Type.SYMLINK:
         result.links[member.path] = member.target
     elif member.type is Type.HARD_LINK:
-        result.hard_link(member.path, member.target)
+        result.hard_link(member.path, result.landing.place(member.target, result.links))
     elif member.sparse is not None:
         _add_sparse(result, member, member.sparse, reader, deep=deep)
     elif member.type is Type.FILE:

@@ -16,7 +16,7 @@ from orchestrator.flashinfer import ABOUT_NAME, CUBIN_DIR, LOCK_NAME, NO_DOWNLOA
 from orchestrator.headers import layout, pins
 from orchestrator.headers import lock as locks
 from orchestrator.image.layers import artifacts
-from orchestrator.image.layers.merge import parents, resolve
+from orchestrator.image.layers.links import parents, resolve
 from orchestrator.image.verdict import compiler
 from orchestrator.image.verdict.places import written
 from orchestrator.image.verdict.scanned import scan_source

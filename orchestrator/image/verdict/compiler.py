@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.image.layers import artifacts
 from orchestrator.image.layers.kinds import Kind, kind
-from orchestrator.image.layers.merge import resolve
+from orchestrator.image.layers.links import resolve
 
 if TYPE_CHECKING:
     from orchestrator.image.verdict.scanned import Scanned

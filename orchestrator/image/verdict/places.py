@@ -14,7 +14,7 @@ from msgspec import Struct
 from orchestrator.errors import Problem
 from orchestrator.image.layers.artifacts import ENTER, READ, WRITE, Access
 from orchestrator.image.layers.kinds import Kind, kind
-from orchestrator.image.layers.merge import parents, resolve
+from orchestrator.image.layers.links import parents, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.image.layers.artifacts import GROUPS, USERS
-from orchestrator.image.layers.merge import resolve
+from orchestrator.image.layers.links import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

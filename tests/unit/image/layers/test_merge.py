@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.image.layers.merge import LayerScan, merge, resolve
+from orchestrator.image.layers.links import resolve
+from orchestrator.image.layers.merge import LayerScan, merge
 from orchestrator.image.layers.scan import find_release, scan_layer
 from orchestrator.image.layers.tar import DamagedArchiveError
 from orchestrator.image.layers.unpack import DamagedLayerError
@@ -72,6 +73,8 @@ LOWER: dict[str, Content] = {"d": None, "d/a.so": A, "d/e/b.so": A, "keep.so": A
         ({"d/a.so": None}, {"d/e/b.so": "80"}),
         ({"d/e": ("link", "../d")}, {"d/a.so": "80"}),
         ({"d/.wh.missing": b""}, {"d/a.so": "80", "d/e/b.so": "80"}),
+        ({"d/a.so/.wh.missing": b""}, {"d/e/b.so": "80"}),  # a directory now
+        ({"d/a.so/.wh..wh..opq": b""}, {"d/e/b.so": "80"}),
         ({"d/hard.so": ("hard", "d/a.so"), "d/.wh.a.so": b""}, {"d/e/b.so": "80", "d/hard.so": "80"}),
         ({"d": None}, {"d/a.so": "80", "d/e/b.so": "80"}),
         ({"da.so": B, "d/a.so.1": B}, {"d/a.so": "80", "d/a.so.1": "90", "d/e/b.so": "80", "da.so": "90"}),
@@ -90,6 +93,38 @@ def test_an_opaque_root_survives_being_kept() -> None:
 
 def test_an_opaque_root_hides_everything() -> None:
     assert seen(LOWER, {".wh..wh..opq": b"", "new.so": B}) == {"new.so": "90"}
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ([("d/a.so", A), ("d", "a file now")], []),
+        ([("d/a.so", A), ("d", ("link", "e")), ("d", None)], ["d/low.so"]),
+        ([("d/a.so", A), ("d/.wh..wh..opq", b""), ("d", "a file now"), ("d", None)], ["d/low.so"]),
+        ([("d", ("link", "e")), ("d/a.so", A)], ["e/a.so"]),
+        ([("d", ("link", "/e/../f")), ("d/a.so", A), ("d/b.so", ("hard", "d/a.so"))], ["f/a.so", "f/b.so"]),
+        ([("x", ("link", "d")), ("x/.wh.low.so", b"")], []),
+        ([("x", ("link", "d")), ("x/.wh..wh..opq", b"")], []),
+        ([("x", ("link", "/")), ("x/a.so", A)], ["a.so", "d/low.so"]),
+        ([("x/y", ("link", "..")), ("x", None), ("x/y/a.so", A)], ["a.so", "d/low.so"]),
+    ],
+)
+def test_members_land_as_the_runtime_unpacks_them(members: list[tuple[str, Content]], expected: list[str]) -> None:
+    """Through the links of their own layer, and over its directories."""
+    archive = b""
+    for path, value in members:
+        size = len(value) if isinstance(value, bytes | str) else 0
+        archive += fatbins.layer({path: value})[: 512 + -(-size // 512) * 512]
+    archive += bytes(1024)
+    found = merge([scanned({"d/low.so": A}), scan_layer(io.BytesIO(archive), len(archive))])
+    assert sorted(found.code) == expected
+
+
+def test_files_over_directories_without_end_are_refused() -> None:
+    one = fatbins.layer({"d/a": "x"})[:1024] + fatbins.layer({"d": "x"})[:1024]
+    archive = one * 200 + bytes(1024)
+    with pytest.raises(DamagedArchiveError, match="again and again"):
+        scan_layer(io.BytesIO(archive), len(archive))
 
 
 def test_a_whiteout_reaches_lower_layers_only() -> None:
@@ -176,8 +211,9 @@ def model(layers: list[dict[str, str]]) -> dict[str, str]:
                 "whiteout": lambda old, path=path: old == path or old.startswith(f"{path}/"),
                 "opaque": lambda old, path=path: old.startswith(f"{path}/"),
             }.get(value)
-            if doomed:
-                state = {old: kept for old, kept in state.items() if not doomed(old)}
+            if doomed:  # it lies in a directory, which stands where a file may have stood
+                inside = f"{path}/" if value == "opaque" else path
+                state = {old: kept for old, kept in state.items() if not (doomed(old) or inside.startswith(f"{old}/"))}
         for path, value in layer.items():
             if value in ("whiteout", "opaque"):
                 continue
@@ -193,8 +229,7 @@ def model(layers: list[dict[str, str]]) -> dict[str, str]:
 def consistent(layer: dict[str, str]) -> bool:
     """No path of one layer lies below a file of the same layer: no tar of a file system does."""
     solid = [path for path, value in layer.items() if value in ("A", "B", "text")]
-    placed = [path for path, value in layer.items() if value != "whiteout"]
-    return not any(other.startswith(f"{path}/") for path in solid for other in placed)
+    return not any(other.startswith(f"{path}/") for path in solid for other in layer)
 
 
 @examples(60)
