@@ -33,7 +33,9 @@ _REFUSED = re.compile(
     r"dockerfile parse error on line \d+: .+|target stage \".+\" could not be found|file with no instructions"
     r"|no build stage in current context"
 )
-_SYNTAX = "BUILDKIT_SYNTAX"  # the argument that names a frontend, in place of `# syntax=`
+SYNTAX = "BUILDKIT_SYNTAX"
+"""The argument that names a frontend, in place of `# syntax=`."""
+
 _TOGETHER = 200  # targets of one question: their names are words of one command line
 
 
@@ -47,7 +49,8 @@ def question(target: Mapping[str, Any], text: str, *, bases: bool = False) -> di
     """
     contexts: Mapping[str, Any] = target.get("contexts") or {}
     empty = without_images(contexts) if bases else contexts
-    args = {name: str(value) for name, value in (target.get("args") or {}).items() if value is not None}
+    given = (target.get("args") or {}).items()
+    args = {name: str(value) for name, value in given if value is not None and name != SYNTAX}
     if bases:
         bare = without_flags(text, contexts=empty, args=args, asked=args)
     else:
@@ -108,7 +111,7 @@ def refusal(bake: BakeCall, target: Mapping[str, Any], text: str, why: str) -> s
     """
     args = {name: str(value) for name, value in (target.get("args") or {}).items() if value is not None}
     found = _REFUSED.search(why)
-    if found is None or syntax(text) or _SYNTAX in args:
+    if found is None or syntax(text) or SYNTAX in args:
         return ""
     contexts = dict.fromkeys(target.get("contexts") or {}, "empty")
     again = _ask(bake, {"written": question(target, text) | {"dockerfile-inline": text, "contexts": contexts}})

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from orchestrator.bake import outline
+from orchestrator.bake.closure import LINK
 from orchestrator.dockerfile.bases import external_bases, images_env
 from orchestrator.dockerfile.contexts import unused_contexts
+from orchestrator.dockerfile.directives import is_docker_frontend, syntax
 from orchestrator.dockerfile.lives import Loss, doubtful, lost
 from orchestrator.dockerfile.predefined import platform_args, predefined
 from orchestrator.dockerfile.stages import parse
@@ -69,12 +71,14 @@ class Arrival(Struct, frozen=True, kw_only=True):
     Attributes:
         checked: Whether the outline could be made.
         why_not: The reason, where it could not.
-        consumers: The target that is built, then those that it links to.
+        consumers: The target that is built, then those that it links to and whose contexts its stages refer to.
+        idle: Linked targets of which nothing gets into the image.
     """
 
     checked: bool
     why_not: str = ""
     consumers: tuple[Consumer, ...] = ()
+    idle: tuple[Consumer, ...] = ()
 
     @property
     def consumed(self) -> dict[str, str]:
@@ -153,7 +157,12 @@ def _read(bake: BakeCall, file: BakeFile) -> dict[str, str] | Arrival | MatrixEr
             return error
         if text is not None and not text.strip():
             return MatrixError(f"target {file.origins.get(name, name)}: its Dockerfile is empty")
-        if text is None:
+        if text is not None:
+            frontend = str((member.get("args") or {}).get(outline.SYNTAX) or syntax(text))
+            why = (
+                f"its frontend {frontend} is not Docker's own" if frontend and not is_docker_frontend(frontend) else ""
+            )
+        if text is None or why:
             where = "" if name == file.target else f"target {file.origins.get(name, name)}: "
             return Arrival(checked=False, why_not=f"{where}{why}")
         texts[name] = text
@@ -163,7 +172,7 @@ def _read(bake: BakeCall, file: BakeFile) -> dict[str, str] | Arrival | MatrixEr
 def _arrival(
     bake: BakeCall, file: BakeFile, texts: Mapping[str, str], answers: Mapping[str, Outline | str], *, bases: bool
 ) -> Arrival | MatrixError:
-    consumers = []
+    consumers: dict[str, Consumer] = {}
     for name, member in file.members.items():
         answer = answers[name]
         if isinstance(answer, str):
@@ -177,18 +186,35 @@ def _arrival(
         args = platform_args("".join(member.get("platforms") or [])) | passed
         consumed, env = images_env(answer.args)
         asked = outline.without_images(contexts) if bases else contexts
-        consumers.append(
-            Consumer(
-                target=file.origins.get(name, name),
-                args=consumed,
-                secrets=tuple(answer.secrets),
-                unused=unused_contexts(texts[name], contexts, target=stage, args=args),
-                lost=lost(texts[name], passed, target=stage, contexts=contexts, args=args, bases=env),
-                bases=external_bases(texts[name], contexts=contexts, args=args),
-                doubtful=doubtful(texts[name], passed, target=stage, contexts=asked, args=args, known=bases),
-            )
+        consumers[name] = Consumer(
+            target=file.origins.get(name, name),
+            args=consumed,
+            secrets=tuple(answer.secrets),
+            unused=unused_contexts(texts[name], contexts, target=stage, args=args),
+            lost=lost(texts[name], passed, target=stage, contexts=contexts, args=args, bases=env),
+            bases=external_bases(texts[name], contexts=contexts, args=args),
+            doubtful=doubtful(texts[name], passed, target=stage, contexts=asked, args=args, known=bases),
         )
-    return Arrival(checked=True, consumers=tuple(consumers))
+    reached = _reached(file, consumers)
+    return Arrival(
+        checked=True,
+        consumers=tuple(one for name, one in consumers.items() if name in reached),
+        idle=tuple(one for name, one in consumers.items() if name not in reached),
+    )
+
+
+def _reached(file: BakeFile, consumers: Mapping[str, Consumer]) -> set[str]:
+    """The targets of which something gets into the image: one that no stage refers to is linked for nothing."""
+    found: set[str] = set()
+    waiting = [file.target]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            contexts = (file.members[name].get("contexts") or {}).items()
+            links = [str(value) for context, value in contexts if context not in consumers[name].unused]
+            waiting += [value.removeprefix(LINK) for value in links if value.startswith(LINK)]
+    return found
 
 
 def _refused(bake: BakeCall, member: Mapping[str, Any], text: str, why: str, *, target: str) -> MatrixError:
@@ -247,7 +273,7 @@ def check(found: Arrival, injected: Injected, *, variant: str) -> None:
     """
     if not found.checked or not found.consumers:
         return
-    arguments = list(_arguments(found.consumers, injected, variant))
+    arguments = list(_arguments(found, injected, variant))
     others = [*_contexts(found.consumers, injected, variant), *_secrets(found.consumers, injected, variant)]
     count = len(arguments) + len(others)
     if not count:
@@ -262,8 +288,9 @@ def check(found: Arrival, injected: Injected, *, variant: str) -> None:
     )
 
 
-def _arguments(consumers: tuple[Consumer, ...], injected: Injected, variant: str) -> Iterator[Problem]:
+def _arguments(found: Arrival, injected: Injected, variant: str) -> Iterator[Problem]:
     """The arguments that nothing consumes, or that a target consumes with another value."""
+    consumers = found.consumers
     known = {name for one in consumers for name in one.args}
     for name, value in injected.args.items():
         if predefined(name):
@@ -276,6 +303,8 @@ def _arguments(consumers: tuple[Consumer, ...], injected: Injected, variant: str
             # The same name in other letters is a slip, also where a shell variable of that name is read.
             if losses and name.lower() not in {one.lower() for one in known}:
                 hint = f"{losses[0][1].text}: {losses[0][1].hint}"
+            if idle := [one.target for one in found.idle if name in one.args]:
+                hint = f"the linked {', '.join(idle)} consumes it, and no stage refers to that context"
             yield Problem.at(place, f"{variant}: {_nobody(consumers, 'consume')} {name}", hint=hint)
         else:
             nowhere = all(

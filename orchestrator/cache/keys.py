@@ -177,7 +177,7 @@ class _Reading(Struct, kw_only=True):
         self.members[origin] = Member(
             args=args,
             settings=dict(self._settings(target, text)),
-            contexts=dict(self._contexts(origin, target, os.path.realpath(path) if path else "")),
+            contexts=dict(self._contexts(origin, target, _beside(path) if path else "")),
             dockerfile=tuple(instruction_texts(text)),
             path=shown,
         )
@@ -263,6 +263,15 @@ def _fetches(step: Step) -> tuple[str, ...]:
     from orchestrator.headers.steps import fetches, run_commands
 
     return tuple(call for command in run_commands(step) if (call := fetches(command)))
+
+
+def _beside(path: Path) -> str:
+    """A Dockerfile's place with the links of its directory followed.
+
+    buildx looks for a `.dockerignore` beside a Dockerfile under the name that it is given, also where that is a link
+    (measured, buildx 0.29).
+    """
+    return f"{os.path.realpath(path.parent)}/{path.name}"
 
 
 def _is_proxy(name: str) -> bool:

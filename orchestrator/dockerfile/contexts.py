@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.dockerfile.directives import is_docker_frontend
 from orchestrator.dockerfile.predefined import GLOBAL_ARGS
 from orchestrator.dockerfile.stages import parse
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from orchestrator.dockerfile.stages import Dockerfile
-
-_FRONTENDS = ("docker/dockerfile", "docker.io/docker/dockerfile")
 
 
 def unused_contexts(
@@ -33,7 +32,7 @@ def unused_contexts(
     lower = {name.lower() for name in names}
     unknown = {name: f"${name}" for name in GLOBAL_ARGS}
     file = parse(text, {**unknown, **(args or {})}, replaced=lower)
-    if file.syntax and not file.syntax.startswith(_FRONTENDS):
+    if file.syntax and not is_docker_frontend(file.syntax):
         return ()
     used = set(_references(file, target, lower))
     if any("$" in one for one in used):

@@ -11,6 +11,7 @@ BOM = "\ufeff"
 
 _DIRECTIVE = re.compile(r"(?P<comment>#|//)[ \t]*(?P<name>[A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(?P<value>\S[^\n]*)")
 _NAMES = frozenset({"syntax", "escape", "check"})
+_DOCKERS = frozenset({"dockerfile", "dockerfile-upstream"})
 
 
 class Directive(Struct, frozen=True, kw_only=True):
@@ -65,3 +66,13 @@ def syntax(text: str) -> str:
             if one.name == "syntax":
                 return one.value.split()[0]
     return ""
+
+
+def is_docker_frontend(image: str) -> bool:
+    """Return whether a frontend is Docker's own, from a mirror perhaps: what others make of a file is not known.
+
+    Args:
+        image: Its reference, as in `docker/dockerfile:1.7`.
+    """
+    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    return name in _DOCKERS

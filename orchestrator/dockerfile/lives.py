@@ -20,6 +20,7 @@ from orchestrator.dockerfile.directives import escape_character
 from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.read import instructions
 from orchestrator.dockerfile.stages import assignments, parse
+from orchestrator.dockerfile.words import read_word
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -117,6 +118,7 @@ def lost(
         bases: Number of a stage -> the ENV of the image that it is FROM.
     """
     replaced = {name.lower() for name in contexts}
+    escape = escape_character(text)
     file = parse(text, {**(args or {}), **values}, replaced=replaced)
     needed = file.needed(target, replaced=replaced)
     from_image = _named_before_from(text, values)
@@ -130,7 +132,7 @@ def lost(
         else:
             before = states.get(stage.parent, {})
             states[stage.index] = {name: before.get(name, _State()).inherited() for name in lives}
-        steps = [_Read.of(step, names) for step in stage.steps]
+        steps = [_Read.of(step, names, escape) for step in stage.steps]
         for name, life in lives.items():
             _walk(steps, life, states[stage.index][name], values)
     return tuple(one for life in lives.values() for one in life.verdict())
@@ -175,35 +177,77 @@ class _Read(Struct, frozen=True, kw_only=True):
         words: Of a RUN or an ONBUILD: those that it mentions in any way.
         variables: Those that it reads as variables.
         declares: Of an ARG: those that it declares.
+        given: Of an ENV: each name that it sets, with the value as it is written.
+        kept: Of an ENV: the names that it sets to a text with their own value.
     """
 
     step: Step
     words: frozenset[str]
     variables: frozenset[str]
     declares: frozenset[str]
+    given: tuple[tuple[str, str], ...] = ()
+    kept: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, step: Step, names: frozenset[str]) -> _Read:
+    def of(cls, step: Step, names: frozenset[str], escape: str) -> _Read:
         """Read a step once for all arguments."""
-        documents = step.expanded if step.keyword in _EXPANDED else step.documents
-        texts = [step.text, *documents, *(option.value for option in step.options)]
-        declares: frozenset[str] = frozenset()
-        if step.keyword == "ARG":
-            found = list(assignments(step.text))
+        keyword, declares = step.keyword, frozenset[str]()
+        given: tuple[tuple[str, str], ...] = ()
+        words, kept = set[str](), set[str]()
+        options = [option.value for option in step.options]
+        if keyword in {"RUN", "ONBUILD"}:  # scripts, whose quotes may be those of another script in them
+            texts = [step.text, *step.documents, *options]
+            words, variables = _words(texts), _mentioned(texts)
+        elif keyword == "ARG":
+            found = list(assignments(step.text, escape))
             declares = names.intersection(key for key, _ in found)
-            texts = [default for key, default in found if default is not None and key not in names]
-        elif step.keyword not in _EXPANDED | {"ENV", "RUN", "ONBUILD"}:
-            texts = []
+            defaults = [default for key, default in found if default is not None and key not in names]
+            variables = {name for text in defaults for name, _ in references(text, escape)}
+        elif keyword == "ENV":
+            given = tuple(_env_pairs(step.text, escape))
+            read = [(key, name, put) for key, value in given for name, put in references(value, escape)]
+            variables = {name for key, name, put in read if put or name != key}
+            kept = {name for key, name, put in read if put and name == key}
+        elif keyword in _EXPANDED:
+            variables = {name for name, _ in references(step.text, escape)}
+            variables |= _mentioned([*step.expanded, *options])
+        else:
+            variables = set()
         return cls(
-            step=step,
-            words=names & _words(texts) if step.keyword in {"RUN", "ONBUILD"} else frozenset(),
-            variables=names.intersection(name for text in texts for name in _REFERENCE.findall(text)),
-            declares=declares,
-        )
+            step=step, words=names & words, variables=names & variables, declares=declares, given=given,
+            kept=frozenset(kept),
+        )  # fmt: skip
 
     def names(self, name: str) -> bool:
         """Whether the value of the argument is put in here, or a script may read it by its name."""
         return name in (self.words if self.step.keyword == "RUN" else self.variables)
+
+
+def references(text: str, escape: str) -> Iterator[tuple[str, bool]]:
+    """Yield the variables that BuildKit puts into a text of a Dockerfile: not into '…', and not behind an escape.
+
+    Args:
+        text: The text.
+        escape: The escape character.
+
+    Yields:
+        The name, and whether its value is put in; `${NAME:+text}` only asks whether there is one.
+    """
+    waiting = [text] if "$" in text else []
+    while waiting:
+        one = waiting.pop()
+        for variable in read_word(one, 0, escape=escape, stop=frozenset(), shell=False).variables:
+            if not variable.name:  # ${NAME#pattern} and its like
+                yield from ((name, True) for name in _REFERENCE.findall(one[variable.start : variable.end]))
+                continue
+            yield variable.name, variable.operator not in {"+", ":+"}
+            inner = one[variable.default_start : variable.default_end]
+            if "$" in inner:
+                waiting.append(inner)
+
+
+def _mentioned(texts: Iterable[str]) -> set[str]:
+    return {name for text in texts for name in _REFERENCE.findall(text)}
 
 
 def _words(texts: Iterable[str]) -> set[str]:
@@ -281,7 +325,7 @@ def _walk(steps: Iterable[_Read], life: _Life, state: _State, values: Mapping[st
             state.alive, state.declared = True, step.line
             life.declared = life.declared or step.line
         elif step.keyword == "ENV":
-            _env(step, life, state, values)
+            _env(read, life, state, values)
     if state.env > state.declared > 0 and not life.used:  # though nothing below names it
         life.misses.append(Lost(name=name, loss=Loss.ENV, line=state.env, declared=state.declared))
     if early:
@@ -289,20 +333,20 @@ def _walk(steps: Iterable[_Read], life: _Life, state: _State, values: Mapping[st
         life.misses.append(Lost(name=name, loss=loss, line=early[-1], declared=state.declared))
 
 
-def _env(step: Step, life: _Life, state: _State, values: Mapping[str, str]) -> None:
+def _env(read: _Read, life: _Life, state: _State, values: Mapping[str, str]) -> None:
     """What an ENV does with an argument of its name."""
-    for key, value in _env_pairs(step.text):
+    for key, value in read.given:
         if key != life.name:
             continue
         state.image = False
-        if value.strip("\"'") == values[key] or (state.alive and key in _REFERENCE.findall(value)):
+        if value.strip("\"'") == values[key] or (state.alive and key in read.kept):
             state.env = 0
         else:
-            state.alive, state.env = False, step.line
+            state.alive, state.env = False, read.step.line
 
 
-def _env_pairs(text: str) -> Iterable[tuple[str, str]]:
-    pairs = list(assignments(text))
+def _env_pairs(text: str, escape: str) -> Iterable[tuple[str, str]]:
+    pairs = list(assignments(text, escape))
     if pairs and pairs[0][1] is None:  # the old form: ENV NAME the rest of the line
         name, _, value = text.partition(" ")
         return [(name, value.strip())]
@@ -339,10 +383,10 @@ def _named_before_from(text: str, values: Mapping[str, str]) -> set[str]:
     for one in instructions(text):
         if one.keyword == "FROM":
             first = False
-            for name in _REFERENCE.findall(one.rest):
+            for name, _ in references(one.rest, escape):
                 found |= {name} | behind.get(name, set())
         elif one.keyword == "ARG" and first:
             for name, default in assignments(one.rest, escape):
-                names = set(_REFERENCE.findall(default or "")) if name not in values else set()
+                names = {one for one, _ in references(default or "", escape)} if name not in values else set()
                 behind[name] = names | {deep for other in names for deep in behind.get(other, set())}
     return found

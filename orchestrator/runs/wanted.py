@@ -64,7 +64,11 @@ def _caches(plan: Plan) -> Iterator[Path]:
     names = {local_directory(policy, variant.cache_ref) for variant in plan.variants}
     yield from (Path(f"{name}{suffix}") for name in names for suffix in ("", ".new", ".old"))
     with contextlib.suppress(OSError):  # not made yet
-        yield from (path for path in Path(policy.directory).iterdir() if any((path / part).is_dir() for part in ("blobs", "ingest")))
+        yield from filter(_is_layout, Path(policy.directory).iterdir())
+
+
+def _is_layout(path: Path) -> bool:
+    return (path / "blobs").is_dir() or (path / "ingest").is_dir()
 
 
 def wanted(

@@ -195,7 +195,7 @@ def test_the_outline_needs_no_base_image(both: Both, name: str) -> None:
 # -- verdicts ---------------------------------------------------------------------------------------------------------
 
 DOCKERFILE = """\
-# syntax=registry.invalid/no/frontend:1
+# syntax=registry.invalid/docker/dockerfile:1
 ARG BASE=registry.invalid/no/such:1
 FROM registry.invalid/other:1 AS dead
 ARG only_in_dead
@@ -259,7 +259,7 @@ def test_predefined_arguments_need_no_declaration(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_outlined_is_not_checked(tmp_path: Path) -> None:
-    found = judge(tmp_path, {"nope": "1"}, text="# syntax=acme/newer:2\nFROM scratch\nNONSENSE here\n")
+    found = judge(tmp_path, {"nope": "1"}, text="# syntax=docker/dockerfile:9\nFROM scratch\nNONSENSE here\n")
     assert not found.checked  # for that frontend it may be an instruction
     assert "unknown instruction: NONSENSE" in found.why_not
     given = judge(tmp_path, {"nope": "1", "BUILDKIT_SYNTAX": "acme/newer:2"}, text="FROM scratch\nNONSENSE here\n")
@@ -267,6 +267,38 @@ def test_what_cannot_be_outlined_is_not_checked(tmp_path: Path) -> None:
     remote = judge(tmp_path, {"nope": "1"}, context="https://user:secret@git.invalid/x.git")
     assert not remote.checked
     assert "secret" not in remote.why_not
+
+
+@pytest.mark.parametrize("frontend", ["acme/newer:2", "registry.lan/buildpack/frontend@sha256:" + "0" * 64])
+def test_what_another_frontend_consumes_is_not_known(tmp_path: Path, frontend: str) -> None:
+    """Docker's own would say that A arrives."""
+    text = f"# syntax={frontend}\nFROM scratch\nARG A\nLABEL a=$A\n"
+    found = judge(tmp_path, {"A": "1", "nope": "1"}, text=text)
+    assert (found.checked, found.why_not) == (False, f"its frontend {frontend} is not Docker's own")
+    assert not judge(tmp_path, {"A": "1", "BUILDKIT_SYNTAX": frontend}, text="FROM scratch\nARG A\n").checked
+    own = {"A": "1", "BUILDKIT_SYNTAX": "registry.invalid/docker/dockerfile:1"}
+    assert judge(tmp_path, own, text="FROM scratch\nARG A\nLABEL a=$A\n").checked  # without its image
+
+
+def test_a_linked_target_that_no_stage_refers_to_consumes_nothing(tmp_path: Path) -> None:
+    """buildx builds it beside the image, which holds nothing of it."""
+    (tmp_path / "base").write_text("FROM scratch\nARG A\nLABEL a=$A\n")
+
+    def checked(stage: str) -> Arrival:
+        (tmp_path / "Dockerfile").write_text(f"FROM {stage}\nLABEL b=1\n")
+        main = {"context": ".", "args": {"A": "1"}, "contexts": {"base": "target:v--base"}}
+        linked = {"context": ".", "dockerfile": "base", "args": {"A": "1"}}
+        file = BakeFile(target="v", members={"v": main, "v--base": linked}, origins={"v": "app", "v--base": "base"})
+        found = preflight.arrival(BakeCall(docker=("docker",), files=(), root=tmp_path), file)
+        preflight.check(found, Injected(args={"A": "1"}), variant="v")
+        return found
+
+    assert [one.target for one in checked("base").consumers] == ["app", "base"]
+    with pytest.raises(MatrixError) as caught:
+        checked("scratch")
+    (problem,) = caught.value.problems
+    assert problem.what == "v: target app does not consume A"
+    assert problem.hint == "the linked base consumes it, and no stage refers to that context"
 
 
 @pytest.mark.parametrize(

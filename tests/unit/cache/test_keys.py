@@ -128,6 +128,15 @@ def test_files_decide_by_their_content(project: Path, name: str) -> None:
     assert (found(project).key == before) is same
 
 
+@pytest.mark.parametrize(("beside", "ignored"), [("link", True), ("base/Dockerfile", False)])
+def test_the_ignore_file_of_a_dockerfile_lies_beside_its_link(project: Path, beside: str, *, ignored: bool) -> None:
+    (project / "link").symlink_to("base/Dockerfile")
+    (project / f"{beside}.dockerignore").write_text("a.cu\n")
+    before = found(project, {"v": member(dockerfile="link")})
+    (project / "a.cu").write_text("b")
+    assert (found(project, {"v": member(dockerfile="link")}).key == before.key) is ignored
+
+
 def test_a_linked_target_is_a_part_of_the_key(project: Path, tmp_path: Path) -> None:
     members = {"v": member(contexts={"base": "target:v--base"}), "v--base": {"context": "base"}}
     before = found(project, members)

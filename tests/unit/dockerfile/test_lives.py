@@ -21,6 +21,11 @@ def found(text: str, **more: object) -> list[tuple[Loss, int, bool]]:
         "FROM a\nARG X\nRUN python setup.py\n",  # reads its environment, perhaps
         "FROM a\nARG X\nENV X=$X\nRUN build $X\n",
         "FROM a\nARG X\nENV X=${X:-9}\n",
+        "FROM a\nARG X\nENV X=\"'$X'\" Y='z'\n",  # quotes in quotes are characters
+        "FROM a\nARG X\nENV X=${X#v}\nENV Z=${Z:-${X}}\n",
+        "FROM a\nARG X\nLABEL v=${X:+on}\n",
+        "FROM a\nARG X\nCOPY <<E /x\n'$X'\nE\n",
+        "# escape=`\nFROM a\nARG X\nLABEL v=\\$X `\n  w=1\n",
         "FROM a\nARG X\nENV Y=$X\nENV X=7\nRUN build $Y\n",  # it has been read before
         "FROM a\nARG X\nENV X=1\nRUN build $X\n",  # the same value
         "FROM a\nENV X=7\nARG X\nRUN build $X\n",  # of both the later one counts
@@ -59,6 +64,12 @@ def test_a_value_that_arrives(text: str) -> None:
         ('FROM a\nARG X\nCOPY <<"E" /x\nv=$X\nE\n', [(Loss.UNREAD, 2, False)]),
         ("FROM a\nARG X\nADD <<'E' /x\nv=$X\nE\n", [(Loss.UNREAD, 2, False)]),
         ("FROM a\nCOPY <<E /x\nv=$X\nE\n", [(Loss.UNDECLARED, 2, True)]),
+        ("FROM a\nARG X\nENV X='$X'\nRUN build\n", [(Loss.ENV, 3, True)]),  # the text $X, and not its value
+        ("FROM a\nARG X\nENV X=\\$X\nRUN build\n", [(Loss.ENV, 3, True)]),
+        ("FROM a\nARG X\nENV X=${X:+7}\nRUN build\n", [(Loss.ENV, 3, True)]),
+        ("FROM a\nARG X\nENV Y='${X}'\n", [(Loss.UNREAD, 2, False)]),
+        ("FROM a\nARG X\nLABEL v='$X' w=\\$X\n", [(Loss.UNREAD, 2, False)]),
+        ("# escape=`\nFROM a\nARG X\nLABEL v=`$X\n", [(Loss.UNREAD, 3, False)]),
         ("FROM a\nARG X\nENV X 7 8\nRUN build\n", [(Loss.ENV, 3, True)]),
         ("FROM a\nARG X\nENV X=$Y\nRUN build\n", [(Loss.ENV, 3, True)]),
         ('FROM a\nARG X\nENV A=1 X="7"\nLABEL v=$X\n', [(Loss.ENV, 3, True)]),
