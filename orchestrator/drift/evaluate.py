@@ -102,7 +102,7 @@ class Buildx:
         variables: set[str] = set()
         for name, text in texts.items():
             if not compose.is_compose(PurePosixPath(name).name):  # its variables are those of .env and of the shell
-                variables |= bake.parse(text, json=name.endswith(".json")).variables.keys()
+                variables |= bake.parse(text, json=name.endswith(".json")).declared.keys()
         unset = [word for name in sorted(variables) for word in ("-u", name)]
         named = [word for name in files for word in ("-f", name)]
         reason = ""
@@ -148,7 +148,7 @@ class Buildx:
         from orchestrator import process
         from orchestrator.engine.client import docker_command
 
-        unset = [word for name in file.variables for word in ("-u", name)]
+        unset = [word for name in file.declared for word in ("-u", name)]
         try:
             argv = ["env", *unset, *docker_command(), "buildx", "bake", "-f", "-", *words]
             done = process.run(argv, cwd=self._root, stdin=file.text, timeout=_TIMEOUT_S)

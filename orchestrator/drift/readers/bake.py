@@ -55,6 +55,7 @@ class BakeFile(Struct, kw_only=True):
     Attributes:
         text: The file's text.
         variables: The default of each variable.
+        declared: The names of all variables, those without a default included.
         targets: The targets by name.
         known: The values of defaults worked out so far.
         partial: Whether buildx alone knows what it defines: a Compose file.
@@ -62,6 +63,7 @@ class BakeFile(Struct, kw_only=True):
 
     text: str
     variables: dict[str, Expression] = field(default_factory=dict)
+    declared: dict[str, None] = field(default_factory=dict)
     targets: dict[str, Target] = field(default_factory=dict)
     known: dict[str, str | None] = field(default_factory=dict)
     partial: bool = False
@@ -258,10 +260,13 @@ def parse(text: str, *, json: bool) -> BakeFile:
 
 def _from_hcl(root: hcl.Block, file: BakeFile) -> None:
     file.variables |= root.attributes  # NAME = "value" at the top is a variable too
+    file.declared |= dict.fromkeys(root.attributes)
     for block in root.blocks:
         name = block.labels[0] if block.labels else ""
-        if block.type == "variable" and "default" in block.attributes:
-            file.variables[name] = block.attributes["default"]
+        if block.type == "variable":
+            file.declared[name] = None
+            if "default" in block.attributes:
+                file.variables[name] = block.attributes["default"]
         elif block.type == "target":
             known = name in file.targets
             target = file.targets.setdefault(name, Target())
@@ -283,6 +288,7 @@ def _from_hcl(root: hcl.Block, file: BakeFile) -> None:
 def _from_json(root: Node, file: BakeFile) -> None:
     variables = root.member("variable")
     for name, body in variables.members if variables else ():
+        file.declared[name] = None
         default = body.member("default")
         if default is not None and default.kind == "scalar":
             file.variables[name] = _expression(default)
