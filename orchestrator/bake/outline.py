@@ -149,7 +149,7 @@ def _ask(bake: BakeCall, questions: Mapping[str, Mapping[str, Any]]) -> dict[str
     try:
         answer = json.loads(done.stdout)["target"]
         return {name: _outline(answer[name]["outline"]) for name in questions}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return "buildx gave no outline"
 
 
