@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+import pytest
 from msgspec.structs import replace
 
 from orchestrator.bake.ladder import Kind, Names, Scope
-from orchestrator.cache.prune import Known, decide, freed, pull_requests, recorded
-from orchestrator.cache.repository import Held, Reach
+from orchestrator.cache.prune import Doomed, Known, Removed, decide, freed, pull_requests, recorded, remove
+from orchestrator.cache.repository import Held, Reach, held
+from orchestrator.errors import NetworkError
+from orchestrator.reference import Digest, Tag
+from tests.support.publishing import images
+from tests.unit.publish.support import World
+
+if TYPE_CHECKING:
+    from orchestrator.registry.manifests import Descriptor
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -105,3 +114,149 @@ def test_what_a_recorded_manifest_reaches_stays() -> None:
     assert gone(found, known()) == {"app-pr-12": ""}
     hidden = Held(tags=tags, reach={**found.reach, A: replace(index, manifests=(A,), whole=False)})
     assert gone(hidden, known(), recorded([A])) == {"app-pr-12": "not every tag that stays could be read"}
+
+
+class Repository:
+    """Removes from a store in memory, as a registry does that deletes every tag of a manifest with it."""
+
+    def __init__(self) -> None:
+        world = World("one.example.org")
+        self.client = world.client()
+        self.store = world.stores[world.repositories[0]]
+        self.deleted: list[str] = []
+
+    def image(self, salt: str, *tags: str) -> str:
+        (image,) = images(self.client, "linux/amd64", salt=salt)
+        for tag in tags:
+            self.tag(tag, str(image.digest))
+        return str(image.digest)
+
+    def tag(self, tag: str, digest: str) -> None:
+        self.client.put_manifest(self.client.manifest(Digest(digest)), Tag(tag))
+
+    def delete(self, digest: Digest) -> bool:
+        self.deleted.append(str(digest))
+        del self.store.manifests[digest]
+        for tag in [tag for tag, named in self.store.tags.items() if named == digest]:
+            del self.store.tags[tag]
+        return True
+
+    def remove(self, before: Held, *doomed: Doomed) -> Removed:
+        return remove(self.client, doomed, before, delete=self.delete)
+
+    @property
+    def tags(self) -> set[str]:
+        return {str(tag) for tag in self.store.tags}
+
+
+@pytest.fixture
+def repository() -> Repository:
+    return Repository()
+
+
+def test_a_manifest_goes_with_every_tag_of_it_and_what_it_alone_reaches(repository: Repository) -> None:
+    one, child = repository.image("a", "app-pr-12", "app-pr-13"), repository.image("c")
+    stays = repository.image("b", "app")
+    before = held(repository.client, [child])
+    doomed = [Doomed(tag=f"app-pr-{n}", digest=one, why="w", children=(child,)) for n in (12, 13)]
+    assert repository.remove(before, *doomed) == Removed(done=tuple(doomed), failed=())
+    assert repository.deleted == [one, child]
+    assert repository.tags == {"app"}
+    assert {str(digest) for digest in repository.store.manifests} >= {stays}
+
+
+def test_a_tag_alone_goes_where_its_manifest_stays(repository: Repository) -> None:
+    one = repository.image("a", "app", "app-pr-12")
+    doomed = Doomed(tag="app-pr-12", digest=one, why="w", shared="another tag")
+    assert repository.remove(held(repository.client), doomed) == Removed(done=(doomed,), failed=())
+    assert repository.tags == {"app"}
+    assert one not in repository.deleted
+
+
+def test_what_was_moved_since_the_decision_stays(repository: Repository) -> None:
+    one, two, free = (
+        repository.image("a", "app-pr-12", "app-pr-13"),
+        repository.image("b", "app"),
+        repository.image("c"),
+    )
+    before = held(repository.client, [free])
+    repository.tag("app-pr-12", two)
+    repository.tag("new", one)
+    repository.tag("newer", free)
+    doomed = [
+        Doomed(tag="app-pr-12", digest=one, why="w"),
+        Doomed(tag="app-pr-13", digest=one, why="w", children=(two,)),
+        Doomed(tag="", digest=free, why="w"),
+        Doomed(tag="gone", digest=two, why="w"),
+    ]
+    assert repository.remove(before, *doomed) == Removed(
+        done=(Doomed(tag="app-pr-13", digest=one, why="w", shared="a tag was moved to its manifest meanwhile"),),
+        failed=(
+            "app-pr-12: stays, it was moved meanwhile",
+            f"{free}: stays, a tag reaches it again",
+            "gone: stays, it was moved meanwhile",
+        ),
+    )
+    assert repository.tags == {"app", "app-pr-12", "new", "newer"}
+    assert not {one, two, free} & set(repository.deleted)
+
+
+def test_a_child_that_a_tag_reaches_again_stays(repository: Repository) -> None:
+    one, child = repository.image("a", "app-pr-12"), repository.image("c")
+    before = held(repository.client, [child])
+    repository.tag("new", child)
+    repository.remove(before, Doomed(tag="app-pr-12", digest=one, why="w", children=(child,)))
+    assert repository.deleted == [one]
+
+
+def test_what_a_registry_refuses_is_told_and_the_rest_goes(repository: Repository) -> None:
+    one, two, free = repository.image("a", "app-pr-12"), repository.image("b", "app-pr-13"), repository.image("c")
+    before = held(repository.client, [free])
+
+    def refuse(digest: Digest) -> bool:
+        if str(digest) != two:
+            raise NetworkError("denied")
+        return repository.delete(digest)
+
+    doomed = [
+        Doomed(tag="app-pr-12", digest=one, why="w"), Doomed(tag="", digest=free, why="w"),
+        Doomed(tag="app-pr-13", digest=two, why="w"),
+    ]  # fmt: skip
+    found = remove(repository.client, doomed, before, delete=refuse)
+    assert found == Removed(done=(doomed[2],), failed=("app-pr-12: denied", f"{free}: denied"))
+
+
+@pytest.mark.parametrize(("others", "questions"), [(0, 3 + 3 + 2 + 1), (97, 3 + 3 + 1), (197, 3 + 3)])
+def test_every_tag_is_asked_for_before_each_manifest_goes_unless_there_are_many(
+    repository: Repository, others: int, questions: int
+) -> None:
+    asked: list[str] = []
+    head = repository.client.head
+    names = [f"app-pr-{number}" for number in range(3)]
+    doomed = [Doomed(tag=name, digest=repository.image(name, name), why="w") for name in names]
+    before = held(repository.client)
+
+    def counted(selector: Tag | Digest) -> Descriptor | None:
+        asked.append(str(selector))
+        return head(selector)
+
+    repository.client.head = counted  # type: ignore[method-assign]
+    more = {f"t{number}": doomed[0].digest for number in range(others)}
+    assert repository.remove(replace(before, tags={**before.tags, **more}), *doomed).failed == ()
+    assert len(asked) == questions  # each tag by itself, and every tag that is left
+
+
+def test_a_branch_with_a_longer_base_is_of_that_base() -> None:
+    both = replace(known(branches=frozenset({"x"})), bases=frozenset({"app", "app-branch"}))
+    tag = Names(ref="c:app-branch").of(Scope(kind=Kind.BRANCH, name="x")).partition(":")[2]
+    assert gone(holding({"app": A, tag: B}), both) == {}
+    assert [one.why for one in decide(holding({"app": A, "app-branch-y": B}), known(), records=()).doomed] == [
+        "no branch has this reference: y"
+    ]
+    old = decide(
+        holding({"app-commit-1": B}, created="2026-11-24T00:00:00"), known(older=timedelta(days=1)), records=()
+    )
+    assert [one.why for one in old.doomed] == ["2 days old"]
+    assert decide(holding({"app-pr-12": B}), known(), records=()).doomed[0].why == "pull request 12 is closed"
+    exact = holding({"app-commit-1": B}, created="2026-11-25T00:00:00Z")
+    assert decide(exact, known(older=timedelta(days=1)), records=()).doomed == ()
