@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 
 TOP = Path(__file__).parents[2]
 PROGRAM = TOP / "scripts/transcripts"
-PAGES = ["docs/build.md", "docs/start.md", *sorted(str(one.relative_to(TOP)) for one in TOP.glob("docs/cookbook/*.md"))]
+KNOWN = runpy.run_path(str(PROGRAM))
+PAGES = [
+    pytest.param(page, marks=[pytest.mark.download] if page in KNOWN["DOWNLOADS"] else [])
+    for page in (str(one.relative_to(TOP)) for one in KNOWN["PAGES"])
+]
 # The pages call the installed command by its name.
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
