@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 # Without bytecode each process of the tests compiles them anew: 3 s of processor time in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Parallel test processes; the slow tests wait for the engine more than they compute.
-WORKERS ?= 2
+# Parallel test processes: one more than cores, up to four, because the slow tests wait for the engine more than they compute.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 3 ? cores + 1 : 4)))
 # Nothing here may hang for ever: seconds.
 TEST_TIMEOUT ?= 3000
 
@@ -17,12 +17,12 @@ TEST_TIMEOUT ?= 3000
 TESTS ?= tests/engine tests/e2e tests/differential
 
 PYTHON_IN := .venv/bin/python
-# One file's tests stay in one process, so that what they share is made once.
-PYTEST := pytest -q -n $(WORKERS) --dist loadfile
+# One file's tests stay in one process, so that what they share is made once; tests/support/order.py orders the files.
+PYTEST := pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SLOW := timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m $(PYTEST)
 COVERED := .cache/coverage
-# Programs in Python without an ending: mypy takes one at a time.
-PROGRAMS := examples/vllm-kernels/build.py examples/vllm-kernels/prepare examples/vllm-kernels/replay examples/vllm-kernels/units scripts/action scripts/collect scripts/compare scripts/coverage scripts/disk scripts/mutants scripts/pictures scripts/reference scripts/transcripts scripts/versions
+# Programs in Python without an ending: each is a module of its own to mypy, under its own name.
+PROGRAMS := examples/vllm-kernels/build.py examples/vllm-kernels/prepare examples/vllm-kernels/replay examples/vllm-kernels/units scripts/action scripts/collect scripts/compare scripts/disk scripts/mutants scripts/pictures scripts/reference scripts/transcripts scripts/versions
 SCRIPTS := scripts/apt-source.sh $(shell grep -lsE '^\#!.*\b(ba)?sh\b' scripts/* .ci/run docker/*.sh)
 
 .PHONY: help setup engine disk demo test lint types unit slow clean
@@ -54,7 +54,8 @@ lint: setup ## style of Python and shell, dead code, workflows, the site
 
 types: setup ## mypy --strict on everything
 	@$(PYTHON_IN) -m mypy
-	@for program in $(PROGRAMS); do $(PYTHON_IN) -m mypy "$$program"; done
+	@$(PYTHON_IN) -m mypy --scripts-are-modules $(PROGRAMS)
+	@$(PYTHON_IN) -m mypy scripts/coverage # alone: others import the package of that name
 
 unit: setup ## the tests that need nothing, with a tenth of their generated inputs
 	@ORCHESTRATE_TESTS=quick $(PYTHON_IN) -m $(PYTEST) tests/unit
@@ -64,7 +65,7 @@ slow: setup engine ## the tests that need an engine, or those of TESTS
 
 # Style and types are reported first and fail the run, but they do not keep the tests from running.
 test: disk setup engine ## everything: style, types, and all tests on a real engine, with their coverage
-	@rc=0; $(MAKE) lint types || rc=1; eval "$$(scripts/engine env)"; rm -rf $(COVERED); mkdir -p $(COVERED); \
+	@rc=0; $(MAKE) --jobs=2 lint types || rc=1; eval "$$(scripts/engine env)"; rm -rf $(COVERED); mkdir -p $(COVERED); \
 	timeout $(TEST_TIMEOUT) $(PYTHON_IN) -m coverage run -m $(PYTEST) tests || rc=1; \
 	$(PYTHON_IN) scripts/coverage || rc=1; exit "$$rc"
 

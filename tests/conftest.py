@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,17 @@ from hypothesis import settings
 
 from tests.support.artifacts import NOT_DOWNLOADED, downloads
 from tests.support.generated import examples
+from tests.support.messages import spare_messages
+from tests.support.order import longest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MEASURED = Path(__file__).resolve().parents[1] / ".cache" / "coverage"
 """Where `make test` keeps what it covered; scripts/coverage does not judge what is incomplete."""
+
+LONG_FILES, LONG_S = 40, 15
+"""How many files are listed at the end as those that took longest, and from how many seconds."""
 
 pytest_plugins = ["tests.support.engine", "tests.support.emulation"]
 
@@ -42,12 +47,18 @@ _FOREIGN = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what would change the results of a test from outside."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Take away what would change the results of tests from outside, in this process and in those that it starts."""
     for name in _FOREIGN:
-        if name in os.environ:
-            monkeypatch.delenv(name)
+        os.environ.pop(name, None)
+    spare_messages(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; pytest-xdist hands files out as they come (--no-loadscope-reorder)."""
+    rank = longest_first(item.path for item in items)
+    items.sort(key=lambda item: rank[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,7 +72,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was not downloaded, and how many tests did not run for it."""
+    """Say which files took long, what was not downloaded, and how many tests did not run for it."""
+    _long_files(terminalreporter)
     missing: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         _, found, what = str(report.longrepr).partition(NOT_DOWNLOADED)
@@ -73,3 +85,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{what}: {tests} tests skipped")
         if MEASURED.is_dir():
             (MEASURED / "incomplete").touch()
+
+
+def _long_files(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the files that took longest, for tests/support/order.py."""
+    took: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[report.location[0]] += report.duration
+    ordered = sorted(took.items(), key=lambda one: one[1], reverse=True)
+    long = [(file, seconds) for file, seconds in ordered[:LONG_FILES] if seconds >= LONG_S]
+    if long:
+        terminalreporter.section(f"the {len(long)} longest files, seconds of {sum(took.values()):.0f}")
+        for file, seconds in long:
+            terminalreporter.write_line(f"{seconds:6.0f}  {file}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import gzip
 import io
 import zlib
@@ -22,6 +23,7 @@ def unpack(packed: bytes, declared: int | None = None, limit: int | None = None)
     return b"".join(unpacked(io.BytesIO(packed), len(packed) if declared is None else declared, limit=limit))
 
 
+@functools.cache
 def packings() -> dict[str, bytes]:
     many = b"".join(gzip.compress(DATA[at : at + 999_999]) for at in range(0, len(DATA), 999_999))
     frames = zstandard.ZstdCompressor().compress(DATA[:100]) + zstandard.ZstdCompressor().compress(DATA[100:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +35,6 @@ DIRECTORY = "/opt/flashinfer/cubins"
 ENVIRONMENT = {"FLASHINFER_CUBIN_DIR": DIRECTORY}
 Members = dict[str, bytes | str | None]
 """Path -> bytes of a file, target of a link, or None for a directory."""
-
-
-@pytest.fixture(autouse=True)
-def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture
