@@ -60,7 +60,7 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
     bodies = _Bodies(text)
     at = 0
     line_end = -1  # of the line that opened a here-document last
-    behind = 0  # the offset after the here-documents of that line
+    behind = 0  # the end of the last line of its here-documents
     while at < len(text):
         if text[at] not in _NO_WORD:  # most of a script
             word = read(text, at)
@@ -76,7 +76,7 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
             if line_end < at:
                 found = text.find("\n", at)
                 line_end = len(text) if found < 0 else found
-            body, behind = bodies.read(max(behind, line_end + 1), name.text)
+            body, behind = bodies.read(max(behind, line_end) + 1, name.text)
             yield Operator(text="<<", document=body, expanded=text[name.start : name.end] == name.text)
         elif redirection := _REDIRECTION.match(text, at):
             yield Operator(text=redirection[0][0])
@@ -95,11 +95,11 @@ class _Bodies:
         self._ends: dict[str, list[tuple[int, int]]] | None = None
 
     def read(self, start: int, name: str) -> tuple[str, int]:
-        """The body that starts at an offset and the offset after its last line; where it never ends, "" and `start`."""
+        """The body that starts at an offset, and the end of its last line; "" and the line before for none."""
         if self._ends is None:
             self._ends = {}
             for line in re.finditer(r"[^\n]+", self._text):
                 self._ends.setdefault(line[0].strip(" \t\r"), []).append(line.span())
         ends = self._ends.get(name, [])
         index = bisect_right(ends, (start, -1))
-        return (self._text[start : ends[index][0]], ends[index][1]) if index < len(ends) else ("", start)
+        return (self._text[start : ends[index][0]], ends[index][1]) if index < len(ends) else ("", start - 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.cuda.arch import Arch
-from orchestrator.cuda.devices import UnknownDeviceError, device_names, find_device
+from orchestrator.cuda.devices import UnknownDeviceError, device_names, devices, find_device
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,61 @@ def test_names_of_a_compute_capability() -> None:
     assert device_names("10.1") == device_names("11.0")
     assert device_names("8.8") == ()
     assert find_device("9.0+PTX") == Arch(9, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "cc"),
+    [
+        ("thor", "11.0"), ("orin", "8.7"), ("xavier", "7.2"), ("spark", "12.1"), ("rubin", "10.7"), ("hopper", "9.0"),
+        ("ada", "8.9"), ("Ada Lovelace", "8.9"), ("turing", "7.5"),
+    ],
+)  # fmt: skip
+def test_short_names_and_generations_of_one_capability(text: str, cc: str) -> None:
+    assert find_device(text).cc == cc
+
+
+@pytest.mark.parametrize(
+    ("text", "candidates"),
+    [
+        ("rtx 20", "RTX 2080 7.5, RTX 2050 8.6"),
+        ("titan", "TITAN RTX 7.5, TITAN V 7.0, TITAN Xp 6.1, GTX TITAN X 5.2"),
+        ("titan x", "TITAN X 6.1, GTX TITAN X 5.2"),
+        ("jetson", "Jetson Thor 11.0, Jetson AGX Orin 8.7, Jetson Xavier 7.2, Jetson TX2 6.2, Jetson Nano 5.3"),
+        ("rtx 6000", "RTX PRO 6000 Blackwell 12.0, RTX 6000 Ada 8.9, RTX A6000 8.6, Quadro RTX 6000 7.5"),
+        ("rtx 5000", "RTX PRO 5000 Blackwell 12.0, RTX 5000 Ada 8.9, RTX A5000 8.6, Quadro RTX 5000 7.5"),
+        ("rtx 4500", "RTX PRO 4500 Blackwell 12.0, RTX 4500 Ada 8.9"),
+        ("rtx 4000", "RTX PRO 4000 Blackwell 12.0, RTX 4000 Ada 8.9, RTX A4000 8.6, Quadro RTX 4000 7.5"),
+        ("rtx 3000", "RTX 3000 Ada 8.9, RTX A3000 8.6, Quadro RTX 3000 7.5"),
+        ("rtx 2000", "RTX PRO 2000 Blackwell 12.0, RTX 2000 Ada 8.9, RTX A2000 8.6"),
+        ("ampere", "A100 8.0, A10 8.6, Jetson AGX Orin 8.7"),
+        ("volta", "V100 7.0, Jetson Xavier 7.2"),
+        ("pascal", "P100 6.0, P40 6.1, Jetson TX2 6.2"),
+        ("maxwell", "GTX 750 5.0, M40 5.2, Jetson Nano 5.3"),
+    ],
+)
+def test_short_names_of_several_capabilities_name_them(text: str, candidates: str) -> None:
+    with pytest.raises(UnknownDeviceError) as error:
+        find_device(text)
+    assert ", ".join(error.value.candidates) == candidates
+    assert str(error.value) == f"{text!r} is ambiguous ({candidates}); write its compute capability, as in 9.0"
+
+
+_ADDED = """
+nvidia geforce tesla quadro graphics gpu device laptop mobile max q edition generation server workstation developer kit
+module pcie nvl cnx hbm2 hbm2e hbm3 hbm3e sxm sxm2 sxm3 sxm4 sxm5 sxm6 superchip industrial series 80gb 16g
+"""
+
+
+@pytest.mark.parametrize("word", _ADDED.split())
+def test_how_a_gpu_is_sold_says_nothing_of_its_capability(word: str) -> None:
+    assert find_device(f"H100 {word.upper()}").cc == find_device(f"{word} h100").cc == "9.0"
+
+
+def test_an_unknown_name_says_how_to_write_it() -> None:
+    with pytest.raises(UnknownDeviceError) as error:
+        find_device("H100 extra")
+    assert str(error.value) == "'H100 extra' is not a known GPU; write its compute capability, as in 9.0"
+    assert error.value.candidates == ()
+    assert next(iter(devices())) == "5.0"
+    assert devices()["9.0"] == ("H100", "H200", "GH200")
+    assert {find_device(name).cc for name in ("RTX PRO 6000 Blackwell", "rtx pro 6000", "RTX Pro 6000")} == {"12.0"}
