@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.bake.ladder import Standing
+from orchestrator.cache import holdings
 from orchestrator.cache.budget import Directory
 from orchestrator.cache.holdings import Where, local_caches, measured, of_builder, of_directories, of_stores
+from orchestrator.cache.prune import Doomed, Verdict
+from orchestrator.cache.repository import Held, Reach
 from orchestrator.engine.build_cache import CacheRecord, RecordType
 from orchestrator.matrix import load
 from orchestrator.matrix.expand import plan
@@ -116,3 +119,39 @@ def test_directories_and_stores_have_a_row_where_they_hold_something(tmp_path: P
         ("logs", 5, Where.STORE), ("headers", 2, Where.STORE)
     ]  # fmt: skip
     assert all(one.used is not None for one in stores)
+
+
+def test_tags_of_a_repository_count_what_they_share_once() -> None:
+    one, two, three = (f"sha256:{sign * 64}" for sign in "abc")
+    found = Held(
+        tags={"app": one, "app-pr-12": two, "app-x-branch-y": two, "gone": "", "other": three},
+        reach={
+            one: Reach(manifests=(one,), sizes={one: 1, "s": 10}, created="2026-11-26T12:00:00"),
+            two: Reach(manifests=(two,), sizes={two: 2, "s": 10}, created="2026-11-25T12:00:00+01:00"),
+            three: Reach(manifests=(three,), sizes={three: 4}, created="soon"),
+        },
+    )
+    doomed = (
+        Doomed(tag="app-pr-12", digest=two, why="w"),
+        Doomed(tag="other", digest=three, why="w", shared="kept"),
+        Doomed(tag="", digest=one, why="superseded"),
+        Doomed(tag="", digest=three, why="superseded"),
+    )
+    owners = {"app": "app-v", "app-x": "app-x-v"}
+    rows = list(holdings.of_repository("r/c", found, Verdict(doomed=doomed), owners))
+    assert [(row.name, row.kind, row.variants, row.size, row.reclaimable) for row in rows] == [
+        ("r/c:app", "layers", ("app-v",), 11, 0),
+        ("r/c:app-pr-12", "layers", ("app-v",), 2, 2),
+        ("r/c:app-x-branch-y", "layers", ("app-x-v",), 0, 0),
+        ("r/c:gone", "other tag", (), 0, 0),
+        ("r/c:other", "other tag", (), 4, 0),
+        (f"r/c@{one}", "superseded export", (), 0, 0),
+        (f"r/c@{three}", "superseded export", (), 0, 0),
+    ]
+    assert {row.where for row in rows} == {holdings.Where.REGISTRY}
+    assert rows[0].used == datetime(2026, 11, 26, 12, tzinfo=UTC)
+    assert rows[1].used == datetime(2026, 11, 25, 11, tzinfo=UTC)
+    assert [row.used for row in rows[3:5]] == [None, None]
+    alone = Held(tags={}, reach=found.reach)
+    (row,) = holdings.of_repository("r/c", alone, Verdict(doomed=doomed[2:3]), owners)
+    assert (row.size, row.reclaimable, row.used) == (11, 11, datetime(2026, 11, 26, 12, tzinfo=UTC))

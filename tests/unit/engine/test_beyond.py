@@ -60,3 +60,32 @@ def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
     assert {"current", "err"}.isdisjoint(BuilderInspectResult.model_fields)
     assert "server_errors" not in SystemInfo.model_fields
     assert "descriptor" not in ImageInspectResult.model_fields
+
+
+def test_a_builder_is_named_where_there_is_one(asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
+    beyond.cache_usage()
+    beyond.cache_usage("farm")
+    beyond.inspect_builder()
+    beyond.inspect_builder("farm")
+    assert asked == [
+        ("buildx", "du", "--format", "json"), ("buildx", "du", "--builder", "farm", "--format", "json"),
+        ("buildx", "inspect"), ("buildx", "inspect", "farm"),
+    ]  # fmt: skip
+
+
+def test_a_prune_takes_ids_or_an_age_and_leaves_mounts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def docker(*words: str, timeout: float) -> Completed:
+        assert timeout == 1800
+        asked.append(words)
+        return Completed(argv=words, returncode=0, stdout="", stderr="")
+
+    monkeypatch.setattr(client, "docker", docker)
+    beyond.prune_cache(["a", "b$"])
+    beyond.prune_older(90, "farm")
+    assert asked == [
+        ("buildx", "prune", "--all", "--force", "--filter", "id=^(a|b$)"),
+        ("buildx", "prune", "--builder", "farm", "--all", "--force", "--filter", "until=90s", "--filter",
+         "type!=exec.cachemount"),
+    ]  # fmt: skip

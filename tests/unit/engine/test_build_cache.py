@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.engine.build_cache import RecordType, only_chosen_after, parse, portions
+from orchestrator.engine import beyond
+from orchestrator.engine.build_cache import RecordType, only_chosen_after, parse, portions, records, remove
 from orchestrator.errors import EnvironmentLacksError
+from orchestrator.process import Completed
 from orchestrator.sizes import InvalidSizeError, parse_size
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -107,3 +109,71 @@ def test_a_portion_is_small_where_there_are_many_records() -> None:
     known = [f"{number:025}" for number in range(20_000)]
     assert [len(one) for one in portions(known[:25], known)] == [10, 10, 5]
     assert [len(one) for one in portions(known[:600], known[:100])] == [500, 100]
+
+
+class Buildx:
+    """A cache that loses what is pruned by id or age, as far as a test says so."""
+
+    def __init__(self, *rows: dict[str, Any], fails: str = "") -> None:
+        self.rows, self.fails = list(rows), fails
+        self.said: list[tuple[object, ...]] = []
+
+    def _done(self, stdout: str = "") -> Completed:
+        return Completed(argv=(), returncode=int(bool(self.fails)), stdout=stdout, stderr=f"ERROR: {self.fails}\n")
+
+    def cache_usage(self, builder: str) -> Completed:
+        self.said.append(("du", builder))
+        return self._done("\n".join(["", *map(json.dumps, self.rows), " "]))
+
+    def prune_cache(self, ids: list[str], builder: str) -> Completed:
+        self.said.append(("prune", list(ids), builder))
+        return self._done()
+
+    def prune_older(self, seconds: int, builder: str) -> Completed:
+        self.said.append(("older", seconds, builder))
+        self.rows = [row for row in self.rows if row["ID"] != "old"]
+        return self._done()
+
+
+def asked_of(monkeypatch: pytest.MonkeyPatch, buildx: Buildx) -> Buildx:
+    for name in ("cache_usage", "prune_cache", "prune_older"):
+        monkeypatch.setattr(beyond, name, getattr(buildx, name))
+    return buildx
+
+
+def row(name: str, used: str = "2 hours ago") -> dict[str, Any]:
+    return {**ROW, "ID": name, "LastUsedAt": used}
+
+
+def test_records_are_listed_without_empty_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    buildx = asked_of(monkeypatch, Buildx(row("a"), row("b")))
+    found = records("farm", now=NOW)
+    assert [one.id for one in found] == ["a", "b"]
+    assert found[0].used == NOW - timedelta(hours=2)
+    assert buildx.said == [("du", "farm")]
+    buildx.fails = "it is down"
+    with pytest.raises(EnvironmentLacksError) as error:
+        records()
+    assert str(error.value) == "the build cache cannot be listed: it is down"
+    assert buildx.said[1] == ("du", "")
+
+
+def test_old_records_go_at_once_and_the_rest_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row("old", "9 days ago"), row("newer", "5 hours ago"), row("stays", "4 hours ago")]
+    held = [parse(json.dumps(one), now=NOW)[0] for one in rows]
+    buildx = asked_of(monkeypatch, Buildx(*rows))
+    told: list[tuple[int, int]] = []
+    remove(held[:2], held, "farm", told=lambda done, of: told.append((done, of)))
+    assert buildx.said == [("older", 5 * 3600 + 600, "farm"), ("du", "farm"), ("prune", ["newer$"], "farm")]
+    assert told == [(1, 2), (2, 2)]
+    buildx.said.clear()
+    told.clear()
+    remove(held[1:2], held, "", told=lambda done, of: told.append((done, of)))
+    assert buildx.said == [("prune", ["newer$"], "")]
+    assert told == [(0, 1), (1, 1)]
+    remove(held[1:2], held)
+    for chosen in (held[:1], held[1:2]):
+        asked_of(monkeypatch, Buildx(*rows, fails="refused"))
+        with pytest.raises(EnvironmentLacksError) as error:
+            remove(chosen, held)
+        assert str(error.value) == "the build cache cannot be pruned: refused"
