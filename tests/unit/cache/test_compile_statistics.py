@@ -117,3 +117,61 @@ def test_any_values_give_bounded_numbers(changes: dict[str, Any]) -> None:
         assert len(sentence(one)) < 1000
         json.dumps(as_json(one), allow_nan=False)
         notes(one)
+
+
+def told(**fields: Any) -> CompileStatistics:
+    return CompileStatistics(**{"tool": "sccache", "on": True, "requests": 4, "writes": 1, **fields})
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (told(on=False, why="no backend"), "not used: no backend"),
+        (told(on=False), "not used: no reason given"),
+        (told(), "nothing was compiled through it"),
+        (
+            told(ptx=Counts(hits=4), cubin=Counts(hits=8, misses=4)),
+            "device code: 12 of 16 from cache (PTX 4/4, cubin 8/12)",
+        ),
+        (told(units=Counts(hits=1, misses=1)), "units: 1 of 2 from cache"),
+        (told(units=Counts(hits=1), read_s=1.25), "units: 1 of 1 from cache, read 1.2 s, written 0.0 s"),
+        (told(write_s=0.5), "nothing was compiled through it, read 0.0 s, written 0.5 s"),
+    ],
+)
+def test_the_statistics_in_one_line(found: CompileStatistics, line: str) -> None:
+    assert sentence(found) == line
+
+
+LAUNCHER = (
+    "no compiler call went through sccache: the build must use it as its compiler launcher, as in "
+    "CMAKE_CUDA_COMPILER_LAUNCHER (vllm-project/vllm#13697)"
+)
+ANEW = "sources include thrust, CUB or torch and are compiled anew with every change of the list: a.cu"
+CCCL = "(compile_cache.fixed_cccl_namespaces, docs/compile-cache.md)"
+MISSED = Counts(misses=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "lines"),
+    [
+        (told(), []),
+        (told(on=False, fallbacks=3, requests=0), []),
+        (told(fallbacks=3), ["3 compiles were done without sccache, which failed or lost its backend"]),
+        (told(requests=0), [LAUNCHER]),
+        (told(writes=0, refused=(("x", 2), ("y", 1))), ["nothing was cached: x (2), y (1)"]),
+        (told(writes=0, write_errors=3), ["nothing was cached: 3 writes failed"]),
+        (told(writes=0), ["nothing was cached: it is read-only or full"]),
+        (told(writes=0, units=Counts(hits=1)), []), (told(writes=0, ptx=Counts(hits=1)), []),
+        (told(held=2_000_000, cubin=MISSED),
+         ["nothing was reused although the cache held 2.0 MB: another toolkit or flags"]),
+        (told(held=0, cubin=MISSED), []), (told(held=9, cubin=Counts(hits=1, misses=1)), []), (told(held=9), []),
+        (told(cccl=2, cccl_named="a.cu", cubin=MISSED), [f"2 {ANEW} {CCCL}"]),
+        (told(cccl=3, cccl_named="a.cu", cubin=MISSED), [f"3 {ANEW} {CCCL}"]),
+        (told(cccl=5, cccl_named="a.cu", cubin=MISSED), [f"5 {ANEW} and 2 more {CCCL}"]),
+        (told(cccl=2, fixed=True, cubin=MISSED), []), (told(cccl=2), []),
+        (told(read_s=99.0, seconds=100.0), ["reading the cache took 99 s of 100 s: a nearer backend is faster"]),
+        (told(read_s=1.0, seconds=100.0), []), (told(read_s=1.0, seconds=0.0), []),
+    ],
+)  # fmt: skip
+def test_what_a_user_should_know(found: CompileStatistics, lines: list[str]) -> None:
+    assert list(notes(found)) == lines

@@ -183,3 +183,49 @@ def test_what_inspect_prints_is_read() -> None:
     assert found.platforms == ("linux/386", "linux/amd64", "linux/amd64/v2")
     for other in ("", "ERROR: no builder\n", INSPECTED.replace("Driver:        remote\n", "")):
         assert parse_inspected(other) is None
+
+
+WHOLE = """\
+Name:          farm
+Driver:        remote
+Last Activity: 2026-11-26 10:00:00 +0000 UTC
+
+Nodes:
+Name:                  one
+Endpoint:              tcp://a:1234
+Driver Options:        cacert="/x y/ca.pem" cert="a\\"b" env.X="1"
+Status:                running
+BuildKit daemon flags: --debug
+BuildKit version:      v0.16.0
+Platforms:             linux/amd64*, linux/amd64/v2,  linux/arm64
+Labels:
+ org.x: Name
+GC Policy rule#0:
+ All: false
+Name:      two
+Endpoint:  tcp://b:1234
+Error:     it is down
+"""
+
+
+def test_every_field_of_what_inspect_prints() -> None:
+    found = parse_inspected(WHOLE)
+    assert found is not None
+    assert (found.name, found.driver, found.running, found.error) == ("farm", "remote", True, "it is down")
+    assert found.platforms == ("linux/amd64", "linux/amd64/v2", "linux/arm64")
+    one, two = found.nodes
+    assert (one.name, one.endpoint, one.running, one.version) == ("one", "tcp://a:1234", True, "v0.16.0")
+    assert one.options == {"cacert": "/x y/ca.pem", "cert": 'a"b', "env.X": "1"}
+    assert (two.name, two.endpoint, two.running, two.version, two.options) == ("two", "tcp://b:1234", False, "", {})
+    broken = parse_inspected(WHOLE.replace("Last Activity: 2026", "Error: no such host\nLast Activity: 2026"))
+    assert broken is not None
+    assert broken.error == "no such host"
+    asleep = parse_inspected(WHOLE.replace("running", "inactive"))
+    assert asleep is not None
+    assert not asleep.running
+
+
+@pytest.mark.parametrize("text", ["", "Name: x\n", "Driver: docker\n", "nothing", "Nodes:\nName: x\nDriver: y\n"])
+def test_a_text_that_is_no_builders(text: str) -> None:
+    found = parse_inspected(text)
+    assert found is None or (found.name, found.driver) == ("x", "y")

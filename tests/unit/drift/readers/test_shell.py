@@ -142,3 +142,43 @@ def test_no_text_breaks_it(text: str) -> None:
     for one in shell.assignments(source):
         assert 0 <= one.found.start <= one.found.end <= len(text)
     list(shell.build_args(source))
+
+
+@pytest.mark.parametrize(
+    ("line", "builds"),
+    [
+        ("docker build .", True), ("docker buildx build .", True), ("podman build .", True),
+        ("/usr/bin/docker build", True),
+        ("sudo docker --context x build .", True), ("docker -D --x buildx build", False), ("docker run build", True),
+        ("docker run x y build", False), ("docker pull x", False), ("echo build", False), ("A=1 docker build", True),
+        ("docker", False), ("mydocker build", False),
+    ],
+)  # fmt: skip
+def test_a_command_that_builds_an_image(line: str, builds: bool) -> None:
+    (command,) = shell.commands(Source(text=line))
+    assert command.builds is builds
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("docker build -f D .", "D"), ("docker build --file D .", "D"), ("docker build --file=D .", "D"),
+        ("docker build --file= .", ""), ("docker build .", ""), ("docker build -f", ""), ("docker build -fD", ""),
+        ("docker build --files=D -f E", "E"),
+    ],
+)  # fmt: skip
+def test_the_value_of_an_option(line: str, value: str) -> None:
+    (command,) = shell.commands(Source(text=line))
+    assert command.option("-f", "--file") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("A=1\nexport A=2\ndeclare -x A=3\nreadonly A=4\nlocal A=5\ntypeset A=6\nenv A=7 x\n", list("1234567")),
+        ("echo A=1", []), ("x; A=1", ["1"]), ("A=1 B=2 x", ["1"]), ("B=2 A=1", ["1"]), ("cmake -DA=1 .", ["1"]),
+        ("A=1; A+=2", ["12"]), ("A='1 2'; A=\"$A 3\"", ["1 2 3"]), ("A=(1 2)", ["1 2"]),
+    ],
+)  # fmt: skip
+def test_what_a_script_assigns(text: str, values: list[str]) -> None:
+    assert [one.found.value for one in shell.assignments(Source(text=text)) if one.name == "A"] == values
