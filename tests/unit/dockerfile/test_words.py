@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.dockerfile.spans import Source, Style
-from orchestrator.dockerfile.words import DOCKERFILE_STOP, MAX_VALUE, place, read_word, substitute
+from orchestrator.dockerfile.words import DOCKERFILE_STOP, MAX_VALUE, SHELL_STOP, place, read_word, substitute
 
 KNOWN = {"A": "a", "EMPTY": ""}
 
@@ -128,3 +128,66 @@ def test_plain_characters_in_front_change_nothing(text: str) -> None:
     assert word.end == len(text)
     doubled = read_word("zz" + text, 0, stop=frozenset())
     assert doubled.text == "zz" + word.text
+
+
+def variables(text: str, *, shell: bool = True) -> list[tuple[str, str, str, str]]:
+    stop = SHELL_STOP if shell else DOCKERFILE_STOP
+    return [
+        (one.name, one.operator, text[one.start : one.end], text[one.default_start : one.default_end])
+        for one in read_word(text, 0, stop=stop, shell=shell).variables
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("$A", [("A", "", "$A", "")]), ("x$A-$B", [("A", "", "$A", ""), ("B", "", "$B", "")]),
+        ("${A}x", [("A", "", "${A}", "")]), ("${A:-d}", [("A", ":-", "${A:-d}", "d")]),
+        ("${A-d e}f", [("A", "-", "${A-d e}", "d e")]), ("${A:+}", [("A", ":+", "${A:+}", "")]),
+        ("${A:-${B}}x", [("A", ":-", "${A:-${B}}", "${B}")]), ("${A", [("", "", "${A", "")]),
+        ("${A:-d", [("A", ":-", "${A:-d", "d")]), ("\"$A\"'$B'", [("A", "", "$A", "")]),
+        ("\\$A$B", [("B", "", "$B", "")]),
+        ("${A:-\\}}x", [("A", ":-", "${A:-\\}}", "\\}")]),
+    ],
+)  # fmt: skip
+def test_the_variables_of_a_word_and_their_places(text: str, found: list[tuple[str, str, str, str]]) -> None:
+    assert variables(text) == found
+    assert variables(text, shell=False) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "shell", "dockerfile"),
+    [
+        ("$1x", ["$1"], []), ("$?", ["$?"], []), ("$@y", ["$@"], []), ("$(a $(b))c", ["$(a $(b))"], []),
+        ("$(a ')' b)c", ["$(a ')' b)"], []), ("$('a", ["$('a"], []), ("`a b`c", ["`a b`"], []), ("`a", ["`a"], []),
+        ("${1:-d}x", ["${1:-d}"], ["${1:-d}"]), ("${!A}", ["${!A}"], ["${!A}"]), ("\"`a`\"", ["`a`"], []),
+        ("$", [], []),
+        ("$+", [], []),
+    ],
+)  # fmt: skip
+def test_what_a_shell_runs_or_fills_in_by_itself(text: str, shell: list[str], dockerfile: list[str]) -> None:
+    assert [one for _, _, one, _ in variables(text)] == shell
+    assert [one for _, _, one, _ in variables(text, shell=False)] == dockerfile
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "edited", "style", "via"),
+    [
+        ("x", "x", "x", Style.WORD, ""), ("'a b'", "a b", "a b", Style.SINGLE, ""), ('"a"', "a", "a", Style.DOUBLE, ""),
+        ("${N:-d}", "d", "d", Style.DEFAULT, ""), ("${N:-'d'}", "d", "d", Style.DEFAULT, ""),
+        ('"${N:-d}"', "d", "d", Style.DEFAULT, ""), ("${N-\"d e\"}", "d e", "d e", Style.DEFAULT, ""),
+        ("\"${N:-'d'}\"", "'d'", "'d'", Style.DEFAULT, ""), ("${N:-'d}", "'d", "'d", Style.DEFAULT, ""),
+        ("${A:-d}", "a", "${A:-d}", Style.WORD, "it comes from ${A:-d}"),
+        ("$A", "a", "$A", Style.WORD, "it comes from $A"),
+        ("x${N:-d}", "xd", "x${N:-d}", Style.WORD, "it comes from ${N:-d}"),
+        ("$N", "$N", "$N", Style.WORD, "it comes from $N"),
+        ("${N:-$A}", "${N:-$A}", "${N:-$A}", Style.WORD, "it comes from ${N:-$A}"),
+        ("'a'$A", "aa", "'a'$A", Style.WORD, "it comes from $A"), ("", "", "", Style.WORD, ""),
+        ("${EMPTY:-d}", "d", "d", Style.DEFAULT, ""),
+    ],
+)  # fmt: skip
+def test_the_place_of_a_value(text: str, value: str, edited: str, style: Style, via: str) -> None:
+    found = place(Source(text=text), read_word(text, 0), KNOWN.get, where="w")
+    assert (found.value, text[found.start : found.end], found.styles, found.via, found.where) == (
+        value, edited, (style,), via, "w",
+    )  # fmt: skip
