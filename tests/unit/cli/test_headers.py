@@ -12,6 +12,7 @@ from orchestrator.headers import bundle
 from orchestrator.headers import lock as locks
 from orchestrator.headers.store import Store
 from tests.unit.headers import samples
+from tests.unit.matrix.support import SMALL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,3 +176,29 @@ def test_without_a_lock_there_is_a_hint(store: Store, capsys: pytest.CaptureFixt
     assert "hint: make it: orchestrate headers lock" in error
     assert app.run(["headers", words, "-f", "gone.yaml"]) == 2
     assert "gone.yaml: the matrix was not found" in capsys.readouterr().err
+
+
+def test_which_images_work_offline(
+    tmp_path: Path, store: Store, lock: Lock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    why = "matrix.yaml has no headers section, or its policy is off"
+    assert app.run(["headers", "status", "--format", "json"]) == 0
+    row = {"variant": "app-cu130-amd64", "offline": "no", "why": [why]}
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "variants": [row]}
+    assert app.run(["headers", "status"]) == 0
+    title, line = capsys.readouterr().out.splitlines()
+    assert title.split() == ["variant", "offline", "why"]
+    assert line.split(maxsplit=2) == ["app-cu130-amd64", "no", why]
+    (tmp_path / "matrix.yaml").write_text(SMALL + "headers: {version: 0.6.13}\n")
+    rows = {}
+    for name, gone in (("whole", False), ("without a file", True)):
+        if gone:
+            store.path(lock.files[0].sha256).unlink()
+        assert app.run(["headers", "status", "--format", "json"]) == 0
+        (rows[name],) = json.loads(capsys.readouterr().out)["variants"]
+    assert rows["whole"]["offline"] != rows["without a file"]["offline"] == "no"
+    (tmp_path / "matrix.yaml").write_text(SMALL + "headers: {version: 0.6.12}\n")
+    assert app.run(["headers", "status", "--format", "json"]) == 0
+    assert "0.6.12" in capsys.readouterr().out
+    assert app.run(["headers", "status", "--store", "elsewhere", "--variant", "none"]) == 2
