@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--only-failed", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Build the variants that the last run did not build: that failed, or that it ended before.",
+    help="Build the variants that the last run with them did not build: that failed, or that it ended before.",
 )  # fmt: skip
 @kit.option(
     "--changed", heading=Heading.BEHAVIOUR, is_flag=True,
@@ -147,12 +147,12 @@ def command(
             _report_nothing(report)
             raise
         if only_failed:
-            plan = _failed_last(plan)
+            plan = _failed_last(plan, push=push, load=load, output=output)
             if not plan.variants:
                 from orchestrator.ui import streams
 
                 _report_nothing(report)
-                streams.tell("nothing to build: the last run built every selected variant")
+                streams.tell("nothing to build: every selected variant was built by the last run that had it")
                 return 0
         # Docker answers while the modules of a build are loaded.
         early = held.enter_context(begun(plan, builder, asked))
@@ -224,22 +224,24 @@ def _warn(progress: Progress, text: str) -> None:
     _tell(Progress.PLAIN if progress is Progress.QUIET else progress, f"warning: {text}")
 
 
-def _failed_last(plan: Plan) -> Plan:
-    """The plan with the variants alone that the last run of its directory did not build.
+def _failed_last(plan: Plan, *, push: bool, load: bool, output: Path | None) -> Plan:
+    """The plan with the variants alone that their last runs did not build and bring where they are to be.
 
     Raises:
         UsageError: No run has ended there.
     """
     from msgspec.structs import replace
 
+    from orchestrator.bake.file import Output
     from orchestrator.errors import UsageError
     from orchestrator.runs import kept
     from orchestrator.state import require_own
 
-    runs = kept.last(require_own(plan.matrix.root.absolute()))
-    if not runs:
+    wanted = Output(push=push, load=load, directory=output.absolute() if output else None)
+    state = require_own(plan.matrix.root.absolute())
+    failed = kept.unbuilt(state, [variant.id for variant in plan.variants], wanted)
+    if failed is None:
         raise UsageError("--only-failed: no run was found that has ended", hint="build without it first")
-    failed = frozenset(runs[0].failed)
     return replace(plan, variants=tuple(variant for variant in plan.variants if variant.id in failed))
 
 

@@ -6,6 +6,7 @@ their steps, and the sizes of the image. A file that is not of this shape is ski
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,16 @@ from orchestrator import files
 from orchestrator.bake.events import StepKind
 from orchestrator.bake.moved import Moved, StepTime
 from orchestrator.cache import compile_statistics
+from orchestrator.entries import read_entry
 from orchestrator.errors import FailureClass
 from orchestrator.runs import weights
 from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps, Try
 from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orchestrator.bake.file import Output
 
 NAME = "run.json"
 
@@ -53,12 +57,6 @@ class Run(Struct, frozen=True, kw_only=True):
         """When it began, as it is shown."""
         return datetime.fromtimestamp(self.started, UTC).isoformat(sep=" ", timespec="seconds")
 
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """The variants that were not built: they failed, or the run ended before them."""
-        wrong = (Status.FAILED, Status.CANCELLED)
-        return tuple(outcome.id for outcome in self.outcomes if outcome.status in wrong)
-
 
 def keep(directory: Path, report: Mapping[str, Any], outcomes: Sequence[Outcome], *, seconds: float) -> None:
     """Write a run's record.
@@ -85,18 +83,55 @@ def last(state: Path, count: int = 1) -> list[Run]:
         state: The state directory.
         count: How many.
     """
-    found: list[Run] = []
+    return list(itertools.islice(_runs(state), count))
+
+
+def unbuilt(state: Path, ids: Sequence[str], output: Output) -> tuple[str, ...] | None:
+    """Return the variants that their last runs did not build: they failed, the run ended before, or none had them.
+
+    A result that went elsewhere than this output counts as none: what a run kept in the build cache was not pushed.
+
+    Args:
+        state: The state directory.
+        ids: The variants that are asked for.
+        output: Where their results are to go.
+
+    Returns:
+        Those of the ids, None where no run has ended.
+    """
+    last: dict[str, Outcome] = {}
+    missing, none = set(ids), True
+    for run in _runs(state):
+        none = False
+        last |= {one.id: one for one in run.outcomes if one.id in missing}
+        missing -= last.keys()
+        if not missing:
+            break
+    return None if none else tuple(id_ for id_ in ids if id_ not in last or not _gave(last[id_], output))
+
+
+def _gave(outcome: Outcome, output: Output) -> bool:
+    """Whether the result of a variant is where it is to be."""
+    if outcome.status is not Status.BUILT:
+        return outcome.status is Status.SKIPPED  # it was there
+    went = read_entry(outcome.output)
+    if output.push:
+        return went.get("push") == "true"
+    if output.load:
+        return went.get("type") == "docker"
+    return output.directory is None or went.get("dest") == str(output.part(outcome.id))
+
+
+def _runs(state: Path) -> Iterator[Run]:
+    """The runs that have a record, the newest first."""
     try:
         directories = sorted((path for path in (state / "runs").iterdir() if path.is_dir()), reverse=True)
     except OSError:
-        return found
+        return
     for directory in directories:
-        if len(found) == count:
-            break
         run = _read(directory)
         if run is not None:
-            found.append(run)
-    return found
+            yield run
 
 
 def _more(outcome: Outcome) -> dict[str, Any]:
@@ -140,6 +175,7 @@ def _outcome(row: Any) -> Outcome:
         status=Status(row["status"]),
         digest=None if row["digest"] is None else str(row["digest"]),
         tags=tuple(map(str, row["tags"])),
+        output=str(row.get("output") or ""),
         builder=str(row.get("builder") or ""),
         attempts=int(row["attempts"]),
         seconds=float(row["seconds"]),

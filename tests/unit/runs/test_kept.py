@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.bake.events import StepKind
+from orchestrator.bake.file import Output
 from orchestrator.bake.moved import Moved, StepTime
 from orchestrator.cache.compile_statistics import CompileStatistics, Counts
 from orchestrator.errors import FailureClass
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 DIGEST = f"sha256:{'d' * 64}"
 STARTED = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
+ROW = {
+    "digest": None, "tags": [], "attempts": 1, "seconds": 1, "steps": {"total": 1, "cached": 0}, "log": None,
+    "error": None, "verified": False, "cache": "", "compile_cache": None, "notes": [],
+    "bytes": {"pulled": 0, "sent": 0, "pushed": 0},
+}  # fmt: skip
 STEP = StepTime(name="[a 1/2] RUN make", kind=StepKind.RUN, began=0.5, seconds=61.25, state="failed")
 
 
@@ -76,7 +82,7 @@ def test_a_run_is_read_back_whole(tmp_path: Path) -> None:
     assert found.outcomes == tuple(made)
     assert (found.started, found.seconds, found.matrix) == (STARTED.timestamp(), 71.5, "sha256:m")
     assert found.when == "2026-11-26 12:00:00+00:00"
-    assert found.failed == tuple(outcome.id for outcome in made)
+    assert kept.unbuilt(tmp_path, [one.id for one in made], Output()) == tuple(outcome.id for outcome in made)
     assert (found.directory / kept.NAME).stat().st_mode & 0o777 == 0o600
 
 
@@ -87,6 +93,40 @@ def test_the_newest_runs_come_first_and_those_without_a_record_not_at_all(tmp_pa
     (tmp_path / "runs" / "20261126T150000-9").mkdir()
     assert [run.directory.name for run in kept.last(tmp_path, 2)] == ["20261126T140000-1", "20261126T130000-1"]
     assert kept.last(tmp_path / "elsewhere") == []
+
+
+PUSHED, LOADED = "type=image,push=true", "type=docker"
+
+
+@pytest.mark.parametrize(
+    ("runs", "output", "left"),
+    [
+        ([], Output(), None),
+        ([{"a": ("built", PUSHED), "b": ("failed", "")}], Output(push=True), "b"),
+        ([{"a": ("built", PUSHED), "b": ("failed", "")}, {"a": ("built", PUSHED)}], Output(push=True), "b"),
+        ([{"a": ("failed", "")}, {"a": ("built", PUSHED), "b": ("cancelled", "")}], Output(push=True), "b"),
+        ([{"a": ("built", PUSHED), "b": ("built", PUSHED)}, {"b": ("failed", "")}], Output(push=True), "b"),
+        ([{"a": ("built", PUSHED)}], Output(push=True), "b"),  # no run had it
+        ([{"a": ("skipped", ""), "b": ("built", PUSHED)}], Output(push=True), ""),
+        ([{"a": ("built", PUSHED), "b": ("built", "type=cacheonly")}], Output(push=True), "b"),
+        ([{"a": ("built", LOADED), "b": ("built", PUSHED)}], Output(load=True), "b"),
+        ([{"a": ("built", "type=oci,dest=/o/a.tar.part"), "b": ("built", "type=oci,dest=/p/b.tar.part")}],
+         Output(directory=Path("/o")), "b"),
+        ([{"a": ("built", PUSHED), "b": ("built", "type=cacheonly")}], Output(), ""),
+    ],
+)  # fmt: skip
+def test_what_is_left_to_build(
+    tmp_path: Path, runs: list[dict[str, tuple[str, str]]], output: Output, left: str | None
+) -> None:
+    """A run of one variant, or one that pushed nothing, made all others count as built."""
+    for number, run in enumerate(runs):
+        directory = tmp_path / "runs" / f"20261126T12000{number}-1"
+        directory.mkdir(parents=True)
+        made = [Outcome(id=name, status=Status(status), output=went) for name, (status, went) in run.items()]
+        rows = [{**ROW, "id": one.id, "status": one.status.value, "output": one.output} for one in made]
+        content = {"schema": 1, "started": STARTED.isoformat(), "matrix": "", "variants": rows}
+        kept.keep(directory, content, made, seconds=1)
+    assert kept.unbuilt(tmp_path, ["a", "b"], output) == (None if left is None else tuple(left))
 
 
 @pytest.mark.parametrize("path", [(), ("variants",), ("variants", 0), ("variants", 0, "tries", 0, "steps", 0)])
