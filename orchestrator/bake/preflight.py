@@ -93,12 +93,14 @@ class Injected(Struct, frozen=True, kw_only=True):
         args: Argument -> value.
         contexts: Names of named contexts.
         secrets: Ids of secrets.
+        locked: Base images that the lock of the bases names for the variant.
         places: Name of any of them -> where the matrix says it, None on the command line.
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
     contexts: Collection[str] = ()
     secrets: Collection[str] = ()
+    locked: Collection[str] = ()
     places: Mapping[str, Place | None] = field(default_factory=dict)
 
 
@@ -327,6 +329,10 @@ def _contexts(consumers: tuple[Consumer, ...], injected: Injected, variant: str)
         if all(name in one.unused for one in consumers):
             what = f"{variant}: {_nobody(consumers, 'use')} the named context {name}"
             yield Problem.at(injected.places.get(name), what)
+    for name in injected.locked:  # its digest would stand on the image
+        if all(name in one.unused for one in consumers):
+            what = f"{variant}: {_nobody(consumers, 'start from')} {name}, which the lock names for it"
+            yield Problem.at(injected.places.get(name), what, hint="orchestrate lock bases writes the lock anew")
 
 
 def _secrets(consumers: tuple[Consumer, ...], injected: Injected, variant: str) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from orchestrator.labels import BASES
 from orchestrator.reference import Digest, InvalidReferenceError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.matrix.variants import Plan
@@ -128,3 +128,20 @@ def with_bases(plan: Plan, extras: Mapping[str, Extras]) -> dict[str, Extras]:
                     labels={**before.labels, BASES: named},
                 )
     return found
+
+
+def names(extras: Extras) -> tuple[str, ...]:
+    """Return the bases that the lock gives to a variant."""
+    return tuple(pinned.rpartition("@")[0] for pinned in extras.labels.get(BASES, "").split())
+
+
+def unlocked(root: Path, bases: Sequence[str]) -> str:
+    """Return a note on the bases of a variant that the lock of a project does not name, "" without a lock.
+
+    Args:
+        root: The project.
+        bases: Images without a digest that the variant starts from, with the lock.
+    """
+    if not bases or not (root / LOCK).exists():
+        return ""
+    return f"not locked, as {LOCK} does not name it: {', '.join(bases)} (orchestrate lock bases)"

@@ -17,6 +17,7 @@ from orchestrator.cache.records import Records
 from orchestrator.errors import EnvironmentLacksError
 from orchestrator.matrix import git
 from orchestrator.runs import preflight
+from orchestrator.runs.base_lock import unlocked
 from orchestrator.runs.step import Step
 from orchestrator.runs.sure import Rereading
 from orchestrator.runs.targets import resolved
@@ -113,6 +114,9 @@ def prepare(plan: Plan, context: Context, targets: Targets | None = None) -> Pre
         for question in questions
     ]
     jobs = tuple(step.job(contents) for step in steps)
+    for step in steps:
+        if note := unlocked(root, step.found.bases if step.found is not None else ()):
+            step.checked = replace(step.checked, notes=(*step.checked.notes, note))
     contents.cache.save()
     return Prepared(
         jobs=jobs, checked={step.variant.id: step.checked for step in steps}, files=rendered, logs=run, state=state

@@ -19,9 +19,9 @@ from orchestrator.dockerfile.platforms import run_platforms
 from orchestrator.engine import buildx, doctor
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.entries import read_entry
-from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, OrchestrateError, Place
 from orchestrator.registry.errors import DeniedError, NotFoundError, ReadOnlyError
-from orchestrator.runs import access
+from orchestrator.runs import access, base_lock
 from orchestrator.runs.inputs import missing_inputs, require_agent
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from orchestrator.bake.file import BakeFile
     from orchestrator.engine.builders import Builder
     from orchestrator.engine.buildx import BakeCall
-    from orchestrator.errors import Place
     from orchestrator.matrix.variants import Plan, Variant
 
 
@@ -161,11 +160,13 @@ def injected(variant: Variant, extras: Extras) -> preflight.Injected:
     secrets = {read_entry(secret.text).get("id", ""): secret.origin.place for secret in variant.secrets}
     contexts = {name: value.origin.place for name, value in variant.contexts.items()}
     own = [MAX_JOBS] if any(read_entry(secret).get("id") == MAX_JOBS for secret in extras.secrets) else []
+    locked = dict.fromkeys(base_lock.names(extras), Place(file=base_lock.LOCK, line=1))
     return preflight.Injected(
         args={name: value.text for name, value in variant.args.items()} | dict(extras.args),
         contexts=tuple(contexts),
         secrets=(*filter(None, secrets), *own),
-        places={**secrets, **contexts, **{name: value.origin.place for name, value in variant.args.items()}},
+        locked=tuple(locked),
+        places={**secrets, **contexts, **locked, **{name: value.origin.place for name, value in variant.args.items()}},
     )
 
 

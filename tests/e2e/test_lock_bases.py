@@ -75,6 +75,18 @@ def test_builds_start_from_what_was_locked(registry: Registry, tmp_image: str, t
     assert project.build("--push").returncode == 1  # now it holds the other text
     dockerfile.write_text(dockerfile.read_text().replace("= one && : cold", "= two"))
     assert built(project, registry, name, "app")[BASES] == f"{base}@{second}"
+    # another base is not the one that the lock names: neither its digest nor the label would be true
+    other = f"{base}-other"
+    third = push_base(tmp_path / "three", other, "two")
+    text = dockerfile.read_text()
+    dockerfile.write_text(text.replace(f"FROM {base} ", f"FROM {other} "))
+    done = project.build("--push")
+    assert done.returncode == 2
+    assert f"target app does not start from {base}, which the lock names for it" in done.stderr
+    assert project.run("lock", "bases").returncode == 0
+    assert built(project, registry, name, "app")[BASES] == f"{other}@{third}"
+    dockerfile.write_text(text)
+    assert project.run("lock", "bases").returncode == 0
     # what went in is in the provenance, too
     provenance = call(
         "docker", "buildx", "imagetools", "inspect", "--format", "{{json .Provenance}}", f"{tmp_image}:app-amd64"

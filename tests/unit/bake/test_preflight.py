@@ -64,6 +64,21 @@ def test_nowhere_with_another_value() -> None:
         check(found, Injected(args={"CUDA": "13.0.2"}), variant="v")
 
 
+def test_a_locked_base_that_no_stage_starts_from_is_told() -> None:
+    """The image had the digest of it as a label."""
+    app, base = (
+        Consumer(target="app", args={}, unused=("a:1", "b:1")),
+        Consumer(target="base", args={}, unused=("b:1",)),
+    )
+    given = Injected(locked=("a:1",), places={"b:1": Place(file="bases.lock.json", line=1)})
+    check(arrival(app, base), given, variant="v")
+    with pytest.raises(NotArrivedError) as caught:
+        check(arrival(app, base), replace(given, locked=("a:1", "b:1")), variant="v")
+    (problem,) = caught.value.problems
+    assert problem.what == "v: target app and the linked base do not start from b:1, which the lock names for it"
+    assert (problem.file, problem.hint) == ("bases.lock.json", "orchestrate lock bases writes the lock anew")
+
+
 def test_contexts_and_secrets_arrive_like_arguments() -> None:
     app = Consumer(target="app", args={}, secrets=("ca",), unused=("one", "two"))
     base = Consumer(target="base", args={}, secrets=("token",), unused=("one",))

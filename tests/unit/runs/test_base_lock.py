@@ -90,3 +90,18 @@ def test_builds_start_from_the_digests_that_name_them(tmp_path: Path, monkeypatc
     assert found.labels == {"x": "y", BASES: f"ubuntu:24.04@{ONE} cuda:13@{TWO}"}
     own = planned(SMALL + "  contexts: {'ubuntu:24.04': docker-image://mine}\n")
     assert [*base_lock.with_bases(own, {})[APP].contexts] == ["cuda:13"]
+
+
+def test_bases_that_the_lock_does_not_name_are_told(tmp_path: Path) -> None:
+    assert base_lock.unlocked(tmp_path, ["ubuntu:24.04"]) == ""  # there is no lock
+    base_lock.write(tmp_path, (locked("ubuntu:24.04"),))
+    assert base_lock.unlocked(tmp_path, []) == ""
+    assert base_lock.unlocked(tmp_path, ["a:1", "b:2"]) == (
+        "not locked, as bases.lock.json does not name it: a:1, b:2 (orchestrate lock bases)"
+    )
+
+
+def test_the_bases_of_a_variant_are_those_of_its_label() -> None:
+    assert base_lock.names(Extras()) == ()
+    label = f"ubuntu:24.04@{ONE} registry.lan:5000/a/b:1@{TWO}"
+    assert base_lock.names(Extras(labels={BASES: label})) == ("ubuntu:24.04", "registry.lan:5000/a/b:1")

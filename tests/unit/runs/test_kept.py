@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DIGEST = f"sha256:{'d' * 64}"
 STARTED = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-ROW = {
+ROW: dict[str, object] = {
     "digest": None, "tags": [], "attempts": 1, "seconds": 1, "steps": {"total": 1, "cached": 0}, "log": None,
     "error": None, "verified": False, "cache": "", "compile_cache": None, "notes": [],
     "bytes": {"pulled": 0, "sent": 0, "pushed": 0},
