@@ -82,7 +82,7 @@ def test_builds_start_from_what_was_locked(registry: Registry, tmp_image: str, t
     dockerfile.write_text(text.replace(f"FROM {base} ", f"FROM {other} "))
     done = project.build("--push")
     assert done.returncode == 2
-    assert f"target app does not start from {base}, which the lock names for it" in done.stderr
+    assert f"target app does not start from {base}, which the lock names for it" in done.stdout
     assert project.run("lock", "bases").returncode == 0
     assert built(project, registry, name, "app")[BASES] == f"{other}@{third}"
     dockerfile.write_text(text)

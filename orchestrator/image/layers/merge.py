@@ -104,6 +104,11 @@ class LayerScan:
             if path in names:
                 del names[path]
 
+    def has(self, path: str) -> bool:
+        """Whether an earlier member of the same archive stands at a path, or below it."""
+        files = (self.plain, self.directories, self.code, self.releases, self.links, self.below)
+        return self.landing.holds(path) or any(path in names for names in files)
+
     def forget_below(self, path: str) -> None:
         """Drop what earlier members of the same archive put below a directory whose place another member takes.
 

@@ -18,7 +18,7 @@ from orchestrator.image.layers.inside import code_of
 from orchestrator.image.layers.installed import MAX_RECORD, distribution, is_record
 from orchestrator.image.layers.merge import HASHED, Held, LayerScan
 from orchestrator.image.layers.sparse import content
-from orchestrator.image.layers.tar import Member, Type, members
+from orchestrator.image.layers.tar import DamagedArchiveError, Member, Type, members
 from orchestrator.image.layers.unpack import DamagedLayerError, ahead, unpacked
 
 if TYPE_CHECKING:
@@ -101,10 +101,7 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
         member = replace(member, path=path)
     folder, _, name = path.rpartition("/")
     if name.startswith(_WHITEOUT):
-        if name == _OPAQUE:
-            result.opaque.add(folder)
-        elif not name.startswith(".wh..wh."):  # the rest of AUFS' names mean nothing to anybody else
-            result.whiteouts.add(f"{folder}/{name[4:]}" if folder else name[4:])
+        _add_whiteout(result, folder, name)
         return
     if member.type is Type.DIRECTORY:
         if member.path not in result.directories:
@@ -125,6 +122,16 @@ def add_member(result: LayerScan, member: Member, reader: Forward, *, deep: bool
         _add_file(result, member, reader, deep=deep)
     else:
         result.plain.add(member.path)
+
+
+def _add_whiteout(result: LayerScan, folder: str, name: str) -> None:
+    if name == _OPAQUE:
+        result.opaque.add(folder)
+    elif not name.startswith(".wh..wh."):  # the rest of AUFS' names mean nothing to anybody else
+        gone = f"{folder}/{name[4:]}" if folder else name[4:]
+        if result.has(gone):  # OCI says that it stays, containerd removes it or refuses the layer
+            raise DamagedArchiveError(f"tar: {gone} comes before its whiteout in one layer")
+        result.whiteouts.add(gone)
 
 
 def _add_sparse(result: LayerScan, member: Member, sparse: Sparse, reader: Forward, *, deep: bool) -> None:

@@ -67,7 +67,6 @@ LOWER: dict[str, Content] = {"d": None, "d/a.so": A, "d/e/b.so": A, "keep.so": A
         ({"d/.wh..wh..opq": b"", "d/c.so": B}, {"d/c.so": "90"}),
         ({"d/.wh..wh..opq": b""}, {}),
         ({".wh.d": b"", "d/a.so": B}, {"d/a.so": "90"}),
-        ({"d/a.so": B, ".wh.d": b""}, {"d/a.so": "90"}),
         ({"d": "a file now"}, {}),
         ({"d": ("link", "elsewhere")}, {}),
         ({"d/a.so": None}, {"d/e/b.so": "80"}),
@@ -118,6 +117,14 @@ def test_members_land_as_the_runtime_unpacks_them(members: list[tuple[str, Conte
     archive += bytes(1024)
     found = merge([scanned({"d/low.so": A}), scan_layer(io.BytesIO(archive), len(archive))])
     assert sorted(found.code) == expected
+
+
+@pytest.mark.parametrize("first", ["d/a.so", "d", "d/x/y"])
+def test_a_whiteout_of_its_own_layer_is_refused(first: str) -> None:
+    """containerd removes the file from the lowest layer and unpacks no other; the specification lets it stay."""
+    with pytest.raises(DamagedArchiveError, match=r"tar: d(/a\.so)? comes before its whiteout in one layer"):
+        scanned({first: A, **({"d/.wh.a.so": b""} if first == "d/a.so" else {".wh.d": b""})})
+    assert seen(LOWER, {".wh.d": b"", first: A}) == {first: "80", "keep.so": "80"}
 
 
 def test_files_over_directories_without_end_are_refused() -> None:
@@ -227,9 +234,11 @@ def model(layers: list[dict[str, str]]) -> dict[str, str]:
 
 
 def consistent(layer: dict[str, str]) -> bool:
-    """No path of one layer lies below a file of the same layer: no tar of a file system does."""
+    """No path of one layer lies below a file of it, and none comes before its whiteout: no builder does that."""
     solid = [path for path, value in layer.items() if value in ("A", "B", "text")]
-    return not any(other.startswith(f"{path}/") for path in solid for other in layer)
+    gone = [[path, *list(layer)[:number]] for number, (path, value) in enumerate(layer.items()) if value == "whiteout"]
+    late = any(f"{other}/".startswith(f"{path}/") for path, *before in gone for other in before)
+    return not late and not any(other.startswith(f"{path}/") for path in solid for other in layer)
 
 
 @examples(60)
