@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     # Looking for pydantic plugins reads the metadata of every installed package; this program has none to offer them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    _open_missing_streams()
     _interrupt_on_signals()
     try:
         code = run(list(sys.argv[1:] if argv is None else argv))
@@ -105,6 +106,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _show_fault(error)
     _forget_broken_streams()
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Let what a caller has closed (`orchestrate plan >&-`, a daemon) lead to the null device.
+
+    The next file that is opened takes the number of a stream that is closed, and what is printed is written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _interrupt_on_signals() -> None:

@@ -282,6 +282,16 @@ def test_a_reader_that_goes_away_is_no_error(project: Path, words: str) -> None:
         assert "Exception" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("plan", 0), ("--help", 0), ("plan -f none.yaml", 2)])
+def test_streams_that_the_caller_closed(project: Path, words: str, code: int, closed: str) -> None:
+    """Python has no object for them; and the next file that is opened takes their number."""
+    script = f"{COMMAND} {words} {closed}"
+    done = subprocess.run(["bash", "-c", script], cwd=project, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert bool(done.stdout) == (closed == "2>&-" and code == 0)
+
+
 @pytest.mark.parametrize("words", ["plan", "plan --format json", "--help"])
 def test_a_full_disk_is_told(project: Path, words: str) -> None:
     done = subprocess.run(
