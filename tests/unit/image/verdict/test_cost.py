@@ -97,3 +97,18 @@ def test_titles_say_the_sums_and_long_lists_are_cut() -> None:
     assert title == "The same file more than once: 2.0 MB that could be saved"
     assert lines[0] == "100.0 kB: 2 copies: a/00, b/00"
     assert lines[12:] == ["and 8 more (--format json lists them)"]
+
+
+def test_json_of_a_cost() -> None:
+    code = {"a.so": FileCode(size=9, stored={"80": 1, "90a": 300})}
+    held = {f"{place}/libx.so.{number}": Held(f"{number}", 2 << 20) for place, number in (("a", 1), ("b", 1), ("c", 2))}
+    found = cost(Files(code=code, held=held, releases={"cuda/bin/nvcc": "13.0.88"}), ("8.0", "9.0"))
+    assert json.loads(json.dumps(found.to_json())) == {
+        "bytes": {"80": 1, "90a": 300},
+        "places": [{"path": "a.so", "size": 9, "bytes": {"80": 1, "90a": 300}}],
+        "copies": [{"sha256": "1", "size": 2 << 20, "paths": ["a/libx.so.1", "b/libx.so.1"], "wasted": 2 << 20}],
+        "several": [{"name": "libx.so", "sizes": {"a/libx.so.1": 2 << 20, "c/libx.so.2": 2 << 20}}],
+        "toolkits": [{"root": "cuda", "release": "13.0.88", "size": 0}],
+        "without": {"8.0": 1, "9.0": 300},
+        "only": {"8.0": 300, "9.0": 1},
+    }
