@@ -17,7 +17,7 @@ from orchestrator.runs.outcome import ErrorInfo, Outcome, Status, Steps, Try
 from orchestrator.runs.weights import Weights
 from orchestrator.ui.run_page import page
 from orchestrator.ui.run_view import lines
-from tests.unit.ui.test_report import Balance
+from tests.unit.ui.test_report import Balance, Told
 
 HOSTILE = "<script>alert(1)</script>\"'&${title} ##[group]x \u202egpj </td>"
 
@@ -154,3 +154,100 @@ def test_the_builder_is_shown_where_it_is_known() -> None:
     assert lines(one)[3].split()[-1] == "far"
     assert lines(one)[4].split()[-1] == "-"
     assert "<td>far</td>" in page(one)
+
+
+FIRST = Try(began=101.0, seconds=5, reason="reset", steps=(step("[b 1/2] RUN make", 4, "unfinished", 1),))
+SECOND = Try(began=110.0, seconds=11, reason="exit code: 1", steps=(step("[b 1/2] RUN make", 9, "failed", 2),))
+WHY = ErrorInfo(failure=FailureClass.RUN, message="m", step="RUN make", file="Dockerfile", line=7)
+RETRIED = replace(FAILED, error=WHY, tries=(FIRST, SECOND), notes=("look",))
+STEPS = (step("[a 1/2] RUN make", 8), step("[a 2/2] COPY x", 0, "cached"))
+
+
+def looks(told: Told) -> list[str]:
+    """The classes of the verdict and of each status."""
+    return [kind for kind, _, _ in told.marks if kind.removeprefix("verdict ") in {"ok", "fail", "warn", "excepted"}]
+
+
+def test_the_page_in_full() -> None:
+    told = Told(page(run(built("good", 12, *STEPS), RETRIED, *NEVER), BEFORE))
+    assert told.heads == [
+        "Build of 1970-01-01 00:01:40+00:00", "What failed", "Variants", "Where the time went", "Attempts that failed",
+        "Steps", "good 12.0s, 1/3 cached", "bad 20.0s, - cached", "attempt 1", "attempt 2", "Notes",
+    ]  # fmt: skip
+    assert [one for one in told.rows if one] == [
+        ["variant", "status", "when", "time", "before", "change", "cached", "attempts", "pulled", "sent", "builder"],
+        ["good sha256:aaaaaaaaaaaa", "✓ built", "", "12.0s", "10.0s", "+20%", "1/3", "1", "30.0 MB", "2.0 kB", ""],
+        ["bad ", "✗ failed", "", "20.0s", "10.0s", "", "-", "2", "0 B", "0 B", ""],
+        ["step", "variant", "state", "time", ""],
+        ["[b 1/2] RUN make", "bad", "failed", "9.0s", ""],
+        ["[a 1/2] RUN make", "good", "done", "8.0s", ""],
+        ["[a 1/2] RUN make", "done", "8.0s", ""],
+        ["[a 2/2] COPY x", "cached", "0.0s", ""],
+        ["[b 1/2] RUN make", "unfinished", "4.0s", ""],
+        ["[b 1/2] RUN make", "failed", "9.0s", ""],
+    ]
+    bars = [one for one in told.marks if one[1]]
+    assert bars == [
+        ("", "left:0.00%;width:57.14%", "12.0s attempt 1"),
+        ("failed", "left:4.76%;width:23.81%", "5.0s attempt 1: reset"),
+        ("failed", "left:47.62%;width:52.38%", "11.0s attempt 2: exit code: 1"),
+        ("failed", "left:0.00%;width:100.00%", "9.0s"),
+        ("", "left:0.00%;width:88.89%", "8.0s"),
+        ("", "left:0.00%;width:100.00%", "8.0s done"),
+        ("cached", "left:0.00%;width:0.00%", "0.0s cached"),
+        ("unfinished", "left:20.00%;width:80.00%", "4.0s unfinished"),
+        ("failed", "left:18.18%;width:81.82%", "9.0s failed"),
+    ]
+    assert told.items == [
+        "took", "30.0s", "logs", ".orchestrate/runs/x", "the run before", "1970-01-01 00:01:40+00:00, 30.0s: 2 built",
+        "bad failed (run)Dockerfile:7 RUN makemlog: bad.log",
+        "3 variants not started: cancelled because bad failed (--fail-fast)",
+        "bad: attempt 1 of 2, 5.0s: reset", "bad: attempt 2 of 2, 11.0s: exit code: 1", "bad: look",
+    ]  # fmt: skip
+    assert looks(told) == ["verdict fail", "ok", "fail"]
+
+
+def test_a_run_without_failures_is_in_order() -> None:
+    skipped = replace(built("s", 0), status=Status.SKIPPED, tries=(), began=0.0)
+    text = page(run(built("good", 0), skipped))
+    told = Told(text)
+    assert looks(told) == ["verdict ok", "ok", "excepted"]
+    assert ["no step took time"] in told.rows
+    assert not {"What failed", "Steps", "Notes", "Attempts that failed"} & set(told.heads)
+    cancelled = replace(built("c", 1), status=Status.CANCELLED)
+    assert looks(Told(page(run(cancelled)))) == ["verdict fail", "warn"]
+
+
+def test_the_largest_layers_are_shown_in_order() -> None:
+    layers = tuple((f"sha256:{number:064}", 1000 * (1 + number % 45)) for number in range(45))
+    rows = Told(page(run(replace(built("good", 5), layers=layers)))).rows
+    shown = [row[0].partition(" ")[0] for row in rows if len(row) == 3 and "sha256:" in row[0]]
+    assert shown == [str(number) for number in range(6, 46)]
+    (most,) = [row for row in rows if row and row[0].startswith("45 ")]
+    assert most[1] == "45.0 kB"
+
+
+def test_only_steps_that_took_longest_are_listed() -> None:
+    many = tuple(step(f"[a {number}/30] RUN x", number) for number in range(1, 31))
+    rows = Told(page(run(built("good", 30, *many)))).rows
+    assert [row[3] for row in rows if len(row) == 5 and row[1] == "good"][::19] == ["30.0s", "11.0s"]
+    shown = lines(run(built("good", 30, *many)))
+    at = shown.index("the steps that took longest:")
+    assert shown[at + 1 :] == [f"    {number}.0s  good  [a {number}/30] RUN x" for number in range(30, 25, -1)]
+
+
+def test_a_terminal_is_told_of_attempts_and_the_compile_cache() -> None:
+    compiled = CompileStatistics(tool="sccache", on=True, cubin=Counts(hits=3, misses=1))
+    found = lines(run(replace(built("good", 12, *STEPS), compile_cache=compiled), RETRIED, *NEVER))
+    assert found[1] == "logs: .orchestrate/runs/x"
+    assert found[5:] == [
+        "the steps that took longest:",
+        "     9.0s  bad  [b 1/2] RUN make",
+        "     8.0s  good  [a 1/2] RUN make",
+        "bad: attempt 1 of 2 failed: reset",
+        "good: compile cache: device code: 3 of 4 from cache (PTX 0/0, cubin 3/4)",
+        "bad: failed (run) at Dockerfile:7 RUN make: m",
+        "  log: bad.log",
+        "3 variants not started: cancelled because bad failed (--fail-fast)",
+    ]
+    assert lines(run()) == ["build of 1970-01-01 00:01:40+00:00, 30.0s: nothing to build", "logs: .orchestrate/runs/x"]
