@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from orchestrator.headers.airgap import Need, Surroundings, missing, needs
+from orchestrator.headers.airgap import Need, Surroundings, cure_of, missing, needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -354,3 +354,132 @@ def test_the_bundle_is_a_need_like_any_other(tmp_path: Path) -> None:
     gone = found(tmp_path, bundle="")[-1]
     assert (gone.kind, gone.name, gone.covered, gone.why) == ("bundle", "FlashInfer headers", False, "no bundle")
     assert gone.cure == "orchestrate headers import BUNDLE.tar.zst"
+
+
+def one(root: Path, text: str = "FROM scratch\n", **more: Any) -> Need:
+    """The only need that is no local directory."""
+    (need,) = [need for need in found(root, text, **more) if need.why != "a local directory"]
+    return need
+
+
+PULL = "docker pull {0} (online), docker save, docker load; or a named context oci-layout://…"
+
+
+def test_each_need_says_where_why_and_what_covers_it(tmp_path: Path) -> None:
+    def need(kind: str, name: str, place: str, why: str, cure: str = "", *, covered: bool = False) -> Need:
+        return Need(kind=kind, name=name, place=place, covered=covered, why=why, cure=cure)
+
+    base = "FROM debian:12\n"
+    assert one(tmp_path, base) == need(
+        "base image", "debian:12", "Dockerfile:1", "not in the local store", PULL.format("debian:12")
+    )
+    assert one(tmp_path, base, present=("debian:12",)) == need(
+        "base image", "debian:12", "Dockerfile:1", "in the local store, but by a tag that can move",
+        "pin it by digest: name@sha256:…", covered=True,
+    )  # fmt: skip
+    assert one(tmp_path, f"FROM {PINNED}\n", present=(PINNED,)) == need(
+        "base image", PINNED, "Dockerfile:1", "in the local store", covered=True
+    )
+    assert one(tmp_path, f"FROM {PINNED}\n", registries=("docker.io",)) == need(
+        "base image", PINNED, "Dockerfile:1", "docker.io is allowed", covered=True
+    )
+    assert one(tmp_path, "FROM r.example/x:1\n", registries=("r.example",)) == need(
+        "base image", "r.example/x:1", "Dockerfile:1", "r.example is allowed, but a tag can move: pin it by digest",
+        "docker buildx imagetools inspect r.example/x:1",
+    )  # fmt: skip
+    assert one(tmp_path, "# syntax=x/y:1\nFROM scratch\n") == need(
+        "frontend", "x/y:1", "Dockerfile:1", "not in the local store",
+        "remove the syntax line: the builder's own frontend needs no registry",
+    )  # fmt: skip
+    assert one(tmp_path, "# syntax=x/y:1\nFROM scratch\n", present=("x/y:1",)).covered
+    assert one(tmp_path, target={"contexts": {"x": "https://host/x"}}) == need(
+        "context", "https://host/x", "context x", "fetched over the network",
+        "clone or unpack it, and name the directory: contexts: {x: DIR}",
+    )  # fmt: skip
+    assert one(tmp_path, target={"contexts": {"x": "file://none"}}) == need(
+        "context", "file://none", "context x", f"{tmp_path}/none was not found", f"create {tmp_path}/none"
+    )
+    (tmp_path / "there").mkdir()
+    assert found(tmp_path, target={"contexts": {"x": "there"}})[1] == need(
+        "context", "there", "context x", "a local directory", covered=True
+    )
+    assert one(tmp_path, "FROM scratch AS a\nADD https://h/x /x\n") == need(
+        "remote file", "https://h/x", "Dockerfile:2", "ADD fetches", "give a named context a that holds it"
+    )
+    assert one(tmp_path, "FROM scratch\nRUN --network=host make\n") == need(
+        "network step", "RUN --network=host", "Dockerfile:2", "host network", "remove --network=host"
+    )
+    assert one(tmp_path, f"FROM scratch\nRUN {'m' * 70}\n", target={"network": None}) == need(
+        "network step", "m" * 60, "Dockerfile:2", "runs with a network",
+        "orchestrate build --air-gapped sets network = none for every step",
+    )  # fmt: skip
+    assert not [n for n in found(tmp_path, "FROM scratch\nRUN --network=none make\n", target={"network": None})
+                if n.kind == "network step"]  # fmt: skip
+    cure = "cache: {backend: local} or off"
+    outside = "reaches a service outside"
+    for entry, name in (("ghcr.io/a/b", "ghcr.io/a/b"), ("type=gha", "gha"), ({"ref": "r/x"}, "r/x")):
+        assert one(tmp_path, target={"cache-from": [entry]}) == need("cache", name, "cache-from", outside, cure)
+        assert one(tmp_path, target={"cache-to": [entry]}) == need("cache", name, "cache-to", outside, cure)
+    for entry in ("type=local,dest=x", "type=inline"):
+        kind = entry.partition("=")[2].partition(",")[0]
+        assert one(tmp_path, target={"cache-to": [entry]}) == need("cache", kind, "cache-to", "local", covered=True)
+    assert one(tmp_path, bundle="sha256:1") == need(
+        "bundle", "sha256:1", "headers", "materialised and verified", covered=True
+    )
+    assert one(tmp_path, bundle="") == need(
+        "bundle", "FlashInfer headers", "headers", "no bundle", "orchestrate headers import BUNDLE.tar.zst"
+    )
+
+
+def test_a_step_that_may_need_a_network_is_told_and_refuses_nothing(tmp_path: Path) -> None:
+    step = Need(
+        kind="network step", name="apt-get install", place="Dockerfile:2 (a)", covered=False, certain=False,
+        why="finds no network if it comes to it", cure="a base image that has the packages, or a package mirror",
+    )  # fmt: skip
+    assert one(tmp_path, "FROM scratch AS a\nRUN apt-get install -y x\n") == step
+    assert one(tmp_path, "FROM scratch\nRUN apt-get install -y x\n").place == "Dockerfile:2"
+    wheels = "FROM scratch\nRUN --mount=type=bind,from=Wheelhouse,target=/w pip install x\n"
+    house = one(tmp_path, wheels, wheelhouse="wheelhouse", target={"contexts": {"wheelhouse": "."}})
+    assert (house.covered, house.certain, house.why, house.cure) == (True, True, "installs from the wheelhouse", "")
+    apt = wheels.replace("pip install", "apt-get install")
+    assert not one(tmp_path, apt, wheelhouse="wheelhouse", target={"contexts": {"wheelhouse": "."}}).covered
+
+
+CURES = {
+    "a base image that has the interpreter": "uv venv;uv python",
+    "headers: of tier cubins, or the package's wheel in a wheelhouse (wheels:)": "flashinfer download-cubin",
+    "a wheelhouse (wheels: in matrix.yaml), or an index mirror (PIP_INDEX_URL)": (
+        "pip install;pip3 install;uv pip install;uv sync;python3 -m build;poetry install;pdm sync;pixi install;"
+        "x (build isolation installs packages)"
+    ),
+    "a base image that has the packages, or a package mirror": (
+        "apt install;apt-get update;dnf install;yum install;microdnf install;apk add;zypper install;add-apt-repository;"
+        "conda install;mamba install;micromamba install"
+    ),
+    "a clone as a named context (FETCHCONTENT_SOURCE_DIR_<NAME> for CMake)": "git clone;FetchContent;svn co",
+    "vendored crates (cargo vendor) and --offline": "cargo build;maturin build",
+    "a base image that has the toolchain": "rustup-init;rustup update",
+    "an offline cache as a named context, or a mirror (npm_config_registry)": "npm ci;npx;pnpm i;yarn",
+    "vendored modules (go mod vendor), or a proxy (GOPROXY)": "go build",
+    "the file as a named context, or a mirror argument": (
+        "curl;wget;aria2c;url;requests.get;httpx.get;urllib.request.urlopen;urlretrieve;hf_hub_download"
+    ),
+    "prepare it in the base image, or give it as a named context": "docker pull;gem install;skopeo copy;gone",
+}
+
+
+@pytest.mark.parametrize("cure", CURES)
+def test_what_stands_in_for_an_access(cure: str) -> None:
+    assert [cure_of(access) for access in CURES[cure].split(";")] == [cure] * len(CURES[cure].split(";"))
+
+
+@pytest.mark.parametrize(
+    ("text", "remote"),
+    [
+        ("http://h/x", True), ("git://h/x", True), ("ssh://h/x", True), ("github.com/a/b", True),
+        ("user-1.x@h:x", True), ("../x.git", True), ("x.git#main", True), ("x.gitted", False), ("x/github.com", False),
+    ],
+)  # fmt: skip
+def test_which_contexts_are_fetched(tmp_path: Path, text: str, *, remote: bool) -> None:
+    need = one(tmp_path, target={"contexts": {"x": text}})
+    assert (need.why == "fetched over the network") is remote
