@@ -475,3 +475,64 @@ def test_the_cure_of_a_package_is_another_build_of_it(tmp_path: Path) -> None:
     theirs = {f"{SITE}/torch/lib/libtorch_cuda.so": library("80 90")}
     result = asked(tmp_path, "10.0", **theirs, **{"opt/mine.so": library("100")})
     assert [one.hint for one in result.remarks] == ["install a build of torch that holds code for 10.0 (this is 2.9.0)"]
+
+
+def test_json_in_full() -> None:
+    code = FileCode(
+        size=70, profiles={("90",): 1, ("p90", "90"): 1}, images={"90": 2, "p90": 1}, stored={"90": 50, "p90": 3}
+    )
+    files = Files(
+        code={
+            "lib.so": code,
+            "x.so": FileCode(size=9, damage="broken", doubt="odd"),
+            "k/3.cubin": FileCode(size=1, bare="90a"),
+        },
+        releases={"x/nvcc": "12.6.85"},
+    )
+    labels = {
+        "com.orchestrate.cuda": "13.0", "com.orchestrate.matrix": "sha256:m", "com.orchestrate.variant": "app-cu130",
+    }  # fmt: skip
+    scanned = Scanned(source="app:v1", digest="sha256:d", platform="linux/arm64", labels=labels, files=files)
+    why = "no machine code in any of 2 translation units, 1 of them only by PTX"
+    problem = (
+        "11.0 (Jetson Thor, Jetson T5000, Jetson T4000) is not served: "
+        "no machine code in any of 2 translation units, 1 of them only by PTX"
+    )
+    hint = (
+        "there all other kernels fail with 'no kernel image is available for execution on the device', those with PTX "
+        "are compiled at first use, with a driver that knows PTX 0.0; add 11.0 to its arch list (nvcc -gencode "
+        "arch=compute_110,code=sm_110)"
+    )
+    none = {"direct": 0, "ptx": 0, "total": 0, "how": {}, "score": 0.0, "status": "info"}
+    policy = Policy(require=(Requirement(glob="lib.so"),))
+    found = verdict(scanned, parse_list("9.0 11.0"), policy, promised_by="--archs")
+    assert json.loads(json.dumps(found.to_json())) == {
+        "schema": 1, "source": "app:v1", "digest": "sha256:d", "platform": "linux/arm64",
+        "promise": {"archs": ["9.0", "11.0"], "from": "--archs"},
+        "labels": {"cuda": "13.0", "matrix": "sha256:m", "variant": "app-cu130"},
+        "ok": False,
+        "problems": [{"file": "lib.so", "what": problem, "hint": hint}],
+        "warnings": [
+            "x.so: not read: broken", "x.so: odd", "x/nvcc is of CUDA 12.6.85, which cannot target 11.0",
+        ],
+        "libraries": [
+            {
+                "path": "lib.so", "aliases": [], "required": True, "size": 70, "containers": 2, "empty": 0,
+                "served": {
+                    "9.0": {"direct": 2, "ptx": 0, "total": 2, "how": {"native": 2}, "score": 1.0, "status": "ok"},
+                    "11.0": {"direct": 0, "ptx": 1, "total": 2, "how": {"ptx": 1, "none": 1}, "score": 0.5,
+                             "status": "fail", "why": why, "ptx_isa": "0.0"},
+                },
+                "images": {"90": 2, "p90": 1}, "bytes": {"90": 50, "p90": 3},
+                "profiles": [{"containers": 1, "archs": ["90"]}, {"containers": 1, "archs": ["90", "p90"]}],
+            },
+            {
+                "path": "x.so", "aliases": [], "required": False, "size": 9, "containers": 0, "empty": 0,
+                "served": {"9.0": none, "11.0": none}, "images": {}, "bytes": {}, "profiles": [],
+                "damage": "broken", "doubt": "odd",
+            },
+        ],
+        "bytes": {"90": 50, "p90": 3}, "cubins": {"k": {"90a": 1}},
+        "compilers": [{"path": "x/nvcc", "release": "12.6.85", "cannot": ["11.0"]}],
+        "compile_later": {}, "not_read": [], "headers": None, "duplicates": [],
+    }  # fmt: skip
