@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator import process
-from orchestrator.errors import EnvironmentLacksError, MatrixError
+from orchestrator.errors import EnvironmentLacksError, MatrixError, UsageError
 from orchestrator.matrix import git
 from orchestrator.process import Completed
 
@@ -27,6 +27,7 @@ class Git:
     def __init__(self) -> None:
         self.answers: dict[str, str | Exception] = {}
         self.failures: dict[str, str] = {}
+        self.codes: dict[str, int] = {}
         self.asked: list[str] = []
 
     def __call__(
@@ -41,7 +42,7 @@ class Git:
         if isinstance(answer, Exception):
             raise answer
         failed = self.failures.get(words, "")
-        code = 0 if answer is not None else 128
+        code = self.codes.get(words, 0 if answer is not None else 128)
         return Completed(argv=tuple(argv), returncode=code, stdout=answer or "", stderr=failed)
 
 
@@ -133,3 +134,65 @@ def test_the_branches_of_the_origin(asked: Git, tmp_path: Path) -> None:
     assert git.branches(tmp_path) is None
     asked.answers["ls-remote --heads origin"] = EnvironmentLacksError("no answer within 60 s")
     assert git.branches(tmp_path) is None
+
+
+SHALLOW = "rev-parse --is-shallow-repository"
+
+
+def test_the_revision_of_a_checkout_and_of_none(asked: Git, tmp_path: Path) -> None:
+    assert git.revision(tmp_path) == ""
+    asked.answers[ASKED_STATUS] = STATUS
+    assert git.revision(tmp_path) == SHA
+    asked.answers[ASKED_STATUS] = f"{STATUS}1 .M N... 100644 100644 100644 a b file\n"
+    assert git.revision(tmp_path) == f"{SHA}-dirty"
+
+
+def test_a_ref_is_a_commit_or_an_error_that_knows_shallow_clones(asked: Git, tmp_path: Path) -> None:
+    words = "rev-parse -q --verify --end-of-options {}^{{commit}}"
+    asked.answers[words.format("v1")] = f"{SHA}\n"
+    assert git.resolved(tmp_path, "v1") == SHA
+    with pytest.raises(UsageError) as caught:
+        git.resolved(tmp_path, "v2")
+    assert caught.value.message == f"v2: a commit of that name was not found in the checkout of {tmp_path}"
+    assert caught.value.hint == "`git log REF` shows it"
+    for said, shallow in (("true\n", True), ("false\n", False)):
+        asked.answers[SHALLOW] = said
+        with pytest.raises(UsageError) as caught:
+            git.resolved(tmp_path, "v2")
+        assert (caught.value.hint == "this clone is shallow: fetch the ref, or clone with the history") is shallow
+
+
+def test_a_file_as_a_commit_has_it(asked: Git, tmp_path: Path) -> None:
+    asked.answers[f"show {SHA}:./d/matrix.yaml"] = "é\n"
+    assert git.file_at(tmp_path, SHA, "d/matrix.yaml") == "é\n".encode()
+    assert git.file_at(tmp_path, SHA, "none") is None
+
+
+def test_which_commit_is_older(asked: Git, tmp_path: Path) -> None:
+    old, new, long = "a" * 40, "b" * 40, "c" * 64
+    words = f"merge-base --is-ancestor {old} {new}"
+    for older, newer in (("", new), (old, "main"), ("a" * 39, new), ("A" * 40, new), (old, "b" * 41)):
+        assert git.is_ancestor(tmp_path, older, newer) is None
+    assert git.is_ancestor(tmp_path, f"{old}-dirty", old) is True
+    assert asked.asked == []
+    assert git.is_ancestor(tmp_path, long, new) is None
+    for code, told in ((0, True), (1, False), (128, None)):
+        asked.codes[words] = code
+        assert git.is_ancestor(tmp_path, old, f"{new}-dirty") is told
+    asked.codes[words] = 1
+    asked.answers[SHALLOW] = "true\n"
+    assert git.is_ancestor(tmp_path, old, new) is None
+    asked.codes[words] = 0
+    assert git.is_ancestor(tmp_path, old, new) is True
+    asked.answers[words] = EnvironmentLacksError("git was not found")
+    assert git.is_ancestor(tmp_path, old, new) is None
+
+
+def test_what_is_asked_of_the_checkout_in_one_line(asked: Git, tmp_path: Path) -> None:
+    asked.answers["remote get-url origin"] = " https://h/x \n"
+    asked.answers["rev-parse -q --verify HEAD~0"] = f"{SHA}\n"
+    asked.answers["rev-parse -q --verify HEAD~1"] = f"{'b' * 40}\n"
+    assert git.origin(tmp_path) == "https://h/x"
+    assert (git.commit(tmp_path), git.commit(tmp_path, back=1), git.commit(tmp_path, back=2)) == (SHA, "b" * 40, "")
+    asked.answers["remote get-url origin"] = EnvironmentLacksError("git was not found")
+    assert git.origin(tmp_path) == ""
