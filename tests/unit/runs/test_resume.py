@@ -12,11 +12,12 @@ import pytest
 from orchestrator.bake.file import Output
 from orchestrator.engine import beyond
 from orchestrator.errors import InterruptedRunError, NetworkError
-from orchestrator.labels import KEY
+from orchestrator.labels import KEY, PROMISE
 from orchestrator.process import Completed
 from orchestrator.registry.errors import NotFoundError
 from orchestrator.registry.manifests import ATTESTATION, OCI_INDEX, Manifest, read
-from orchestrator.runs import freshness
+from orchestrator.registry.referrers import artifact
+from orchestrator.runs import freshness, proof
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.journal import Entry, Journal, bases
 from orchestrator.runs.outcome import Outcome, Status, Steps
@@ -64,6 +65,18 @@ class Held:
 
     def put_manifest(self, manifest: Manifest, selector: Tag) -> None:
         self.tags[str(selector)] = manifest
+
+    def referrers(self, digest: Digest) -> tuple[Any, ...]:
+        attached = [
+            one for one in self.tags.values() if (one.content.get("subject") or {}).get("digest") == str(digest)
+        ]
+        return tuple(one.descriptor for one in attached)
+
+    def prove(self, top: Manifest, promised: str) -> None:
+        """Attach the statement that the image of a manifest was verified."""
+        subject = proof.pushed_image(top)
+        said = artifact(proof.KIND, annotations={PROMISE: promised}, subject=subject)
+        self.tags[f"said-{len(self.tags)}"] = said
 
     def close(self) -> None:
         """Nothing is open."""
@@ -299,3 +312,81 @@ def test_bases_are_read_from_provenance() -> None:
     assert found == {"127.0.0.1:5000/base:1": A}
     for odd in (None, {}, {"buildx.build.provenance": None}, {"buildx.build.provenance": {"materials": 3}}):
         assert bases(odd) == {}
+
+
+UNPROVEN = f"nothing in {REPO} says that it was verified for what is promised now"
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_was_not_verified_for_this_promise_is_built_again(tmp_path: Path, changed: bool) -> None:
+    one = image(A, indexed=False)
+    held = Held({"x": one, key_tag(A): one})
+    of = wanted("x", promised="sha256:p")
+    assert decide(of, held, tmp_path, changed=changed) == (UNPROVEN, None)
+    held.prove(one, "sha256:other")
+    held.prove(image(A, indexed=False, salt="1"), "sha256:p")
+    assert decide(of, held, tmp_path, changed=changed) == (UNPROVEN, None)
+    held.prove(one, "sha256:p")
+    assert decide(of, held, tmp_path, changed=changed)[1].digest == str(one.digest)
+
+
+def test_the_tags_of_an_image_that_was_not_verified_stay_where_they_are(tmp_path: Path) -> None:
+    held = Held({"x": image(B, indexed=False), key_tag(A): image(A, indexed=False)})
+    before = dict(held.tags)
+    assert decide(wanted("x", promised="sha256:p"), held, tmp_path, changed=True)[1] is None
+    assert held.tags == before
+
+
+@pytest.mark.parametrize("output", [Output(load=True), Output(directory=None), Output()])
+def test_only_a_registry_says_that_something_was_verified(tmp_path: Path, output: Output) -> None:
+    said = ("whether what is there was verified is not known", None)
+    assert decide(wanted("x", promised="sha256:p"), Held({}), tmp_path, output=output) == said
+
+
+def test_a_variant_without_tags_is_found_by_the_digest_of_the_journal(tmp_path: Path) -> None:
+    one = image(A, indexed=False)
+    held = Held({"any": one})
+    of = wanted(promised="")
+    assert decide(of, held, tmp_path) == ("has no tags, and its digest is not in the journal", None)
+    built = Outcome(id="v", status=Status.BUILT, digest=str(one.digest), key=A, attempts=1)
+    Journal(tmp_path / "journal.jsonl").add(built, key=A)
+    assert decide(of, held, tmp_path)[1].digest == str(one.digest)
+    assert decide(wanted(promised="sha256:p"), held, tmp_path) == (UNPROVEN, None)
+    held.prove(one, "sha256:p")
+    assert decide(wanted(promised="sha256:p"), held, tmp_path)[1].digest == str(one.digest)
+    assert decide(of, Held({}), tmp_path) == (f"{one.digest} was not found in the registry", None)
+
+
+def test_a_result_that_goes_nowhere_is_known_from_the_journal(tmp_path: Path) -> None:
+    nowhere = Output()
+    assert decide(wanted("x"), Held({}), tmp_path, output=nowhere) == ("was not built from these inputs here", None)
+    built = Outcome(id="v", status=Status.BUILT, digest=DIGEST, key=A, attempts=1, size=7)
+    Journal(tmp_path / "journal.jsonl").add(built, key=A)
+    found = decide(wanted("x"), Held({}), tmp_path, output=nowhere)[1]
+    assert (found.status, found.digest, found.key, found.tags, found.size) == (Status.SKIPPED, DIGEST, A, (), 7)
+    (note,) = found.notes
+    assert note.startswith("built from the same inputs at 20")
+    assert note.endswith("; not built again (--resume)")
+
+
+def test_repositories_that_hold_different_images_of_a_key(tmp_path: Path) -> None:
+    other = "registry.lan/other"
+    stores = {REPO: Held({key_tag(A): image(A)}), other: Held({key_tag(A): image(A, salt="1")})}
+    of = Wanted(id="v", key=A, tags=(), repositories={REPO: (), other: ()})
+    with Resume(PUSH, changed=True, connect=lambda one: stores[str(one)]) as resume:  # type: ignore[arg-type, return-value] # repositories in memory
+        assert (
+            resume.decide(of, Journal(tmp_path / "j")).why == "its repositories hold different images of these inputs"
+        )
+        stores[other].tags = dict(stores[REPO].tags)
+        found = resume.decide(of, Journal(tmp_path / "j")).outcome
+    assert found is not None
+    assert found.notes == ("built from the same inputs; not built again (--changed)",)
+
+
+def test_what_changed_is_told_where_nothing_was_built_from_these_inputs(tmp_path: Path) -> None:
+    of = wanted("x", since=lambda _: "since then https://u:hunter2@h changed")
+    why = decide(of, Held({}), tmp_path)[0]
+    assert why.startswith("registry.lan/app:x was not found in the registry; since then ")
+    assert "hunter2" not in why
+    Journal(tmp_path / "journal.jsonl").add(Outcome(id="v", status=Status.BUILT, key=A, attempts=1), key=A)
+    assert decide(of, Held({}), tmp_path)[0] == "registry.lan/app:x was not found in the registry"
