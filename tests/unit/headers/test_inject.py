@@ -193,3 +193,28 @@ def test_without_pip_the_hint_names_the_way_round(tmp_path: Path, monkeypatch: p
     with pytest.raises(EnvironmentLacksError) as caught:
         work.pip_command()
     assert "--from WHEEL" in caught.value.hint
+
+
+def test_each_row_of_the_status_in_full(tmp_path: Path, store: Store, lock: Lock) -> None:
+    def row(spec: HeadersSpec | None, where: Store, carries: bool = True) -> tuple[str, str, tuple[str, ...]]:
+        (found,) = status.of(a_plan(tmp_path, spec, carries), where, lambda: (spec and spec.version) or "")
+        return found.variant, found.offline, found.why
+
+    compiles = (
+        "the image must hold nvcc, ninja and a C++ compiler, or flashinfer-jit-cache: without them FlashInfer compiles "
+        "nothing; `orchestrate headers verify --image` looks for them"
+    )
+    size, count = sum(file.size for file in lock.files), len(lock.files)
+    off = ("axpy-cu130-amd64", "no", ("matrix.yaml has no headers section, or its policy is off",))
+    assert row(None, store) == row(HeadersSpec(policy="off"), store) == off
+    assert row(HeadersSpec(), store, carries=False)[1:] == ("no", ("headers.targets leaves axpy out",))
+    missing = f"{count} files ({size:,} bytes) are not in the store: orchestrate headers fetch"
+    assert row(HeadersSpec(), Store(tmp_path / "none"))[1:] == ("no", (missing,))
+    headers = f"{len(lock.headers)} headers of FlashInfer 0.6.13"
+    assert row(HeadersSpec(), store)[1:] == ("compile", (headers, compiles, *lock.not_covered))
+    stale = row(HeadersSpec(version="0.6.14"), store)
+    assert stale[1] == "no"
+    assert len(stale[2]) >= 2
+    bundle.write_lock(samples.bundle(tmp_path, store, tier="cubins"), tmp_path / "flashinfer.lock.json")
+    whole = row(HeadersSpec(tier="cubins"), store)
+    assert whole[1:] == ("yes", ("every header and cubin of FlashInfer 0.6.13", compiles))

@@ -160,3 +160,10 @@ def test_a_number_of_two_releases_must_be_written_whole() -> None:
         narrow(plan, Selector(cuda=["13"]))
     assert "quote releases in YAML" in caught.value.hint
     assert {variant.cuda for variant in narrow(plan, Selector(cuda=["13.1"])).variants} == {"13.1"}
+
+
+@pytest.mark.parametrize("name", ["cuda", "platform", "target", "variant"])
+def test_an_option_is_named_to_whom_asks_for_an_axis(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        narrow(PLAN, Selector(axes={name: ["x"]}))
+    assert caught.value.message == f"--axis {name}=…: no such axis; --{name} x selects it"

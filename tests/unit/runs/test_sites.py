@@ -145,3 +145,13 @@ def test_a_builder_gets_no_more_at_once_than_there_are_variants() -> None:
         made = sites.equipped(plan, site, None, extras, tell=ignored, warn=ignored)
         assert made.at_once == at_once
         assert set(made.extras) == set(extras)
+
+
+def test_a_remote_builder_is_down_where_none_of_its_nodes_can_be_reached(tmp_path: Path) -> None:
+    bad = Node(name="n0", endpoint="tcp://h:1", running=True, options={"cacert": f"{tmp_path}/ca.pem"})
+    cloud = Node(name="n1", endpoint="kube-pod://x", running=True)
+    said = f"cacert {tmp_path}/ca.pem was not found"
+    assert Site(spec=FleetBuilder(), builder=replace(FAR, nodes=(bad,))).look() == said
+    assert Site(spec=FleetBuilder(), builder=replace(FAR, nodes=(bad, bad))).look() == f"{said}; {said}"
+    assert Site(spec=FleetBuilder(), builder=replace(FAR, nodes=(bad, cloud))).look() == ""
+    assert Site(spec=FleetBuilder(), builder=replace(HERE, nodes=(bad,))).look() == ""

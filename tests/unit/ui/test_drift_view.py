@@ -4,7 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 from orchestrator.drift.check import check
-from orchestrator.drift.find import find
+from orchestrator.drift.find import Findings, find
+from orchestrator.drift.loose import Mention
+from orchestrator.drift.replaced import Replaced
 from orchestrator.drift.report import Disagreement, Report
 from orchestrator.errors import Problem
 from orchestrator.ui import drift_marks, drift_view
@@ -103,3 +105,57 @@ def test_an_annotation_says_why_and_what_to_do() -> None:
     report = Report(disagreements=(one,), claims=0, files=(), places=0)
     (command,) = drift_marks.as_github(report)
     assert command.endswith("::P: gone (it ships) (add it)")
+
+
+def test_everything_that_was_found_as_json(tmp_path: Path) -> None:
+    (tmp_path / "docker-bake.hcl").write_text('target "x" { args = { torch_cuda_arch_list = "8.0 9.0" } }\n')
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  a:\n    build:\n      args:\n        torch_cuda_arch_list: '8.0 10.0'\n"
+    )
+    (tmp_path / "notes.txt").write_text("built for 7.5 8.0 8.6\n")
+    found = find(tmp_path)
+    content = drift_view.findings_as_json(found)
+    assert set(content) == {"schema", "subjects", "mentions", "replaced", "skipped"}
+    assert content["schema"] == 1
+    (subject,) = content["subjects"]
+    (group,) = found.groups
+    assert (subject["subject"], subject["contradicts"]) == ("arch list", True)
+    places = {("compose.yaml", 5, "8.0 10.0"), ("docker-bake.hcl", 1, "8.0 9.0")}
+    for one in subject["contradictions"]:
+        assert set(one) == {"file", "line", "value", "against", "words"}
+        against = one["against"]
+        assert {(one["file"], one["line"], one["value"]), tuple(against.values())} == places
+        assert list(against) == ["file", "line", "value"]
+    assert [one["words"] for one in subject["contradictions"]] == [list(one.words) for one in group.contradictions]
+    assert [value["value"] for value in subject["values"]] == list(group.values)
+    assert content["mentions"] == [
+        {"file": one.file, "line": one.line, "value": one.value, "cuda": one.cuda, "prose": one.prose}
+        for one in found.mentions
+    ]
+    mention = Mention(file="n", line=3, value="12.9.1", cuda=True, prose=False)
+    sight = group.values["8.0 9.0"][0]
+    bad = Problem(file="x.yaml", line=2, column=3, what="not YAML")
+    told = drift_view.findings_as_json(
+        Findings(groups=(), mentions=[mention], replaced=[Replaced(sight=sight, by="o.hcl")], skipped=[bad])
+    )
+    assert told == {
+        "schema": 1, "subjects": [],
+        "mentions": [{"file": "n", "line": 3, "value": "12.9.1", "cuda": True, "prose": False}],
+        "replaced": [{"file": "docker-bake.hcl", "line": 1, "value": "8.0 9.0", "by": "o.hcl"}],
+        "skipped": [{"file": "x.yaml", "line": 2, "column": 3, "what": "not YAML"}],
+    }  # fmt: skip
+
+
+def test_places_that_init_cannot_claim_are_counted_in_one_line() -> None:
+    def mention(file: str, *, prose: bool = False) -> Mention:
+        return Mention(file=file, line=1, value="8.0", cuda=False, prose=prose)
+
+    assert list(drift_view.unclaimed_lines([mention("a", prose=True)])) == []
+    (line,) = drift_view.unclaimed_lines([mention("a"), mention("a"), mention("b"), mention("c", prose=True)])
+    assert line == (
+        "note: 3 places in 2 files with an arch list or a CUDA version, in lines that no reader understands, cannot be "
+        "claimed: `orchestrate check --find` shows them"
+    )
+    assert drift_view.skipped_lines([Problem(file="a.yaml", line=2, what="not YAML")]) == [
+        "a.yaml:2: skipped: not YAML"
+    ]
