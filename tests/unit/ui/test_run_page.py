@@ -169,7 +169,9 @@ def looks(told: Told) -> list[str]:
 
 
 def test_the_page_in_full() -> None:
-    told = Told(page(run(built("good", 12, *STEPS), RETRIED, *NEVER), BEFORE))
+    text = page(run(built("good", 12, *STEPS), RETRIED, *NEVER), BEFORE)
+    told = Told(text)
+    assert ("<details><summary>good" in text, "<details open><summary>bad" in text) == (True, True)
     assert told.heads == [
         "Build of 1970-01-01 00:01:40+00:00", "What failed", "Variants", "Where the time went", "Attempts that failed",
         "Steps", "good 12.0s, 1/3 cached", "bad 20.0s, - cached", "attempt 1", "attempt 2", "Notes",
