@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.errors import NetworkError, VerificationError
+from orchestrator.errors import EnvironmentLacksError, NetworkError, VerificationError
 from orchestrator.headers import fetch, sources
 from orchestrator.headers.request import Options, Wanted
 from orchestrator.headers.store import Store
@@ -106,3 +106,57 @@ def test_a_file_that_another_process_brought_meanwhile_is_not_fetched_again(tmp_
     same = [Wanted(path=name, sha256=sha(b"one"), size=3) for name in ("a/one.h", "copy.h")]
     report = fetch.fetch(same, [mirror(tmp_path / "m", {"a/one.h": b"one", "copy.h": b"one"})], store, options=QUICK)
     assert (report.fetched, report.present) == (1, 0)
+
+
+def test_a_file_that_another_process_holds_for_the_whole_time_is_late(tmp_path: Path, store: Store) -> None:
+    source = mirror(tmp_path / "m", FILES)
+    short = Options(window=0.01, jobs=1)
+    with store.lock(sha(FILES["a/one.h"])), pytest.raises(NetworkError) as caught:
+        fetch.fetch(wanted("a/one.h"), [source], store, options=short)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "a/one.h: another process has been fetching it for the whole time"
+    ]
+    assert not list(store.blobs())
+
+
+def test_a_store_that_cannot_be_written_is_the_machines_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = Store(tmp_path / "file" / "store")
+    with pytest.raises(EnvironmentLacksError) as caught:
+        fetch.fetch(wanted("a/one.h"), [mirror(tmp_path / "m", FILES)], nowhere, options=QUICK)
+    assert caught.value.message == f"cannot write the store {nowhere.root}: Not a directory"
+
+
+def test_a_damaged_wheel_is_refused_and_the_next_source_is_asked(tmp_path: Path, store: Store) -> None:
+    with zipfile.ZipFile(tmp_path / "w.whl", "w") as archive:
+        archive.writestr("cubins/a/one.h", b"one")
+    data = (tmp_path / "w.whl").read_bytes()
+    (tmp_path / "w.whl").write_bytes(data.replace(b"one", b"0ne", 2).replace(b"a/0ne.h", b"a/one.h"))
+    damaged = sources.source_of(str(tmp_path / "w.whl"))
+    with pytest.raises(NetworkError) as caught:
+        fetch.fetch(wanted("a/one.h", optional=True), [damaged], store, options=QUICK)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"a/one.h: {tmp_path}/w.whl: cannot be read: Bad CRC-32")
+    good = mirror(tmp_path / "m", FILES)
+    assert fetch.fetch(wanted("a/one.h"), [damaged, good], store, options=QUICK).fetched == 1
+
+
+def test_every_source_that_refused_is_named(tmp_path: Path, store: Store) -> None:
+    one, two = mirror(tmp_path / "one", {"a/one.h": b"0ne"}), mirror(tmp_path / "two", {})
+    with pytest.raises(VerificationError) as caught:
+        fetch.fetch(wanted("a/one.h"), [one, two], store, options=QUICK)
+    assert str(caught.value.problems[0]) == (
+        f"a/one.h: {tmp_path}/two: not there; {tmp_path}/one: its file is not the one that is pinned "
+        f"(sha256 {sha(b'one')[:12]}…)"
+    )
+    with pytest.raises(NetworkError, match="1 file could not be fetched") as caught_none:
+        fetch.fetch(wanted("a/one.h"), [], store, options=QUICK)
+    assert str(caught_none.value.problems[0]) == "a/one.h: no source is configured"
+
+
+def test_a_file_of_unknown_size_has_a_limit(tmp_path: Path, store: Store) -> None:
+    source = mirror(tmp_path / "m", {"x": b"12345"})
+    item = Wanted(path="x", sha256=sha(b"12345"))
+    with pytest.raises(VerificationError):
+        fetch.fetch([item], [source], store, options=Options(limit=4, backoff=0.001))
+    assert fetch.fetch([item], [source], store, options=Options(limit=5)).bytes == 5
