@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import orchestrator
@@ -40,6 +41,7 @@ IMAGE = {name: level for level, name in enumerate(["code", "layers", "sources", 
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """The modules of ours that a file imports, at any depth of it (`orchestrator.matrix.load`), for types as well."""
     found: set[str] = set()

@@ -6,10 +6,6 @@ import inspect
 from typing import TYPE_CHECKING
 
 import pytest
-from python_on_whales.components.buildx.imagetools.cli_wrapper import ImagetoolsCLI
-from python_on_whales.components.buildx.models import BuilderInspectResult
-from python_on_whales.components.image.models import ImageInspectResult
-from python_on_whales.components.system.models import SystemInfo
 
 from orchestrator import process
 from orchestrator.engine import beyond, client
@@ -56,6 +52,12 @@ def test_questions_go_to_the_client_that_the_user_names(asked: list[tuple[str, .
 
 def test_python_on_whales_still_lacks_what_is_asked_here() -> None:
     """A version that has it makes a function of this module needless."""
+    # Imported here as in test_client.py: every worker imports every file, and this package takes 0.25 s.
+    from python_on_whales.components.buildx.imagetools.cli_wrapper import ImagetoolsCLI
+    from python_on_whales.components.buildx.models import BuilderInspectResult
+    from python_on_whales.components.image.models import ImageInspectResult
+    from python_on_whales.components.system.models import SystemInfo
+
     assert "prefer_index" not in inspect.signature(ImagetoolsCLI.create).parameters
     assert {"current", "err"}.isdisjoint(BuilderInspectResult.model_fields)
     assert "server_errors" not in SystemInfo.model_fields

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ast
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from python_on_whales import DockerClient
-from python_on_whales.exceptions import DockerException
 
 import orchestrator
 from orchestrator import process
 from orchestrator.engine import client, images
 from orchestrator.errors import EnvironmentLacksError, InterruptedRunError
 from tests.support.source import nodes
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def failing(argv: list[str], code: int, stderr: bytes | None) -> None:
+    from python_on_whales.exceptions import DockerException
+
     def question(_: DockerClient) -> None:
         raise DockerException(argv, code, b"", stderr)
 
@@ -50,6 +54,8 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_both_doors_call_the_same_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from python_on_whales import DockerClient
+
     monkeypatch.setenv("DOCKER_HOST", "tcp://other:2375")
     monkeypatch.setenv("DOCKER_CONTEXT", "other")
     whales = [str(word) for word in DockerClient(client_call=client.client_call(tmp_path / "pid", 7)).docker_cmd]

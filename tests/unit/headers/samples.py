@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import zipfile
@@ -32,6 +33,11 @@ def sha(data: bytes) -> str:
 
 def artifacts() -> dict[str, bytes]:
     """Every artifact of the sample, manifests included, by repository path."""
+    return dict(_artifacts())
+
+
+@functools.cache
+def _artifacts() -> dict[str, bytes]:
     files = {
         f"{BMM}/include/flashinferMetaInfo.h": b"// bmm meta\n",
         f"{BMM}/include/trtllmGen_bmm_export/Enums.h": b"// bmm enums\n",
