@@ -22,6 +22,7 @@ from orchestrator.image.code.elf import (
     read_sections,
 )
 from orchestrator.image.code.glance import ENTRY_MARK, FUNCTION, SYMBOL
+from orchestrator.image.code.lz4_block import unpack_lz4
 from orchestrator.image.code.needle import Needle
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SHT_SYMTAB = 2
 _SHT_NOTE = 7
 _PTX_COMMENT = re.compile(rb'//[^\n]*|/\*.*?(?:\*/|\Z)|"[^"\n]*(?:"|\n|\Z)', re.DOTALL)
-_PTX_KERNEL = re.compile(rb"(\.extern\s+)?\.entry\s")
+_PTX_KERNEL = re.compile(rb"\.e(xtern\s+\.e)?ntry\s")  # `(\.extern\s+)?\.entry\s`; a search for `.e` is the fast one
 ENTRY_WORD = b".entry"
 _PTX_ENTRY = Needle(ENTRY_WORD)
 
@@ -67,6 +68,21 @@ class Pieces:
         first, start = divmod(offset, step)
         last = (offset + max(count, 0) - 1) // step
         return b"".join(self._pieces[first : last + 1])[start : start + max(count, 0)]
+
+
+class Start(Pieces):
+    """The pieces that were unpacked of an image so far; its size is that of the whole.
+
+    Args:
+        pieces: All of the same size but the last.
+        size: Of the whole image, in bytes.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, pieces: Sequence[bytes], size: int) -> None:
+        super().__init__(pieces)
+        self.size = size
 
 
 class Stored:
@@ -171,80 +187,6 @@ def unpack(stored: bytes, compression: str, size: int) -> bytes:
     return Unpacker().unpack(stored, compression, size)
 
 
-def unpack_lz4(stored: bytes, size: int) -> bytes:
-    """One LZ4 block (no frame around it), as nvcc 12 and `--compress-mode=speed` write it.
-
-    Args:
-        stored: The block, without the padding behind it.
-        size: Bytes that it unpacks to.
-
-    Raises:
-        DamagedFileError: The block contradicts itself.
-    """
-    try:
-        from lz4 import block
-    except ImportError:  # no wheel for this platform: 70 times as slow
-        return unpack_lz4_slowly(stored, size)
-    try:
-        whole: bytes = block.decompress(stored, uncompressed_size=size)
-    except (block.LZ4BlockError, ValueError, OverflowError) as error:
-        raise DamagedFileError(f"LZ4 image: {error}") from error
-    return whole
-
-
-def unpack_lz4_slowly(stored: bytes, size: int) -> bytes:
-    """As `unpack_lz4`, in Python; zero padding may follow the block."""
-    try:
-        return bytes(_sequences(stored, size))
-    except IndexError as error:
-        raise DamagedFileError("LZ4 image is cut off") from error
-
-
-def _sequences(block: bytes, size: int) -> bytearray:
-    """The loop of `unpack_lz4_slowly`, in one piece: calls would cost more than the work (some cubins have 65 MB)."""
-    out = bytearray()
-    at = done = 0
-    end = len(block)
-    while done < size:
-        token = block[at]
-        at += 1
-        count = token >> 4
-        if count:
-            if count == 15:
-                while (more := block[at]) == 255:
-                    count += 255
-                    at += 1
-                count += more
-                at += 1
-            if at + count > end:
-                raise DamagedFileError("LZ4 image is cut off")
-            out += block[at : at + count]
-            at += count
-            done += count
-            if done >= size:
-                break
-        distance = block[at] | block[at + 1] << 8
-        at += 2
-        count = (token & 15) + 4
-        if count == 19:
-            while (more := block[at]) == 255:
-                count += 255
-                at += 1
-            count += more
-            at += 1
-        if not 0 < distance <= done:
-            raise DamagedFileError("LZ4 image refers to bytes before its start")
-        if count > size - done:
-            count = size + 1 - done  # one byte too many tells the caller, and more is not worth making
-        start = done - distance
-        if distance >= count:
-            out += out[start : start + count]
-        else:  # the copy overlaps itself: a short pattern, repeated
-            out += (out[start:] * (count // distance + 1))[:count]
-        done += count
-    return out
-
-
 def kernel_names(cubin: bytes) -> frozenset[str]:
     """The mangled names of the kernels in a cubin.
 
@@ -287,6 +229,38 @@ def _kernels(cubin: Source) -> Iterator[tuple[int, int]]:
             name, info, _, index, _, _ = SYMBOL.unpack_from(symbols, mark.start() * SYMBOL.size)
             if info & 15 == FUNCTION and index < count and _instructions(sections, index):
                 yield name, _SECTION.unpack_from(sections, link * SECTION_BYTES)[4]
+
+
+def table_end(head: bytes) -> int:
+    """The first byte behind the section table of a cubin, 0 where its header does not say it.
+
+    Args:
+        head: The first 64 bytes.
+    """
+    header = read_header(head)
+    return header.table + header.count * SECTION_BYTES if header is not None and header.count else 0
+
+
+def symbols_end(start: Source) -> int:
+    """The first byte behind the symbols of a cubin and its section table.
+
+    Args:
+        start: Of the cubin, with the whole section table.
+
+    Raises:
+        DamagedFileError: A section lies outside of the cubin.
+    """
+    header = read_header(start.read_at(0, 64))
+    if header is None:
+        raise DamagedFileError(NO_CUBIN)
+    end = header.table + header.count * SECTION_BYTES
+    for row in _SECTION.iter_unpack(_section_table(header, start)):
+        kind, last = row[1], row[4] + row[5]
+        if kind not in (0, NOBITS) and last > start.size:
+            raise DamagedFileError("a section of a cubin lies outside it")
+        if kind == _SHT_SYMTAB:
+            end = max(end, last)
+    return end
 
 
 def _instructions(sections: bytes, index: int) -> bool:
@@ -356,6 +330,10 @@ def holds_entry(ptx: bytes) -> bool:
         and ptx[at + 6 : at + 7].isspace()
     ):
         return True  # nearly all
+    return _defines_entry(ptx[: at + len(ENTRY_WORD) + 1]) or _defines_entry(ptx)
+
+
+def _defines_entry(ptx: bytes) -> bool:
     return any(not found[1] for found in _PTX_KERNEL.finditer(_PTX_COMMENT.sub(b" ", ptx)))
 
 

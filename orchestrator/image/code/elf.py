@@ -213,13 +213,13 @@ def sections_of(header: Header, source: Source) -> tuple[Section, ...]:
     table = source.read_at(header.table, count * SECTION_BYTES)
     if len(table) < count * SECTION_BYTES:
         raise DamagedFileError("ELF section table is cut off")
-    rows = [(row[0], row[1], row[4], row[5]) for row in _SECTION.iter_unpack(table)]
-    _, _, names_at, names_size = rows[names_index]
+    _, _, _, _, names_at, names_size, _, _, _, _ = _SECTION.unpack_from(table, names_index * SECTION_BYTES)
     names = _names(source, names_at, names_size)
     sections = []
     budget = MAX_NAMES_BYTES  # names may overlap: 200,000 sections may all claim the same long one
-    for name_at, kind, offset, size in rows:
-        if kind not in (0, NOBITS) and offset + size > source.size:
+    limit = source.size
+    for name_at, kind, _, _, offset, size, _, _, _, _ in _SECTION.iter_unpack(table):
+        if offset + size > limit and kind not in (0, NOBITS):
             raise DamagedFileError(f"ELF section at {offset} of {size} bytes lies outside the file")
         end = names.find(b"\0", name_at)
         budget -= end - name_at

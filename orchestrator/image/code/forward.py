@@ -73,13 +73,14 @@ class Forward:
             again asks for them.
     """
 
-    __slots__ = ("_chunk", "_chunks", "_digest", "_pos", "_taps", "asked", "missed", "offset")
+    __slots__ = ("_chunk", "_chunks", "_digest", "_pos", "_tapped", "_taps", "asked", "missed", "offset")
 
     def __init__(self, chunks: Iterator[bytes], asked: Sequence[tuple[int, int]] = ()) -> None:
         self._chunks = chunks
         self._chunk = b""
         self._pos = 0
         self._taps: tuple[Taker, ...] = ()
+        self._tapped = 0  # the first offset that one of them takes
         self._digest: Digest | None = None
         self.offset = 0
         self.asked = asked
@@ -88,6 +89,7 @@ class Forward:
     def tap(self, *taps: Taker) -> None:
         """Hand the bytes of these that pass from now on, and no others."""
         self._taps = taps
+        self._tapped = min((tap.start for tap in taps), default=0)
 
     def digest(self, digest: Digest | None) -> None:
         """Feed a digest with every byte that passes from now on; None stops it."""
@@ -105,7 +107,7 @@ class Forward:
 
     def _pass(self, count: int) -> None:
         """Consume bytes of the current chunk."""
-        for tap in self._taps:
+        for tap in self._taps if self.offset + count > self._tapped else ():
             if self.offset < tap.end and self.offset + count > tap.start:
                 first = self._pos + max(0, tap.start - self.offset)
                 last = self._pos + min(count, tap.end - self.offset)
@@ -146,6 +148,9 @@ class Forward:
         Raises:
             CutOffError: The stream has fewer.
         """
+        if count <= len(self._chunk) - self._pos:  # nearly always
+            self._pass(count)
+            return
         while count:
             if not self._more():
                 raise CutOffError(f"the stream ends {count} bytes early")
@@ -155,6 +160,9 @@ class Forward:
 
     def peek(self, count: int) -> bytes:
         """The next `count` bytes without consuming them, fewer only at the end of the stream."""
+        data = self._chunk[self._pos : self._pos + count]
+        if len(data) == count:
+            return data
         while len(self._chunk) - self._pos < count:
             chunk = next(self._chunks, None)
             if chunk is None:

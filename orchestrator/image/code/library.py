@@ -298,8 +298,11 @@ def bare_ptx(text: bytes) -> FileCode | None:
 
 def section_at(sections: Iterable[Section], offset: int) -> str:
     """The name of the section that holds an offset of the file, "" for none."""
-    found = (one.name for one in sections if one.type not in (0, NOBITS) and one.offset <= offset < one.end)
-    return next(found, "")
+    for one in sections:  # static libraries have tens of thousands
+        start = one.offset
+        if start <= offset < start + one.size and one.type not in (0, NOBITS):
+            return one.name
+    return ""
 
 
 def archive_member(header: bytes) -> int:

@@ -104,9 +104,8 @@ class Opener:
                 first = next(pieces, b"")
                 if image.kind is Kind.PTX:
                     return cubin.holds_entry(first)
-                cubin.require_architecture(first[:HEADER_BYTES], image)
-                glance = Glance()
-                return glance.shows(first) or (names_kernel(first) and any(map(glance.shows, islice(pieces, _AHEAD))))
+                look = _Look(image)
+                return look.shows(first) or (names_kernel(first) and any(map(look.shows, islice(pieces, _AHEAD))))
         except DamagedFileError:
             return False
 
@@ -135,15 +134,66 @@ class Opener:
             whole = self._unpacker.unpack(stored.read(), image.compression, image.size)
             cubin.require_architecture(whole[:HEADER_BYTES], image)
             return cubin.holds_kernel(Window(whole))
-        glance = Glance()
-        pieces: list[bytes] = []
-        for piece in self._unpacker.pieces(stored, image.compression, image.size):
-            if not pieces:
-                cubin.require_architecture(piece[:HEADER_BYTES], image)
-            pieces.append(piece)
-            if glance.shows(piece):
-                return True
-        return cubin.holds_kernel(cubin.Pieces(pieces))
+        look = _Look(image)
+        if any(map(look.shows, self._unpacker.pieces(stored, image.compression, image.size))):
+            return True
+        return cubin.holds_kernel(cubin.Pieces(look.pieces))
+
+
+class _Look:
+    """Looks at the pieces of a large cubin as they unpack: for its symbols, and at its tables where these come first.
+
+    Tables come last in what ptxas and nvlink write, and first in what cuBLAS was assembled with, behind whose symbols
+    the names are.
+
+    Args:
+        image: The cubin.
+
+    Attributes:
+        pieces: Those that came.
+    """
+
+    __slots__ = ("_glance", "_image", "_seen", "_tables_first", "_wanted", "pieces")
+
+    def __init__(self, image: DeviceImage) -> None:
+        self.pieces: list[bytes] = []
+        self._glance = Glance()
+        self._image = image
+        self._seen = 0
+        self._tables_first = False  # then they alone count, also against symbols
+        self._wanted = 0  # bytes with which the tables are there, 0 where these do not tell before the end
+
+    def shows(self, piece: bytes) -> bool:
+        """Whether a kernel is seen.
+
+        Args:
+            piece: What follows the bytes that came before.
+
+        Raises:
+            DamagedFileError: It is not a cubin, or one for another architecture than the image says.
+        """
+        if not self.pieces:
+            cubin.require_architecture(piece[:HEADER_BYTES], self._image)
+            self._wanted = cubin.table_end(piece[:HEADER_BYTES])
+        self.pieces.append(piece)
+        self._seen += len(piece)
+        if 0 < self._wanted <= self._seen < self._image.size:
+            self._tables_first = True
+            return self._tables_show()
+        return not self._tables_first and self._glance.shows(piece)
+
+    def _tables_show(self) -> bool:
+        start = cubin.Start(self.pieces, self._image.size)
+        try:
+            end = cubin.symbols_end(start)
+            if end > self._seen and end > self._wanted:
+                self._wanted = end
+                return False
+            self._wanted = 0
+            return cubin.holds_kernel(start)
+        except DamagedFileError:  # the whole is judged then
+            self._wanted = 0
+            return False
 
 
 def _has_entry(pieces: Iterator[bytes]) -> bool:

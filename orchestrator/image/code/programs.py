@@ -31,7 +31,7 @@ _WORDS = {
     b"NUITKA_ONEFILE_PARENT": "a Nuitka program in one file",  # Nuitka 1 to 4: a variable of its bootstrap
     b"pyembed\1": "a PyOxidizer program", b"pyembed\2": "a PyOxidizer program", b"pyembed\3": "a PyOxidizer program",
 }  # fmt: skip
-_NEEDLES = {word: Needle(word) for word in _WORDS}
+_NEEDLES = (Needle(b"NUITKA_ONEFILE_PARENT"), Needle(b"pyembed"))  # what the words begin with, each searched for once
 _LONGEST = max(map(len, _WORDS))
 _NUITKA = (b"KAX", b"KAY")  # its payload behind the program, plain or packed, as Nuitka 1 and 2 leave it
 _ZIP_END = b"PK\5\6"
@@ -57,11 +57,9 @@ class Words:
     def take(self, data: bytes) -> None:
         """Look at the next bytes."""
         border = self._tail + data[: _LONGEST - 1]
-        for word, needle in _NEEDLES.items():
-            if word not in self.found and (
-                needle.find(data, 0, len(data)) >= 0 or needle.find(border, 0, len(border)) >= 0
-            ):
-                self.found.add(word)
+        for text in (data, border):
+            if any(needle.find(text, 0, len(text)) >= 0 for needle in _NEEDLES):
+                self.found |= {word for word in _WORDS if word in text}
         self._tail = data[1 - _LONGEST :] if len(data) >= _LONGEST else border[1 - _LONGEST :]
 
 
@@ -133,8 +131,11 @@ def _end(head: bytes, at: int, table: bytes) -> int:
     """The first byte behind everything that an ELF file says it holds."""
     ends = [at + len(table)]
     if len(table) % SECTION_BYTES == 0:
-        rows = _SECTION.iter_unpack(table)
-        ends += [row[4] + row[5] for row in rows if row[1] not in (0, NOBITS)]
+        ends += [
+            offset + size
+            for _, kind, _, _, offset, size, _, _, _, _ in _SECTION.iter_unpack(table)
+            if kind not in (0, NOBITS)
+        ]
     first, size, count = _segments(head)
     if size == _SEGMENT.size:
         last = min(first + size * count, len(head) - size + 1)

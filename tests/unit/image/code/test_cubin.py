@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.image.code import cubin
+from orchestrator.image.code import cubin, lz4_block
 from orchestrator.image.code.elf import DamagedFileError, Window
 from tests.support import fatbins
 from tests.support.generated import examples
@@ -17,14 +17,14 @@ from tests.support.generated import examples
 @pytest.mark.parametrize("data", [b"a", b"abc" * 40, b"x" + b"\0" * 5000, os.urandom(300) + b"\7" * 300])
 def test_lz4_blocks_come_back(data: bytes) -> None:
     assert cubin.unpack(fatbins.lz4(data), "lz4", len(data)) == data
-    assert cubin.unpack_lz4_slowly(fatbins.lz4(data) + bytes(5), len(data)) == data
+    assert lz4_block.unpack_lz4_slowly(fatbins.lz4(data) + bytes(5), len(data)) == data
 
 
 def test_lz4_copies_a_pattern_that_overlaps_itself() -> None:
     # three literals, then 9 bytes from 3 back, then 5 literals: abcabcabcabc + "tail!"
     block = b"\x35abc\x03\x00" + b"\x50tail!"
-    assert cubin.unpack_lz4_slowly(block, 17) == b"abcabcabcabctail!"
-    assert cubin.unpack_lz4(block, 17) == b"abcabcabcabctail!"
+    assert lz4_block.unpack_lz4_slowly(block, 17) == b"abcabcabcabctail!"
+    assert lz4_block.unpack_lz4(block, 17) == b"abcabcabcabctail!"
 
 
 @examples(60)
@@ -33,7 +33,7 @@ def test_both_lz4_readers_agree_with_the_compressor(data: bytes, times: int) -> 
     block = pytest.importorskip("lz4.block")
     whole = data * times
     packed = block.compress(whole, store_size=False)
-    assert cubin.unpack_lz4(packed, len(whole)) == cubin.unpack_lz4_slowly(packed, len(whole)) == whole
+    assert lz4_block.unpack_lz4(packed, len(whole)) == lz4_block.unpack_lz4_slowly(packed, len(whole)) == whole
 
 
 @pytest.mark.parametrize("block", [b"", b"\xf0", b"\x30ab", b"\x10a\x05\x00", b"\x10a\x00\x00", b"\xff" + b"\xff" * 50])
@@ -95,10 +95,35 @@ def test_a_cubin_without_a_kernel_is_known_by_its_symbols() -> None:
         (b".extern .func f;\n.entry l()", True),
         (b".entry/**/k()", True),
         (b'.pragma "\n.entry k()', True),
+        (b"//\n// a\n\n.entry k()", True),
+        (b".extern // .visible\n// b\n\n.entry k();", False),
+        (b".extern .entry j();\n// .entry i()\n.entry k()", True),
+        (b".external .entry k()", True),
+        (b".extern.entry k()", True),
+        (b".extern .ent .entry k()", True),
+        (b"/* .extern */ .entry k()", True),
+        (b'.file 1 ".extern \n.entry k()', True),
     ],
 )
 def test_ptx_holds_a_kernel_where_it_has_an_entry(text: bytes, expected: bool) -> None:
     assert cubin.holds_entry(text) is expected
+
+
+@pytest.mark.parametrize("start", [b"//\n.entry k() {}", b'.pragma "a"; .entry k() {}', b"/* a */.entry k() {}"])
+def test_ptx_with_much_behind_its_first_kernels_is_read_up_to_there(
+    monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    read: list[int] = []
+    defines = cubin._defines_entry
+
+    def counted(ptx: bytes) -> bool:
+        read.append(len(ptx))
+        return defines(ptx)
+
+    monkeypatch.setattr(cubin, "_defines_entry", counted)
+    assert cubin.holds_entry(start + b"\n// c\n.entry l()\n" * 20_000)
+    assert len(read) == 1
+    assert read[0] < 100
 
 
 def test_an_image_is_unpacked_no_further_than_needed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import random
 import struct
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cuda.arch import parse_list
+from orchestrator.image.code.cubin import PIECE, holds_kernel
+from orchestrator.image.code.elf import Window
+from orchestrator.image.code.fatbin import DeviceImage, Kind
 from orchestrator.image.code.forward import Forward
+from orchestrator.image.code.opened import Opener
 from orchestrator.image.code.reader import read_file
 from orchestrator.image.code.stream import scan
 from orchestrator.image.layers.merge import Files
@@ -28,6 +34,32 @@ if TYPE_CHECKING:
 
 LARGE = fatbins.cubin({".text.kernel": b"1" * 128, ".nv.constant3": bytes(400_000)})
 """More than is judged by its section table alone."""
+
+
+ASSEMBLED_TEXT = random.Random(13).randbytes(700_000)
+
+
+def assembled(text: bytes = ASSEMBLED_TEXT, name: int = 3000) -> bytes:
+    """A cubin as cuBLAS was assembled: the section table first, the names (a kernel's at `name`) behind the symbols."""
+    names = b"\0.text.kernel\0.symtab\0.strtab\0.shstrtab\0"
+    symbols = bytes(24) + struct.pack("<IBBHQQ", 0, 3, 0, 1, 0, 0)
+    words = b"\0" + b"n" * name + b"\0kernel\0"
+    symbols += struct.pack("<IBBHQQ", name + 2, 0x12, 0x10, 1, 0, len(text))
+    rows = [bytes(64)]
+    parts = ((1, 2, symbols, 14, 3), (1, 3, words, 22, 0), (1, 3, names, 30, 0))
+    at = 64 + 5 * 64
+    places = []
+    for _, _, content, _, _ in parts:
+        places.append(at)
+        at += len(content)
+    rows.append(struct.pack("<IIQQQQIIQQ", 1, 1, 6, 0, at, len(text), 0, 0, 16, 0))
+    for place, (_, kind, content, called, link) in zip(places, parts, strict=True):
+        rows.append(struct.pack("<IIQQQQIIQQ", called, kind, 0, 0, place, len(content), link, 0, 1, 0))
+    head = struct.pack(
+        "<4sBBBBB7xHHIQQQIHHHHHH",
+        b"\x7fELF", 2, 1, 1, 0x41, 8, 2, 190, 1, 0, 0, 64, 0x6000002 | 90 << 8, 64, 0, 0, 64, len(rows), len(rows) - 1,
+    )  # fmt: skip
+    return head + b"".join(rows) + symbols + words + names + text
 
 
 def row(data: bytes, name: str) -> int:
@@ -125,6 +157,71 @@ def test_damage_behind_the_first_kernel_is_a_doubt_and_no_other_table() -> None:
     assert others == [first] * 3
     assert problems(data, deep=False) == []
     assert "damaged behind its first kernel" in problems(data, deep=True)[0]
+
+
+def opened(data: bytes, *, first: bool) -> tuple[bool, int]:
+    """Whether a packed cubin shows a kernel, and how many of its packed bytes were read to know."""
+    packed = io.BytesIO(zstandard.ZstdCompressor().compress(data))
+    size = len(packed.getvalue())
+    image = DeviceImage(Kind.SASS, 90, "", "zstd", size, len(data), (0, 0), 0)
+    opener = Opener()
+    shows = opener.shows_kernel(image, packed.read) if first else opener.open(image, packed.read).kernel
+    return shows, packed.tell()
+
+
+def test_tables_that_come_first_are_read_and_no_more() -> None:
+    data = assembled()
+    for first in (False, True):
+        shows, read = opened(data, first=first)
+        assert shows
+        assert read < 300_000 < len(ASSEMBLED_TEXT)
+    assert len({repr(one) for one in tables(library(data))}) == 1
+    assert problems(library(data), deep=False) == problems(library(data), deep=True) == []
+
+
+@pytest.mark.parametrize("name", [1, 3000])
+@pytest.mark.parametrize("damage", DAMAGES[:3] + DAMAGES[4:])
+def test_tables_that_come_first_are_what_counts(damage: Callable[[bytes], bytes], name: int) -> None:
+    data = damage(assembled(name=name))
+    assert not opened(data, first=False)[0]
+    assert not opened(data, first=True)[0]
+    first, *others = tables(library(data))
+    assert others == [first] * 3
+    assert problems(library(data), deep=False) == problems(library(data), deep=True) != []
+
+
+def test_a_cubin_that_another_one_carries_is_not_looked_at() -> None:
+    data = no_bytes(assembled(name=1))
+    carries = patched(data, PIECE, fatbins.cubin())
+    assert not opened(carries, first=False)[0]
+    assert not opened(carries, first=True)[0]
+
+
+def test_tables_of_sections_outside_of_the_cubin_are_not_believed_before_its_end() -> None:
+    data = assembled()
+    size = row(data, ".text.kernel") + 32
+    whole = opened(data[: size + 1], first=False)
+    assert not whole[0]
+    beyond = patched(data, size, struct.pack("<Q", len(data)))
+    shows, read = opened(beyond, first=False)
+    assert read > len(ASSEMBLED_TEXT)
+    assert not opened(beyond, first=True)[0]
+    assert shows is holds_kernel(Window(beyond))
+
+
+def test_symbols_that_come_later_than_the_table_are_waited_for() -> None:
+    """A section table in the first piece, symbols in the third."""
+    data = assembled()
+    symbols = row(data, ".symtab") + 24
+    (at,) = struct.unpack_from("<Q", data, symbols)
+    (size,) = struct.unpack_from("<Q", data, symbols + 8)
+    moved = 300_000
+    later = patched(patched(data, moved, data[at : at + size]), symbols, struct.pack("<Q", moved))
+    shows, read = opened(later, first=False)
+    assert shows
+    assert moved < read < len(ASSEMBLED_TEXT) - 100_000
+    gone = patched(patched(data, at, bytes(size)), symbols, struct.pack("<Q", moved))
+    assert not opened(gone, first=False)[0] or holds_kernel(Window(gone))
 
 
 def test_what_is_in_order_leaves_no_doubt() -> None:

@@ -21,6 +21,7 @@ def _way(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.skip("no glibc")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(needle, "FAST_GLIBC", (1, 0) if request.param == "memmem" else (999, 0))
+        patch.setattr(needle, "_SHORT", -1)  # else the pattern searches all that is so short
         needle._memmem.cache_clear()
         assert (needle._memmem() is not None) == (request.param == "memmem")
         yield
@@ -44,6 +45,13 @@ def test_bytes_behind_the_end_are_not_looked_at() -> None:
     assert Needle(b"abcd").find(data, 0, 13) == -1
     assert Needle(b"abcd").find(data, 0, 14) == 10
     assert Needle(b"abcd").find(data, 11, len(data)) == 14
+
+
+def test_short_and_long_ranges_are_searched_alike() -> None:
+    for size in (10, 2047, 2048, 2049, 2050, 6000):
+        data = b"x" * (size - 4) + b"abcd"
+        assert Needle(b"abcd").find(data, 0, size) == size - 4
+        assert Needle(b"abcd").find(data, 0, size - 1) == -1
 
 
 def test_a_c_library_that_is_not_glibc_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
