@@ -40,11 +40,13 @@ def arguments(matrix: Matrix, files: Files, asked: Buildx | None, variants: Call
         variants: The variants of the matrix, expanded only where an argument may be lost.
     """
     spec = matrix.spec
-    try:
-        read = [(files.read(name), files.read(name).defined) for name in matrix.bake_files]
-    except (UnreadableError, ReadError):
-        return Guarded()  # the build says so
     given = frozenset(name for args in (spec.variants.args, *(one.args for one in spec.overrides)) for name in args)
+    read = []
+    for name in matrix.bake_files:
+        try:
+            read.append((files.read(name), files.read(name).defined))
+        except (UnreadableError, ReadError) as error:
+            return Guarded(skipped=(f"{PLACE}: {name}: {error}",) if given else ())
     own = frozenset(name for _, one in read for target in one.targets.values() for name in target.args)
     services = {file.name: compose.arguments(file.text) for file, defined in read if defined.partial}
     own |= {name for every in services.values() for args in every.values() for name in args}
@@ -68,7 +70,9 @@ def arguments(matrix: Matrix, files: Files, asked: Buildx | None, variants: Call
         for name, start in services.get(file.name, {}).get(target, {}).items()
         if targets.loses(target, name) and not doubts.about(target, name)
     )
-    return Guarded(disagreements=tuple(dict.fromkeys(wrong)), skipped=(*skipped, *doubts.told()))
+    named = spec.bake.targets if given | own else ()
+    unread = dict.fromkeys(f"{PLACE}: {why}" for name in named for why in targets.unread(name))
+    return Guarded(disagreements=tuple(dict.fromkeys(wrong)), skipped=(*skipped, *unread, *doubts.told()))
 
 
 class _Doubts(Struct, frozen=True, kw_only=True):

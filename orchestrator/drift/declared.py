@@ -90,6 +90,19 @@ class Targets(Struct, kw_only=True):
             self.known[target] = self._declared(target)
         return self.known[target]
 
+    def unread(self, target: str) -> list[str]:
+        """Why Dockerfiles of a target, and of those that it links to, cannot be read, though they should be here."""
+        found = []
+        for one in self.linked(target):
+            body = self.resolved(one) or {"dockerfile-inline": "not known"}
+            name = "" if body.get("dockerfile-inline") else self._name(body)
+            try:
+                if name and not outside(name):
+                    self.files.read(name)
+            except UnreadableError as error:
+                found.append(f"target {one}: {name}: {error}")
+        return found
+
     def linked(self, name: str) -> list[str]:
         """A target and those that it links to with `target:` contexts."""
         found: dict[str, None] = {}

@@ -30,6 +30,7 @@ variants:
   tags: ["{image}:{target}"]
 """
 BAKE = 'target "app" {}\ntarget "big" { inherits = ["app"] }\n'
+LINKED = BAKE.replace("{}", '{ contexts = { a = "target:a" } }') + 'target "a" { context = "x" }\n'
 LOST = "no stage of the target declares it with ARG: BuildKit ignores it silently"
 
 
@@ -62,6 +63,30 @@ def test_an_argument_of_the_matrix_that_no_stage_declares(tmp_path: Path) -> Non
 )
 def test_what_may_consume_an_argument_is_no_drift(tmp_path: Path, dockerfile: str) -> None:
     assert told(tmp_path, dockerfile) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"Dockerfile": "FROM scratch\n"}, "docker-bake.hcl: the file cannot be read: No such file or directory"),
+        ({"docker-bake.hcl": 'target "app" {'}, "docker-bake.hcl: line 1: not HCL: a target is not closed"),
+        (
+            {"docker-bake.hcl": 'target "app" {}\ntarget "big" { dockerfile-inline = "FROM scratch" }\n'},
+            "target app: Dockerfile: the file cannot be read: No such file or directory",
+        ),
+        (
+            {"docker-bake.hcl": LINKED, "Dockerfile": "FROM a\nARG CUDA_VERSION ARCHS\n"},
+            "target a: x/Dockerfile: the file cannot be read: No such file or directory",
+        ),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_read_are_told(tmp_path: Path, files: Mapping[str, str], said: str) -> None:
+    """Nothing was said, and all agreed."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert check(matrix("", root=tmp_path, base=BASE)).skipped == (f"bake arguments: {said}",)
+    without = BASE.replace("  args:\n", "").replace("    CUDA_VERSION", "#").replace("    ARCHS", "#")
+    assert check(matrix("", root=tmp_path, base=without)).skipped == ()
 
 
 def test_a_stage_that_is_not_needed_consumes_nothing(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ TAKEN = "nothing in runtime takes the FlashInfer headers from flashinfer-headers
 LOST = GOOD[: GOOD.index("FROM runtime AS final")]
 
 
+@pytest.fixture(autouse=True)
+def _bake_file(tmp_path: Path) -> None:
+    """Targets of which nothing is here: what they declare is not known, and no file of theirs is missing."""
+    text = 'target "app" { context = "https://git.invalid/x.git" }\ntarget "app-big" { inherits = ["app"] }\n'
+    (tmp_path / "docker-bake.hcl").write_text(text)
+
+
 class Resolved(Buildx):
     """buildx, with its answer about targets (or its failure) given here."""
 
