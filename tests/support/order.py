@@ -39,7 +39,7 @@ SECONDS = {
     "e2e/test_full_disk.py": 60,
     "engine/test_stall.py": 60,
 }
-"""What the longest files took, below tests/; only their order matters."""
+"""About what the longest files take, below tests/, judged from what they build and download; only the order matters."""
 
 # Of a file that is not listed, by its kind: seconds for each of its tests.
 _EACH = {"e2e": 4.0, "engine": 2.0, "differential": 1.0}
