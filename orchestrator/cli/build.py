@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 @kit.option("--fail-fast", heading=Heading.BEHAVIOUR, is_flag=True, help="Cancel the others at the first failure.")
 @kit.option(
     "--adapt", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Build a variant once more with half of max_jobs after a compiler was killed for lack of memory.",
+    help="Build a variant once more with half of max_jobs after a compiler ran out of memory.",
 )  # fmt: skip
 @kit.option(
     "--resume", heading=Heading.BEHAVIOUR, is_flag=True,
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--only-failed", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Build the variants that the last run with them did not build: that failed, or that it ended before.",
+    help="Build the variants that failed in the last run with them, or that it did not reach.",
 )  # fmt: skip
 @kit.option(
     "--changed", heading=Heading.BEHAVIOUR, is_flag=True,
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--max-age", heading=Heading.BEHAVIOUR, default="", metavar="AGE",
-    help="Build again what is older than this, as in 12h or 7d.", default_text="any age will do",
+    help="Build again what is older than this, as in 12h or 7d.", default_text="no limit",
 )  # fmt: skip
 @kit.option(
     "--verify/--no-verify", heading=Heading.BEHAVIOUR, default=None,
@@ -91,7 +91,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--air-gapped", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Fetch nothing: no network for any RUN, missing inputs are named first.",
+    help="Fetch nothing: name missing inputs before the build, and give no RUN a network.",
 )  # fmt: skip
 @kit.option(
     "--registry", heading=Heading.BEHAVIOUR, multiple=True, metavar="HOST",

@@ -32,7 +32,7 @@ class CheckFormat(StrEnum):
     "check",
     examples=(
         "orchestrate check",
-        "orchestrate check --diff                what --fix would change",
+        "orchestrate check --diff                what --fix changes",
         "orchestrate check --fix",
         "orchestrate check --format github       annotations on the lines that disagree",
         "orchestrate check --format sarif > check.sarif",
@@ -46,7 +46,7 @@ class CheckFormat(StrEnum):
 )
 @options.location
 @kit.option("--fix", heading=Heading.BEHAVIOUR, is_flag=True, help="Write the matrix's values into the files.")
-@kit.option("--diff", heading=Heading.BEHAVIOUR, is_flag=True, help="Print what --fix would change; write nothing.")
+@kit.option("--diff", heading=Heading.BEHAVIOUR, is_flag=True, help="Print what --fix changes; write nothing.")
 @kit.option(
     "--find", heading=Heading.BEHAVIOUR, is_flag=True,
     help="Look for places to claim, and propose claims; needs no matrix.",

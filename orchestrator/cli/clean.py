@@ -22,20 +22,22 @@ if TYPE_CHECKING:
     examples=(
         "orchestrate clean                   (what can go of .orchestrate; removes nothing)",
         "orchestrate clean --yes             (removes it; the next build resumes nothing)",
-        "orchestrate clean --stores --yes    (the stores of headers, wheels and scans besides)",
+        "orchestrate clean --stores --yes    (the stores of headers, wheels and scans as well)",
     ),
 )
 @kit.option(
     "--stores", heading=Heading.BEHAVIOUR, is_flag=True,
     help="List the stores below ~/.cache/orchestrate as well, which all projects share.",
 )  # fmt: skip
-@kit.option("--yes", heading=Heading.BEHAVIOUR, is_flag=True, help="Remove what is listed, and not only list it.")
+@kit.option(
+    "--yes", heading=Heading.BEHAVIOUR, is_flag=True, help="Remove what is listed.", default_text="only list it",
+)  # fmt: skip
 @options.location
 def command(*, given: Location, stores: bool, yes: bool) -> None:
     """List what earlier runs left on this machine; with --yes, remove it.
 
     Images, tags and caches in registries and on builders stay: `orchestrate cache ls` shows those, and `cache prune`
-    removes them. A run that builds in the directory is waited for.
+    removes them. Waits for a run that builds in the directory.
     """
     from contextlib import ExitStack
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 def command(*, given: Location, force: bool, show: bool, workflow: bool, tool: str) -> None:
     """Write a first matrix.yaml for a repository that has none.
 
-    It holds what the files say: the bake file of the CUDA image and its targets, CUDA releases, arch lists, and a claim
-    for each place. `check` shows at once where the repository contradicts itself. UNKNOWN marks what no file says;
-    `plan` refuses it. With --workflow it writes the workflow that builds, verifies and publishes the matrix instead.
+    The file has what the other files say: the bake file of the CUDA image and its targets, CUDA releases, arch lists,
+    and a claim for each place. The first `check` shows where the repository contradicts itself. UNKNOWN marks what no
+    file says; `plan` refuses it. With --workflow, writes instead the workflow that builds, verifies and publishes.
     """
     if workflow:
         _workflow(given, tool, force=force, show=show)

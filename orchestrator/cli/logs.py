@@ -43,7 +43,7 @@ def command(*, given: Location, variant: str, follow: bool) -> None:
     found = logs.newest(require_own(matrix.root), [variant] if variant else names)
     if not found:
         what = variant or "this project"
-        raise EnvironmentLacksError(f"{what}: no log was found", hint="a build writes one: orchestrate build")
+        raise EnvironmentLacksError(f"{what}: no log was found", hint="`orchestrate build` writes one")
     if not variant:
         width = max(len(log.variant) for log in found)
         for log in found:

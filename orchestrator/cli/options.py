@@ -88,7 +88,7 @@ IMAGE = declared(
 )  # fmt: skip
 CACHE = declared(
     "--cache", heading=Heading.BEHAVIOUR, type=click.Choice(["read-write", "read-only", "off"]), default="read-write",
-    help="Use the layer cache as far as the event allows (pull request, fork), never more than this.",
+    help="Use the layer cache this way; for a pull request or a fork, the event can allow less.",
 )  # fmt: skip
 
 ALLOW = declared(

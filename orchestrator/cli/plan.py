@@ -36,7 +36,7 @@ class PlanFormat(StrEnum):
         "orchestrate plan",
         "orchestrate plan --cuda 13.0 --format json",
         "orchestrate plan --explain openai-cu130-arm64",
-        "orchestrate plan --preflight    (in CI: would the build start, and may it push)",
+        "orchestrate plan --preflight    (in CI: whether the build can start, and may push)",
         "orchestrate plan --status       (asks the registry: what is built, and what is stale because of what)",
         "orchestrate plan --diff main    (what this branch changes: variants, archs, arguments, tags)",
         "orchestrate plan --format bake > variants.json    (prints the commands to run by hand)",
@@ -60,12 +60,12 @@ class PlanFormat(StrEnum):
 @options.formats(PlanFormat, explanation="Print the plan in this format.")
 @kit.option(
     "--explain", heading=Heading.OUTPUT, default="", metavar="ID",
-    help="Show where each value of this variant comes from instead.", default_text="the whole plan",
+    help="Show instead where each value of this variant comes from.", default_text="the whole plan",
     shell_complete=options.completed("variant"),
 )  # fmt: skip
 @kit.option(
     "--kernels", heading=Heading.OUTPUT, is_flag=True,
-    help="Show the archs that each kernel family of CMakeLists.txt is built for instead.",
+    help="Show instead the archs that each kernel family of CMakeLists.txt is built for.",
 )  # fmt: skip
 @kit.option(
     "--preflight", heading=Heading.BEHAVIOUR, is_flag=True,
@@ -77,11 +77,11 @@ class PlanFormat(StrEnum):
 )  # fmt: skip
 @kit.option(
     "--status", heading=Heading.OUTPUT, is_flag=True,
-    help="Show what the registry holds instead: built, stale (and why) or never built.",
+    help="Show instead what the registry has: built, stale (and why) or never built.",
 )  # fmt: skip
 @kit.option(
     "--diff", "diff", heading=Heading.OUTPUT, default="", metavar="REF",
-    help="Show what changes against the matrix of this commit, branch or tag instead.", default_text="no comparison",
+    help="Show instead what changes against the matrix of this commit, branch or tag.", default_text="no comparison",
 )  # fmt: skip
 @kit.option(
     "--builder", heading=Heading.BEHAVIOUR, default="", metavar="NAME",
@@ -90,7 +90,7 @@ class PlanFormat(StrEnum):
 @options.alone(options.ALLOW)
 @kit.option(
     "--network-report", heading=Heading.OUTPUT, is_flag=True,
-    help="Show everything that the builds fetch and what satisfies it offline instead.",
+    help="Show instead everything that the builds fetch, and what replaces it offline.",
 )  # fmt: skip
 @options.alone(options.CACHE)
 def command(

@@ -35,14 +35,14 @@ _MARK = "# Made by `orchestrate plugin install`."
 )
 @kit.argument(
     "action", type=click.Choice(["install", "remove"]),
-    explanation="install writes docker-orchestrate beside docker's other plugins; remove takes it away.",
+    explanation="install writes docker-orchestrate beside docker's other plugins; remove deletes it.",
 )  # fmt: skip
 @options.location
 def command(*, action: str, given: Location) -> None:
     """Make `docker orchestrate` run this program.
 
-    The plugin is a script that names this very installation, in cli-plugins below $DOCKER_CONFIG (~/.docker). It
-    understands --context, --config and --host of docker before its name. -f and -C are accepted and read nothing.
+    Writes a script that starts this installation, in cli-plugins below $DOCKER_CONFIG (~/.docker). The script takes
+    --context, --config and --host of docker before its name. The command accepts -f and -C, and reads nothing.
     """
     del given
     from orchestrator.ui import streams

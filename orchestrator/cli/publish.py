@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 @kit.command(
     "publish",
     examples=(
-        "orchestrate publish --dry-run                          which tags would move, and what is refused",
+        "orchestrate publish --dry-run                          which tags move, and what is refused",
         "orchestrate publish                                    what this machine built last",
         "orchestrate publish --report a.json --report b.json    what several machines built",
         "orchestrate publish --from-registry --cuda 13.0        what the variants' own tags name",
         "orchestrate publish --dry-run --notes                  what a release changes: GPUs, versions, sizes",
-        "orchestrate publish --rollback ghcr.io/acme/app        the tags name again what they named before",
+        "orchestrate publish --rollback ghcr.io/acme/app        the tags name what they named before",
     ),
     conflicts={
         "--report": ("--from-registry",),
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
 @kit.option("--dry-run", heading=Heading.BEHAVIOUR, is_flag=True, help="Show the moves, and write nothing anywhere.")
 @kit.option(
     "--allow-older", heading=Heading.BEHAVIOUR, is_flag=True,
-    help="Allow tags to leave a commit that may be newer.",
+    help="Allow a tag to move even if the commit that it names may be newer.",
 )  # fmt: skip
 @kit.option(
     "--rollback", heading=Heading.BEHAVIOUR, default="", metavar="RECORD",
-    help="Set the tags of a publish back: its record's file, or a repository that holds one.",
+    help="Set tags back to what they named before this publish: the file of its record, or a repository that has one.",
     default_text="no rollback",
 )  # fmt: skip
 @kit.option(
@@ -77,8 +77,8 @@ def command(
 ) -> int:
     """Move the tags of multi-platform indexes, all or nothing.
 
-    Every digest is checked and staged by digest in every registry first; version tags move before floating ones, and
-    latest moves last. The next publish, on any machine, continues an interrupted one.
+    Checks every digest and copies it to every registry first. Then moves version tags, floating tags, and latest at the
+    end. The next publish, on any machine, continues an interrupted one.
     """
     from orchestrator.publish import run
     from orchestrator.publish.record import State

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.location
 @kit.option(
     "--placeholders", heading=Heading.OUTPUT, is_flag=True,
-    help="List the placeholders that values may hold instead.",
+    help="List instead the placeholders that values may hold.",
 )  # fmt: skip
 def command(*, given: Location, placeholders: bool) -> None:
     """Print the JSON Schema of matrix.yaml.

@@ -288,7 +288,7 @@ def _first(problems: Sequence[Problem]) -> list[Problem]:
 
 def _unjudged(scanned: Scanned) -> None:
     """Say that nothing was judged; for an image that is an error, because a pipeline would take silence for a pass."""
-    hint = "say what it must hold: --archs '9.0 10.0', --device thor, or a variant of matrix.yaml"
+    hint = "name what it must hold: --archs '9.0 10.0', --device thor, or a variant of matrix.yaml"
     if scanned.image:
         raise UsageError(
             f"{scanned.source} has no label that says what was promised, so nothing was verified", hint=hint

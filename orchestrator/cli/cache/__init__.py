@@ -15,7 +15,7 @@ COMMANDS = {
     for name, summary in (
         ("ls", "List what the builder, directories and registries hold."),
         ("explain", "Say why a variant's steps were not taken from the cache."),
-        ("prune", "Remove references that are gone, or what does not fit a budget."),
+        ("prune", "Remove cache references that nobody needs, or what does not fit a budget."),
     )
 }
 

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--older-than", heading=Heading.BEHAVIOUR, type=click.IntRange(min=1), default=None, metavar="DAYS",
-    help="Remove references of branches, tags, commits and pull requests that are older.", default_text="no age",
+    help="Remove references of branches, tags, commits and pull requests that are older.", default_text="no limit",
 )  # fmt: skip
 @kit.option(
     "--keep", heading=Heading.BEHAVIOUR, default="", metavar="SIZE",
@@ -66,7 +66,9 @@ if TYPE_CHECKING:
     help="Remove from this buildx builder's cache.", default_text="the builders of the matrix, else the current one",
     shell_complete=options.completed("builder"),
 )  # fmt: skip
-@kit.option("--yes", heading=Heading.BEHAVIOUR, is_flag=True, help="Remove what is listed, and not only list it.")
+@kit.option(
+    "--yes", heading=Heading.BEHAVIOUR, is_flag=True, help="Remove what is listed.", default_text="only list it",
+)  # fmt: skip
 def command(
     *,
     given: Selection,
@@ -77,12 +79,13 @@ def command(
     builder: str,
     yes: bool,
 ) -> int:
-    """Remove references that are gone, or what does not fit a budget.
+    """Remove cache references that nobody needs, or what does not fit a budget.
 
-    Gone are the cache references of branches that the origin lost and of closed pull requests. Main's references, other
-    tags, and every manifest that another tag, a journal or a record needs stay. The registry frees the bytes with its
-    own garbage collection, which must run without -m. With --keep or --min-free, the longest unused goes from the
-    builder and from local directories; cache mounts, what a build uses and what the next build needs stay.
+    Removes the cache references of branches that the origin no longer has, and of closed pull requests. Keeps main's
+    references, other tags, and every manifest that another tag, a journal or a record needs. The registry frees the
+    bytes with its own garbage collection, which must run without -m. With --keep or --min-free, removes from the
+    builder and from local directories what was unused longest; keeps cache mounts, what a build uses and what the next
+    build needs.
     """
     if keep or min_free:
         return _budget(given, keep=keep, min_free=min_free, builder=builder, yes=yes)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def command(*, chosen: HeaderOptions) -> None:
     """Remove from the store what no named lock needs.
 
-    That is files, bundles that builds were given, and wheels that pins were read from. Also removes what killed runs
-    left behind more than a day ago.
+    Removes files, bundles that builds were given, wheels that pins were read from, and what killed runs left more than
+    a day ago.
     """
     from orchestrator.headers import bundle, tidy
 

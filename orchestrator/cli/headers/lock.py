@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @kit.option(
     "--tier", heading=Heading.SOURCE, default="", metavar="TIER",
-    help="Lock only headers, or cubins for the kernels too.", default_text="the matrix, else headers",
+    help="Lock this tier: headers, or cubins for the kernels as well.", default_text="the matrix, else headers",
 )  # fmt: skip
 @kit.option(
     "--sm", heading=Heading.SOURCE, multiple=True, metavar="CC",

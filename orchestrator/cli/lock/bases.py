@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(*, given: Location, check: bool) -> None:
     """Lock the base images of every variant by digest.
 
-    Builds then start from these digests, whatever the tags name by then. The file is bases.lock.json beside the matrix.
+    Builds then start from these digests, even after the tags move. The lock is bases.lock.json beside the matrix.
     """
     from orchestrator.publish import bases
     from orchestrator.registry.clients import Clients

@@ -47,7 +47,7 @@ def command(*, given: Location, html: Path | None) -> None:
     runs = kept.last(state, 2)
     if not runs:
         raise EnvironmentLacksError(
-            f"{state}: no run was found that has ended", hint="a build keeps its report: orchestrate build"
+            f"{state}: no run was found that has ended", hint="`orchestrate build` keeps a report of each run"
         )
     run, previous = runs[0], runs[1] if len(runs) > 1 else None
     if html is None:

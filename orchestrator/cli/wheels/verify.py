@@ -53,7 +53,7 @@ def command(*, given: Selection, store: Path | None, wheelhouse: Path | None, re
         streams.tell(f"{report.fetched} wheels fetched")
         bad = work.verify(lock, told.store)
     if bad:
-        hint = "`orchestrate wheels verify --repair` fetches them again; `orchestrate wheels lock` resolves anew"
+        hint = "`orchestrate wheels verify --repair` fetches them again; `orchestrate wheels lock` resolves them again"
         raise VerificationError(
             f"{counted(len(bad), 'problem')} with the wheels of {told.lock}", problems=bad[:20], hint=hint
         )

@@ -173,7 +173,7 @@ def test_without_a_lock_there_is_a_hint(store: Store, capsys: pytest.CaptureFixt
     assert app.run(["headers", words]) == 2
     error = capsys.readouterr().err
     assert "flashinfer.lock.json: no FlashInfer lock file" in error
-    assert "hint: make it: orchestrate headers lock" in error
+    assert "hint: write it: orchestrate headers lock" in error
     assert app.run(["headers", words, "-f", "gone.yaml"]) == 2
     assert "gone.yaml: the matrix was not found" in capsys.readouterr().err
 

@@ -179,7 +179,7 @@ def test_a_default_that_is_spelt_out_conflicts_with_nothing(
     assert app.run(["plan", "-C", str(tmp_path), "--format", "table", "--explain", "app-cu130-amd64"]) == 0
     said = capsys.readouterr().out
     assert "app-cu130-amd64" in said
-    assert "not checked: there is no docker client" in said  # without one the rest is shown all the same
+    assert "not checked: the docker client was not found" in said  # without one the rest is shown all the same
 
 
 def test_options_are_listed_in_the_order_of_their_declaration(capsys: pytest.CaptureFixture[str]) -> None:

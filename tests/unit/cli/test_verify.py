@@ -42,7 +42,7 @@ def test_the_result_for_scripts(library: str, tmp_path: Path, capsys: pytest.Cap
 
 def test_where_nothing_is_promised_nothing_is_judged(library: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["verify", library]) == 0
-    assert "nothing was promised, so nothing was judged; say what it must hold: --archs" in capsys.readouterr().err
+    assert "nothing was promised, so nothing was judged; name what it must hold: --archs" in capsys.readouterr().err
 
 
 def test_a_device_stands_for_its_architecture(library: str, capsys: pytest.CaptureFixture[str]) -> None:
