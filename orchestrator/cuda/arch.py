@@ -33,8 +33,8 @@ _NAMES = {
     "rubin": "10.7",
 }
 _WHOLE_RANGES = {
-    "all": "it means whatever the selected toolkit compiles",
-    "all-major": "it means whatever the selected toolkit compiles",
+    "all": "it means everything that the selected toolkit compiles",
+    "all-major": "it means everything that the selected toolkit compiles",
     "common": "torch decides what it means, release by release",
     "auto": "it means the GPUs of the machine that builds",
     # Without a GPU, nvcc -arch=native and CMake 3.31 and later quietly compile sm_75 (measured, nvcc 13.0.88).
@@ -171,9 +171,9 @@ def _why_not(item: str) -> str:
 
 def _why_not_separators(item: str) -> str:
     if "," in item:
-        return "separate architectures with blanks, not commas"
+        return "separate architectures with spaces, not commas"
     if item.upper() == "+PTX":
-        return "+PTX belongs to the architecture before it, without a blank: 12.0+PTX"
+        return "+PTX belongs to the architecture before it, without a space: 12.0+PTX"
     if "(" in item:
         return "a second architecture in parentheses is torch's own notation; write each as an item of its own"
     return ""
@@ -198,7 +198,7 @@ def _why_not_a_number(item: str) -> str:
         whose = "CMake's" if cmake else "nvcc's"
         return f"write the compute capability, {meant}, not {whose} name of it"
     if _ITEM.fullmatch(_capitals(item)):
-        return f"write {_capitals(item)}: suffixes are small letters, +PTX is capital"
+        return f"write {_capitals(item)}: suffixes are lowercase, +PTX is uppercase"
     if re.fullmatch(r"[1-9][0-9]?[af]?(\+PTX)?", item, re.IGNORECASE):
         meant = re.sub(r"^([0-9]+)", r"\1.0", _capitals(item))
         return f"the minor number is missing; write {meant}"
@@ -209,7 +209,7 @@ def _why_not_a_number(item: str) -> str:
         if suffix and suffix not in {"a", "f"}:
             return f"the suffix {suffix!r} does not exist; a (that GPU alone) and f (its family) do"
         if rest:
-            return f"{rest!r} after the architecture is not understood; only +PTX may follow"
+            return f"{rest!r} after the architecture is invalid; only +PTX can follow"
     return ""
 
 

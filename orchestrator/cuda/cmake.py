@@ -121,7 +121,7 @@ class _Reading(Struct, kw_only=True):
         include: As for `read_kernels`.
         kernels: What was found.
         variables: The variables with literal values.
-        functions: The functions and macros, by their names in small letters.
+        functions: The functions and macros, by their names in lowercase letters.
         files: How many files were included.
     """
 

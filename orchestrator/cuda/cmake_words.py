@@ -40,7 +40,7 @@ class CmakeCommand(Struct, frozen=True, kw_only=True):
     """One command.
 
     Attributes:
-        name: Its name, in small letters.
+        name: Its name, in lowercase letters.
         words: Its arguments, parentheses inside included.
         start: Offset of its name.
     """

@@ -170,7 +170,7 @@ def _by_name(text: str) -> str:
 
 
 def _plain(text: str, drop: frozenset[str]) -> str:
-    """A name as it is compared: small letters, one blank, without memory sizes and the words in `drop`."""
+    """A name as it is compared: lowercase letters, one blank, without memory sizes and the words in `drop`."""
     spaced = re.sub(r"\b(rtx|gtx)(?=\d)", r"\1 ", re.sub(r"(?<=\d)(ti|super)\b", r" \1", text.lower()))
     words = re.findall(r"[a-z0-9]+", spaced)
     kept = [word for word in words if word not in drop and not re.fullmatch(r"\d+gb?", word)]

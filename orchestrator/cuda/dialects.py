@@ -105,7 +105,7 @@ def parse_flashinfer(text: str) -> tuple[Arch, ...]:
     """
     archs = parse_list(text)
     if ";" in text or text != " ".join(text.split()):
-        why = "items are separated by one blank, with none at the ends"
+        why = "items are separated by one space, with none at the ends"
         raise DialectError(dialect="FlashInfer", item=text, why=why)
     render_flashinfer(archs)
     return archs

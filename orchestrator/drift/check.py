@@ -125,7 +125,7 @@ def _well_formed(claim: ClaimSpec) -> None:
         ClaimError: A path that leads out of the repository, an invalid pattern or pointer.
     """
     if outside(claim.file):
-        raise ClaimError(f"{claim.file} leads out of the repository", key="file")
+        raise ClaimError(f"{claim.file} is outside of the repository", key="file")
     checks = (
         ("regex", claim.regex, regex.compile_pattern),
         ("where", claim.where, regex.compile_any),
@@ -322,7 +322,7 @@ def _edit(claim: ClaimSpec, file: File, place: Found, text: str | None) -> tuple
     if place.via:
         return None, place.via
     if _DIGEST in place.value or file.text.startswith(_DIGEST, place.end):
-        return None, "a digest behind the tag says which image it is: replace both"
+        return None, "a digest follows the tag: replace both"
     if text is None:
         return None, "more than one value agrees with the matrix"
     written = write(text, place.styles)

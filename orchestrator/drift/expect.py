@@ -127,7 +127,7 @@ def parse_archs(text: str, dialect: Dialect) -> tuple[Arch, ...]:
     if dialect == "flashinfer":
         return parse_flashinfer(text)
     if _TORCH_REFUSES.search(text):
-        raise ValueError("torch takes one blank or semicolon between items, and none at the ends")
+        raise ValueError("torch takes one space or semicolon between items, and none at the ends")
     return parse_torch(text)
 
 
@@ -142,7 +142,7 @@ def render_archs(archs: Sequence[Arch], dialect: Dialect) -> str:
             return render_cmake(archs)
         return render_flashinfer(archs, drop_ptx=True) if dialect == "flashinfer" else render_torch(archs)
     except DialectError as error:
-        raise ClaimError(str(error), hint="say dialect: flashinfer, or use a list without such targets") from error
+        raise ClaimError(str(error), hint="set dialect: flashinfer, or use a list without such targets") from error
 
 
 def release_range(text: str) -> tuple[Toolkit, ...]:
@@ -242,7 +242,7 @@ class Expectations:
                 kept = set(select(listed, toolkit).effective)
                 listed = tuple(arch for arch in listed if arch in kept)
             if not listed:
-                raise ClaimError(f"nothing of the arch list {rest} is compiled by CUDA {claim.cuda}", key="cuda")
+                raise ClaimError(f"CUDA {claim.cuda} compiles nothing of the arch list {rest}", key="cuda")
         return self._expected(listed, claim.dialect or "torch", used, {rest})
 
     def _expected(
@@ -282,7 +282,7 @@ class Expectations:
         if name == "headers.version":
             headers = self._spec.headers
             if headers is None or headers.version is None:
-                raise ClaimError("headers.version is not written in the matrix")
+                raise ClaimError("the matrix has no headers.version")
             return headers.version
         values = {self._of_variant(name, variant): variant.id for variant in self._chosen(claim)}
         if len(values) > 1:

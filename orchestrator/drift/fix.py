@@ -189,7 +189,7 @@ def write(texts: Mapping[str, str], root: Path) -> dict[str, str]:
         if path.is_relative_to(base):
             names[path] = name
         else:
-            unwritten[name] = f"the link leads out of {root}: edit {path} by hand, or claim that file"
+            unwritten[name] = f"the link points outside of {root}: edit {path} by hand, or claim that file"
     failed = write_all({path: texts[name].encode("utf-8", "surrogateescape") for path, name in names.items()})
     return unwritten | {names[path]: str(error.strerror or error) for path, error in failed.items()}
 

@@ -45,7 +45,9 @@ def wanted_version(spec: HeadersSpec, directory: Path, overlay: Mapping[str, str
     """
     found = version(spec.version_from, directory, overlay) if spec.version_from else ""
     if found and spec.version and found != spec.version:
-        raise UsageError(f"headers.version does not match: expected {spec.version}, {spec.version_from} says {found}")
+        raise UsageError(
+            f"headers.version does not match: expected {spec.version}, found {found} in {spec.version_from}"
+        )
     return found or spec.version or ""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ARCH_ARGS = frozenset({"torch_cuda_arch_list", "cuda_arch_list", "cuda_architectures", "cmake_cuda_architectures"})
-"""Names, in small letters, of variables that hold an arch list whatever its length."""
+"""Names, in lowercase letters, of variables that hold an arch list whatever its length."""
 
 _ARCH = re.compile(r"\d{1,2}\.\d[af]?(?:\+PTX)?")
 _LIST_NAME = re.compile(r"arch", re.IGNORECASE)

@@ -26,7 +26,7 @@ class Subject(Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: Which of the three.
-        name: The release (13.0) or the argument in small letters; "" for arch lists.
+        name: The release (13.0) or the argument in lowercase letters; "" for arch lists.
     """
 
     kind: Kind

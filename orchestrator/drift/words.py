@@ -77,7 +77,7 @@ def text_difference(found: str, expected: Sequence[str]) -> str:
             return f"names the release {new[0]}, not the version {same}" if same.count(".") > 1 else f"names {new[0]}"
         return f"another patch of {minor}" if same else f"names {new[0]}"
     if found.strip() in expected:
-        return "blanks around it"
+        return "spaces around it"
     return "another value"
 
 

@@ -176,7 +176,7 @@ class _Reader:
         return _WRONG
 
 
-_NAME = "text without blanks around it and without control characters"
+_NAME = "text without spaces around it and without control characters"
 _TEXT = "text that is not empty and holds no NUL"
 _WORDS = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 

@@ -13,7 +13,7 @@ _NUMBER = "(?:0|[1-9][0-9]{0,3})"
 RELEASE = re.compile(rf"[1-9][0-9]{{0,3}}\.{_NUMBER}", re.ASCII)
 VERSION = re.compile(rf"[1-9][0-9]{{0,3}}\.{_NUMBER}\.{_NUMBER}", re.ASCII)
 AXIS = re.compile(r"[a-z][a-z0-9_]*")
-BUILDER = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # buildx writes its names in small letters
+BUILDER = re.compile(r"[a-z0-9][a-z0-9_.-]*")  # buildx writes its names in lowercase letters
 ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # The names of Go's GOARCH, which the OCI image specification uses, with the variants that it lists: arm64 has v8

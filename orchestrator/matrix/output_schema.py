@@ -17,7 +17,7 @@ class OutputSpec(Section):
     compression_level: Annotated[int, Range(0, 22)] | None = key(
         "As the compression counts it: gzip and estargz 0 to 9, zstd 0 to 22.", default=None
     )
-    force_compression: bool | None = key("Compress the layers of base images anew.", default=None)
+    force_compression: bool | None = key("Compress the layers of base images again.", default=None)
     oci_mediatypes: bool | None = key("Use the media types of OCI in place of Docker's.", default=None)
     rewrite_timestamp: bool | None = key("Set the times of files to the time that the build is given.", default=None)
 

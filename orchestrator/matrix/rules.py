@@ -53,7 +53,7 @@ def _shape(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         (("cuda",), spec.cuda, names.RELEASE, 'CUDA release (MAJOR.MINOR, as in "13.0")'),
         (("platforms",), spec.platforms, None, "platform"),
         (("arch_lists",), spec.arch_lists, names.KEY, "name"),
-        (("axes",), spec.axes, names.AXIS, "axis name (small letters, digits and _)"),
+        (("axes",), spec.axes, names.AXIS, "axis name (lowercase letters, digits and _)"),
         (("variants", "args"), spec.variants.args, names.ARGUMENT, "argument name"),
     ):
         if not given and path not in {("axes",), ("variants", "args")}:

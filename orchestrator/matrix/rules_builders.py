@@ -48,7 +48,7 @@ def _names(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         if not names.BUILDER.fullmatch(name):
             yield at.problem(
                 ("builders", name), f"{name!r} is not a valid builder name", key=True,
-                expected="small letters, digits, . _ and -",
+                expected="lowercase letters, digits, . _ and -",
             )  # fmt: skip
         if name in spec.resources.builders:
             yield at.problem(

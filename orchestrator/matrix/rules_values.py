@@ -37,7 +37,7 @@ def value_problems(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
         fields = [getattr(entry, name) for name in entry.section_keys if name not in {"when", "why"}]
         if all(field in (None, {}) for field in fields):
             yield at.problem(("overrides", index), f"overrides[{index}] changes nothing",
-                             hint="remove it, or say what it changes")  # fmt: skip
+                             hint="remove it, or add what it changes")  # fmt: skip
     yield from _same_platform(spec, at)
     yield from _fields(spec, at)
     yield from _carried(spec, at)
@@ -56,12 +56,10 @@ def _runner(listed: Sequence[str], path: KeyPath, at: Positions) -> Iterator[Pro
         if not _LABEL.fullmatch(label) or not label.isprintable():
             yield at.problem(
                 place, "a label of the runner is invalid", found=label,
-                expected="up to 256 characters without commas, and without blanks around them",
+                expected="up to 256 characters without commas, and without spaces around them",
             )  # fmt: skip
         elif label not in listed[:index] and seen.setdefault(label.lower(), index) != index:
-            yield at.problem(
-                place, f"the label {label} is there twice: GitHub does not tell capitals from small letters"
-            )
+            yield at.problem(place, f"the label {label} is there twice: GitHub ignores case")
 
 
 def _layer(layer: Variants | Override, path: KeyPath, at: Positions) -> Iterator[Problem]:
@@ -77,12 +75,12 @@ def _layer(layer: Variants | Override, path: KeyPath, at: Positions) -> Iterator
         if name.startswith(f"{labels.PREFIX}."):
             yield at.problem(
                 (*path, "labels", name), f"the label {name} is written by the build itself", key=True,
-                hint=f"name it otherwise: {labels.PREFIX}.… is what verify and resume read",
+                hint=f"use another name: {labels.PREFIX}.… is what verify and resume read",
             )  # fmt: skip
     for name in layer.contexts:
         if any(map(str.isspace, name)):
             yield at.problem((*path, "contexts", name), f"named context {name!r} is invalid", key=True,
-                             expected="a name without blanks")  # fmt: skip
+                             expected="a name without spaces")  # fmt: skip
     ids: dict[str, int] = {}
     for index, secret in enumerate(layer.secrets or []):
         place: KeyPath = (*path, "secrets", index)
@@ -124,7 +122,7 @@ def _carried(spec: MatrixFile, at: Positions) -> Iterator[Problem]:
                              expected="the name of an argument, as in WHEELHOUSE_DIGEST")  # fmt: skip
         if any(map(str.isspace, entry.context)):
             yield at.problem((section, "context"), f"{section}.context is invalid", found=entry.context,
-                             expected="a name without blanks")  # fmt: skip
+                             expected="a name without spaces")  # fmt: skip
 
 
 def _published(spec: MatrixFile, at: Positions) -> Iterator[Problem]:

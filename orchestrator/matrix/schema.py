@@ -53,7 +53,7 @@ class ArchRule(Section):
 class ArchList(Section):
     """A named list of compute capabilities; a plain string is enough."""
 
-    archs: Content = key("Compute capabilities separated by blanks: 7.5 8.0 9.0a 12.0+PTX.")
+    archs: Content = key("Compute capabilities separated by spaces: 7.5 8.0 9.0a 12.0+PTX.")
     require: list[ArchRule] = key("Architectures that must stay in the list.", default=[])
     forbid: list[ArchRule] = key("Architectures that must never enter the list.", default=[])
 
@@ -126,7 +126,7 @@ class Variants(Section):
     contexts: dict[str, Text] = key("Named contexts: a directory, an image, a git URL.", default={})
     secrets: list[Text] = key("BuildKit secrets, as in id=ca,src=/etc/ssl/ca.crt.", default=[])
     attest: Attest = key("Attestations.", default=Attest())
-    not_secret: TextList = key("Arguments that are named like credentials and are none.", default=[])
+    not_secret: TextList = key("Arguments with the name of a credential that hold none.", default=[])
 
 
 When = dict[str, TextList]

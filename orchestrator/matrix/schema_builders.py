@@ -30,7 +30,8 @@ class FleetBuilder(Section):
     """One builder of buildx: named where it exists, created where it is absent and a driver is given."""
 
     driver: Literal["docker-container", "remote", "kubernetes", "cloud"] | None = key(
-        "Driver that the builder is created with where it is absent; without one it must exist.", default=None
+        "Driver to create the builder with if it does not exist; without one, it must exist.",
+        default=None,
     )
     endpoint: Text = key(
         "tcp://HOST:PORT or unix:///PATH of remote, a docker context of docker-container, ORG/NAME of cloud.",

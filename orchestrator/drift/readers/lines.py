@@ -33,7 +33,7 @@ _GOES_ON = re.compile(r"[\w.-]+=\d[\w.+;-]*(?: \d[\w.+;-]*)+")
 LISTS = frozenset(
     {"args", "build-args", "build_args", "buildargs", "build-arg", "env", "env_file", "environment", "variables"}
 )
-"""Keys, in small letters, of strings and lists of strings that hold NAME=value and no commands."""
+"""Keys, in lowercase letters, of strings and lists of strings that hold NAME=value and no commands."""
 
 
 def read_list(source: Source) -> Iterator[tuple[str, Found]]:

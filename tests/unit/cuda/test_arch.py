@@ -51,8 +51,8 @@ def test_order_and_repetitions_are_kept() -> None:
 @pytest.mark.parametrize(
     ("item", "why"),
     [
-        ("8.0,9.0", "blanks, not commas"),
-        ("8.0,", "blanks, not commas"),
+        ("8.0,9.0", "spaces, not commas"),
+        ("8.0,", "spaces, not commas"),
         ("+PTX", "belongs to the architecture before it"),
         ("9.0+ptx", r"write 9\.0\+PTX"),
         ("9.0A", r"write 9\.0a"),
@@ -78,8 +78,8 @@ def test_order_and_repetitions_are_kept() -> None:
         ("09.0", "one or two digits"),
         ("100.0", "one or two digits"),
         ("9.0(8.0)", "parentheses"),
-        ("9.0-real", "only \\+PTX may follow"),
-        ("9.0+PTX+PTX", "only \\+PTX may follow"),
+        ("9.0-real", "only \\+PTX can follow"),
+        ("9.0+PTX+PTX", "only \\+PTX can follow"),
         ("9.0af", "the suffix 'af' does not exist"),
         ("banana", "write an architecture like"),
         ("٩.0", "write an architecture like"),

@@ -85,7 +85,7 @@ def test_flashinfer_takes_no_ptx() -> None:
 
 @pytest.mark.parametrize("text", ["9.0a  10.0f", " 9.0a", "9.0a;10.0f", "9.0a\t10.0f"])
 def test_flashinfer_splits_at_single_blanks(text: str) -> None:
-    with pytest.raises(DialectError, match="separated by one blank"):
+    with pytest.raises(DialectError, match="separated by one space"):
         parse_flashinfer(text)
 
 

@@ -161,7 +161,7 @@ def test_every_wrong_claim_is_reported_with_its_line(tmp_path: Path) -> None:
         check(matrix(claims, root=tmp_path))
     base = str(caught.value)
     for words in (
-        "leads out of the repository", "not a regular expression", "did you mean release?", "begins with /",
+        "is outside of the repository", "not a regular expression", "did you mean release?", "begins with /",
         "no CUDA release 9",
     ):  # fmt: skip
         assert words in base

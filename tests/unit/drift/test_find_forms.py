@@ -136,7 +136,7 @@ def test_a_tag_in_front_of_a_digest_is_not_edited(tmp_path: Path, name: str, tex
     done = fix(matrix, tmp_path)
     assert done.texts == {}
     (left,) = {one.unfixable for one in done.after.disagreements}
-    assert left == "a digest behind the tag says which image it is: replace both"
+    assert left == "a digest follows the tag: replace both"
 
 
 BRANCHES = (

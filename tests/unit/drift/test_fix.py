@@ -263,7 +263,7 @@ def test_permissions_stay_and_links_out_of_the_root_are_refused(tmp_path: Path) 
     (root / "gone").mkdir()
     unwritten = fixing.write({"link.sh": "A=2\n", "gone": "x", "b.sh": "A=3\n", "no/file.sh": "A=2\n"}, root)
     assert set(unwritten) == {"link.sh", "gone", "no/file.sh"}
-    assert "leads out of" in unwritten["link.sh"]
+    assert "points outside of" in unwritten["link.sh"]
     assert (outside.read_text(), script.read_text()) == ("A=1\n", "A=3\n")  # one file costs no other
 
 

@@ -53,7 +53,7 @@ def test_a_version_that_cannot_be_read_is_an_error(tmp_path: Path, text: str, pl
 def test_a_file_that_contradicts_the_matrix_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "versions.json").write_text('{"variable": {"FLASHINFER_VERSION": {"default": "0.6.12"}}}')
     spec = HeadersSpec(version="0.6.13", version_from="versions.json")
-    with pytest.raises(UsageError, match=r"says 0\.6\.12"):
+    with pytest.raises(UsageError, match=r"found 0\.6\.12"):
         wanted_version(spec, tmp_path)
     assert wanted_version(HeadersSpec(version="0.6.13"), tmp_path) == "0.6.13"
     assert wanted_version(HeadersSpec(), tmp_path) == ""

@@ -222,7 +222,7 @@ GOLDEN: dict[str, tuple[str, str, str, str]] = {
         "thor: 8.0 8.7 8.9 9.0 10.0 11.0 12.0+PTX",
         "thor: '8.0, 9.0'",
         "8.0, 9.0",
-        "arch list thor: '8.0,': separate architectures with blanks, not commas",
+        "arch list thor: '8.0,': separate architectures with spaces, not commas",
     ),
     "bad arch, repeated": (
         "thor: 8.0 8.7",

@@ -82,7 +82,7 @@ def test_a_release_that_nvidia_does_not_name_so(cuda: str) -> None:
 @pytest.mark.parametrize(
     ("section", "told"),
     [
-        ("overrides: [{when: {target: app}}]", "overrides[0] changes nothing; remove it, or say what it changes"),
+        ("overrides: [{when: {target: app}}]", "overrides[0] changes nothing; remove it, or add what it changes"),
         ("overrides: [{when: {target: [app, app]}, args: {A: x}}]", "overrides.0.when.target.1 repeats"),
         ('axes: {python: {"": {}}}', 'axes.python: the name "" is invalid'),
         ('axes: {python: {" 3": {}}}', 'axes.python: the name " 3" is invalid'),
