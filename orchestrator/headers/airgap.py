@@ -208,7 +208,7 @@ class _Search:
                 continue
             yield Need(
                 kind="network step", name=f"{name}{inside}", place=near,
-                covered=False, certain=False, why="finds no network if it comes to it", cure=cure_of(name),
+                covered=False, certain=False, why="may need the network", cure=cure_of(name),
             )  # fmt: skip
 
     def _context_text(self, path: str) -> str:

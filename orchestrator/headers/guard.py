@@ -42,7 +42,7 @@ _DOWNLOADS = frozenset({"download-cubin", "--download-cubin", "download-kernels"
 _CUBIN = re.compile(r"flashinfer[-_]cubin")
 _LAST_OLD = "0.6.7.post1"  # the first version without download_trtllm_headers (flashinfer-ai/flashinfer#2903)
 _IGNORED = "{!r} around the FlashInfer headers: a failure passes as success"
-_GOES_ON = "a step that goes on"
+_GOES_ON = "a step that continues"
 _DOCS = "docs/air-gapped.md has the stage that belongs here"
 
 
@@ -155,7 +155,7 @@ class _Check:
             if old_is_gone and any(_OLD_CALL.search(_COMMENT.sub("", text)) for text in texts):
                 yield self._problem(step, f"download_trtllm_headers is not in {since}: the import fails")
             if any({"download-cubin", "--download-cubin"} & set(command.words) for command in found):
-                yield self._problem(step, "flashinfer download-cubin as a build step: it exits 0 when it failed")
+                yield self._problem(step, "flashinfer download-cubin as a build step: it exits 0 after a failure")
             shown = " ".join(_COMMENT.sub("", text) for text in texts).lower()
             if "flashinfer" in shown and ("headers" in shown or "cubin" in shown):
                 programs = [one for name, one in self._named(step).items() if name not in self.scripts]
@@ -179,7 +179,7 @@ class _Check:
             yield Problem(file=self.name, line=1, what=what, hint=_DOCS)
         elif not any(step.keyword in {"COPY", "ADD", "RUN"} for step in stage.steps):
             what = f"stage {context} is empty: with a warm cache a build without the bundle passes"
-            yield Problem(file=self.name, line=stage.line, what=what, hint="let it hold a marker file; " + _DOCS)
+            yield Problem(file=self.name, line=stage.line, what=what, hint="put a marker file into it; " + _DOCS)
 
     def installed_from(self, target: str) -> Iterator[Problem]:
         """Whether steps of a target mount the context, each below the argument that is its cache key and its proof."""
@@ -245,7 +245,7 @@ class _Check:
             return
         shown = target or ancestry[-1].name
         what = f"{shown} has FlashInfer and no step that brings its headers: it downloads them on the user's machine"
-        hint = "add headers: to matrix.yaml (docs/air-gapped.md), or headers: {policy: off} if that is wanted"
+        hint = "add headers: to matrix.yaml (docs/air-gapped.md), or headers: {policy: off} to accept that"
         yield self._problem(installed, what, hint)
 
     def _concerns(self, step: Step) -> bool:

@@ -58,10 +58,12 @@ def check_lock(spec: HeadersSpec, directory: Path, version: str) -> Lock:
     lock = bundle.read_lock(path)
     problems = []
     if version and version != lock.version:
-        what = "made for another FlashInfer"
+        what = "it was made for another FlashInfer"
         problems.append(Problem(file=str(path), what=what, expected=version, found=lock.version))
     if spec.tier != lock.tier:
-        problems.append(Problem(file=str(path), what="made for another tier", expected=spec.tier, found=lock.tier))
+        problems.append(
+            Problem(file=str(path), what="it was made for another tier", expected=spec.tier, found=lock.tier)
+        )
     if problems:
         raise DriftError("the FlashInfer lock is stale", problems=problems, hint="orchestrate headers lock")
     return lock

@@ -66,7 +66,7 @@ def key(version: str) -> tuple[int, int, int, int]:
     """
     found = _VERSION.fullmatch(version.strip())
     if not found:
-        raise UsageError(f"{version!r} is not a FlashInfer version", hint="expected a form like 0.6.13 or 0.6.8.post1")
+        raise UsageError(f"{version!r} is not a FlashInfer version", hint="write it like 0.6.13 or 0.6.8.post1")
     major, minor, patch, _, post, _ = found.groups()
     return int(major), int(minor), int(patch), int(post or 0)
 
@@ -125,7 +125,7 @@ def named(name: str) -> Layout:
     for layout in (L0, L1, L2, L3, L4):
         if layout.name == name.upper():
             return layout
-    raise UsageError(f"no layout {name!r}", hint="known: L0, L1, L2, L3, L4")
+    raise UsageError(f"unknown layout {name!r}", hint="known: L0, L1, L2, L3, L4")
 
 
 def asks_for(layout: Layout, path: str) -> bool:

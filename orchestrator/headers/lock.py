@@ -244,7 +244,7 @@ def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
     try:
         raw = json.loads(text)
         if raw["schema"] != SCHEMA:
-            raise VerificationError(f"{where}: schema {raw['schema']!r}, this program reads {SCHEMA}")
+            raise VerificationError(f"{where}: the schema does not match: expected {SCHEMA}, found {raw['schema']!r}")
         lock = _from_json(raw)
         told, total = raw["bundle"], raw["total"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -308,7 +308,7 @@ def _other_layout(lock: Lock) -> str:
     return "" if lock.layout == expected else f"layout is {lock.layout}, FlashInfer {lock.version} has {expected}"
 
 
-_MAKE = "make it anew: orchestrate headers lock"
+_MAKE = "write it again: orchestrate headers lock"
 
 
 def _from_json(raw: Any) -> Lock:

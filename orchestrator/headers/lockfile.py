@@ -26,7 +26,7 @@ def read(path: Path, what: str, make: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{path}: no {what}", hint=f"make it: {make}") from error
+        raise UsageError(f"{path}: no {what}", hint=f"write it: {make}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise VerificationError(f"{path}: cannot be read ({error})") from error
 

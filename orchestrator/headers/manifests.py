@@ -82,4 +82,4 @@ def require(lock: Lock, store: Store) -> None:
 
     if problems := contradictions(lock, read):
         what = "the FlashInfer lock is not what the manifests of its pins say"
-        raise VerificationError(what, problems=problems, hint="make it anew: orchestrate headers lock")
+        raise VerificationError(what, problems=problems, hint="write it again: orchestrate headers lock")

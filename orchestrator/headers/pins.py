@@ -179,7 +179,7 @@ def _parse(where: str, text: Callable[[str], str | None], *, version: str, wheel
     if not (paths or paths_unread) or not (sums or sums_unread):
         raise UsageError(
             f"{where}: flashinfer/artifacts.py has no class ArtifactPath or CheckSumHash with constants",
-            hint="this FlashInfer keeps its pins elsewhere; it is newer than what this tool knows",
+            hint="lock another version, or report this one: it keeps its pins elsewhere",
         )
     if other := [Problem(file=where, what=table, expected="NAME = TEXT", found=text[:120])
                  for table, text in other_ways(module)]:  # fmt: skip

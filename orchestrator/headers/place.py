@@ -65,7 +65,7 @@ def materialise(
     if target.exists():
         if verify(target):
             raise VerificationError(
-                f"{target} is there and does not hold exactly these files", hint=f"remove it: rm -r {target}"
+                f"{target} exists and does not have exactly these files", hint=f"remove it: rm -r {target}"
             )
         return
     try:
@@ -80,7 +80,7 @@ def materialise(
 def ensure(
     entries: Iterable[Placed], store: Store, target: Path, *, verify: Callable[[Path], tuple[Problem, ...]]
 ) -> None:
-    """As `materialise`, for a directory of our own: it is made anew if anything in it was changed."""
+    """As `materialise`, for a directory of our own: it is made again if anything in it was changed."""
     if target.exists() and verify(target):
         shutil.rmtree(target, ignore_errors=True)
     materialise(entries, store, target, verify=verify)

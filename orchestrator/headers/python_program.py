@@ -45,7 +45,7 @@ def swallowed(module: ast.Module, words: Sequence[str] = ()) -> str:
 
     Args:
         module: The program.
-        words: Only what names one of these, in small letters, or calls what does is its work; () counts all of it.
+        words: Only what names one of these, in lowercase letters, or calls what does is its work; () counts all of it.
     """
     names = _names(module)
     if not words:
@@ -128,7 +128,7 @@ def _swallowed(tree: ast.AST, names: frozenset[str], depth: int, *, caught: bool
                 if isinstance(item.context_expr, ast.Call) and _called(item.context_expr).endswith("suppress"):
                     yield f"with {ast.unparse(item.context_expr)}"
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _called(node.value) in _RETURNS:
-            yield f"{_called(node.value)}(…), whose status is dropped"
+            yield f"{_called(node.value)}(…), whose exit status is ignored"
         elif isinstance(node, ast.Call):
             yield from _call(node, names, depth)
         yield from _swallowed(node, names, depth, caught=inside)
@@ -153,9 +153,9 @@ def _call(node: ast.Call, names: frozenset[str], depth: int) -> Iterator[str]:
     elif name in _RUNS and name != "run" and not ({"check", None} & given.keys() or names & _STATUS):
         yield f"{name}(…) without check=True"
     elif name in _UNCHECKED and not names & _STATUS:
-        yield f"{name}(…), whose status nobody looks at"
+        yield f"{name}(…), whose exit status is ignored"
     elif name.rpartition(".")[2] in _APART and not names & _STATUS:
-        yield f"{name}(…), whose failure nobody sees"
+        yield f"{name}(…), whose failure is ignored"
     for word, bad in (("check", False), ("return_exceptions", True)):
         if isinstance(value := given.get(word), ast.Constant) and value.value is bad:
             yield f"{name}({word}={bad})"

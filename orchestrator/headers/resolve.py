@@ -91,13 +91,13 @@ def resolve(
 
 def _check(tier: str, sm: Sequence[str]) -> None:
     if tier not in locks.TIERS:
-        raise UsageError(f"no tier {tier!r}", hint=f"known: {', '.join(locks.TIERS)}")
+        raise UsageError(f"unknown tier {tier!r}", hint=f"known: {', '.join(locks.TIERS)}")
     if sm and tier != "cubins":
         raise UsageError("headers are the same for every GPU: --sm narrows the tier cubins alone", hint="--tier cubins")
     for item in sm:
         major, dot, minor = item.partition(".")
         if not (dot and major.isdigit() and minor.isdigit() and len(minor) == 1):
-            raise UsageError(f"{item!r} is not a compute capability", hint="expected a form like 10.0 or 10.3")
+            raise UsageError(f"{item!r} is not a compute capability", hint="write it like 10.0 or 10.3")
 
 
 def is_chosen(path: str, tier: str, sm: Sequence[str], layout: Layout) -> bool:

@@ -126,7 +126,10 @@ def source_of(text: str) -> Source:
         return HttpSource(url=text, name=redact_url(text))
     path = Path(text.removeprefix("file://"))
     if not text:
-        raise UsageError("a mirror is empty: expected a URL, a directory or a wheel", hint="is a variable unset?")
+        raise UsageError(
+            "a mirror is empty: expected a URL, a directory or a wheel",
+            hint="set the variable that it is taken from, or leave --mirror out",
+        )
     if "://" in text and not text.startswith("file://"):
         raise UsageError(f"mirror {redact_url(text)}: only http, https and file are known")
     if not path.exists():

@@ -256,7 +256,7 @@ class Downloads(Struct, frozen=True, kw_only=True):
         if item.size is not None and total < item.size:
             if declared.isdigit() or _is_page(answer):  # it is all that the server has: another file, or a page
                 _forget(partial)
-                raise WrongBytesError(_PAGE if _is_page(answer) else f"has {total} bytes, {item.size} are expected")
+                raise WrongBytesError(_PAGE if _is_page(answer) else f"expected {item.size} bytes, found {total}")
             raise RetryLaterError(f"{source.name}: ended after {total} of {item.size} bytes")
         return digest.hexdigest()
 

@@ -156,11 +156,11 @@ def read_pins(source: Path | None, version: str, store: Store) -> Pins:
     if source is not None:
         known = pins.read(source)
         if version and known.version and known.version != version:
-            raise UsageError(f"{source} is FlashInfer {known.version}, and {version} is wanted")
+            raise UsageError(f"{source} does not match: expected FlashInfer {version}, found {known.version}")
         return known if known.version else replace(known, version=version)
     if not version:
         raise UsageError(
-            "which FlashInfer? matrix.yaml has no headers.version and no headers.version_from",
+            "the version of FlashInfer is missing: matrix.yaml has no headers.version and no headers.version_from",
             hint="orchestrate headers lock --flashinfer 0.6.13",
         )
     return pins.read(package(version, store))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 SUMS_NAME = "SHA256SUMS"
 ABOUT_NAME = "wheelhouse.json"
-_MAKE = "make it anew: orchestrate wheels lock"
+_MAKE = "write it again: orchestrate wheels lock"
 
 
 class Wheel(Struct, frozen=True, kw_only=True):
@@ -149,7 +149,7 @@ def loads(text: str, *, where: str) -> Lock:
     try:
         raw = json.loads(text)
         if raw["schema"] != SCHEMA:
-            raise VerificationError(f"{where}: schema {raw['schema']!r}, this program reads {SCHEMA}")
+            raise VerificationError(f"{where}: the schema does not match: expected {SCHEMA}, found {raw['schema']!r}")
         told = sorted(((_house(item), item["wheelhouse"]) for item in raw["wheelhouses"]), key=lambda one: one[0].key)
         lock = Lock(houses=tuple(house for house, _ in told))
         digest = raw["digest"]

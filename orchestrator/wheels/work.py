@@ -226,7 +226,7 @@ def fetch(
         if missing and offline:
             raise VerificationError(
                 f"{len(missing)} wheels of {house.name} are in none of the directories, the first is {missing[0].name}",
-                hint="carry the directory of: orchestrate wheels fetch --output DIR",
+                hint="bring the directory that `orchestrate wheels fetch --output DIR` writes",
             )
         if missing:
             tell(f"wheels for {house.target}: pip downloads {len(missing)}")
@@ -331,7 +331,7 @@ def materialise(house: House, store: Store, target: Path) -> None:
 
 
 def ensure(house: House, store: Store) -> Path:
-    """The wheelhouse's directory below the store; made anew if anything in it was changed."""
+    """The wheelhouse's directory below the store; made again if anything in it was changed."""
     folder = store.root / "houses" / locks.house_digest(house).removeprefix("sha256:")
     place.ensure(locks.contents(house), store, folder, verify=partial(verify_directory, house))
     return folder

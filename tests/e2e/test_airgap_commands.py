@@ -86,9 +86,9 @@ def test_from_a_lock_over_an_archive_to_another_machine(place: Place, tmp_path: 
 
 def test_what_is_wrong_is_one_message_and_its_code(place: Place) -> None:
     assert "orchestrate headers lock" in place.headers("fetch", code=2).stderr
-    assert "which FlashInfer?" in place.headers("lock", code=2).stderr
+    assert "the version of FlashInfer is missing" in place.headers("lock", code=2).stderr
     assert (
-        "no tier"
+        "unknown tier"
         in place.headers("lock", "--from", "flashinfer_python-0.6.13-py3-none-any.whl", "--tier", "x", code=2).stderr
     )
     assert "no such file" in place.headers("import", "none.tar.zst", code=2).stderr

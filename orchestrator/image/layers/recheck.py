@@ -73,7 +73,7 @@ def require(layer: Stored) -> None:
 
     checked = Checked(layer.digest)
     if layer.path is None:
-        raise WrongDigestError("its bytes are nowhere")
+        raise WrongDigestError("its bytes were not found")
     with layer.path.open("rb") as stream:
         stream.seek(layer.offset)
         part = _Part(stream, layer.size)

@@ -228,8 +228,8 @@ def _files(scanned: Scanned, directory: str, entries: Iterable[Placed]) -> Itera
         literal = f"{resolve(folder, scanned.files.links)}/{name}"
         if node is None and literal in scanned.files.links:
             target = resolve(literal, scanned.files.links)
-            what = f"is a link to /{target}, which is not read: expected a file" if target else "is a link in a circle"
-            yield Problem(file=path, what=what, hint="copy the file, and not a link to it")
+            what = f"is a link to /{target}, which is not read: expected a file" if target else "is a circular link"
+            yield Problem(file=path, what=what, hint="copy the file instead of a link to it")
         elif node is None:
             yield Problem(file=path, what="is missing: a later layer removed it, or it never was there")
         elif node.sha256 != entry.sha256:
@@ -261,13 +261,17 @@ def _unreadable(scanned: Scanned, paths: Iterable[str], user: str) -> Iterator[P
         literal, real = path.strip("/"), resolve(path.strip("/"), files.links)
         node = files.artifacts.get(real)
         if node is not None and not node.access.allows(user, artifacts.READ):
-            yield Problem(file=path, what=f"user {scanned.user} of the image may not read it", hint="chmod a+r")
+            yield Problem(
+                file=path, what=f"user {scanned.user} of the image may not read it", hint=f"RUN chmod a+r {path}"
+            )
         folders = {part for whole in (literal, real) for part in parents(whole)}
         for folder in sorted(folders & files.closed.keys() - said):
             said.add(folder)
             if not files.closed[folder].allows(user, artifacts.ENTER):
                 yield Problem(
-                    file=f"/{folder}", what=f"user {scanned.user} of the image may not enter it", hint="chmod a+rx"
+                    file=f"/{folder}",
+                    what=f"user {scanned.user} of the image may not enter it",
+                    hint=f"RUN chmod a+rx /{folder}",
                 )
 
 

@@ -26,7 +26,7 @@ _EVERYBODY = Access(0o1777, 0, 0)
 _MADE_AT_RUN_TIME = ("tmp", "var/tmp", "dev/shm")
 _MADE = ("trtllm", "trtllm/batched_gemm", "trtllm/gemm")
 _LOCKS = ("trtllm/batched_gemm/trtllmGen_bmm_export.lock", "trtllm/gemm/trtllmGen_gemm_export.lock")
-_HINT = "let it be a link to /tmp, made after the headers are placed: ln -s /tmp {path}"
+_HINT = "make it a link to /tmp after the headers are placed: ln -s /tmp {path}"
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class _Place:
 
     def reasons(self, literal: str, real: str) -> Iterator[str]:
         if not real:
-            yield "is a link that leads in a circle: FlashInfer cannot make its links below it"
+            yield "is a circular link: FlashInfer cannot create its links below it"
             return
         yield from self._entered(literal, real)
         standing = self._kind(real)

@@ -116,7 +116,7 @@ def test_a_stranger_in_a_pin_is_found_and_flashinfers_own_links_are_not(
 def test_a_target_that_is_something_else_is_not_touched(tmp_path: Path, store: Store, lock: Lock) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "mine").write_text("precious")
-    with pytest.raises(VerificationError, match="does not hold exactly these files"):
+    with pytest.raises(VerificationError, match="does not have exactly these files"):
         bundle.materialise(lock, store, tmp_path / "tree")
     assert (tmp_path / "tree" / "mine").read_text() == "precious"
 

@@ -41,7 +41,7 @@ def test_an_unknown_version_is_an_error_that_helps(version: str, says: str) -> N
 
 def test_a_generation_can_be_named() -> None:
     assert layout.named("l3") is layout.L3
-    with pytest.raises(UsageError, match="no layout 'L9'"):
+    with pytest.raises(UsageError, match="unknown layout 'L9'"):
         layout.named("L9")
 
 

@@ -145,7 +145,7 @@ def test_other_bytes_and_other_sizes_leave_nothing(server: Server) -> None:
     assert why(server.fetch(endless), RefusedError) == f"sends more than {len(DATA)} bytes"
     assert server.left == b""
     short = server.fetch(body(b"short"))
-    assert why(short, WrongBytesError) == f"has 5 bytes, {len(DATA)} are expected"
+    assert why(short, WrongBytesError) == f"expected {len(DATA)} bytes, found 5"
     assert server.left == b""
 
 

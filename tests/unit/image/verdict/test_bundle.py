@@ -126,7 +126,7 @@ def test_each_header_that_a_later_layer_takes_away_or_changes_is_named(lock: Loc
     ("target", "says"),
     [
         ("/srv/kept.h", "is a link to /srv/kept.h, which is not read: expected a file"),
-        ("{itself}", "is a link in a circle"),
+        ("{itself}", "is a circular link"),
     ],
 )
 def test_a_header_that_is_a_link_is_not_called_missing(lock: Lock, store: Store, target: str, says: str) -> None:
@@ -393,7 +393,7 @@ PLACE = f"{DIRECTORY}/flashinfer"
         ("1000", {PLACE: None}, {PLACE: 0o1777}, ""),
         ("1000:0", {PLACE: None}, {PLACE: 0o775}, ""),
         ("1000", {PLACE: None}, {PLACE: 0o702}, "may not write to"),  # writable and not to be entered
-        ("", {PLACE: "flashinfer"}, {}, "leads in a circle"),
+        ("", {PLACE: "flashinfer"}, {}, "circular link"),
         ("", {PLACE: "/data/fi"}, {}, "is a link to /data/fi, which is not in the image"),
         ("1000", {PLACE: "/data/fi", "/data/fi": None}, {"/data/fi": 0o777}, ""),
         ("1000", {PLACE: "/data/fi", "/data/fi": None}, {}, "may not write to /data/fi"),
