@@ -66,7 +66,7 @@ class LogFile:
 
     def end(self, returncode: int, *, stopped: bool) -> None:
         """Write the foot of an attempt."""
-        self._lines(f"=== ended with status {returncode}{', stopped by us' if stopped else ''}: {_now()}", "")
+        self._lines(f"=== ended with status {returncode}{', stopped by orchestrate' if stopped else ''}: {_now()}", "")
 
     def note(self, *lines: str) -> None:
         """Write lines of our own."""

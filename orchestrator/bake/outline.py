@@ -150,7 +150,7 @@ def _ask(bake: BakeCall, questions: Mapping[str, Mapping[str, Any]]) -> dict[str
         answer = json.loads(done.stdout)["target"]
         return {name: _outline(answer[name]["outline"]) for name in questions}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return "buildx gave no outline"
+        return "buildx printed no outline"
 
 
 def _outline(answer: Mapping[str, Any]) -> Outline:

@@ -129,7 +129,7 @@ def parse(words: Iterable[str], root: Path, *, option: str = "--allow") -> Allow
             raise UsageError(f"{option} {word}: the path is missing", hint=f"{name}=PATH, as in {name}=/etc/ssl/ca.crt")
         elif name not in _WORDS or (equals and not (name == Privilege.DEVICE and value)):
             expected = did_you_mean(name, _WORDS) if name not in _WORDS else f"{name} takes no value"
-            raise UsageError(f"{option} {word}: is not a privilege", hint=expected)
+            raise UsageError(f"{option}: {word} is not a privilege", hint=expected)
         else:
             found.add((Privilege(name), value))
     return Allowed(words=frozenset(found))

@@ -53,7 +53,7 @@ _RUN_ENDED = re.compile(r'^process ".*" did not complete successfully: ', re.DOT
 _PUSHED = re.compile(r"pushing manifest for (\S+@\S+)$")
 _WRAPPING = re.compile(r"^(?:ERROR: )?(?:target [\w-]+: )?(?:failed to solve: )?", re.DOTALL)
 
-SAID_NOTHING = "and said nothing"
+SAID_NOTHING = "and printed nothing"
 """The end of the message of a failure that neither a step nor buildx has a word for."""
 
 

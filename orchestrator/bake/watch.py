@@ -103,7 +103,7 @@ def ask(call: BakeCall, target: str, progress: Progress, *, since: float, bounds
     timeout = bounds.answer_s(machine.busy())
     ref = history.reference(target, root=call.root, since=since)
     if not ref:
-        return _unless_silent(call, "the build has not begun there", timeout)
+        return _unless_silent(call, "the build has not started on the builder", timeout)
     return replace(_answer(call, ref, progress, timeout), build=ref)
 
 
@@ -117,13 +117,13 @@ def _answer(call: BakeCall, ref: str, progress: Progress, timeout: float) -> Ans
     if found.problem:  # a buildx without `history logs`, or a builder that refuses connections
         return _unless_silent(call, found.problem, timeout)
     if found.ended:
-        return Answer(alive=False, why="the build has ended there, and nothing of that arrived")
+        return Answer(alive=False, why="the build ended on the builder, and its result did not arrive")
     there = Progress()
     for line in found.lines:
         for _ in there.feed(line):
             pass
     if progress.behind(there):
-        return Answer(alive=False, why="the build goes on there, and nothing of that arrives")
+        return Answer(alive=False, why="the build still runs on the builder, and its output does not arrive")
     return Answer(alive=True)
 
 
@@ -218,7 +218,7 @@ class Watch:
             return None
         if answer.alive and self._running and all(from_client(step.name) for step in self._running.values()):
             # The builder waits for files that this very connection brings: that it is alive says nothing.
-            why = "the builder waits for files of this machine, and none arrives there"
+            why = "the builder waits for files of this machine, which do not arrive"
             answer = Answer(alive=False, why=why, build=answer.build)
         quiet = duration(time.monotonic() - self._heard)
         self._asked = time.monotonic()

@@ -88,7 +88,7 @@ def _step(file: Dockerfile, stage: Stage, step: Step, wanted: Wanted, name: str)
         if one.keyword == "ARG":
             for argument, _ in assignments(one.text):
                 if argument in wanted.moving:
-                    what = f"ARG {argument} changes with every commit, and the compile step below runs anew each time"
+                    what = f"ARG {argument} changes with every commit, and the compile step below runs again each time"
                     yield problem(what, "declare it in a later stage", one.line)
 
 

@@ -125,7 +125,7 @@ def notes(found: CompileStatistics) -> tuple[str, ...]:
         return ()
     said = []
     if found.fallbacks:
-        said.append(f"{found.fallbacks} compiles were done without {found.tool}, which failed or lost its backend")
+        said.append(f"{found.fallbacks} compiles ran without {found.tool}, which failed or lost its backend")
     stored = found.units.hits + found.device.hits + found.writes
     if not found.requests:
         said.append(
@@ -141,7 +141,7 @@ def notes(found: CompileStatistics) -> tuple[str, ...]:
     if found.cccl and not found.fixed and found.device.misses:
         more = f" and {found.cccl - 3} more" if found.cccl > 3 else ""
         said.append(
-            f"{found.cccl} sources include thrust, CUB or torch and are compiled anew with every change of the list: "
+            f"{found.cccl} sources include thrust, CUB or torch and are compiled again after every change of the list: "
             f"{found.cccl_named}{more} (compile_cache.fixed_cccl_namespaces, docs/compile-cache.md)"
         )
     if found.read_s > _SLOW * found.seconds > 0:

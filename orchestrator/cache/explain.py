@@ -133,7 +133,7 @@ def sentence(step: str, found: list[Cause], *, last: str) -> str:
         return "every step came from the cache"
     shown = _short(step)
     if not last:
-        return f"{shown} ran: the journal knows no earlier success of this variant to compare with"
+        return f"{shown} ran: the journal has no earlier success of this variant to compare with"
     ordered = ranked(step, found)
     if not ordered:
         return f"{shown} ran although nothing changed since {last}: the cache does not hold it any more"

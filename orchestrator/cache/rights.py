@@ -166,7 +166,7 @@ def _github(env: Mapping[str, str], event: Any) -> Place:
         )  # fmt: skip
     if name == "merge_group":
         base = _text(event, "merge_group", "base_ref").removeprefix("refs/heads/")
-        return replace(place, branch=base, untrusted="a merge queue's branch is thrown away")
+        return replace(place, branch=base, untrusted="GitHub deletes the branch of a merge queue")
     kind = env.get("GITHUB_REF_TYPE", "")
     what = env.get("GITHUB_REF_NAME", "")
     place = replace(place, tag=what) if kind == "tag" else replace(place, branch=what)

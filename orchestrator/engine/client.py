@@ -81,7 +81,7 @@ def docker_command() -> tuple[str, ...]:
     if found is None:
         where = f"{wanted} (from {CLIENT_VARIABLE})" if wanted != "docker" else "docker"
         raise EnvironmentLacksError(
-            f"there is no docker client: {where} is not installed or not on PATH",
+            f"the docker client was not found: {where} is not installed or not on PATH",
             hint="install Docker Engine with buildx; on Debian or Ubuntu, as root: scripts/engine up",
         )
     return (found,)

@@ -132,7 +132,7 @@ def diagnose(need: Need) -> tuple[Check, ...]:
         found, version_check = _version(asked)
         builder, builder_check = _builder(asked, info) if found is not None else (None, None)
     if info is None and builder is not None and builder.elsewhere:
-        what = f"{engine_check.detail}; builder {builder.name} does without, --load and verify do not"
+        what = f"{engine_check.detail}; builder {builder.name} works without it, --load and verify do not"
         engine_check = Check(name=engine_check.name, status="warn", detail=what, hint=engine_check.hint)
     checks += [engine_check, version_check]
     if builder_check is not None and (info is not None or builder is not None):

@@ -98,4 +98,4 @@ def _containerd_store(status: Any) -> bool:
 def _reason(values: Mapping[str, Any], stderr: str) -> str:
     reasons = [str(reason) for reason in values.get("ServerErrors") or []]
     reasons += [line.strip() for line in stderr.splitlines() if line.strip()]
-    return reasons[0] if reasons else "docker info names no server"
+    return reasons[0] if reasons else "docker info shows no server"

@@ -125,6 +125,6 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise UsageError(
             f"--report {path}: the build report is invalid: expected schema {SCHEMA} with variants",
-            hint="orchestrate build --push --report FILE writes one",
+            hint="`orchestrate build --push --report FILE` writes one",
         )
     return list(rows)

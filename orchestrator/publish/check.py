@@ -127,7 +127,7 @@ class Checker(Struct, frozen=True, kw_only=True):
         """
         digests = self.candidates.digests.get(variant.id, {})
         if not digests:
-            why = self.candidates.reasons.get(variant.id, f"it is not named by {self.candidates.origin}")
+            why = self.candidates.reasons.get(variant.id, f"not found in {self.candidates.origin}")
             return Problem(
                 what=f"{variant.platform} is missing: {variant.id}: {why}",
                 hint=f"orchestrate build --push --variant {variant.id}",

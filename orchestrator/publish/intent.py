@@ -129,13 +129,13 @@ class _Judging(Struct, frozen=True, kw_only=True):
         if older is False:
             yield Problem(
                 what=f"{name} is newer: it names commit {was}, which is not an ancestor of {checked.revision}",
-                hint="check out a newer commit, or say --allow-older",
+                hint="check out a newer commit, or pass --allow-older",
             )
         elif older is None and wish.rank is not Rank.VERSION:
             expected = f"an ancestor of {checked.revision or 'a known commit'}"
             yield Problem(
                 what=f"{name} may be newer: expected {expected}, found {was[:64] or 'an image that names no commit'}",
-                hint="fetch the whole history (git fetch --unshallow), or say --allow-older",
+                hint="fetch the whole history (git fetch --unshallow), or pass --allow-older",
             )
 
 

@@ -141,7 +141,7 @@ class Mover(Struct, kw_only=True):
         for move, found in zip(record.moves, every(self._named, record.moves), strict=True):
             if found != move.old:
                 raise MovedMeanwhileError(
-                    f"{move.name}: {_mismatch(move, found)}", hint="run orchestrate publish again"
+                    f"{move.name}: {_mismatch(move, found)}", hint="run `orchestrate publish` again"
                 )
 
     def observed(self, moves: Sequence[Move]) -> dict[Move, Digest | None]:

@@ -161,15 +161,15 @@ class _Run(Struct, kw_only=True):
             return (), tuple(one.record for one in found)
         endings = []
         for one in found:
-            what = "going on with it" if one.begun else "nothing had moved"
-            self.tell(f"publish {one.record.id} was not ended: {what}")
+            what = "continuing it" if one.begun else "nothing had moved"
+            self.tell(f"publish {one.record.id} was interrupted: {what}")
             for repository in one.foreign:
                 self.tell(f"{repository} does not hold the record of publish {one.record.id}: its tags are not touched")
             ending = recovery.finish(keeper, mover, one)
             if ending.record.state in (State.MOVING, State.ROLLING_BACK):
                 raise NetworkError(
-                    f"publish {one.record.id} could not be ended: {'; '.join((*ending.failures, *ending.remarks))}",
-                    hint="run orchestrate publish again once the registry answers",
+                    f"publish {one.record.id} could not be completed: {'; '.join((*ending.failures, *ending.remarks))}",
+                    hint="run `orchestrate publish` again once the registry answers",
                 )
             endings.append(ending)
         for record in recovery.settle_files(keeper, mover, repositories):

@@ -113,7 +113,7 @@ class Cosign(Struct, frozen=True, kw_only=True):
             return ["--key", key]
         path = self.root / key
         if not path.is_file():
-            raise UsageError(f"publish.sign: the key {key} was not found", hint="cosign generate-key-pair makes one")
+            raise UsageError(f"publish.sign: the key {key} was not found", hint="`cosign generate-key-pair` makes one")
         return ["--key", str(path)]
 
     def _cosign(self, *words: str) -> process.Completed:

@@ -53,7 +53,7 @@ class AfterBuild(Struct, frozen=True, kw_only=True):
         held = bool(self.output.hold)
         if held and not outcome.digest:
             error = ErrorInfo(
-                failure=FailureClass.INTERNAL, message="buildx gave no digest of what it pushed: no tag was set"
+                failure=FailureClass.INTERNAL, message="buildx printed no digest of what it pushed: no tag was set"
             )
             return replace(outcome, status=Status.FAILED, error=error)
         try:

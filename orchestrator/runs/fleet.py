@@ -201,13 +201,14 @@ class Fleet(Struct, kw_only=True):
         order = self.order(variant)
         if not order:
             raise NoBuilderError(
-                f"{variant}: no builder of the matrix takes it", hint="see platforms in the section builders"
+                f"{variant}: no builder of the matrix takes it",
+                hint="add it to platforms of a builder (builders: in matrix.yaml)",
             )
         down = [self._down[name] for name in order if name in self._down]
         newest = max((one.since for one in down), default=0.0)
         if len(down) == len(order) and time.monotonic() - newest >= self.patience.gives_up_s:
             reasons = "; ".join(f"{one.lost.builder}: {one.lost.reason}" for one in down)
-            raise NoBuilderError(f"no builder answers since {duration(time.monotonic() - newest)}: {reasons}")
+            raise NoBuilderError(f"no builder has answered for {duration(time.monotonic() - newest)}: {reasons}")
 
     def leave(self, seat: Seat) -> None:
         """Give a slot back."""

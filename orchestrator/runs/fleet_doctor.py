@@ -78,7 +78,7 @@ def _look(name: str, spec: FleetBuilder, root: Path) -> Site | OrchestrateError 
 def _answers(name: str, spec: FleetBuilder, found: Site | OrchestrateError | None) -> Check:
     label = f"builder {name}"
     if found is None:
-        return Check(name=label, status="ok", detail=f"is created by the next build, driver {spec.driver}")
+        return Check(name=label, status="ok", detail=f"the next build creates it, driver {spec.driver}")
     if isinstance(found, OrchestrateError):
         return Check(name=label, status="fail", detail=found.message, hint=found.hint)
     where = f" at {found.endpoint}" if found.endpoint else ""
@@ -152,7 +152,14 @@ def _platforms(plan: Plan, up: Sequence[Site], need: Need) -> list[Check]:
     if not without:
         return [Check(name="platforms", status="ok", detail=", ".join(wanted))]
     detail = f"no builder that answers takes {', '.join(dict.fromkeys(without))}"
-    return [Check(name="platforms", status="fail", detail=detail, hint="see platforms in the section builders")]
+    return [
+        Check(
+            name="platforms",
+            status="fail",
+            detail=detail,
+            hint="add it to platforms of a builder (builders: in matrix.yaml)",
+        )
+    ]
 
 
 def _twice(records: Mapping[str, frozenset[str]]) -> list[Check]:

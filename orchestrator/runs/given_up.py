@@ -92,10 +92,10 @@ def settled(
     except InterruptedRunError:
         moved = {}
     except OrchestrateError as error:
-        note = f"whether its tags still name it was not seen: {error_info(error).message}"
+        note = f"not checked whether its tags still name it: {error_info(error).message}"
         return replace(outcome, notes=(*outcome.notes, note))
     notes = [
-        f"{tag} had been moved by a build that was given up, and names {outcome.digest} again"
+        f"a build that was given up had moved {tag}, which names {outcome.digest} again"
         for tags in moved.values()
         for tag in tags
     ]

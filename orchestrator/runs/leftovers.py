@@ -60,7 +60,7 @@ def of_project(state: Path) -> Iterator[Leftover]:
         if not path.exists() and not path.is_symlink():
             continue
         pending = name == PUBLISH and not path.is_symlink() and any(one.is_file() for one in path.rglob("*"))
-        kept = "publish ends a move with them that was cut off, and publish --rollback undoes one" if pending else ""
+        kept = "publish completes an interrupted move with them; publish --rollback undoes one" if pending else ""
         yield Leftover(path=path, what=what, size=_size(path), kept=kept)
 
 

@@ -90,12 +90,12 @@ def prove_pushed(repository: str, digest: str, promised: str) -> str:
         with Registry(parse(repository).repository) as client:
             image = pushed_image(client.manifest(Digest(digest)))
             if image is None:
-                return f"{repository}: {digest} is an index of nothing, so nothing says that it was verified"
+                return f"{repository}: {digest} is an empty index, so nothing records that it was verified"
             prove(client, image, promised)
     except InterruptedRunError:
         raise
     except OrchestrateError as error:
-        return f"{repository}: that it was verified could not be said in the registry: {error}"
+        return f"{repository}: the registry could not record that it was verified: {error}"
     return ""
 
 

@@ -123,7 +123,7 @@ def opened(
         raise _none_answers(sites)
     for one in sites:
         if one.down:
-            warn(f"builder {one}: {one.down}; its variants go to the others, and it is asked again later")
+            warn(f"builder {one}: {one.down}; its variants go to the others, and the run asks it again later")
     return sites
 
 

@@ -117,7 +117,7 @@ class SureBake(Struct, frozen=True, kw_only=True):
             if watch.other is None or stop.is_set() or (result.failure is not None and not result.stopped):
                 return _with_note(result, told)
             changed = explain.causes(keyed.found, watch.other)
-            told = f"{changed[0].text if changed else 'its inputs changed'} while it was sent: begun again"
+            told = f"{changed[0].text if changed else 'its inputs changed'} while it was sent: started again"
             bake = keyed.keyed_as(keyed.read() if number + 1 < _TIMES else None)
         return _with_note(bake.run(on_event=on_event, stop=stop, terminate_after=terminate_after), MOVING)
 

@@ -189,7 +189,7 @@ class VariantBuild:
         if self._stop.is_set():
             return Tried()
         if silent is not None:
-            message = f"the builder went silent and does not answer since: {silent.why}"
+            message = f"the builder went silent and has not answered since: {silent.why}"
             # One that refuses connections may be restarting; one that hangs has not answered three times now.
             return Tried(error=ErrorInfo(failure=FailureClass.STALLED, message=message), again=not silent.late)
         return self._bake

@@ -33,7 +33,7 @@ def verified(variant: Variant, outcome: Outcome, source: str, *, spec: VerifySpe
     from orchestrator.image.verdict.policy import from_spec
 
     if not source:
-        note = "not verified: nothing was kept that can be read (use --push, --load or --output)"
+        note = "not verified: this build keeps no image (use --push, --load or --output)"
         return replace(outcome, notes=(*outcome.notes, note))
     verdict = verify.verify_image(
         source,

@@ -22,8 +22,8 @@ _ENDED = {
     State.COMPLETE: "complete: every tag names the new digest",
     State.ROLLED_BACK: "rolled back: the tags name what they named before",
     State.INCOMPLETE: "incomplete: immutable tags have moved, the floating ones have not",
-    State.MOVING: "not ended: the next run goes on with it",
-    State.ROLLING_BACK: "not rolled back yet: the next run goes on with it",
+    State.MOVING: "interrupted: the next publish continues it",
+    State.ROLLING_BACK: "not rolled back yet: the next publish continues it",
 }
 
 
@@ -32,7 +32,7 @@ def lines(result: Result, *, dry_run: bool) -> Iterator[str]:
     for ending in result.recovered:
         yield f"publish {ending.record.id}  {_ENDED[ending.record.state]}"
     for record in result.pending:
-        yield f"publish {record.id}  was not ended: the next publish goes on with it before anything else"
+        yield f"publish {record.id}  was interrupted: the next publish continues it first"
     for family in result.families:
         yield from _family(family)
     for rank in Rank:

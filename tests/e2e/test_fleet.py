@@ -280,7 +280,7 @@ def test_doctor_looks_at_every_builder(
     project = project_of(tmp_path, registry.repository("fleet-doctor"), farm, twin={})
     before = project.run("doctor", env=farm.env)
     assert before.returncode == 0, before.stdout
-    assert "is created by the next build, driver remote" in before.stdout
+    assert "the next build creates it, driver remote" in before.stdout
     assert project.build("--variant", "v0-cu130-amd64", env=farm.env).returncode == 0  # which creates them
     secure.tls = farm.certificates.server(certificates(tmp_path / "others").file("ca.pem"))
     matrix = project.root / "matrix.yaml"

@@ -48,7 +48,7 @@ def test_each_wrong_digest_is_refused_with_its_sentence(release: Release) -> Non
         },
     )
     cases: list[tuple[dict[str, object], str]] = [
-        ({AMD: good[AMD]}, f"linux/arm64 is missing: {ARM}: it is not named by the reports"),
+        ({AMD: good[AMD]}, f"linux/arm64 is missing: {ARM}: not found in the reports"),
         (
             {AMD: good[AMD], ARM: good[AMD]},
             f"{ARM}: {good[AMD]} the platform does not match: expected linux/arm64, found",

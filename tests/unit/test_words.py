@@ -24,6 +24,9 @@ ODD = {
     r"\bserves? nobody\b|\basks? nobody\b": "the thing that does not happen",
     r"\b(?:matrix|at|credentials) at hand\b": "this",
     r"\blacks?\b(?! of)": "is missing, does not have",
+    r"\banew\b": "again",
+    r"\b(?:small|capital) letters?\b": "lowercase, uppercase",
+    r"(?<!<)\bblanks?\b": "space",
     r"\bpassed over\b|\blaid over\b|\bstays unread\b|\bis no image\b": "skipped",
 }
 SAID = r"\bwould\b"
@@ -71,6 +74,7 @@ def test_errors_say_what_is() -> None:
 def test_each_form_finds_its_word() -> None:
     odd = (
         "a map of rooms", "that is told", "a stranger's file", "mends the rest", "it overrules", "likewise",
-        "Whoever may", "it asks nobody", "credentials at hand", "what it lacks", "is no image reference",
+        "Whoever may", "it asks nobody", "credentials at hand", "what it lacks", "made anew", "small letters",
+        "separated by blanks", "is no image reference",
     )  # fmt: skip
     assert [form for form, text in zip(ODD, odd, strict=True) if not re.search(form, text, re.IGNORECASE)] == []

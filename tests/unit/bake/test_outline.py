@@ -116,7 +116,7 @@ def test_what_cannot_be_outlined_is_asked_for_alone(call: BakeCall, monkeypatch:
 @pytest.mark.parametrize("raw", ["no JSON", "[]", "{}", '{"target": {"a": {}}}', '{"target": {"a": {"outline": 1}}}'])
 def test_an_answer_of_another_form_is_none(call: BakeCall, monkeypatch: pytest.MonkeyPatch, raw: str) -> None:
     asked_of(monkeypatch, Buildx()).raw = raw
-    assert outlines(call, {"a": {}}) == {"a": "buildx gave no outline"}
+    assert outlines(call, {"a": {}}) == {"a": "buildx printed no outline"}
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_ccache_counts_whole_units() -> None:
     ("changes", "said"),
     [
         ({"statistics": {"stats": {**STATS, "compile_requests": 0}}}, "no compiler call went through sccache"),
-        ({"fallbacks": 2}, "2 compiles were done without sccache"),
+        ({"fallbacks": 2}, "2 compiles ran without sccache"),
         ({"cccl": 5, "cccl_named": "a.cu b.cu c.cu"}, "5 sources include thrust, CUB or torch"),
         ({"seconds": 2}, "reading the cache took 2 s of 2 s"),
         (
@@ -146,7 +146,7 @@ LAUNCHER = (
     "no compiler call went through sccache: the build must use it as its compiler launcher, as in "
     "CMAKE_CUDA_COMPILER_LAUNCHER (vllm-project/vllm#13697)"
 )
-ANEW = "sources include thrust, CUB or torch and are compiled anew with every change of the list: a.cu"
+ANEW = "sources include thrust, CUB or torch and are compiled again after every change of the list: a.cu"
 CCCL = "(compile_cache.fixed_cccl_namespaces, docs/compile-cache.md)"
 MISSED = Counts(misses=1)
 
@@ -156,7 +156,7 @@ MISSED = Counts(misses=1)
     [
         (told(), []),
         (told(on=False, fallbacks=3, requests=0), []),
-        (told(fallbacks=3), ["3 compiles were done without sccache, which failed or lost its backend"]),
+        (told(fallbacks=3), ["3 compiles ran without sccache, which failed or lost its backend"]),
         (told(requests=0), [LAUNCHER]),
         (told(writes=0, refused=(("x", 2), ("y", 1))), ["nothing was cached: x (2), y (1)"]),
         (told(writes=0, write_errors=3), ["nothing was cached: 3 writes failed"]),

@@ -47,7 +47,7 @@ def test_a_pull_request_of_the_repository_writes_its_own(tmp_path: Path) -> None
         ("pull_request", [], "from a fork"),
         ("pull_request_target", {"pull_request": PULL}, "anybody can start"),
         ("issue_comment", {}, "anybody can start"),
-        ("merge_group", {"merge_group": {"base_ref": "refs/heads/main"}}, "thrown away"),
+        ("merge_group", {"merge_group": {"base_ref": "refs/heads/main"}}, "GitHub deletes"),
         ("workflow_run", {"workflow_run": {"head_repository": {"full_name": "eve/app"}}}, "not come from"),
         ("workflow_run", {}, "not come from"),
     ],

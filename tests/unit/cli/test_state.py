@@ -74,7 +74,7 @@ def test_a_log_is_followed_until_its_run_ends(
 
 
 def test_logs_that_are_not_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hint = "hint: a build writes one: orchestrate build\n"
+    hint = "hint: `orchestrate build` writes one\n"
     assert said(capsys, "logs") == (5, "", f"error: this project: no log was found\n{hint}")
     assert said(capsys, "logs", ONE) == (5, "", f"error: {ONE}: no log was found\n{hint}")
     assert said(capsys, "logs", "app-cu130-arm46") == (
@@ -88,7 +88,7 @@ def test_logs_that_are_not_there(project: Path, capsys: pytest.CaptureFixture[st
 def test_the_last_run_is_shown_and_written_as_a_page(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = f"error: {project}/.orchestrate: no run was found that has ended\n"
     assert said(capsys, "report", "last") == (
-        5, "", f"{missing}hint: a build keeps its report: orchestrate build\n",
+        5, "", f"{missing}hint: `orchestrate build` keeps a report of each run\n",
     )  # fmt: skip
     plan = planned(project)
     state = project / ".orchestrate"

@@ -93,7 +93,7 @@ def test_wheels_are_verified_in_the_store_and_in_a_directory(
     assert (code, out) == (4, "")
     assert err.startswith("error: 1 problem with the wheels of wheels.lock.json\n")
     assert "one-1-py3-none-any.whl" in err
-    again = "`orchestrate wheels verify --repair` fetches them again; `orchestrate wheels lock` resolves anew"
+    again = "`orchestrate wheels verify --repair` fetches them again; `orchestrate wheels lock` resolves them again"
     assert err.endswith(f"hint: {again}\n")
 
 

@@ -47,9 +47,9 @@ def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EnvironmentLacksError, match="/nonexistent/docker"):
         client.docker_command()
     monkeypatch.delenv(client.CLIENT_VARIABLE)
-    with pytest.raises(EnvironmentLacksError, match="no docker client"):
+    with pytest.raises(EnvironmentLacksError, match="docker client was not found"):
         client.docker_command()
-    with pytest.raises(EnvironmentLacksError, match="no docker client"):
+    with pytest.raises(EnvironmentLacksError, match="docker client was not found"):
         client.ask(lambda docker: docker.version())
 
 

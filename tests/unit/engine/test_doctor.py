@@ -131,7 +131,7 @@ def test_without_an_engine_only_a_builder_elsewhere_works(machine: Machine) -> N
     machine.used = FARM
     found = looked_at()
     assert found["engine"][0] == "warn"
-    assert found["engine"][1].endswith("; builder farm does without, --load and verify do not")
+    assert found["engine"][1].endswith("; builder farm works without it, --load and verify do not")
     assert found["builder"] == ("ok", "farm, driver remote at tcp://farm:1234")
     here = "not checked: builder farm is not on this engine's machine"
     assert [found[name] for name in ("disk", "memory", "processors")] == [("ok", here)] * 3

@@ -178,7 +178,7 @@ def test_what_is_no_report_is_an_error(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match=f"^--report {path}: the build report is invalid: expected schema 1") as error:
         found_by.from_reports([path])
-    assert error.value.hint == "orchestrate build --push --report FILE writes one"
+    assert error.value.hint == "`orchestrate build --push --report FILE` writes one"
 
 
 def test_a_report_that_is_not_there_and_one_with_an_invalid_digest(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_what_was_not_built_is_missing() -> None:
     place = Place()
     place.push(AMD, "linux/amd64")
     hint = f"orchestrate build --push --variant {ARM}"
-    assert place.refused() == (f"linux/arm64 is missing: {ARM}: it is not named by the journal", hint)
+    assert place.refused() == (f"linux/arm64 is missing: {ARM}: not found in the journal", hint)
     place.reasons[ARM] = "this machine has not built it"
     assert place.refused() == (f"linux/arm64 is missing: {ARM}: this machine has not built it", hint)
 
@@ -481,7 +481,7 @@ def test_a_family_that_is_refused_is_shown_with_its_hint(tmp_path: Path) -> None
     result = result_of(place, tmp_path)
     assert list(publish_view.lines(result, dry_run=False)) == [
         "app-cu130  is not published",
-        f"  linux/arm64 is missing: {ARM}: it is not named by the journal",
+        f"  linux/arm64 is missing: {ARM}: not found in the journal",
         f"    hint: orchestrate build --push --variant {ARM}",
         f"  note: {AMD}: its content key was not compared: its context is remote",
     ]
@@ -504,7 +504,7 @@ def test_how_the_moves_ended_is_shown(tmp_path: Path) -> None:
     )
     incomplete = f"publish {record.id}  incomplete: immutable tags have moved, the floating ones have not"
     assert list(publish_view.lines(result, dry_run=False))[:2] == [
-        incomplete, f"publish {record.id}  was not ended: the next publish goes on with it before anything else",
+        incomplete, f"publish {record.id}  was interrupted: the next publish continues it first",
     ]  # fmt: skip
     assert list(publish_view.lines(result, dry_run=False))[3:] == [
         "2 tags name it already: a:1, a:2",

@@ -138,7 +138,7 @@ def test_a_publish_that_was_killed_is_ended_by_the_next(published: Published, mo
     assert dry.recovered == ()
     result = published()
     assert [one.record.id for one in result.recovered] == [dry.pending[0].id]
-    assert published.said[0].startswith(f"publish {dry.pending[0].id} was not ended: ")
+    assert published.said[0].startswith(f"publish {dry.pending[0].id} was interrupted: ")
     assert None not in published.named.values()
 
 

@@ -175,7 +175,7 @@ def test_patience_ends() -> None:
     assert a.error is not None
     assert a.error.failure is FailureClass.NETWORK
     assert a.error.message.endswith("x at tcp://x:1: nothing listens there")
-    assert a.error.message.startswith("no builder answers since ")
+    assert a.error.message.startswith("no builder has answered for ")
     assert c.error is not None
     assert "no builder of the matrix takes it" in c.error.message
 

@@ -79,7 +79,7 @@ def test_a_tag_that_was_moved_at_its_end_names_what_was_reported_again() -> None
     assert tags.names == {TAG: DIGEST}
     assert tags.set_ == [("app", {"reg.test/app": [TAG]})]
     assert found.status is Status.BUILT
-    assert found.notes == (f"{TAG} had been moved by a build that was given up, and names {DIGEST} again",)
+    assert found.notes == (f"a build that was given up had moved {TAG}, which names {DIGEST} again",)
     assert [event.text for _, _, event in heard.said] == [
         "waiting for the end of a build that was given up on builder farm"
     ]
@@ -117,7 +117,7 @@ def test_a_registry_that_does_not_answer_is_told() -> None:
     registries = Registries(tags={"reg.test/app": [TAG]}, tagging=cast("Tagging", FakeTagging()), named=silent)
     builds = cast("Sequence[Build]", [FakeBuild(False)])
     found = settled(BUILT, builds, registries, within_s=1, stop=Stop(), reporter=Heard())
-    assert found.notes == ("whether its tags still name it was not seen: no answer",)
+    assert found.notes == ("not checked whether its tags still name it: no answer",)
 
 
 def test_a_stop_ends_the_waiting() -> None:

@@ -369,7 +369,7 @@ def test_a_broken_connection_to_the_builder_is_told_from_one_to_a_registry(
 
 
 def test_a_client_that_ends_without_a_word_has_lost_its_builder() -> None:
-    mute = Failure(step="", kind=StepKind.CLIENT, message="ended with status 1 and said nothing", returncode=1)
+    mute = Failure(step="", kind=StepKind.CLIENT, message="ended with status 1 and printed nothing", returncode=1)
     assert judge(mute) == Judgement(failure=F.NETWORK, again=True)
     assert broke(mute, judge(mute))
     for other in (replace(mute, returncode=-9), replace(mute, message="x"), replace(mute, kind=StepKind.RUN)):

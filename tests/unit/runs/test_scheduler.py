@@ -445,7 +445,7 @@ def test_a_builder_that_stays_silent_is_not_waited_for_in_each_attempt() -> None
     assert (outcome.status, outcome.attempts, exit_code([outcome])) == (Status.FAILED, 2, 6)
     assert outcome.error is not None
     assert outcome.error.failure is FailureClass.STALLED
-    assert "does not answer since: no answer within 20 s" in outcome.error.message
+    assert "has not answered since: no answer within 20 s" in outcome.error.message
 
 
 def test_a_builder_that_refuses_connections_may_be_back_for_the_next_attempt() -> None:

@@ -106,7 +106,7 @@ def test_a_file_that_changed_before_the_bake_is_in_its_key() -> None:
 
 def test_a_bake_that_was_sent_another_file_is_begun_again() -> None:
     world = World(["a", "b"])
-    assert world.run().cache_problems == ("data changed while it was sent: begun again",)
+    assert world.run().cache_problems == ("data changed while it was sent: started again",)
     assert world.keys == [A, B]
 
 
