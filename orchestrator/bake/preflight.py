@@ -332,7 +332,7 @@ def _contexts(consumers: tuple[Consumer, ...], injected: Injected, variant: str)
     for name in injected.locked:  # its digest would stand on the image
         if all(name in one.unused for one in consumers):
             what = f"{variant}: {_nobody(consumers, 'start from')} {name}, which the lock names for it"
-            yield Problem.at(injected.places.get(name), what, hint="orchestrate lock bases writes the lock anew")
+            yield Problem.at(injected.places.get(name), what, hint="`orchestrate lock bases` writes the lock again")
 
 
 def _secrets(consumers: tuple[Consumer, ...], injected: Injected, variant: str) -> Iterator[Problem]:

@@ -76,7 +76,7 @@ def test_a_locked_base_that_no_stage_starts_from_is_told() -> None:
         check(arrival(app, base), replace(given, locked=("a:1", "b:1")), variant="v")
     (problem,) = caught.value.problems
     assert problem.what == "v: target app and the linked base do not start from b:1, which the lock names for it"
-    assert (problem.file, problem.hint) == ("bases.lock.json", "orchestrate lock bases writes the lock anew")
+    assert (problem.file, problem.hint) == ("bases.lock.json", "`orchestrate lock bases` writes the lock again")
 
 
 def test_contexts_and_secrets_arrive_like_arguments() -> None:
