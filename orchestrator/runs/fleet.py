@@ -202,7 +202,7 @@ class Fleet(Struct, kw_only=True):
         if not order:
             raise NoBuilderError(
                 f"{variant}: no builder of the matrix takes it",
-                hint="add it to platforms of a builder (builders: in matrix.yaml)",
+                hint="add its platform to a builder of the matrix",
             )
         down = [self._down[name] for name in order if name in self._down]
         newest = max((one.since for one in down), default=0.0)

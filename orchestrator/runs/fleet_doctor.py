@@ -157,7 +157,7 @@ def _platforms(plan: Plan, up: Sequence[Site], need: Need) -> list[Check]:
             name="platforms",
             status="fail",
             detail=detail,
-            hint="add it to platforms of a builder (builders: in matrix.yaml)",
+            hint="add them to a builder of the matrix",
         )
     ]
 

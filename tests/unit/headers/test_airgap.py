@@ -434,7 +434,7 @@ def test_each_need_says_where_why_and_what_covers_it(tmp_path: Path) -> None:
 def test_a_step_that_may_need_a_network_is_told_and_refuses_nothing(tmp_path: Path) -> None:
     step = Need(
         kind="network step", name="apt-get install", place="Dockerfile:2 (a)", covered=False, certain=False,
-        why="finds no network if it comes to it", cure="a base image that has the packages, or a package mirror",
+        why="may need the network", cure="a base image that has the packages, or a package mirror",
     )  # fmt: skip
     assert one(tmp_path, "FROM scratch AS a\nRUN apt-get install -y x\n") == step
     assert one(tmp_path, "FROM scratch\nRUN apt-get install -y x\n").place == "Dockerfile:2"

@@ -68,8 +68,8 @@ def test_a_handler_that_neither_raises_nor_exits_with_an_error(body: str, found:
         ("with contextlib.suppress(A, B):\n    x()", "with contextlib.suppress(A, B)"),
         ("async def f():\n    async with suppress(OSError):\n        x()", "with suppress(OSError)"),
         ("with open(x):\n    y()", ""), ("with suppress:\n    y()", ""),
-        ("subprocess.call(['x'])", "subprocess.call(…), whose status is dropped"),
-        *((f"{name}('x')", f"{name}(…), whose status is dropped") for name in (
+        ("subprocess.call(['x'])", "subprocess.call(…), whose exit status is ignored"),
+        *((f"{name}('x')", f"{name}(…), whose exit status is ignored") for name in (
             "call", "os.spawnl", "os.spawnv", "os.spawnlp", "os.spawnvp",
         )),
         ("a = subprocess.call(['x'])", ""),
@@ -79,11 +79,11 @@ def test_a_handler_that_neither_raises_nor_exits_with_an_error(body: str, found:
         ("a = subprocess.run('x')\na.check_returncode()", ""), ("a = subprocess.run('x')\na.returncode", ""),
         ("subprocess.run('x', check=False)", "subprocess.run(check=False)"),
         ("run('x', check=False)", "run(check=False)"), ("run('x', check=0)", ""),
-        *((f"{name}('x')", f"{name}(…), whose status nobody looks at") for name in (
+        *((f"{name}('x')", f"{name}(…), whose exit status is ignored") for name in (
             "os.popen", "getoutput", "subprocess.getoutput", "subprocess.Popen", "Popen",
         )),
         ("Popen('x').returncode", ""), ("Popen('x').exitcode", ""),
-        *((f"{name}(f)", f"{name}(…), whose failure nobody sees") for name in (
+        *((f"{name}(f)", f"{name}(…), whose failure is ignored") for name in (
             "Thread", "threading.Thread", "Process", "pool.submit", "loop.create_task", "loop.run_in_executor",
         )),
         ("pool.submit(f).result()", ""), ("pool.submit(f).exception()", ""),

@@ -23,7 +23,7 @@ def test_a_key_is_a_file_of_the_project_or_an_address(tmp_path: Path) -> None:
     assert cosign._key(None) == []
     with pytest.raises(UsageError, match=r"publish\.sign: the key c\.key was not found") as caught:
         cosign._key("c.key")
-    assert caught.value.hint == "cosign generate-key-pair makes one"
+    assert caught.value.hint == "`cosign generate-key-pair` makes one"
     keyless = Cosign(spec=Sign(keyless=True, identity="me", issuer="https://ci"), root=tmp_path)
     assert keyless._key("c.pub") == []
 

@@ -28,7 +28,7 @@ def kept(tmp_path: Path) -> tuple[Journal, Records]:
     """A journal with one build of the variant `v`, and what went into it."""
     journal, records = Journal(tmp_path / "journal.jsonl"), Records(tmp_path / "inputs")
     found = explained(Outcome(id="v", status=Status.BUILT, first_ran=STEP), inputs(A="1", B="1"), journal, records)
-    assert found.cache.endswith("ran: the journal knows no earlier success of this variant to compare with")
+    assert found.cache.endswith("ran: the journal has no earlier success of this variant to compare with")
     assert (found.changes, bool(found.inputs)) == ((), True)
     journal.add(found, key="k")
     return journal, records
@@ -51,7 +51,7 @@ def test_a_step_that_ran_is_explained_by_what_changed(kept: tuple[Journal, Recor
     assert f"ran although nothing changed since {last.at}" in same.cache
     assert same.changes == ()
     other = explained(Outcome(id="w", status=Status.BUILT, first_ran=STEP), inputs(A="2"), journal, records)
-    assert "knows no earlier success" in other.cache
+    assert "has no earlier success" in other.cache
 
 
 def test_nothing_ran_and_nothing_is_listed(kept: tuple[Journal, Records]) -> None:

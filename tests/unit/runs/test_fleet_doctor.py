@@ -33,7 +33,7 @@ def said(check: Check) -> tuple[str, str, str, str]:
 @pytest.mark.parametrize(
     ("found", "status", "detail", "hint"),
     [
-        (None, "ok", "is created by the next build, driver remote", ""),
+        (None, "ok", "the next build creates it, driver remote", ""),
         (EnvironmentLacksError("builder far was not found", hint="create it"), "fail", "builder far was not found",
          "create it"),
         (replace(FAR, down="connection refused"), "fail", "driver remote at tcp://10.0.0.1:1: connection refused",
@@ -100,7 +100,7 @@ def test_each_platform_of_the_plan_has_a_builder() -> None:
     assert platforms() == []
     assert platforms(FAR) == [("platforms", "ok", "linux/amd64, linux/arm64", "")]
     assert platforms(taken) == [
-        ("platforms", "fail", "no builder that answers takes linux/arm64", "see platforms in the section builders")
+        ("platforms", "fail", "no builder that answers takes linux/arm64", "add them to a builder of the matrix")
     ]
     assert platforms(taken, replace(HERE, spec=FleetBuilder(platforms=["linux/arm64"])))[0][1] == "ok"
     steps = Need(platforms=("linux/arm64", "linux/riscv64", "linux/amd64"))

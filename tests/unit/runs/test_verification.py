@@ -63,5 +63,5 @@ def test_an_image_that_nobody_can_read_is_not_verified() -> None:
     found = verified(VARIANT, BUILT, "", spec=VerifySpec())
     assert (found.verified, found.weights) == (False, BUILT.weights)
     assert found.notes == (
-        "before", "not verified: nothing was kept that can be read (use --push, --load or --output)",
+        "before", "not verified: this build keeps no image (use --push, --load or --output)",
     )  # fmt: skip

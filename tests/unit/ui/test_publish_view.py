@@ -95,7 +95,7 @@ def test_lines_say_families_moves_and_what_is_settled(dry_run: bool) -> None:
     assert WHOLE.index is not None
     assert list(publish_view.lines(result, dry_run=dry_run)) == [
         "publish P0  rolled back: the tags name what they named before",
-        "publish P1  was not ended: the next publish goes on with it before anything else",
+        "publish P1  was interrupted: the next publish continues it first",
         f"app-cu130  linux/amd64, linux/arm64  {WHOLE.index.digest}",
         "  note: newer",
         "app-cu130  is not published",
@@ -127,8 +127,8 @@ def test_lines_where_nothing_moves() -> None:
         (State.COMPLETE, "complete: every tag names the new digest"),
         (State.ROLLED_BACK, "rolled back: the tags name what they named before"),
         (State.INCOMPLETE, "incomplete: immutable tags have moved, the floating ones have not"),
-        (State.MOVING, "not ended: the next run goes on with it"),
-        (State.ROLLING_BACK, "not rolled back yet: the next run goes on with it"),
+        (State.MOVING, "interrupted: the next publish continues it"),
+        (State.ROLLING_BACK, "not rolled back yet: the next publish continues it"),
     ],
 )
 def test_the_end_says_how_long_what_failed_and_what_has_moved(state: State, said: str) -> None:
