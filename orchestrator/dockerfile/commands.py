@@ -29,6 +29,7 @@ _PREFIXES = WRAPPERS | {"if", "then", "elif", "else", "while", "until", "do", "!
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _SUBSTITUTION = re.compile(r"\\.|\$\((?!\()|`", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_COMPOUND_ENDS = frozenset({"done", "fi", "esac", "}"})
 _DECLARE = frozenset({"export", "declare", "typeset", "local", "readonly"})
 
 
@@ -126,6 +127,15 @@ def tokens(text: str) -> Iterator[Token]:
         if isinstance(item, Operator) and item.text == "<<":
             document, inner = _expanded(item.document) if item.expanded else (item.document, ())
             last = last and replace(last, document=document, inner=(*last.inner, *inner))
+        elif isinstance(item, Operator) and item.text == "<(":
+            run = Token(word="/dev/fd/63", quoted=True, inner=(item.document,))
+            if target and last is not None and not last.operator and (last.quoted or last.word not in _COMPOUND_ENDS):
+                last = replace(last, inner=(*last.inner, item.document))
+            else:
+                if last is not None:
+                    yield last
+                last = run
+            target = False
         elif isinstance(item, Operator) and item.text in "<>":
             target = True
         elif target and not isinstance(item, Operator):
@@ -268,9 +278,10 @@ def script_of(words: Sequence[str]) -> tuple[int, bool]:
     Returns:
         The position of the script in the shell's words, 0 for none, and whether it is text (`-c`) and not a file.
     """
-    at, inline = 1, False
+    at, inline, fed = 1, False, False
     while at < len(words) and words[at][:1] in {"-", "+"}:
         letters = "" if words[at].startswith("--") else words[at][1:]
         inline = inline or "c" in letters
+        fed = fed or "s" in letters
         at += 2 if "o" in letters else 1  # -o pipefail
-    return (at if at < len(words) else 0), inline
+    return (at if at < len(words) and (inline or not fed) else 0), inline

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OPERATOR = re.compile(r"&&|\|\||;;|\|&|[;|&()\n]")
 _HEREDOC = re.compile(r"<<-?(?!<)[ \t]*")
-_REDIRECTION = re.compile(r"[<>]+&?[-|]?[ \t]*")
+_REDIRECTION = re.compile(r"(?:<<<|<>|>>|[<>])(?!\()&?[-|]?[ \t]*|[<>]")
 _NO_WORD = frozenset("&|;()\n \t\r\ufeff#\\<>")
 """What an operator, a blank, a comment or a line that goes on begins with; a word may begin with a backslash."""
 _SKIPPED = re.compile(r"[ \t\r\ufeff]+|#[^\n]*|\\\r?\n")
@@ -28,8 +28,9 @@ class Operator(Struct, frozen=True, kw_only=True):
     """An operator of the shell.
 
     Attributes:
-        text: `&&`, `|`, `;`, a line end, …; of a redirection `<` or `>`, of a here-document `<<`.
-        document: The body of a here-document.
+        text: `&&`, `|`, `;`, a line end, …; of a redirection `<` or `>`, of a here-document `<<`, of a process
+            substitution `<(`.
+        document: The body of a here-document, or what stands in a process substitution.
         expanded: Whether the shell expands that body, as no part of the name behind `<<` is quoted.
     """
 
@@ -64,7 +65,8 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
     while at < len(text):
         if text[at] not in _NO_WORD:  # most of a script
             word = read(text, at)
-            yield word
+            if not (text.startswith(("<", ">"), word.end) and text[at : word.end].isdecimal()):  # else a redirection's
+                yield word
             at = max(word.end, at + 1)
         elif skipped := _SKIPPED.match(text, at):  # words are read whole, so a # here begins a comment
             at = skipped.end()
@@ -78,6 +80,10 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
                 line_end = len(text) if found < 0 else found
             body, behind = bodies.read(max(behind, line_end) + 1, name.text)
             yield Operator(text="<<", document=body, expanded=text[name.start : name.end] == name.text)
+        elif text.startswith(("<(", ">("), at):
+            end = _closed(text, at + 1)
+            yield Operator(text="<(", document=text[at + 2 : end - 1])
+            at = end
         elif redirection := _REDIRECTION.match(text, at):
             yield Operator(text=redirection[0][0])
             at = redirection.end()
@@ -85,6 +91,12 @@ def scan(text: str, read: Callable[[str, int], _Read]) -> Iterator[Operator | _R
             word = read(text, at)
             yield word
             at = max(word.end, at + 1)
+
+
+def _closed(text: str, start: int) -> int:
+    """The offset after the `)` that belongs to the `(` at an offset, or the end of the text."""
+    inside = read_word(f"${text[start:]}", 0).variables
+    return start + inside[0].end - 1 if inside else len(text)
 
 
 class _Bodies:

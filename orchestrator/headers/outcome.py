@@ -7,7 +7,7 @@ the failure; after it they are believed to notice it.
 
 from __future__ import annotations
 
-import re
+import itertools
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -15,6 +15,8 @@ from msgspec import Struct, field
 from orchestrator.dockerfile import program
 from orchestrator.dockerfile.commands import SHELLS, WRAPPERS, script_of
 from orchestrator.dockerfile.program import AndOr, Case, Group, If, Loop, Pipeline, Script, Simple
+from orchestrator.headers.command_lines import behind, fed, given, hides, trapped
+from orchestrator.headers.endings import BreakError, EndlessError, ExitError, ReturnError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +28,6 @@ _MOST_STEPS = 2_000
 _MOST_DEPTH = 30
 _ROUNDS = 3
 _TESTS = frozenset({"test", "[", "[[", "grep", "egrep", "cmp", "diff", "which", "type", "sha256sum", "md5sum", "false"})
-_NUMBER = re.compile(r"\d+")
 
 
 class Shell(Struct, frozen=True, kw_only=True):
@@ -35,11 +36,13 @@ class Shell(Struct, frozen=True, kw_only=True):
     Attributes:
         errexit: `set -e`.
         pipefail: `set -o pipefail`.
+        bash: Whether it is bash, where `$(…)` does not inherit `set -e`.
         scripts: File name -> text of the scripts that it may run.
     """
 
     errexit: bool = False
     pipefail: bool = False
+    bash: bool = False
     scripts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -47,7 +50,8 @@ def shell_of(argv: Sequence[str], scripts: Mapping[str, str]) -> Shell:
     """Return the shell that a SHELL instruction or a command line names."""
     run = _Run(Shell(scripts=scripts), lambda _: False, [])
     run.options(argv[1:])
-    return Shell(errexit=run.errexit, pipefail=run.pipefail, scripts=scripts)
+    bash = argv[:1] and argv[0].rsplit("/", 1)[-1] == "bash"
+    return Shell(errexit=run.errexit, pipefail=run.pipefail, bash=bool(bash), scripts=scripts)
 
 
 def swallows(texts: Sequence[str], matters: Callable[[tuple[str, ...]], bool], shell: Shell | None = None) -> bool:
@@ -77,34 +81,13 @@ def _swallows(text: str, matters: Callable[[tuple[str, ...]], bool], shell: Shel
     return False
 
 
-class _ExitError(Exception):
-    """The shell ends."""
-
-    def __init__(self, status: int) -> None:
-        self.status = status
-
-
-class _ReturnError(_ExitError):
-    """A function ends."""
-
-
-class _BreakError(Exception):
-    """A loop ends, or (`again`) goes on with its next round."""
-
-    def __init__(self, *, again: bool) -> None:
-        self.again = again
-
-
-class _EndlessError(Exception):
-    """A loop never ends, or there is too much to follow: no success."""
-
-
 class _Run:
     """One path through a script."""
 
     def __init__(self, shell: Shell, matters: Callable[[tuple[str, ...]], bool], choices: Sequence[bool]) -> None:
         self.errexit = shell.errexit
         self.pipefail = shell.pipefail
+        self.bash = shell.bash
         self.scripts = shell.scripts
         self.matters = matters
         self.choices = choices
@@ -112,26 +95,34 @@ class _Run:
         self.failed = False
         self.functions: dict[str, Node] = {}
         self.trap = ""
+        self.on_error = ""
+        self.errtrace = False  # whether functions inherit that
+        self.looping = 0  # loops with a condition that are running
         self.status = 0
         self.steps = 0
         self.depth = 0
         self.background = False  # whether something that failed runs there
+        self.last_background = False  # whether that is the last one
 
     def whole(self, tree: Node) -> int:
         """Return the exit status of a script; 1 where it never ends."""
         try:
             try:
                 status = self.node(tree, tested=False)
-            except _ExitError as ended:
+            except ExitError as ended:
                 status = ended.status
-            if self.trap:
-                trap, self.trap, self.status = self.trap, "", status
-                try:
-                    self.node(program.parse(trap), tested=True)
-                except _ExitError as ended:
-                    status = ended.status
-        except (_EndlessError, _BreakError):
+            return self._left(status)
+        except (EndlessError, BreakError):
             return 1
+
+    def _left(self, status: int) -> int:
+        """Return the status of a shell that ends, after its trap."""
+        if self.trap:
+            trap, self.trap, self.status = self.trap, "", status
+            try:
+                self.node(program.parse(trap), tested=True)
+            except ExitError as ended:
+                return ended.status
         return status
 
     def choice(self) -> bool:
@@ -146,13 +137,18 @@ class _Run:
         self.depth += 1
         try:
             if self.steps > _MOST_STEPS or self.depth > _MOST_DEPTH:
-                raise _EndlessError
+                raise EndlessError
             self.status = self._any(node, tested=tested)
         finally:
             self.depth -= 1
         checked = isinstance(node, Simple | Pipeline) or (isinstance(node, Group) and node.subshell)
-        if checked and self.errexit and self.status and not tested and not _negated(node):
-            raise _ExitError(self.status)
+        if checked and self.status and not tested and not _negated(node):
+            if self.on_error:
+                kept, self.on_error = (self.on_error, self.status), ""
+                self.node(program.parse(kept[0]), tested=True)
+                self.on_error, self.status = kept
+            if self.errexit:
+                raise ExitError(self.status)
         return self.status
 
     def _any(self, node: Node, *, tested: bool) -> int:
@@ -180,9 +176,8 @@ class _Run:
         status = 0
         for item, background in node.items:
             if background:
-                before = self.failed
-                self._apart(item, tested=False)
-                self.background = self.background or (self.failed and not before)
+                self.last_background = self._apart(item, tested=False) != 0
+                self.background = self.background or self.last_background
                 status = 0
             else:
                 status = self.node(item, tested=tested)
@@ -190,22 +185,25 @@ class _Run:
 
     def _apart(self, node: Node, *, tested: bool) -> int:
         """In a shell of its own: what it sets and where it exits stays there."""
-        kept = self.errexit, self.pipefail, self.functions, self.trap
-        self.functions, self.trap = dict(self.functions), ""
+        kept = self.errexit, self.pipefail, self.functions, self.trap, self.on_error
+        self.functions, self.trap, self.on_error = dict(self.functions), "", ""
         try:
-            return self.node(node, tested=tested)
-        except _ExitError as ended:
-            return ended.status
-        except _BreakError:
+            try:
+                status = self.node(node, tested=tested)
+            except ExitError as ended:
+                status = ended.status
+            return self._left(status)
+        except BreakError:
             return 0
         finally:
-            self.errexit, self.pipefail, self.functions, self.trap = kept
+            self.errexit, self.pipefail, self.functions, self.trap, self.on_error = kept
 
     def _pipeline(self, node: Pipeline, *, tested: bool) -> int:
         if len(node.parts) == 1:
             status = self.node(node.parts[0], tested=True)
         else:
-            found = [self._apart(part, tested=tested or node.negated) for part in node.parts]
+            parts = [fed(*pair, self.scripts) for pair in itertools.pairwise((Script(items=()), *node.parts))]
+            found = [self._apart(part, tested=tested or node.negated) for part in parts]
             failed = [status for status in found if status]
             status = failed[-1] if self.pipefail and failed else found[-1]
         return int(not status) if node.negated else status
@@ -225,6 +223,13 @@ class _Run:
 
     def _loop(self, node: Loop, *, tested: bool) -> int:
         status = 0
+        self.looping += node.condition is not None
+        try:
+            return self._rounds(node, status, tested=tested)
+        finally:
+            self.looping -= node.condition is not None
+
+    def _rounds(self, node: Loop, status: int, *, tested: bool) -> int:
         for _ in range(_ROUNDS):
             try:
                 if node.condition is not None:
@@ -232,22 +237,26 @@ class _Run:
                     if held == (node.word == "until"):
                         return status
                 status = self.node(node.body, tested=tested)
-            except _BreakError as end:
+            except BreakError as end:
                 status = 0
                 if not end.again:
                     return status
         if node.condition is not None:
-            raise _EndlessError
+            raise EndlessError
         return status
 
     def _simple(self, node: Simple, *, tested: bool) -> int:
         inner = 0
-        for text in node.inner:
-            inner = self._apart(program.parse(text), tested=False)
-        if not node.words:
-            return inner
         words = node.words
-        while len(words) > 1 and (words[0] in WRAPPERS or (words[0] != node.words[0] and "=" in words[0])):
+        for text in node.inner:
+            inherited, self.errexit = self.errexit, self.errexit and not self.bash
+            inner = self._apart(program.parse(text), tested=False)
+            self.errexit = inherited
+            words = tuple(word.replace(f"$({text})", "").replace(f"`{text}`", "") for word in words)
+        if not words:
+            return inner
+        whole = words
+        while len(words) > 1 and (words[0] in WRAPPERS or (words[0] != whole[0] and "=" in words[0])):
             words = words[1:]
         name = words[0].rsplit("/", 1)[-1]
         if name in self.functions:
@@ -260,21 +269,32 @@ class _Run:
             return known
         if (text := self.scripts.get(name, "")) and not name.endswith(".py"):
             return self._file(text)
+        if inside := behind(words, self.scripts, stripped=words != whole):
+            status = self._simple(Simple(words=inside, document=node.document), tested=tested)
+            return 0 if hides(words) else status
         return self._program(name, words)
 
     def _program(self, name: str, words: tuple[str, ...]) -> int:
         if self.matters(words):
             self.failed = True
-            return 0 if name == "find" else 1  # `-exec … \;` is not its status
-        if name in _TESTS:
-            return 1 if self.failed or name == "false" else int(not self.choice())
+            return 0 if hides(words) else 1
+        if name == "read":  # fails at the end of what it reads
+            return int(not self.choice())
+        if name in _TESTS:  # what ends a loop after so many rounds notices nothing
+            noticed = name == "false" or (self.failed and not self.looping)
+            return 1 if noticed else int(not self.choice())
         return 0
 
     def _function(self, name: str, *, tested: bool) -> int:
+        kept = self.on_error
+        if not self.errtrace:
+            self.on_error = ""
         try:
             return self.node(self.functions[name], tested=tested)
-        except _ReturnError as ended:
+        except ReturnError as ended:
             return ended.status
+        finally:
+            self.on_error = kept
 
     def _shell(self, words: tuple[str, ...], document: str) -> int | None:
         """Return the status of `sh -c TEXT`, `sh FILE` or `sh <<EOF`, None where the text is not known."""
@@ -294,12 +314,13 @@ class _Run:
         return self._inside(text, shell_of(words, self.scripts))
 
     def _inside(self, text: str, shell: Shell) -> int:
-        kept = self.errexit, self.pipefail, self.functions, self.trap
+        kept = self.errexit, self.pipefail, self.functions, self.trap, self.on_error, self.bash
         self.errexit, self.pipefail, self.functions, self.trap = shell.errexit, shell.pipefail, {}, ""
+        self.on_error, self.bash = "", shell.bash
         try:
             return self.whole(program.parse(text))
         finally:
-            self.errexit, self.pipefail, self.functions, self.trap = kept
+            self.errexit, self.pipefail, self.functions, self.trap, self.on_error, self.bash = kept
 
     def options(self, words: Sequence[str]) -> None:
         """Do what `set` does with these words."""
@@ -308,6 +329,8 @@ class _Run:
             if word[:1] in {"-", "+"} and not word.startswith("--"):
                 if "e" in word[1:]:
                     self.errexit = on
+                if "E" in word[1:]:
+                    self.errtrace = on
                 if word.endswith("o") and at + 1 < len(words):
                     if words[at + 1] == "errexit":
                         self.errexit = on
@@ -321,25 +344,28 @@ class _Run:
 
     def _do_exit(self, words: tuple[str, ...], *, tested: bool) -> int:
         del tested
-        raise _ExitError(_given(words, self.status))
+        raise ExitError(given(words, self.status))
 
     def _do_return(self, words: tuple[str, ...], *, tested: bool) -> int:
         del tested
-        raise _ReturnError(_given(words, self.status))
+        raise ReturnError(given(words, self.status))
 
     def _do_break(self, words: tuple[str, ...], *, tested: bool) -> int:
         del tested
-        raise _BreakError(again=words[0] == "continue")
+        raise BreakError(again=words[0] == "continue")
 
     def _do_trap(self, words: tuple[str, ...], *, tested: bool) -> int:
         del tested
-        if len(words) > 2 and {"EXIT", "0"} & set(words[2:]):
-            self.trap = "" if words[1] == "-" else words[1]
+        text, signals = trapped(words)
+        if {"EXIT", "0"} & signals:
+            self.trap = text
+        if "ERR" in signals:
+            self.on_error = text
         return 0
 
     def _do_wait(self, words: tuple[str, ...], *, tested: bool) -> int:
         del tested
-        return int(self.background and len(words) > 1)
+        return int((self.last_background if words[-1] == "$!" else self.background) and len(words) > 1)
 
     def _do_eval(self, words: tuple[str, ...], *, tested: bool) -> int:
         return self.node(program.parse(" ".join(words[1:])), tested=tested)
@@ -352,7 +378,8 @@ class _Run:
 
     def _do_exec(self, words: tuple[str, ...], *, tested: bool) -> int:
         if len(words) > 1:
-            raise _ExitError(self._simple(Simple(words=words[1:]), tested=tested))
+            inside = behind(words, self.scripts) or words[1:]
+            raise ExitError(self._simple(Simple(words=inside), tested=tested))
         return 0
 
 
@@ -360,13 +387,6 @@ _BUILTINS = {
     "set": "set", "exit": "exit", "return": "return", "break": "break", "continue": "break", "trap": "trap",
     "wait": "wait", "eval": "eval", ".": "source", "source": "source", "exec": "exec",
 }  # fmt: skip
-
-
-def _given(words: tuple[str, ...], status: int) -> int:
-    """Return the status that `exit` or `return` names; a variable's is taken for a failure."""
-    if len(words) == 1:
-        return status
-    return int(words[1]) if _NUMBER.fullmatch(words[1]) else 1
 
 
 def _negated(node: Node) -> bool:

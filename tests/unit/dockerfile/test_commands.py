@@ -23,7 +23,7 @@ def calls(text: str) -> list[str]:
         ("if a; then b; else c; fi", ["a", "b", "c", "fi"]),
         ("echo 'a; b' \"c && d\" # e; f", ["echo a; b c && d"]),
         ("a \\\n  b\nc", ["a b", "c"]),
-        ("a > /dev/null 2>&1 < in; b", ["a 2", "b"]),
+        ("a > /dev/null 2>&1 < in; b", ["a", "b"]),
         ("a $(b c) `d`", ["a $(b c) `d`", "b c", "d"]),
         ("sh -ec 'a; b'", ["sh -ec a; b", "a", "b"]),
         ("bash -o pipefail -c 'a'", ["bash -o pipefail -c a", "a"]),

@@ -96,12 +96,64 @@ def test_a_script_that_is_read_in_ends_as_its_own_lines() -> None:
     assert not ends_well("set -e; . ./run.sh", scripts={"run.sh": "X; ok"})
 
 
+@pytest.mark.parametrize(
+    ("script", "swallowed"),
+    [
+        ("cat <(X)", True),
+        ("ok > >(X)", True),
+        ("cat <(ok); X", False),
+        ("timeout 5 sh -c 'X; ok'", True),
+        ("timeout 5 sh -c X", False),
+        ("su - user -c 'X || true'", True),
+        ("su - user -c X", False),
+        ("find . -exec X ;", False),  # the shell takes the semicolon
+        ("echo 'X; ok' | sh", True),
+        ("echo X | sh", False),
+        ("trap 'exit 0' ERR; X; ok", True),
+        ("trap 'exit 3' ERR; X; ok", False),
+        ("exec 2>log; X", False),
+        ("ok a2>log; X", False),
+        ("X & ok & wait $!", True),
+        ("X || ok & wait $!", True),
+        ("while read a; do X; ok; done", True),
+        ("while read a; do X || exit 1; done", False),
+    ],
+)
+def test_what_runs_others_passes_on_how_they_end(script: str, swallowed: bool) -> None:
+    assert ends_well(script) is swallowed
+
+
+@pytest.mark.parametrize(
+    "option", ["-i", "-ki", "--ignore-errors", "-n", "-t", "--dry-run", "MAKEFLAGS=i", "MAKEFLAGS=-ki"]
+)
+def test_make_that_ignores_errors_is_seen(option: str) -> None:
+    def ends(script: str) -> bool:
+        return swallows([script], lambda words: "X" in words, shell_of(("sh",), {}))
+
+    assert ends(f"make {option} X")
+    assert ends(f"make X {option}")
+    assert not any(
+        ends(f"make {other} X")
+        for other in ("-k", "-j4", "-Ci", "-fi", "-I in", "CFLAGS=-i", "--silent", "MAKEFLAGS=k")
+    )
+
+
+def test_a_substitution_does_not_inherit_errexit_in_bash() -> None:
+    assert ends_well("bash -ec 'v=$(X; ok)'")
+    assert not ends_well("sh -ec 'v=$(X; ok)'")
+
+
+def test_many_process_substitutions_are_read_in_bounded_work() -> None:
+    assert not ends_well("cat " + "<(" * 3_000)
+    assert ends_well("cat " + "<(ok) " * 500 + "<(X)")
+
+
 def test_a_pipe_is_seen_by_pipefail() -> None:
     assert ends_well("X | tee log")
     assert not ends_well("set -o pipefail; X | tee log")
     assert ends_well("bash -c 'X | tee log'")
     assert not ends_well("bash -euo pipefail -c 'X | tee log' name")
-    assert shell_of(["/bin/bash", "-o", "pipefail", "-ec"], {}) == Shell(errexit=True, pipefail=True)
+    assert shell_of(["/bin/bash", "-o", "pipefail", "-ec"], {}) == Shell(errexit=True, pipefail=True, bash=True)
 
 
 @given(st.text(alphabet=LETTERS, max_size=80))
