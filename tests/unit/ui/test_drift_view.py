@@ -48,6 +48,8 @@ def test_json(tmp_path: Path) -> None:
     content = drift_view.as_json(report(tmp_path), diff="d")
     assert json.loads(json.dumps(content)) == content
     assert (content["schema"], content["claims"], content["files"], content["diff"]) == (1, 3, ["b.sh"], "d")
+    assert (content["places"], content["skipped"]) == (3, list(report(tmp_path).skipped))
+    assert content["notes"] == list(report(tmp_path).notes)
     first, second = content["disagreements"]
     assert first == {
         "file": "b.sh", "line": 1, "column": 3, "end_column": 4, "claim": 0, "place": "A=", "says": "1",

@@ -151,8 +151,10 @@ def test_without_a_runner_github_has_its_own() -> None:
     assert plan_view.as_github(planned(SMALL))["include"][0]["runner"] == "ubuntu-latest"
 
 
-@pytest.mark.parametrize(("platform", "runner"), [("arm64", "ubuntu-24.04-arm"), ("arm/v7", "ubuntu-24.04-arm")])
-def test_an_arm_row_never_gets_an_x86_runner(platform: str, runner: str) -> None:
+@pytest.mark.parametrize(
+    ("platform", "runner"), [("arm64", "ubuntu-24.04-arm"), ("arm/v7", "ubuntu-24.04-arm"), ("386", "ubuntu-latest")]
+)
+def test_a_row_gets_the_runner_of_its_own_architecture(platform: str, runner: str) -> None:
     text = SMALL.replace("linux/amd64:", f"linux/{platform}:")
     assert plan_view.as_github(planned(text))["include"][0]["runner"] == runner
 

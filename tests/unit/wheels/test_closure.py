@@ -95,3 +95,24 @@ def test_what_is_no_wheel(tmp_path: Path) -> None:
         closure.read(path, path.name)
     with pytest.raises(VerificationError, match="is invalid"):
         unmet(tmp_path, {"b-1": ("not a requirement !",)})
+
+
+@pytest.mark.parametrize(
+    ("members", "found"),
+    [
+        (["a-1.dist-info/METADATA"], True), (["A-1.dist-info/METADATA"], True), (["other.dist-info/METADATA"], True),
+        (["x/other.dist-info/METADATA"], False), (["b.dist-info/METADATA", "c.dist-info/METADATA"], False),
+        (["a-1.dist-info/METADATA", "x/b.dist-info/METADATA"], True), (["METADATA"], False), ([], False),
+    ],
+)  # fmt: skip
+def test_the_metadata_of_a_wheel_is_its_own(tmp_path: Path, members: list[str], *, found: bool) -> None:
+    path = tmp_path / "a-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, member in enumerate(members):
+            archive.writestr(member, f"Name: a\nVersion: {number}\nRequires-Dist: b\nRequires-Dist: c\n")
+    if found:
+        read = closure.read(path, path.name)
+        assert (read.name, read.version, read.requires) == ("a", "0", ("b", "c"))
+        return
+    with pytest.raises(VerificationError, match="the wheel has no metadata that can be read"):
+        closure.read(path, path.name)
