@@ -12,6 +12,8 @@ from orchestrator.engine import buildx
 from orchestrator.engine.buildx import BakeCall
 from orchestrator.engine.client import docker_command
 from orchestrator.engine.doctor import Asked
+from orchestrator.engine.version import buildx_version
+from orchestrator.errors import MatrixError
 from orchestrator.matrix import git
 from orchestrator.process import Ahead
 from orchestrator.runs.signals import stop_on_signals
@@ -82,6 +84,11 @@ def resolved(plan: Plan, call: BakeCall) -> Targets:
 
     Raises:
         MatrixError: buildx refuses the project's bake files, or a target was not found in them.
+        EnvironmentLacksError: There is no buildx that could resolve them.
     """
     contexts = {value.text: value.text for variant in plan.variants for value in variant.contexts.values()}
-    return buildx.resolve(call, plan.matrix.target_places(plan.targets()), linked=links(contexts))
+    try:
+        return buildx.resolve(call, plan.matrix.target_places(plan.targets()), linked=links(contexts))
+    except MatrixError:
+        buildx_version()  # without buildx, docker complains of the words that it does not know
+        raise

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from orchestrator.labels import BASES
 from tests.support.base import write_rootfs
+from tests.support.bridge import PLUGINS
 from tests.support.engine import call
-from tests.support.project import Project, write_project
+from tests.support.project import COMMAND, Project, write_project
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.engine import Registry
 
 
@@ -110,3 +114,18 @@ def test_a_lock_that_is_damaged_stops_a_build(tmp_image: str, tmp_path: Path) ->
     done = project.build()
     assert done.returncode == 2
     assert "bases.lock.json: the lock of the base images is invalid: expected schema 1" in done.stderr
+
+
+@pytest.mark.parametrize("words", ["lock bases", "publish --dry-run", "build", "plan --preflight", "plan --status"])
+def test_without_buildx_the_machine_lacks_it_and_no_matrix_is_wrong(tmp_path: Path, words: str) -> None:
+    project = write_project(tmp_path, "acme/app", app="RUN : nothing")
+    with (project.root / "matrix.yaml").open("a") as matrix:
+        matrix.write('publish: {tags: ["{image}:1"]}\n')
+    (empty := tmp_path / "empty").mkdir()
+    hidden = [f"mount --bind {empty} {folder}" for folder in PLUGINS if Path(folder).is_dir()]
+    script = "\n".join(["set -e", *hidden, f"exec {shlex.join([str(COMMAND), *words.split()])}"])
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], cwd=project.root, capture_output=True, text=True, timeout=60,
+        env=project.environment({"DOCKER_CONFIG": str(empty)}), stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.returncode, "the docker client has no buildx plugin" in done.stderr) == (5, True), done.stderr
