@@ -53,6 +53,7 @@ class PlanFormat(StrEnum):
         "--builder": ("--preflight", "--status"),
         "--allow": ("--preflight",),
         "--no-push": ("--preflight",),
+        "--verify": ("--status",),
         "--cache": ("--explain", "--preflight", "--format=bake"),
     },
 )
@@ -80,6 +81,11 @@ class PlanFormat(StrEnum):
     help="Show instead what the registry has: built, stale (and why) or never built.",
 )  # fmt: skip
 @kit.option(
+    "--verify/--no-verify", heading=Heading.BEHAVIOUR, default=None,
+    help="Count as built only what was verified, as a build with --verify does.",
+    default_text="verify.after_build of the matrix",
+)  # fmt: skip
+@kit.option(
     "--diff", "diff", heading=Heading.OUTPUT, default="", metavar="REF",
     help="Show instead what changes against the matrix of this commit, branch or tag.", default_text="no comparison",
 )  # fmt: skip
@@ -102,6 +108,7 @@ def command(
     preflight: bool,
     no_push: bool,
     status: bool,
+    verify: bool | None,
     diff: str,
     builder: str,
     allow: tuple[str, ...],
@@ -118,7 +125,8 @@ def command(
         _difference(given, found, diff, format_)
         return 0
     if status:
-        return _status(found, format_, builder)
+        wanted = found.matrix.spec.verify.after_build if verify is None else verify
+        return _status(found, format_, builder, verify=wanted)
     if preflight:
         return _preflight(found, _Asked(builder=builder, allow=allow, cache=cache, push=not no_push), format_)
     if network_report:
@@ -203,7 +211,7 @@ def _preflight(plan: Plan, given: _Asked, format_: PlanFormat) -> int:
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
-def _status(plan: Plan, format_: PlanFormat, builder: str) -> int:
+def _status(plan: Plan, format_: PlanFormat, builder: str, *, verify: bool) -> int:
     """What there is of every variant in the registry."""
     from orchestrator.engine.client import docker_command
     from orchestrator.engine.doctor import Asked
@@ -216,7 +224,7 @@ def _status(plan: Plan, format_: PlanFormat, builder: str) -> int:
         there = sites.standing(plan, builder, asked)
     extras = features.extras(plan, fetch=True, tell=streams.tell, warn=lambda text: streams.tell(f"warning: {text}"))
     named = builder or (there.engine.builder.name if plan.matrix.spec.builders else "")
-    found = statuses(plan, bake_call(plan, docker_command(), named), extras, drivers=there.drivers)
+    found = statuses(plan, bake_call(plan, docker_command(), named), extras, drivers=there.drivers, verify=verify)
     if format_ is PlanFormat.JSON:
         streams.write_json(status_view.as_json(found))
     else:

@@ -1,7 +1,7 @@
 """Says what there is of each variant in the registry: built, stale because something changed, or never built.
 
-The answer is that of `build --push --resume`, and nothing is built, moved or written: a registry is asked, the inputs
-are read, and what changed is told from the records of this machine's own builds.
+The answer is that of `build --push --resume`, with or without `--verify`, and nothing is built, moved or written: a
+registry is asked, the inputs are read, and what changed is told from the records of this machine's own builds.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.bake.file import Output
 from orchestrator.cache.keys import inputs
 from orchestrator.cache.records import Records
 from orchestrator.engine.builders import DOCKER_DRIVER
 from orchestrator.registry.clients import every
-from orchestrator.runs import jobs
+from orchestrator.runs import header_bundle, jobs
 from orchestrator.runs.freshness import Freshness
 from orchestrator.runs.journal import Journal
+from orchestrator.runs.proof import promise
 from orchestrator.runs.resume import Result, Resume
 from orchestrator.runs.wanted import contents, wanted
 from orchestrator.state import require_own
@@ -69,6 +71,7 @@ def statuses(
     extras: Mapping[str, Extras],
     *,
     drivers: Collection[str] = (),
+    verify: bool = False,
     connect: Callable[[Repository], Registry] | None = None,
 ) -> list[VariantStatus]:
     """Return what there is of each variant, in the order of the plan.
@@ -78,6 +81,7 @@ def statuses(
         call: How buildx is called.
         extras: What features add, as a build makes them.
         drivers: Of the builders that a build would use.
+        verify: Whether only what was verified for what is promised now counts as built.
         connect: Makes the client of a repository.
 
     Raises:
@@ -90,6 +94,9 @@ def statuses(
     freshness = Freshness(local=DOCKER_DRIVER in drivers)
     listing = contents(plan)
     files = jobs.bake_files(plan, call, output=output, extras=extras)
+    bundles = header_bundle.bundles(plan, extras)
+    spec = plan.matrix.spec.verify
+    promised = {one.id: promise(one, spec, bundles.get(one.id, "")) if verify else "" for one in plan.variants}
     asked = [
         wanted(
             variant,
@@ -102,7 +109,7 @@ def statuses(
         for variant in plan.variants
     ]
     with Resume(output, connect=connect) as resume:
-        return every(lambda one: _status(resume, one, journal), asked)
+        return every(lambda one: _status(resume, replace(one, promised=promised[one.id]), journal), asked)
 
 
 _STATES = {

@@ -150,6 +150,31 @@ def test_an_image_that_nobody_verified_is_not_there_for_a_build_that_verifies(
     assert (found["status"], found["digest"]) == ("skipped", first)
 
 
+def test_the_status_of_an_image_is_that_of_a_build_that_verifies(
+    registry: Registry, tmp_image: str, tmp_path: Path
+) -> None:
+    def status(*words: str) -> str:
+        done = project.run("plan", "--status", *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[0]
+
+    project = with_kernels(tmp_path, tmp_image, "80", "90", "110")
+    (project.root / ".dockerignore").write_text("matrix.yaml\n.orchestrate\n")
+    assert project.build("--push", "--no-verify").returncode == 0
+    assert status().split()[1] == "built"
+    unverified = f"stale    nothing in {tmp_image} says that it was verified for what is promised now"
+    assert status("--verify").endswith(unverified)
+    matrix = project.root / "matrix.yaml"
+    text = matrix.read_text()
+    matrix.write_text(text.replace("\nverify:\n", "\nverify:\n  after_build: true\n"))
+    assert matrix.read_text() != text
+    assert status().endswith(unverified)
+    assert status("--no-verify").split()[1] == "built"
+    assert project.build("--push", "--resume").returncode == 0
+    assert project.reported()["app"]["verified"] is True
+    assert status().split()[1] == "built"
+
+
 def test_what_is_printed_can_be_pulled_or_run(registry: Registry, tmp_image: str, tmp_path: Path) -> None:
     name = tmp_image.partition("/")[2]
     project = write_project(tmp_path, tmp_image, app="RUN echo fine")
