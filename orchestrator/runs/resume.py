@@ -118,7 +118,7 @@ class Resume:
             return Decision(why=f"its inputs are not known: {wanted.unknown}")
         entry = journal.built(wanted.id, wanted.key)
         try:
-            found = self._found(wanted, journal)
+            found = self._found(wanted, entry, journal)
             if isinstance(found, _Found):
                 stale = wanted.stale(entry)
                 if not stale:
@@ -133,9 +133,8 @@ class Resume:
 
     # -- where a result is ------------------------------------------------------------------------------------------
 
-    def _found(self, wanted: Wanted, journal: Journal) -> _Found | _Lack:
-        """The result that is there, or why there is none."""
-        entry = journal.built(wanted.id, wanted.key)
+    def _found(self, wanted: Wanted, entry: Entry | None, journal: Journal) -> _Found | _Lack:
+        """The result that is there, or why there is none; with the journal's entry for these inputs."""
         if self._output.push:
             return self._pushed_key(wanted) if self._changed else self._pushed(wanted, entry)
         if wanted.promised:  # nothing says so but a registry
