@@ -22,6 +22,7 @@ from tests.support.base import write_rootfs
 from tests.support.engine import call
 from tests.support.fleet import Certificates, Machine, Port, certificates, machine, served
 from tests.support.project import Project, write_project
+from tests.support.sweep import if_killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 
     Fault = Callable[["Farm", Port, subprocess.Popen[str]], None]
 
+# Builders made from an image, and the image: containers of the docker-container driver, each with a volume of a name.
+_REMOVE_BOXES = """\
+for container in $(docker ps --all --quiet --filter "ancestor=$1"); do
+  volumes=$(docker inspect --format '{{range .Mounts}}{{.Name}} {{end}}' "$container")
+  docker rm --force "$container"
+  docker volume rm $volumes
+done
+docker image rm --force "$1"
+"""
 VARIANTS = tuple(f"v{number}" for number in range(8))
 MOMENTS = int(os.environ.get("ORCHESTRATE_FLEET_MOMENTS", "1"))
 """How many random moments each fault gets."""
@@ -100,11 +110,12 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         lines = ["FROM scratch", "ADD rootfs.tar /", *copies, "COPY bash /bin/bash",
                  "COPY buildkitd buildctl /usr/bin/", "ENV PATH=/usr/bin:/bin"]  # fmt: skip
         (folder / "Dockerfile").write_text("\n".join([*lines, 'ENTRYPOINT ["buildkitd"]', ""]))
-        call("docker", "buildx", "build", "--builder", "default", "-t", name, "--load", folder)
-        try:
-            yield name
-        finally:
-            call("docker", "image", "rm", "--force", name, check=False)
+        with if_killed(_REMOVE_BOXES, name):
+            call("docker", "buildx", "build", "--builder", "default", "-t", name, "--load", folder)
+            try:
+                yield name
+            finally:
+                call("docker", "image", "rm", "--force", name, check=False)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.sweep import if_killed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,9 +26,8 @@ LOOPBACK_UP = "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914
 Python, git and make alone has no `ip`."""
 
 
-# The end of standard input without a line is the end of the tests, also by SIGKILL. dash's `kill` knows no `--`.
+# dash's `kill` knows no `--`.
 _SWEEP = """\
-read -r line && exit 0
 root=$1 holder=$2
 pid=$(cat "$root/docker.pid") && kill -CONT "$pid" && kill -TERM "$pid"
 [ -z "$holder" ] || kill -KILL "$holder"
@@ -45,14 +46,8 @@ def swept(root: Path, holder: int | None = None) -> Iterator[None]:
         root: Its directory, with `docker.pid` in it.
         holder: A process that ends with it.
     """
-    argv = ["sh", "-c", _SWEEP, "orchestrate-sweep", str(root), str(holder or "")]
-    watcher = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
+    with if_killed(_SWEEP, root, holder or ""):
         yield
-    finally:
-        watcher.communicate(b"done\n")
 
 
 @dataclass(frozen=True)
