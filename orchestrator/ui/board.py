@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
-    from rich.text import Text
 
     from orchestrator.bake.events import Event
     from orchestrator.runs.outcome import Outcome
+    from orchestrator.ui.board_lines import BoardLine
 
 __all__ = ["GitHubLines", "LiveBoard", "PlainLines", "Progress", "Reporter", "make_reporter"]
 
@@ -105,16 +105,6 @@ class _Row(Struct):
     moved: str = ""
     shared: str = ""
     current: CurrentStep = field(default_factory=CurrentStep)
-
-
-class _Line(Struct, frozen=True, kw_only=True):
-    """A variant's row: what stands in its columns."""
-
-    mark: Text
-    name: Text
-    step: Text
-    counts: Text
-    elapsed: Text
 
 
 class LiveBoard:
@@ -194,7 +184,7 @@ class LiveBoard:
 
     def render(self) -> RenderableType:
         """Return the board as it stands."""
-        from rich.console import Group
+        from orchestrator.ui.board_lines import drawn
 
         with self._lock:
             rows = list(self._rows.items())
@@ -203,23 +193,8 @@ class LiveBoard:
                 rows = sorted(rows, key=_urgency)[: most - 1]
             hidden = len(self._rows) - len(rows)
             lines = [self._line(variant, row, width=width) for variant, row in rows]
-            below = [self._below(row, width=width) for _, row in rows]
-        names = max((line.name.cell_len for line in lines), default=0)
-        counts = max((line.counts.cell_len for line in lines), default=0)
-        times = max((line.elapsed.cell_len for line in lines), default=0)
-        indent = names + 3 if width >= _WIDE else _INDENT
-        left = most - len(rows)  # lines beside the variants' own
-        shown: list[Text] = []
-        for line, (output, facts) in zip(lines, below, strict=True):
-            shown.append(_in_columns(line, names, max(0, width - names - counts - times - 5), counts, times))
-            if (output or facts) and left > 0:
-                left -= 1
-                shown.append(_second(output, facts, indent, width))
-        if hidden:
-            shown.append(_text(f"  {self._signs.ellipsis} and {hidden} more"))
-        for one in shown:
-            one.truncate(width, overflow="crop")
-        return Group(*shown)
+        last = f"  {self._signs.ellipsis} and {hidden} more" if hidden else ""
+        return drawn(lines, last, width=width, most=most, indent=0 if width >= _WIDE else _INDENT)
 
     def _below(self, row: _Row, *, width: int) -> tuple[str, str]:
         """What stands below a variant's row: its last line of output, and what has no room in the row."""
@@ -240,62 +215,34 @@ class LiveBoard:
         bar = self._signs.bar[0] * filled + self._signs.bar[1] * (_BAR - filled)
         return f"{bar} {done}/{of} {clean(found['rest'])}"
 
-    def _line(self, variant: str, row: _Row, *, width: int) -> _Line:
+    def _line(self, variant: str, row: _Row, *, width: int) -> BoardLine:
+        from orchestrator.ui.board_lines import BoardLine
+
         name = middle(variant, max(16, width // 2), self._signs.ellipsis)
         if row.status is not None:
-            mark = _text(getattr(self._signs, row.status.value), STYLES[row.status])
+            mark, style = getattr(self._signs, row.status.value), STYLES[row.status]
             elapsed = row.ended
             step = short_digest(row.digest) if row.status in (Status.BUILT, Status.SKIPPED) else row.step
         elif row.began is not None:
-            mark, elapsed, step = self._spin(), time.monotonic() - row.began, row.step
+            frames = self._signs.spinner
+            mark, style = frames[int(time.monotonic() * 8) % len(frames)], "cyan"
+            elapsed, step = time.monotonic() - row.began, row.step
         else:
-            nothing = _text("")
-            return _Line(
-                mark=_text(self._signs.waiting, "dim"), name=_text(name, "dim"), step=nothing, counts=nothing,
-                elapsed=nothing,
-            )  # fmt: skip
+            return BoardLine(mark=self._signs.waiting, style="dim", rest="dim", name=name)
         if row.attempt > 1:
             step = f"(attempt {row.attempt}/{row.of}) {step}"
         counts = _counts(row.steps) if width >= _NARROW else ""
         if counts and row.moved and width >= _WIDE:
             counts = f"{row.moved}  {counts}"
-        return _Line(
-            mark=mark, name=_text(name), step=_text(clean(step)), counts=_text(counts), elapsed=_text(duration(elapsed))
-        )
-
-    def _spin(self) -> Text:
-        frames = self._signs.spinner
-        return _text(frames[int(time.monotonic() * 8) % len(frames)], "cyan")
-
-
-def _text(text: str, style: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(text, style=style, no_wrap=True, overflow="crop", end="\n")
+        output, facts = self._below(row, width=width)
+        return BoardLine(
+            mark=mark, style=style, name=name, step=clean(step), counts=counts, elapsed=duration(elapsed),
+            output=output, facts=facts,
+        )  # fmt: skip
 
 
 def _counts(steps: Steps) -> str:
     return f"{steps.done}/{steps.total} {steps.cached} cached" if steps.total else ""
-
-
-def _in_columns(line: _Line, names: int, steps: int, counts: int, times: int) -> Text:
-    """A row with its columns as wide as these numbers say; the two last ones end at the right."""
-    for column, width in ((line.mark, 1), (line.name, names), (line.step, steps)):
-        column.truncate(width, overflow="crop", pad=True)
-    line.counts.pad_left(counts - line.counts.cell_len)
-    line.elapsed.pad_left(times - line.elapsed.cell_len)
-    space = _text(" ")
-    return space.join((line.mark, line.name, line.step, line.counts, line.elapsed))
-
-
-def _second(output: str, facts: str, indent: int, width: int) -> Text:
-    """The line below a row: the output, cut before what stands at its right end."""
-    right = _text(f"  {facts}" if facts else "")
-    left = _text(output)
-    left.truncate(max(0, width - indent - right.cell_len), overflow="crop", pad=bool(facts))
-    whole = _text(" " * indent).append_text(left).append_text(right)
-    whole.stylize("dim")
-    return whole
 
 
 def moved_text(down: int, up: int) -> str:
