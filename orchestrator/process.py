@@ -333,7 +333,7 @@ def spawn(
     return subprocess.Popen(
         [resolve(argv[0]), *argv[1:]],
         cwd=cwd,
-        env=environment(env),
+        env=environment(env) if env else None,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,

@@ -16,7 +16,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct, field
+import msgspec
+from msgspec import Struct
 
 
 class StepKind(StrEnum):
@@ -142,30 +143,36 @@ Event = StepStarted | StepDone | StepFailed | LogLine | StepStatus | StepWarning
 class RawVertex(Struct, frozen=True, kw_only=True):
     """A vertex as one line has it; it is repeated as it changes."""
 
-    digest: str
-    name: str
-    started: datetime | None
-    completed: datetime | None
-    cached: bool
-    error: str
+    digest: str = ""
+    name: str = ""
+    started: datetime | None = None
+    completed: datetime | None = None
+    cached: bool = False
+    error: str = ""
 
 
 class RawStatus(Struct, frozen=True, kw_only=True):
-    """A status as one line has it."""
+    """A status as one line has it; it is about `name`, or about `id` where that is empty."""
 
-    vertex: str
-    what: str
-    current: int
-    total: int
-    done: bool
+    vertex: str = ""
+    id: str = ""
+    name: str = ""
+    current: int = 0
+    total: int = 0
+    completed: datetime | None = None
+
+    @property
+    def what(self) -> str:
+        """What it is about."""
+        return self.name or self.id
 
 
 class RawLog(Struct, frozen=True, kw_only=True):
     """A piece of output, not necessarily a whole line."""
 
-    vertex: str
-    stream: int
-    data: bytes
+    vertex: str = ""
+    stream: int = 0
+    data: bytes = b""
 
 
 class Update(Struct, frozen=True, kw_only=True):
@@ -174,7 +181,16 @@ class Update(Struct, frozen=True, kw_only=True):
     vertexes: tuple[RawVertex, ...] = ()
     statuses: tuple[RawStatus, ...] = ()
     logs: tuple[RawLog, ...] = ()
-    warnings: tuple[StepWarning, ...] = field(default=())
+    warnings: tuple[StepWarning, ...] = ()
+
+
+class _Line(Struct, frozen=True, kw_only=True):
+    """A line of nothing but what is expected, without warnings: almost every one."""
+
+    vertexes: tuple[RawVertex, ...] = ()
+    statuses: tuple[RawStatus, ...] = ()
+    logs: tuple[RawLog, ...] = ()
+    warnings: None = None
 
 
 def decode(line: bytes) -> Update | PlainLine | None:
@@ -191,6 +207,8 @@ def decode(line: bytes) -> Update | PlainLine | None:
     if not text:
         return None
     if text.startswith(b"{"):
+        if (update := _expected(text)) is not None:
+            return update
         found = _json(text)
         if isinstance(found, dict) and not found.keys().isdisjoint(_KEYS):
             return Update(
@@ -202,6 +220,20 @@ def decode(line: bytes) -> Update | PlainLine | None:
         if found == {}:
             return None
     return PlainLine(text=line.decode(errors="replace").rstrip())
+
+
+_LINE = msgspec.json.Decoder(_Line)
+
+
+def _expected(text: bytes) -> Update | None:
+    """A line of the expected shape; None for one that has to be taken apart, as each with a warning."""
+    try:
+        found = _LINE.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    if not (found.vertexes or found.statuses or found.logs):
+        return None
+    return Update(vertexes=tuple(v for v in found.vertexes if v.digest), statuses=found.statuses, logs=found.logs)
 
 
 _KEYS = frozenset({"vertexes", "statuses", "logs", "warnings"})
@@ -222,7 +254,7 @@ def _dicts(found: dict[str, Any], key: str) -> list[dict[str, Any]]:
 def _vertex(row: dict[str, Any]) -> RawVertex:
     return RawVertex(
         digest=_text(row.get("digest")),
-        name=" ".join(_text(row.get("name")).split()),
+        name=_text(row.get("name")),
         started=_time(row.get("started")),
         completed=_time(row.get("completed")),
         cached=row.get("cached") is True,
@@ -233,10 +265,11 @@ def _vertex(row: dict[str, Any]) -> RawVertex:
 def _status(row: dict[str, Any]) -> RawStatus:
     return RawStatus(
         vertex=_text(row.get("vertex")),
-        what=_text(row.get("name")) or _text(row.get("id")),
+        id=_text(row.get("id")),
+        name=_text(row.get("name")),
         current=_number(row.get("current")),
         total=_number(row.get("total")),
-        done=_time(row.get("completed")) is not None,
+        completed=_time(row.get("completed")),
     )
 
 
@@ -275,8 +308,8 @@ def _bytes(value: Any) -> bytes:
 
 def _time(value: Any) -> datetime | None:
     try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except (ValueError, OverflowError):
+        return msgspec.convert(value, datetime) if isinstance(value, str) else None
+    except msgspec.ValidationError:
         return None
 
 

@@ -58,11 +58,9 @@ class LogFile:
         """Write the head of an attempt: when, and the command as typed in a shell."""
         self._lines(f"=== {name}: {_now()}", f"$ {command_line(argv)}")
 
-    def write(self, event: Event) -> None:
-        """Write one event; what only a progress bar needs is left out."""
-        lines = render(event)
-        if lines:
-            self._lines(*lines)
+    def write(self, *events: Event) -> None:
+        """Write events at once; what only a progress bar needs is left out."""
+        self._put("".join(_text(*render(event)) for event in events))
 
     def end(self, returncode: int, *, stopped: bool) -> None:
         """Write the foot of an attempt."""
@@ -73,8 +71,12 @@ class LogFile:
         self._lines(*lines)
 
     def _lines(self, *lines: str) -> None:
-        text = "".join(f"{clean(one)}\n" for line in lines for one in line.split("\n"))
-        data = redact(text).encode(errors="replace")
+        self._put(_text(*lines))
+
+    def _put(self, text: str) -> None:
+        data = text.encode(errors="replace")
+        if not data:
+            return
         with named(self._path):
             if not os.fstat(self._fd).st_nlink:
                 os.close(self._fd)
@@ -85,6 +87,11 @@ class LogFile:
     def _opened(self) -> int:
         make_private(self._path.parent)
         return open_append(self._path)
+
+
+def _text(*lines: str) -> str:
+    """Lines as they are written, those of one event or note: a credential may reach over several of them."""
+    return redact("".join(f"{clean(one)}\n" for line in lines for one in line.split("\n"))) if lines else ""
 
 
 def render(event: Event) -> tuple[str, ...]:

@@ -34,12 +34,12 @@ from orchestrator.engine.machine import busy
 from orchestrator.engine.plugin import direct
 from orchestrator.entries import read_entry
 from orchestrator.orphans import ended_with_us
-from orchestrator.process import Stop, spawn
+from orchestrator.process import Stop, environment, spawn
 from orchestrator.redact import redact_values
 from orchestrator.untrusted import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from orchestrator.bake.events import Event
@@ -184,29 +184,29 @@ def run_bake(
             log.write(event)
             on_event(event)
 
-        def hear(event: Event) -> None:
-            watch.event(event)
-            tell(event)
-            if command.mark and isinstance(event, LogLine) and event.text.startswith(command.mark):
-                marked.append(event.text)
+        def hear(events: Sequence[Event]) -> None:
+            log.write(*events)
+            for event in events:
+                watch.event(event)
+                on_event(event)
+                if command.mark and isinstance(event, LogLine) and event.text.startswith(command.mark):
+                    marked.append(event.text)
 
         # Not `hear`, which holds the watch: a circle keeps the whole attempt until a full collection.
         watch = _watch(command, progress, tell)
         log.begin(command.id, argv)
         started, env = direct(argv)
-        child = spawn(started, cwd=command.cwd, env={**_environment(command.env), **env}, stdout=subprocess.DEVNULL)
+        child = spawn(started, cwd=command.cwd, env={**_added(command.env), **env}, stdout=subprocess.DEVNULL)
         watch.pipe = child.stderr
         ending = Ending(
             child=child, metadata=command.metadata.parent, stop=stop, watch=watch, terminate_after=terminate_after
         )
         # Whatever goes wrong (an error in on_event, a full disk under the log): no child is left behind.
         with contextlib.closing(ending), ended_with_us(child.pid):
-            for line in stderr_lines(child, ending):
+            for lines in stderr_lines(child, ending):
                 watch.arrived()
-                for event in progress.feed(line):
-                    hear(event)
-            for event in progress.finish():
-                hear(event)
+                hear([event for line in lines for event in progress.feed(line)])
+            hear(list(progress.finish()))
             returncode = ending.wait()
         log.end(returncode, stopped=ending.stopped)
     failure = progress.failure(returncode)
@@ -251,7 +251,7 @@ def dropped_gha_caches(command: BakeCommand) -> tuple[str, ...]:
     Without a service URL and ACTIONS_RUNTIME_TOKEN buildx drops the backend and ends with 0; `run:` steps do not
     get them without an action that exports them.
     """
-    env = _environment(command.env)
+    env = environment(command.env)
     if env.get("ACTIONS_RUNTIME_TOKEN") and (env.get("ACTIONS_RESULTS_URL") or env.get("ACTIONS_CACHE_URL")):
         return ()
     try:
@@ -279,11 +279,11 @@ def _given_up(command: BakeCommand, overrun: Overrun | None) -> history.Build | 
     return history.Build(call=command.call, reference=overrun.build, answer_s=answer_s)
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with warnings and the digests of the bases, unless the user wants other provenance."""
+def _added(extra: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a bake: warnings and the digests of the bases, unless the user wants other provenance."""
     # max adds the build graph to the digests, for an eighth of a cached bake's processor time (buildx 0.29).
     wanted = {"BUILDX_METADATA_PROVENANCE": "min", "BUILDX_METADATA_WARNINGS": "1"}
-    return {**wanted, **os.environ, **extra}
+    return {**{name: value for name, value in wanted.items() if name not in os.environ}, **extra}
 
 
 def _watch(command: BakeCommand, progress: Progress, tell: Callable[[Event], None]) -> Watch:

@@ -28,7 +28,6 @@ from orchestrator.bake.events import (
     Steps,
     StepStarted,
     StepStatus,
-    Update,
     decode,
     step_kind,
 )
@@ -39,7 +38,6 @@ from orchestrator.redact import redact
 from orchestrator.untrusted import without_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
 LINE_LIMIT = 16_000  # characters (unfinished: bytes) of one output line; a longer one is cut into several
@@ -99,6 +97,7 @@ class Progress:
         self._steps: dict[str, _Step] = {}
         self._plain: deque[str] = deque(maxlen=TAIL_LINES)
         self._counted: Counted[_Step] = Counted()
+        self._counts: Steps | None = None  # until one of them changes
         self._numbered = 0
         self.clipped = False
         self.cache_problems: tuple[str, ...] = ()
@@ -135,13 +134,15 @@ class Progress:
     @property
     def steps(self) -> Steps:
         """The counts as they stand."""
-        counted = self._counted.steps()
-        ended = [[step for step in same if step.completed is not None] for same in counted]
-        return Steps(
-            total=len(counted),
-            done=sum(map(bool, ended)),
-            cached=sum(bool(same) and all(step.cached for step in same) for same in ended),
-        )
+        if self._counts is None:
+            counted = self._counted.steps()
+            ended = [[step for step in same if step.completed is not None] for same in counted]
+            self._counts = Steps(
+                total=len(counted),
+                done=sum(map(bool, ended)),
+                cached=sum(bool(same) and all(step.cached for step in same) for same in ended),
+            )
+        return self._counts
 
     @property
     def first_ran(self) -> str:
@@ -154,18 +155,27 @@ class Progress:
         ]
         return min(ran, key=lambda step: step.number).name if ran else ""
 
-    def feed(self, line: bytes) -> Iterator[Event]:
+    def feed(self, line: bytes) -> list[Event]:
         """The events of one line of bake's standard error, in order."""
         found = decode(line)
         if found is None:
-            return
+            return []
         if isinstance(found, PlainLine):
             text = _shown(found.text)
             self._excerpt.add(text)
             self._plain.append(text[:TAIL_WIDTH])
-            yield PlainLine(text=text)
-            return
-        yield from self._update(found)
+            return [PlainLine(text=text)]
+        events: list[Event] = []
+        for vertex in found.vertexes:
+            self._vertex(vertex, events)
+        for status in found.statuses:
+            self._status(status, events)
+        for log in found.logs:
+            self._log(log, events)
+        for warning in found.warnings:
+            detail = tuple(map(_shown, warning.detail))
+            events.append(replace(warning, text=_shown(warning.text), detail=detail, file=_shown(warning.file)))
+        return events
 
     def behind(self, other: Progress) -> bool:
         """Whether another account of the same build knows more: an end or output of a step that is not known here."""
@@ -177,10 +187,12 @@ class Progress:
                 return True
         return False
 
-    def finish(self) -> Iterator[Event]:
+    def finish(self) -> list[Event]:
         """The events of output that ended without a newline."""
+        events: list[Event] = []
         for step in self._steps.values():
-            yield from self._flush(step)
+            self._flush(step, events)
+        return events
 
     def failure(self, returncode: int) -> Failure | None:
         """The failure behind an exit status, None for 0.
@@ -220,50 +232,43 @@ class Progress:
         # An export that fails with ignore-error ends nothing: it is the cause only where nothing else failed.
         return next(iter([s for s in real if s.kind is not StepKind.CACHE_EXPORT] or real), None)
 
-    def _update(self, update: Update) -> Iterator[Event]:
-        for vertex in update.vertexes:
-            yield from self._vertex(vertex)
-        for status in update.statuses:
-            yield from self._status(status)
-        for log in update.logs:
-            yield from self._log(log)
-        for warning in update.warnings:
-            detail = tuple(map(_shown, warning.detail))
-            yield replace(warning, text=_shown(warning.text), detail=detail, file=_shown(warning.file))
-
     def _step(self, digest: str, name: str = "") -> _Step:
         step = self._steps.get(digest)
         if step is None:
-            step = _Step(number=0, name=name, kind=step_kind(name))
+            shown = _shown(" ".join(name.split()))
+            step = _Step(number=0, name=shown, kind=step_kind(shown))
             self._steps[digest] = step
-            self._counted.add(name, step.kind, step)
+            self._counted.add(shown, step.kind, step)
+            self._counts = None
         return step
 
-    def _vertex(self, vertex: RawVertex) -> Iterator[Event]:
-        step = self._step(vertex.digest, _shown(vertex.name))
+    def _vertex(self, vertex: RawVertex, events: list[Event]) -> None:
+        step = self._step(vertex.digest, vertex.name)
         if vertex.started is not None and vertex.completed is None and (step.started is None or step.completed):
-            yield from self._start(step, vertex.digest, vertex.started)
+            self._start(step, vertex.digest, vertex.started, events)
         if vertex.completed is not None and step.completed is None:
             if step.started is None:
-                start = list(self._start(step, vertex.digest, vertex.started or vertex.completed))
-                if not vertex.cached:  # out of the cache it begins and ends in one line: one event says all of it
-                    yield from start
-            yield from self._complete(step, vertex, vertex.completed)
+                # Out of the cache it begins and ends in one line: one event says all of it.
+                begun: list[Event] = [] if vertex.cached else events
+                self._start(step, vertex.digest, vertex.started or vertex.completed, begun)
+            self._complete(step, vertex, vertex.completed, events)
         elif vertex.error and not step.error:
             step.error = _shown(vertex.error)
 
-    def _start(self, step: _Step, digest: str, at: datetime) -> Iterator[Event]:
+    def _start(self, step: _Step, digest: str, at: datetime, events: list[Event]) -> None:
         if step.completed is not None:  # started again: what was said of its end no longer holds
             step.completed, step.cached, step.error = None, False, ""
+            self._counts = None
         if not step.number:
             self._numbered += 1
             step.number = self._numbered
         step.started = at
-        yield StepStarted(number=step.number, name=step.name, kind=step.kind, steps=self.steps, vertex=digest)
+        events.append(StepStarted(number=step.number, name=step.name, kind=step.kind, steps=self.steps, vertex=digest))
 
-    def _complete(self, step: _Step, vertex: RawVertex, at: datetime) -> Iterator[Event]:
-        yield from self._flush(step)
+    def _complete(self, step: _Step, vertex: RawVertex, at: datetime, events: list[Event]) -> None:
+        self._flush(step, events)
         step.completed, step.cached, step.error = at, vertex.cached, _shown(vertex.error)
+        self._counts = None
         took = seconds(step.started, at)
         if step.kind is StepKind.CACHE_IMPORT and not _CANCELLED.search(step.error):
             found = source(step.name, step.error)
@@ -271,45 +276,53 @@ class Progress:
         if step.error:
             if step.kind in (StepKind.CACHE_IMPORT, StepKind.CACHE_EXPORT) and not _CANCELLED.search(step.error):
                 self.cache_problems += (_cache_problem(step),)
-            yield StepFailed(
+            events.append(
+                StepFailed(
+                    number=step.number,
+                    name=step.name,
+                    kind=step.kind,
+                    seconds=took,
+                    error=step.error,
+                    steps=self.steps,
+                    cancelled=bool(_CANCELLED.search(step.error)),
+                )
+            )
+            return
+        step.tail = None
+        events.append(
+            StepDone(
                 number=step.number,
                 name=step.name,
                 kind=step.kind,
                 seconds=took,
-                error=step.error,
+                cached=step.cached,
                 steps=self.steps,
-                cancelled=bool(_CANCELLED.search(step.error)),
             )
-            return
-        step.tail = None
-        yield StepDone(
-            number=step.number,
-            name=step.name,
-            kind=step.kind,
-            seconds=took,
-            cached=step.cached,
-            steps=self.steps,
         )
 
-    def _status(self, status: RawStatus) -> Iterator[Event]:
+    def _status(self, status: RawStatus, events: list[Event]) -> None:
         step = self._steps.get(status.vertex)
-        if status.done and step is not None and step.kind is StepKind.EXPORT and (found := _PUSHED.match(status.what)):
+        if step is None:
+            return
+        done = status.completed is not None
+        if done and step.kind is StepKind.EXPORT and (found := _PUSHED.match(status.what)):
             self.pushed = tuple(dict.fromkeys((*self.pushed, _shown(found[1]))))
-        if step is not None:
-            self._tally.add(status, step.kind)
-        if step is not None and step.number:
-            yield StepStatus(
-                number=step.number,
-                what=_shown(status.what),
-                current=status.current,
-                total=status.total,
-                done=status.done,
-                pulled=self.moved.pulled,
-                sent=self.moved.sent,
-                pushed=self.moved.pushed,
+        self._tally.add(status, step.kind)
+        if step.number:
+            events.append(
+                StepStatus(
+                    number=step.number,
+                    what=_shown(status.what),
+                    current=status.current,
+                    total=status.total,
+                    done=done,
+                    pulled=self.moved.pulled,
+                    sent=self.moved.sent,
+                    pushed=self.moved.pushed,
+                )
             )
 
-    def _log(self, log: RawLog) -> Iterator[Event]:
+    def _log(self, log: RawLog, events: list[Event]) -> None:
         step = self._step(log.vertex)
         if not step.number:
             self._numbered += 1
@@ -318,20 +331,20 @@ class Progress:
         data = log.data if step.pending is None else step.pending.pop(log.stream, b"") + log.data
         *whole, rest = data.split(b"\n")
         for line in whole:
-            yield from self._lines(step, log.stream, line)
+            self._lines(step, log.stream, line, events)
         while len(rest) > LINE_LIMIT:
             cut = rest.rfind(b" ", 0, LINE_LIMIT) + 1 or LINE_LIMIT  # not in the middle of a URL
-            yield from self._lines(step, log.stream, rest[:cut])
+            self._lines(step, log.stream, rest[:cut], events)
             rest = rest[cut:]
         if rest:
             step.pending = {**(step.pending or {}), log.stream: rest}
 
-    def _flush(self, step: _Step) -> Iterator[Event]:
+    def _flush(self, step: _Step, events: list[Event]) -> None:
         pending, step.pending = step.pending, None
         for stream, rest in (pending or {}).items():
-            yield from self._lines(step, stream, rest)
+            self._lines(step, stream, rest, events)
 
-    def _lines(self, step: _Step, stream: int, line: bytes) -> Iterator[Event]:
+    def _lines(self, step: _Step, stream: int, line: bytes, events: list[Event]) -> None:
         whole = _shown(_as_shown(line))  # before it is cut: a half of a credential has no form to know it by
         for at in range(0, len(whole) or 1, LINE_LIMIT):
             text = whole[at : at + LINE_LIMIT]
@@ -339,7 +352,7 @@ class Progress:
             if step.tail is None:
                 step.tail = deque(maxlen=TAIL_LINES)
             step.tail.append(text[:TAIL_WIDTH])
-            yield LogLine(number=step.number, stream=stream, text=text)
+            events.append(LogLine(number=step.number, stream=stream, text=text))
 
 
 def _shown(text: str) -> str:

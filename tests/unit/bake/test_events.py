@@ -78,7 +78,7 @@ def test_nanoseconds_and_time_zone_are_read() -> None:
     assert isinstance(found, Update)
     started = found.vertexes[0].started
     assert started is not None
-    assert started.isoformat() == "2026-01-02T03:04:05.123456+00:00"
+    assert started.isoformat() == "2026-01-02T03:04:05.123457+00:00"
 
 
 def test_a_warning_with_its_place() -> None:
@@ -146,3 +146,49 @@ def test_any_json_of_the_right_keys_decodes(row: dict[str, object]) -> None:
     found = decode(json.dumps(row).encode())
     assert isinstance(found, Update)
     assert all(vertex.digest for vertex in found.vertexes)
+
+
+def test_a_warning_beside_a_vertex_is_read() -> None:
+    short = base64.b64encode(b"careful").decode()
+    found = decode(json.dumps({"vertexes": [{"digest": "d"}], "warnings": [{"short": short}]}).encode())
+    assert isinstance(found, Update)
+    assert [vertex.digest for vertex in found.vertexes] == ["d"]
+    assert [warning.text for warning in found.warnings] == ["careful"]
+
+
+TEXT = st.text("ab \n\x1b\u202eä", max_size=3)
+TIME = st.sampled_from(["2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05", "9999-12-31T23:59:59+14:00"])
+DATA = st.binary(max_size=9).map(lambda data: base64.b64encode(data).decode())
+FIELDS: dict[str, dict[str, st.SearchStrategy[object]]] = {
+    "vertexes": {
+        "digest": TEXT, "name": TEXT, "started": TIME, "completed": TIME, "cached": st.booleans(), "error": TEXT,
+    },
+    "statuses": {
+        "vertex": TEXT, "id": TEXT, "name": TEXT, "current": st.integers(), "total": st.integers(), "completed": TIME,
+    },
+    "logs": {"vertex": TEXT, "stream": st.integers(), "data": DATA, "timestamp": TIME},
+}  # fmt: skip
+ODD = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.lists(st.text(max_size=3), max_size=2)
+    | st.sampled_from(["never", "2026-02-30T00:00:00Z", "YQ", "Y Q==", "\ud800"])
+)  # fmt: skip
+
+
+def lines(odd: st.SearchStrategy[object] | None = None) -> st.SearchStrategy[dict[str, object]]:
+    """Lines as BuildKit writes them; with what is odd in the place of rows and of values, and beside them."""
+    keys: dict[str, st.SearchStrategy[object]] = {"more": ODD}
+    for key, fields in FIELDS.items():
+        values = {name: value if odd is None else value | odd for name, value in fields.items()}
+        row = st.fixed_dictionaries({}, optional={**values, "more": ODD})
+        keys[key] = st.lists(row if odd is None else row | odd, max_size=3)
+    return st.fixed_dictionaries({}, optional=keys)
+
+
+@examples(300)
+@given(lines() | lines(ODD))
+def test_a_line_is_read_the_same_piece_by_piece(row: dict[str, object]) -> None:
+    found = decode(json.dumps(row).encode())
+    if not isinstance(found, Update):
+        assert row.keys() <= {"more"}
+        return
+    assert found == decode(json.dumps({**row, "warnings": []}).encode())  # one that is taken apart

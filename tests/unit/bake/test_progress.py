@@ -156,6 +156,19 @@ def test_counts_are_by_name_and_leave_out_what_is_no_step_of_the_dockerfile() ->
     assert progress.steps == Steps(total=2, cached=1, done=1)
 
 
+def test_each_event_has_the_counts_of_its_moment() -> None:
+    _, events = play(
+        vertex("a", "[x 1/3] RUN a", started=T0),
+        vertex("b", "[x 2/3] RUN b", started=T0),
+        vertex("a", "[x 1/3] RUN a", started=T0, completed=T1),
+        vertex("c", "[x 3/3] RUN c", started=T1, completed=T1, cached=True),
+    )
+    counts = [event.steps for event in events if isinstance(event, StepStarted | StepDone)]
+    assert counts == [
+        Steps(total=1), Steps(total=2), Steps(total=2, done=1), Steps(total=3, done=2, cached=1),
+    ]  # fmt: skip
+
+
 def test_a_step_that_begins_again_is_not_done() -> None:
     lines = [
         vertex("a", "[x 1/1] RUN a", started=T0, completed=T1, cached=True),
@@ -292,6 +305,22 @@ def test_the_log_file_reads_like_plain_progress_and_grows_by_attempts(tmp_path: 
     assert "WARNING: careful (Dockerfile:3)" in lines
     assert [line for line in lines if line.startswith("ERROR: failed to solve")]
     assert not [line for line in lines if line.startswith("{")]
+
+
+def test_events_that_are_written_at_once_are_kept_apart(tmp_path: Path) -> None:
+    events: list[Event] = [
+        LogLine(number=1, stream=1, text="Authorization: Bearer"),  # with what follows it would be a credential
+        StepStatus(number=1, what="x", current=1, total=2, done=False),
+        LogLine(number=1, stream=1, text=f"hello {TOKEN}"),
+    ]
+    with LogFile(tmp_path / "together") as log:
+        log.write(*events)
+        log.write()
+    with LogFile(tmp_path / "alone") as log:
+        for event in events:
+            log.write(event)
+    assert (tmp_path / "together").read_text() == (tmp_path / "alone").read_text()
+    assert (tmp_path / "alone").read_text().splitlines()[1] == "#1 | hello https://127.0.0.1:9/n.git"
 
 
 VERTEX = st.fixed_dictionaries(
