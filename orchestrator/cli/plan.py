@@ -82,7 +82,7 @@ class PlanFormat(StrEnum):
 )  # fmt: skip
 @kit.option(
     "--verify/--no-verify", heading=Heading.BEHAVIOUR, default=None,
-    help="Count as built only what was verified, as a build with --verify does.",
+    help="Show as built only what was verified, as a build with --verify takes it.",
     default_text="verify.after_build of the matrix",
 )  # fmt: skip
 @kit.option(

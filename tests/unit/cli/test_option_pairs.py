@@ -32,7 +32,7 @@ READS = {
         "--explain": f"{ALL}--cache",
         "--kernels": f"{SELECT}--archs",
         "--preflight": f"{ALL}--no-push --builder --allow --cache --format",
-        "--status": f"{ALL}--builder --format",
+        "--status": f"{ALL}--builder --format --verify",
         "--diff": f"{ALL}--format",
         "--network-report": f"{ALL}--format",
     },
