@@ -38,8 +38,8 @@ class Bake:
             os.write(self.writer, data)
 
     def end(self) -> None:
-        os.close(self.writer)
-        self.writer = -1
+        writer, self.writer = self.writer, -1  # the reader goes on as soon as it is closed
+        os.close(writer)
 
     def lines(self) -> Iterator[list[bytes]]:
         child: Any = self
