@@ -195,3 +195,42 @@ def test_records_are_kept_by_content(tmp_path: Path) -> None:
     assert records.keep(Inputs(unknown="remote")) == ""
     (tmp_path / "file").touch()
     assert Records(tmp_path / "file").keep(OLD) == ""
+
+
+def test_the_reason_in_a_sentence() -> None:
+    found = list(causes(OLD, with_member(args={"ARCHS": "9.0"}, settings={})))
+    assert sentence("", found, last="x") == "every step came from the cache"
+    assert sentence(RUN, found, last="") == (
+        f"{RUN} ran: the journal has no earlier success of this variant to compare with"
+    )
+    assert sentence(RUN, [], last="yesterday") == (
+        f"{RUN} ran although nothing changed since yesterday: the cache does not hold it any more"
+    )
+    assert sentence(RUN, found[:1], last="x") == f"{RUN} ran because {found[0].text}"
+    assert sentence(RUN, found[:2], last="x") == f"{RUN} ran because {found[0].text} (and 1 more)"
+    assert sentence(RUN, found, last="x").endswith(f" (and {len(found) - 1} more)")
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "fits"),
+    [
+        ("[a 1/2] COPY src /x", "src/a", True), ("[a 1/2] COPY ./src/ /x", "src/a", True),
+        ("[a 1/2] COPY . /x", "b", True),
+        ("[a 1/2] COPY sr /x", "src/a", False), ("[a 1/2] COPY s* /x", "src/a", True),
+        ("[a 1/2] COPY b c /x", "b", True),
+        ("[a 1/2] COPY x b", "b", False), ("[a 1/2] COPY --from=tools src /x", "src/a", False),
+        ("[a 1/2] COPY --chmod=1 src /x", "src/a", True), ("[a 1/2] ADD src /x", "src/a", True),
+        ("[a 1/2] RUN --mount=type=bind,source=src,target=/x make", "src/a", True),
+        ("[a 1/2] RUN --mount=src=src,target=/x make", "src/a", True),
+        ("[a 1/2] RUN --mount=target=/x make", "b", True),
+        ("[a 1/2] RUN --mount=type=cache,source=src make", "src/a", False), ("[a 1/2] RUN make src/a", "src/a", False),
+        ("[a 1/2] RUN --mount=type=bind,from=tools,source=src make", "src/a", False),
+        ("[a 1/2] WORKDIR src", "src/a", False),
+    ],
+)  # fmt: skip
+def test_a_file_that_a_step_can_take_comes_first(step: str, path: str, fits: bool) -> None:
+    new = with_member(settings={"label x": "2"})
+    new = replace(new, listings=with_files(entries=changed(Entry(path, Kind.FILE, 0o644, "2"))).listings)
+    first = ranked(step, list(causes(OLD, new)))[0]
+    assert (first.what is What.FILE) is fits

@@ -103,3 +103,38 @@ def test_the_torch_dialect_refuses_what_torch_refuses(text: str) -> None:
 @pytest.mark.parametrize("text", ["8.0 9.0", "8.0;9.0", "8.0;9.0a 12.0+PTX", "8.0"])
 def test_the_torch_dialect_takes_what_torch_takes(text: str) -> None:
     assert parse_archs(text, "torch")
+
+
+@pytest.mark.parametrize(
+    ("says", "text"),
+    [
+        ("{cuda}", "12.9"), ("{cuda.version}", "12.9.1"), ("{platform}", "linux/arm64"), ("{target}", "app-big"),
+        ("{platform.machine}", "aarch64"), ("{python}", "3.12"), ("{args.CUDA_VERSION}", "12.9.1"),
+    ],
+)  # fmt: skip
+def test_what_a_variant_says(says: str, text: str) -> None:
+    when = '{cuda: "12.9", platform: linux/arm64, target: app-big, python: "3.12"}'
+    assert expected(f'says: "{says}", when: {when}').text == text
+
+
+@pytest.mark.parametrize(
+    ("claim", "message", "hint"),
+    [
+        ('says: "{cuda[13.1]}"', "the matrix has no CUDA release 13.1", "did you mean 13.0?"),
+        ('says: "{cuda[13.0].verson}"', "cuda[13.0] has no verson", "did you mean version?"),
+        ('says: "{args.max_jobz}", when: {target: app}',
+         "app-cu130-amd64-python3-12 has no argument max_jobz", "did you mean max_jobs?"),
+        ('says: "{headers.version}"', "the matrix has no headers.version", ""),
+        ('says: "{nonsens}"', "unknown placeholder {nonsens}", None),
+        ('says: "{pyton}"', "unknown placeholder {pyton}", "did you mean python?"),
+        ('says: "{python}"',
+         ("{python} differs between the variants: '3.12' (app-big-cu129-arm64-python3-12), "
+         "'3.13' (app-big-cu129-arm64-python3-13)"),
+         "narrow the claim with when, or name one list"),
+    ],
+)  # fmt: skip
+def test_why_a_claim_says_nothing(claim: str, message: str, hint: str | None) -> None:
+    with pytest.raises(ClaimError) as error:
+        expected(claim)
+    assert str(error.value).splitlines()[0] == message
+    assert hint is None or error.value.hint == hint

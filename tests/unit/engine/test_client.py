@@ -162,3 +162,31 @@ def test_no_other_module_writes_the_clients_name_into_a_command() -> None:
         and any(isinstance(one, ast.Constant) and one.value == "docker" for one in node.elts)
     }
     assert not wrong
+
+
+GROUP = "join its group (usermod -aG docker YOU, then log in again), or run this as root"
+CONTEXT = "see `docker context ls`, then `docker context use NAME`, or unset DOCKER_CONTEXT"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("Permission denied while trying to connect to the docker API", GROUP), ("permission denied", ""),
+        ("docker", ""),
+        ('context "x": context not found: open endpoint', CONTEXT), ("context not found", ""),
+        ("endpoint not found", ""),
+        ("context endpoint", ""),
+    ],
+)  # fmt: skip
+def test_a_hint_is_for_its_reason_alone(reason: str, said: str) -> None:
+    assert client.hint(reason) == said
+
+
+@pytest.mark.parametrize(
+    "reason", ["Cannot connect to the Docker daemon at x", "failed to connect to the docker API at x"]
+)
+def test_an_engine_that_does_not_answer(reason: str) -> None:
+    error = client.unreachable(reason)
+    assert error.message == f"the Docker engine does not answer: {reason}"
+    assert error.hint == client.hint(reason) == client.unreachable("EOF").hint
+    assert client.unreachable("permission denied, docker").hint == GROUP
