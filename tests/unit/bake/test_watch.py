@@ -11,8 +11,10 @@ import pytest
 
 from orchestrator.bake.events import Notice, StepDone, StepKind, Steps, StepStarted, step_kind
 from orchestrator.bake.progress import Progress
-from orchestrator.bake.watch import Answer, Bounds, Watch
+from orchestrator.bake.watch import Answer, Bounds, Watch, ask
 from orchestrator.engine import history, machine
+from orchestrator.engine.buildx import BakeCall
+from orchestrator.engine.history import Record, Silence
 from orchestrator.errors import FailureClass
 
 if TYPE_CHECKING:
@@ -295,3 +297,50 @@ def test_the_reference_of_a_build_is_that_of_its_target_checkout_and_time(tmp_pa
     state(refs / "b" / "b0" / "later", "app", here / "src", at=now + 9)
     assert found() == "ours"
     assert history.reference("app", root=here, since=now, env={"BUILDX_CONFIG": str(tmp_path / "buildx")}) == "ours"
+
+
+DOWN = Silence(why="it is down", late=True)
+
+
+@pytest.mark.parametrize(
+    ("ref", "found", "silence", "answer"),
+    [
+        ("", Record(), None, Answer(why="the build has not started on the builder")),
+        ("", Record(), DOWN, Answer(alive=False, why="it is down", late=True)),
+        ("r", Record(missing=True, problem="p"), None,
+         Answer(alive=False, why="the builder does not know the build any more", build="r")),
+        ("r", Record(silent=True, problem="late"), None, Answer(alive=False, why="late", late=True, build="r")),
+        ("r", Record(problem="unknown command"), None, Answer(why="unknown command", build="r")),
+        ("r", Record(problem="refused"), DOWN, Answer(alive=False, why="it is down", late=True, build="r")),
+        ("r", Record(ended=True), None,
+         Answer(alive=False, why="the build ended on the builder, and its result did not arrive", build="r")),
+        ("r", Record(lines=()), None, Answer(alive=True, build="r")),
+    ],
+)  # fmt: skip
+def test_what_the_builder_says_of_a_build_that_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ref: str, found: Record, silence: Silence | None, answer: Answer
+) -> None:
+    call = BakeCall(docker=("docker",), files=(), root=tmp_path)
+    bounds = Bounds(silence_s=60)
+    waits: list[float] = []
+
+    def reference(target: str, *, root: Path, since: float) -> str:
+        assert (target, root, since) == ("t", tmp_path, 7.0)
+        return ref
+
+    def record(of: BakeCall, named: str, *, timeout: float) -> Record:
+        assert (of, named) == (call, ref)
+        waits.append(timeout)
+        return found
+
+    def silent(of: BakeCall, *, timeout: float) -> Silence | None:
+        assert of is call
+        waits.append(timeout)
+        return silence
+
+    monkeypatch.setattr(history, "reference", reference)
+    monkeypatch.setattr(history, "record", record)
+    monkeypatch.setattr(history, "silent", silent)
+    monkeypatch.setattr(machine, "busy", lambda: 2.0)
+    assert ask(call, "t", Progress(), since=7.0, bounds=bounds) == answer
+    assert set(waits) == {bounds.answer_s(2.0)}

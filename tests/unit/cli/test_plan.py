@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.cli import app
+from orchestrator.engine import buildx
 from orchestrator.ui import plan_view
-from tests.unit.matrix.support import EXAMPLE, planned
+from tests.unit.matrix.support import EXAMPLE, SMALL, planned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,3 +77,48 @@ def test_a_row_that_is_not_built_says_why(capsys: pytest.CaptureFixture[str]) ->
     assert said(capsys, "--explain", row.id) == (
         0, f"{row.id} is not built: no GB10 support below 13.0    {row.origin}\n", "",
     )  # fmt: skip
+
+
+@pytest.fixture
+def resolved(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of two platforms whose target buildx has resolved; one Dockerfile fetches something."""
+    target = {"context": ".", "dockerfile": "Dockerfile", "args": {"A": "1"}}
+    monkeypatch.setattr(buildx, "resolve", lambda *_, **__: {"app": target})
+    (project / "docker").touch(mode=0o755)
+    monkeypatch.setenv("ORCHESTRATE_DOCKER", str(project / "docker"))
+    (project / "bake.hcl").write_text('target "app" {}\n')
+    (project / "Dockerfile").write_text("FROM debian:12\nRUN apt-get update\n")
+    text = SMALL.replace("  linux/amd64:\n", "  linux/amd64:\n  linux/arm64:\n") + 'cache: {backend: "off"}\n'
+    (project / "matrix.yaml").write_text(text)
+    return project
+
+
+@pytest.mark.usefixtures("resolved")
+def test_the_bake_files_of_all_variants_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(capsys, "--format", "bake")
+    ids = ["app-cu130-amd64", "app-cu130-arm64"]
+    content = json.loads(out)
+    assert (code, content["group"]) == (0, {"default": {"targets": ids}})
+    assert list(content["target"]) == ids
+    assert content["target"][ids[1]]["platforms"] == ["linux/arm64"]
+    first, *commands = err.splitlines()
+    assert first == "# save the above as variants.json, then in .:"
+    assert commands == [f"docker buildx bake -f variants.json {name}" for name in ids]
+
+
+@pytest.mark.usefixtures("resolved")
+def test_what_the_builds_fetch(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(capsys, "--network-report", "--format", "json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)["accesses"]
+    assert json.loads(out)["schema"] == 1
+    assert {row["name"] for row in rows} >= {"debian:12"}
+    assert all(row["variants"] == ["app-cu130-amd64", "app-cu130-arm64"] for row in rows)
+    code, out, err = said(capsys, "--network-report")
+    assert (code, err) == (0, f"{len(rows)} access{'es' if len(rows) != 1 else ''} of 2 variants\n")
+    lines = [line for line in out.splitlines() if not line.startswith("    offline: ")]
+    assert lines == [f"{row['place']}  {row['kind']}  {row['name']}" for row in rows]
+    cures = [line for line in out.splitlines() if line.startswith("    offline: ")]
+    assert cures == [f"    offline: {row['cure']}" for row in rows if row["cure"]]
+    code, out, err = said(capsys, "--network-report", "--platform", "linux/arm64")
+    assert (code, err) == (0, f"{len(rows)} access{'es' if len(rows) != 1 else ''} of 1 variant\n")
