@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from orchestrator.bake.preflight import Arrival, Consumer, Injected, NotArrivedError, check
+from orchestrator.bake import outline
+from orchestrator.bake.arrived import Outline
+from orchestrator.bake.file import BakeFile
+from orchestrator.bake.preflight import Arrival, Consumer, Injected, NotArrivedError, arrivals, check
+from orchestrator.bake.preflight import arrival as arrival_of
 from orchestrator.dockerfile.lives import Loss, Lost
 from orchestrator.engine.buildx import BakeCall, last_error
-from orchestrator.errors import Place
+from orchestrator.errors import MatrixError, Place
 
 
 def test_the_command() -> None:
@@ -121,3 +126,101 @@ def test_an_argument_that_one_target_loses_reaches_the_other(loss: Loss) -> None
     assert problem.what.startswith("v: A does not reach a step of target app: ")
     unsure = replace(lost, certain=False)
     check(arrival(replace(loses, lost=(unsure,))), Injected(args={"A": "1"}), variant="v")
+
+
+def baked(members: dict[str, dict[str, Any]]) -> BakeFile:
+    return BakeFile(target="v", members=members, origins={"v": "app", "v--base": "base"})
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Outline | str]:
+    """What buildx outlines, by target, and "refused" for what it says of a Dockerfile as it is written."""
+    found: dict[str, Outline | str] = {}
+
+    def outlines(_: BakeCall, asked: dict[str, Any], memory: object) -> dict[str, Outline | str]:
+        assert memory is None
+        return {name: found.get(name, Outline(args={"A": "1"}, secrets=["s"])) for name in asked}
+
+    monkeypatch.setattr(outline, "outlines", outlines)
+    monkeypatch.setattr(outline, "refusal", lambda *_: str(found.get("refused", "")))
+    return found
+
+
+TEXT = "FROM scratch AS one\nARG A\nCOPY --from=dep / /\n"
+
+
+def asked(root: Path, **members: dict[str, Any]) -> Arrival | MatrixError:
+    call = BakeCall(docker=("docker",), files=("docker-bake.hcl",), root=root)
+    file = baked({name.replace("__", "--"): body for name, body in members.items()})
+    (found,) = arrivals(call, [file])
+    if isinstance(found, MatrixError):
+        with pytest.raises(MatrixError) as error:
+            arrival_of(call, file)
+        assert str(error.value) == str(found)
+    else:
+        assert arrival_of(call, file) == found
+    return found
+
+
+def inline(text: str, **more: Any) -> dict[str, Any]:
+    return {"context": ".", "dockerfile-inline": text, **more}
+
+
+@pytest.mark.usefixtures("answers")
+def test_what_is_consumed_and_what_is_linked_for_nothing(tmp_path: Path) -> None:
+    contexts = {"dep": "target:v--base", "other": "target:v--idle"}
+    found = asked(tmp_path, v=inline(TEXT, contexts=contexts), v__base=inline(TEXT), v__idle=inline(TEXT))
+    assert isinstance(found, Arrival)
+    assert found.checked
+    assert [one.target for one in found.consumers] == ["app", "base"]
+    assert [one.target for one in found.idle] == ["v--idle"]
+    (first, _) = found.consumers
+    assert (dict(first.args), first.secrets, list(first.unused)) == ({"A": "1"}, ("s",), ["other"])
+
+
+@pytest.mark.usefixtures("answers")
+def test_what_cannot_be_asked_about_is_not_checked(tmp_path: Path) -> None:
+    foreign = f"# syntax=a/b\n{TEXT}"
+    why = "its frontend a/b is not Docker's own"
+    assert asked(tmp_path, v=inline(foreign)) == Arrival(checked=False, why_not=why)
+    assert asked(tmp_path, v=inline(TEXT, args={"BUILDKIT_SYNTAX": "a/b"})) == Arrival(checked=False, why_not=why)
+    assert asked(tmp_path, v=inline(TEXT), v__base=inline(foreign)) == Arrival(
+        checked=False, why_not=f"target base: {why}"
+    )
+    docker = asked(tmp_path, v=inline(f"# syntax=docker/dockerfile:1\n{TEXT}"))
+    assert isinstance(docker, Arrival)
+    assert docker.checked
+    remote = asked(tmp_path, v={"context": "https://example.org/x.git"})
+    assert isinstance(remote, Arrival)
+    assert (remote.checked, bool(remote.why_not)) == (False, True)
+    empty = asked(tmp_path, v=inline(TEXT), v__base=inline(" \n"))
+    assert str(empty) == "target base: its Dockerfile is empty"
+    assert isinstance(asked(tmp_path, v={"context": "."}), MatrixError)
+
+
+def test_what_buildx_does_not_outline_is_not_checked_or_refused(
+    tmp_path: Path, answers: dict[str, Outline | str]
+) -> None:
+    answers["v"] = "buildx gave no outline"
+    assert asked(tmp_path, v=inline(TEXT)) == Arrival(checked=False, why_not="buildx gave no outline")
+    (tmp_path / "docker-bake.hcl").write_text('target "app" {\n  target = "oen"\n}\n')
+    answers["refused"] = 'target stage "oen" could not be found'
+    error = asked(tmp_path, v=inline(TEXT, target="oen"))
+    assert isinstance(error, MatrixError)
+    (problem,) = error.problems
+    assert error.message == "target app cannot be built"
+    assert (problem.file, problem.line) == ("docker-bake.hcl", 2)
+    assert problem.what == "target app: stage oen was not found"
+    assert problem.hint == "did you mean one?"
+    answers["refused"] = "dockerfile parse error on line 3: unknown instruction: X"
+    error = asked(tmp_path, v=inline(TEXT))
+    assert isinstance(error, MatrixError)
+    (problem,) = error.problems
+    assert (problem.file, problem.line) == ("dockerfile-inline", 3)
+    assert problem.what == "target app: dockerfile parse error on line 3: unknown instruction: X"
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "D").write_text(TEXT)
+    answers["refused"] = "file with no instructions"
+    error = asked(tmp_path, v={"context": "sub", "dockerfile": "D"})
+    assert isinstance(error, MatrixError)
+    assert (error.problems[0].file, error.problems[0].line) == ("sub/D", 1)
