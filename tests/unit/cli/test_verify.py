@@ -120,3 +120,45 @@ def test_scans_are_kept_unless_nobody_wants_them(library: str, tmp_path: Path) -
     (tmp_path / "wheel" / "k.so").write_bytes((tmp_path / library).read_bytes())
     assert app.run(["verify", "wheel", "--archs", "9.0", "--no-cache"]) == 0
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        ("k.so k.so", "SOURCE: expected one source, found 2", "to compare two, use --compare OLD NEW"),
+        ("--compare k.so", "--compare: expected two sources, the old one first, found 1", ""),
+        ("k.so --archs 9.0 --platform a/b --platform c/d",
+         "--platform: expected one platform, because one image has one", ""),
+        ("k.so --device volta",
+         "--device volta: 'volta' is ambiguous (V100 7.0, Jetson Xavier 7.2); write its compute capability, as in 9.0",
+         "one of: V100 7.0, Jetson Xavier 7.2"),
+        ("k.so --device H1000", "--device H1000: 'H1000' is not a known GPU; write its compute capability, as in 9.0",
+         "did you mean H100?"),
+        ("--signature k.so", "--signature: publish.sign was not found in matrix.yaml",
+         "publish: {sign: {private_key: cosign.key, public_key: cosign.pub}}"),
+    ],
+)  # fmt: skip
+def test_why_arguments_are_refused(
+    library: str, tmp_path: Path, words: str, message: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert library in words
+    (tmp_path / "matrix.yaml").write_text(SMALL)
+    assert app.run(["verify", *words.split()]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"error: {message}\n" + (f"hint: {hint}\n" if hint else ""))
+
+
+def test_every_format_and_what_a_library_costs(library: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["verify", library, "--cost"]) == 0
+    shown = capsys.readouterr()
+    assert (library in shown.out, "nothing was promised" in shown.err) == (True, False)
+    assert app.run(["verify", library, "--archs", "9.0", "--cost", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"]
+    assert app.run(["verify", library, "--archs", "9.0", "--format", "json"]) == 0
+    assert "cost" not in json.loads(capsys.readouterr().out)
+    assert app.run(["verify", library, "--archs", "10.0", "--format", "sarif"]) == 4
+    assert json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    for format_ in ("json", "sarif", "table"):
+        assert app.run(["verify", "--compare", library, library, "--format", format_]) == 0
+        out = capsys.readouterr().out
+        assert (json.loads(out) if format_ != "table" else out) != {}
