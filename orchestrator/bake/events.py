@@ -309,7 +309,7 @@ def _bytes(value: Any) -> bytes:
 def _time(value: Any) -> datetime | None:
     try:
         return msgspec.convert(value, datetime) if isinstance(value, str) else None
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, ValueError):  # the latter for half of a surrogate pair
         return None
 
 

@@ -233,8 +233,10 @@ def show(error: OrchestrateError, *, causes: bool = False) -> None:
         causes: Also print the errors that caused it.
     """
     from orchestrator.ui import github
+    from orchestrator.ui.streams import flush_results
     from orchestrator.untrusted import clean, clean_lines
 
+    flush_results()
     lines = [("error: ", "bold red", error.message)] if error.message else []
     lines += [("", "", clean(str(problem))) for problem in error.problems]
     lines += [("hint: ", "bold", error.hint)] if error.hint else []

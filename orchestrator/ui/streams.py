@@ -6,6 +6,7 @@ is cleaned; JSON is escaped instead, so that its values stay.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,14 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Write lines that are not a result: progress, hints, warnings."""
+    flush_results()
     sys.stderr.write(f"{clean_lines(text)}\n")
+
+
+def flush_results() -> None:
+    """Let the results so far come first, where both streams lead to one file."""
+    with contextlib.suppress(OSError, ValueError):  # full or closed: the end of the program says so
+        sys.stdout.flush()
 
 
 def write_json(value: Any, *, indent: int | None = 2) -> None:

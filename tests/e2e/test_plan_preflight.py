@@ -152,6 +152,7 @@ def test_a_registry_that_takes_no_push(
 FOREIGN = "linux/s390x"
 
 
+@pytest.mark.usefixtures("no_emulation")
 @pytest.mark.parametrize(("step", "runs"), [("COPY Dockerfile /x", False), ("RUN echo fine", True)])
 def test_doctor_reads_dockerfiles_as_a_build_does(
     engine: str, tmp_path: Path, tmp_image: str, step: str, runs: bool

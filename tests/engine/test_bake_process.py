@@ -121,7 +121,7 @@ def test_a_stop_is_polite_and_a_group_that_obeys_ends_at_once(tmp_path: Path) ->
     assert result.stopped
     assert result.returncode == -signal.SIGTERM
     assert gone(mark)
-    assert "stopped by us" in command.log.read_text()
+    assert "stopped by orchestrate" in command.log.read_text()
 
 
 STUBBORN = (

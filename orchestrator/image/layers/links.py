@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_STEPS = 20_000_000  # a few seconds; an image of 50,000 links takes under a million
+_PATH_MAX = 4096  # of Linux: nothing can be opened by a longer path
+_MOST_CHARACTERS = 32 << 20  # of the directories of one layer, all together: 300,000 of a hundred each
 _MOST_REPLACED = 100  # directories of one layer whose place a file takes; no builder writes one
 
 
@@ -78,6 +80,7 @@ class Landing:
     def __init__(self) -> None:
         self._folders: set[str] = set()  # that members lie in, with no link on the way
         self._left = MAX_STEPS
+        self._characters = 0
         self._replaced = 0
 
     def place(self, path: str, links: Mapping[str, str]) -> str:
@@ -88,10 +91,10 @@ class Landing:
             links: Path -> target of the links that the layer has so far.
 
         Raises:
-            DamagedArchiveError: The links make work without end.
+            DamagedArchiveError: The links make work without end, or the directories have too many characters in all.
         """
         folder, _, name = path.rpartition("/")
-        if not folder or folder in self._folders:
+        if not folder or len(path) > _PATH_MAX or folder in self._folders:
             return path
         if links and any(parent in links for parent in parents(path)):
             follow = Links(links, self._left)
@@ -104,6 +107,9 @@ class Landing:
             if parent in self._folders:
                 break
             self._folders.add(parent)
+            self._characters += len(parent)
+        if self._characters > _MOST_CHARACTERS:
+            raise DamagedArchiveError(f"tar: its directories have over {_MOST_CHARACTERS} characters")
         return path
 
     def holds(self, path: str) -> bool:

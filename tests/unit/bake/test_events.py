@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.bake.events import PlainLine, StepKind, Update, decode, step_command, step_kind
@@ -184,6 +184,7 @@ def lines(odd: st.SearchStrategy[object] | None = None) -> st.SearchStrategy[dic
     return st.fixed_dictionaries({}, optional=keys)
 
 
+@example({"vertexes": [{"started": "\ud800"}]})
 @examples(300)
 @given(lines() | lines(ODD))
 def test_a_line_is_read_the_same_piece_by_piece(row: dict[str, object]) -> None:
