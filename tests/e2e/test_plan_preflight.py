@@ -149,10 +149,10 @@ def test_a_registry_that_takes_no_push(
 
 # -- platforms: doctor and builds judge alike -------------------------------------------------------------------------
 
-FOREIGN = "linux/s390x"
+# With QEMU of Debian the builder lists s390x and others, also after QEMU is gone: it forgets none. Not this one.
+FOREIGN = "linux/mips64"
 
 
-@pytest.mark.usefixtures("no_emulation")
 @pytest.mark.parametrize(("step", "runs"), [("COPY Dockerfile /x", False), ("RUN echo fine", True)])
 def test_doctor_reads_dockerfiles_as_a_build_does(
     engine: str, tmp_path: Path, tmp_image: str, step: str, runs: bool

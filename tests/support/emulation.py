@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = Path("/run/lock")
-LOCK, OURS = FOLDER / "orchestrate-arm64.lock", FOLDER / "orchestrate-arm64.registered"
 FORMAT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
 
@@ -35,12 +34,13 @@ def registered() -> bool:
 def emulated_arm64() -> Iterator[None]:
     """Register QEMU for linux/arm64 where it is not, and take it away when the last user is gone."""
     downloads.require_marker("QEMU for linux/arm64")
-    with LOCK.open("w") as lock:
+    ours = FOLDER / "orchestrate-arm64.registered"
+    with (FOLDER / "orchestrate-arm64.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         while not registered():  # taking a stronger lock lets others in between: look again
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not registered():
-                OURS.touch()
+                ours.touch()
                 downloads.made_available("QEMU for linux/arm64", SCRIPT, "up", "--arm64")
             fcntl.flock(lock, fcntl.LOCK_SH)
         try:
@@ -49,22 +49,9 @@ def emulated_arm64() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_UN)
             with contextlib.suppress(BlockingIOError):  # somebody else needs it still
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _take_away()
-
-
-def _take_away() -> None:
-    if OURS.exists():
-        call(SCRIPT, "down", "--arm64")
-        OURS.unlink()
-
-
-@pytest.fixture
-def no_emulation(engine: str) -> Iterator[None]:
-    """The kernel emulates nothing meanwhile: Debian's QEMU registers every architecture, not arm64 alone."""
-    with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _take_away()
-        yield
+                if ours.exists():
+                    call(SCRIPT, "down", "--arm64")
+                    ours.unlink()
 
 
 @pytest.fixture
