@@ -88,6 +88,19 @@ def test_a_registry_beside_a_port_that_is_taken_and_down_stops_it_alone(tmp_path
     assert call("docker", "info", "--format", "{{.ServerVersion}}").stdout.strip() == engine
 
 
+def test_a_port_that_is_bound_and_answers_nobody_is_passed_over(tmp_path: Path, engine: str) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # as the near end of a connection is
+        port = bound.getsockname()[1]
+        try:
+            done = script("up", state=tmp_path, registry=f"127.0.0.1:{port}")
+            assert done.returncode == 0, done.stderr
+            (line,) = [line for line in done.stdout.splitlines() if line.startswith("registry: started at ")]
+            assert line.rpartition(" ")[2] != f"127.0.0.1:{port}"
+        finally:
+            script("down", state=tmp_path)
+
+
 def test_a_stale_pid_file_never_costs_a_strangers_process(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as stranger:
         (tmp_path / "dockerd.pid").write_text(f"{stranger.pid} 1\n")
