@@ -12,7 +12,7 @@ from orchestrator.dockerfile.commands import SHELLS, script_of
 from orchestrator.dockerfile.program import Simple
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Container, Mapping, Sequence
 
     from orchestrator.dockerfile.program import Node
 
@@ -67,6 +67,16 @@ def hides(words: tuple[str, ...]) -> bool:
         if word in _NOT_DONE or {"i", "n", "t"} & set(letters):
             return True
     return False
+
+
+def leading(words: Sequence[str]) -> Sequence[str]:
+    """The options of a shell or of `set`, with their values: what stands before `-`, `--` or any other word."""
+    for at, word in enumerate(words):
+        before = words[at - 1] if at else ""
+        value = before[:1] in {"-", "+"} and (before.startswith("--") or before.endswith(("o", "O")))
+        if word in {"-", "--"} or (word[:1] not in {"-", "+"} and not value):
+            return words[:at]
+    return words
 
 
 def trapped(words: tuple[str, ...]) -> tuple[str, frozenset[str]]:

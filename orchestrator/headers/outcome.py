@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from orchestrator.dockerfile import program
 from orchestrator.dockerfile.commands import SHELLS, WRAPPERS, script_of
 from orchestrator.dockerfile.program import AndOr, Case, Group, If, Loop, Pipeline, Script, Simple
-from orchestrator.headers.command_lines import behind, fed, given, hides, trapped
+from orchestrator.headers.command_lines import behind, fed, given, hides, leading, trapped
 from orchestrator.headers.endings import BreakError, EndlessError, ExitError, ReturnError
 
 if TYPE_CHECKING:
@@ -256,9 +256,10 @@ class _Run:
         if not words:
             return inner
         whole = words
-        while len(words) > 1 and (words[0] in WRAPPERS or (words[0] != whole[0] and "=" in words[0])):
-            words = words[1:]
         name = words[0].rsplit("/", 1)[-1]
+        while len(words) > 1 and (name in WRAPPERS or (words[0] != whole[0] and "=" in words[0])):
+            words = words[1:]
+            name = words[0].rsplit("/", 1)[-1]
         if name in self.functions:
             return self._function(name, tested=tested)
         own = getattr(self, f"_do_{_BUILTINS.get(name, '')}", None)
@@ -324,7 +325,7 @@ class _Run:
 
     def options(self, words: Sequence[str]) -> None:
         """Do what `set` does with these words."""
-        for at, word in enumerate(words):
+        for at, word in enumerate(leading(words)):
             on = word.startswith("-")
             if word[:1] in {"-", "+"} and not word.startswith("--"):
                 if "e" in word[1:]:
