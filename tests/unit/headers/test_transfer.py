@@ -291,3 +291,262 @@ def test_a_proxy_is_an_address_with_or_without_a_scheme(
         transfer.client(Options())
     assert said in caught.value.message
     assert "secret" not in f"{caught.value.message} {caught.value.hint}"
+
+
+RETRIED = {403, 408, 421, 423, 425, 429, 500, 501, 502, 503, 504, 507, 520, 599}
+REFUSED = {300, 304, 400, 401, 402, 404, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 418, 422, 424, 426, 428,
+           431, 451, 499}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", sorted(RETRIED | REFUSED | {416}))
+def test_which_statuses_may_pass(server: Server, status: int) -> None:
+    error = server.fetch(httpx.Response(status, headers={"Retry-After": "9"}))
+    if status in REFUSED:
+        assert why(error, RefusedError) == f"HTTP {status}"
+        assert getattr(error, "absent", None) is (status in {404, 410})
+    else:
+        assert why(error, RetryLaterError) == f"https://m.example/base/: HTTP {status}"
+        assert getattr(error, "after", 0) == (None if status == 416 else 9.0)
+    assert (server.tally.requests, server.tally.bytes, server.tally.fetched) == (1, 0, 0)
+
+
+NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+@pytest.mark.parametrize(
+    ("told", "after"),
+    [
+        ("0", 0.0), ("7", 7.0), (" 7 ", 7.0), ("3599", 3599.0), ("3600", 3600.0), ("3601", 3600.0), ("9" * 30, 3600.0),
+        ("", None), ("-3", None), ("1.5", None), ("soon", None), ("Tue", None),
+        ("Tue, 14 Nov 2023 22:15:00 GMT", 100.0), ("Tue, 14 Nov 2023 22:13:20 GMT", 0.0),
+        ("Tue, 14 Nov 2023 22:13:19 GMT", 0.0), ("Tue, 14 Nov 2023 23:15:00 GMT", 3600.0),
+        ("Tue, 14 Nov 2023 23:15:00 +0100", 100.0),
+    ],
+)  # fmt: skip
+def test_how_long_a_server_asks_to_wait(
+    server: Server, monkeypatch: pytest.MonkeyPatch, told: str, after: float | None
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    error = server.fetch(httpx.Response(503, headers={"Retry-After": told}))
+    assert isinstance(error, RetryLaterError)
+    assert error.after == after
+    assert server.fetch(httpx.Response(503)) is not None
+
+
+def test_a_transfer_that_is_too_slow_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second passes at each look at the clock; the body has five chunks of a megabyte."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    server.deadline = 900.0
+
+    def sent(patience: float, slowest: int) -> AnswerError | None:
+        server.options = Options(patience=patience, slowest=slowest)
+        chunks = httpx.Response(200, stream=Chunks(DATA, 1_000_000), headers={"Content-Length": str(len(DATA))})
+        return server.fetch(chunks)
+
+    cut = f"{SOURCE.name}: slower than 1000001 bytes/s"
+    assert why(sent(patience=0, slowest=1_000_001), RetryLaterError) == cut
+    assert server.left == DATA[:1_000_000]
+    assert why(sent(patience=4, slowest=1_000_001), RetryLaterError) == cut
+    assert server.left == DATA
+    assert sent(patience=5, slowest=1_000_001) is None
+    assert sent(patience=0, slowest=1_000_000) is None
+    server.deadline = float(next(clock)) + 3
+    assert why(sent(patience=9, slowest=1), RetryLaterError) == f"{SOURCE.name}: still sending when the time was over"
+
+
+class Chunks(httpx.SyncByteStream):
+    """A body in pieces of one size."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self.data, self.size = data, size
+
+    def __iter__(self) -> Iterator[bytes]:
+        for at in range(0, len(self.data), self.size):
+            yield self.data[at : at + self.size]
+
+
+@pytest.mark.parametrize(
+    ("headers", "validator"),
+    [
+        ({"ETag": '"v1"', "Last-Modified": "then"}, '"v1"'),
+        ({"ETag": 'W/"v1"', "Last-Modified": "then"}, "then"),
+        ({"ETag": "", "Last-Modified": "then"}, "then"),
+        ({"ETag": 'W/"v1"'}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_a_beginning_is_taken_up_with(server: Server, headers: dict[str, str], validator: str) -> None:
+    broken(server, **headers)
+    server.fetch(httpx.Response(500))
+    asked = server.asked[-1].headers
+    assert (asked.get("range"), asked.get("if-range")) == (
+        ("bytes=3000000-", validator) if validator else (None, None)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "resumed"), [(256 * 1024 - 1, False), (256 * 1024, True)])
+def test_a_small_file_is_not_taken_up_again(server: Server, size: int, resumed: bool) -> None:
+    data = DATA[:size]
+    item = Wanted(path="a/x.h", sha256=sha(data), size=size)
+    headers = {"ETag": '"v1"', "Content-Length": str(size)}
+    server.fetch(httpx.Response(200, stream=Broken(data[:100]), headers=headers), item)
+    assert server.store.partial(item.sha256).read_bytes() == data[:100]
+    server.fetch(httpx.Response(500), item)
+    assert ("range" in server.asked[-1].headers) is resumed
+
+
+@pytest.mark.parametrize(
+    "kept", [None, "", "{", "[]", "{}", '{"validator": "v"}', '{"source": "x", "validator": "v"}',
+             f'{{"source": "{SOURCE.name}"}}', f'{{"source": "{SOURCE.name}", "validator": ""}}'],
+)  # fmt: skip
+def test_a_beginning_of_which_nothing_is_known_is_dropped(server: Server, kept: str | None) -> None:
+    partial = server.store.partial(ITEM.sha256)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(DATA[:9])
+    if kept is not None:
+        partial.with_suffix(".json").write_text(kept)
+    assert server.fetch(body(DATA)) is None
+    assert "range" not in server.asked[-1].headers
+
+
+@pytest.mark.parametrize(("length", "resumed"), [(9, True), (len(DATA) - 1, True), (len(DATA), False), (0, False)])
+def test_a_beginning_that_is_whole_is_no_beginning(server: Server, length: int, resumed: bool) -> None:
+    partial = server.store.partial(ITEM.sha256)
+    partial.parent.mkdir(parents=True)
+    partial.write_bytes(DATA[:length])
+    partial.with_suffix(".json").write_text(f'{{"source": "{SOURCE.name}", "validator": "v"}}')
+    server.fetch(httpx.Response(500))
+    assert server.asked[-1].headers.get("range") == (f"bytes={length}-" if resumed else None)
+
+
+@pytest.mark.parametrize("told", ["", "bytes */5000000", "bytes 3000001-4999999/5000000", "items 3000000-1/2", "3000000"])
+def test_a_rest_that_does_not_say_where_it_belongs_is_dropped(server: Server, told: str) -> None:
+    broken(server, ETag='"v1"')
+    error = server.fetch(body(DATA[3_000_000:], 206, Content_Range=told))
+    assert why(error, RetryLaterError) == f"{SOURCE.name}: answered with another range than was asked for"
+    assert not list((server.store.root / "partial").iterdir())
+
+
+def test_a_rest_without_a_length_and_beyond_its_end(server: Server) -> None:
+    range_ = "bytes 3000000-4999999/5000000"
+    broken(server, ETag='"v1"')
+    more = body(DATA[3_000_000:] + b"x", 206, Content_Range=range_)
+    assert why(server.fetch(more), RefusedError) == f"sends {len(DATA) + 1} bytes, expected at most {len(DATA)}"
+    broken(server, ETag='"v1"')
+    more = body(DATA[3_000_000:] + b"x", 206, length=False, Content_Range=range_)
+    assert why(server.fetch(more), RefusedError) == f"sends more than {len(DATA)} bytes"
+    broken(server, ETag='"v1"')
+    less = body(DATA[3_000_000:-1], 206, length=False, Content_Range=range_, ETag='"v1"')
+    assert why(server.fetch(less), RetryLaterError) == f"{SOURCE.name}: ended after 4999999 of 5000000 bytes"
+    assert server.left == DATA[:-1]
+    last = body(DATA[-1:], 206, Content_Range="bytes 4999999-4999999/5000000")
+    assert server.fetch(last) is None
+    assert server.store.read(ITEM.sha256) == DATA
+
+
+def test_a_page_without_a_length_is_named(server: Server) -> None:
+    found = server.fetch(body(b"<html>", length=False, Content_Type="text/html"))
+    page = "answered with an HTML page instead of the file: a captive portal or a proxy's login page?"
+    assert why(found, WrongBytesError) == page
+    found = server.fetch(body(DATA + b"x", Content_Type="text/html"))
+    assert why(found, RefusedError) == f"sends {len(DATA) + 1} bytes, expected at most {len(DATA)} ({page})"
+    found = server.fetch(body(b"short", Content_Type="text/plain"))
+    assert why(found, WrongBytesError) == "expected 5000000 bytes, found 5"
+    other = server.fetch(body(b"y" * len(DATA)))
+    assert why(other, WrongBytesError) == (
+        f"wrong bytes (sha256 {sha(b'y' * len(DATA))[:12]}…, pinned {ITEM.sha256[:12]}…)"
+    )
+    assert not list((server.store.root / "partial").iterdir())
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An environment that names no proxy, no authorities and no netrc; its home directory."""
+    for name in (*transfer._CA_VARIABLES, "NETRC", *(f"{one}_PROXY" for one in ("HTTP", "HTTPS", "ALL", "NO", "FTP"))):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_how_a_client_asks(bare: Path) -> None:
+    with transfer.client(Options(jobs=3, connect=4, read=5)) as pool:
+        assert (pool.timeout.connect, pool.timeout.read, pool.timeout.write, pool.timeout.pool) == (4, 5, 5, None)
+        assert (pool.follow_redirects, pool.max_redirects, pool.auth) == (True, 5, None)
+        assert pool.headers["User-Agent"] == "orchestrate-headers"
+        assert pool.headers["Accept-Encoding"] == "identity"
+        connections = vars(pool._transport)["_pool"]
+        assert (connections._max_connections, connections._max_keepalive_connections) == (3, 3)
+        assert connections._ssl_context.cert_store_stats()["x509_ca"] == 0
+        assert type(pool._transport_for_url(httpx.URL("https://a.example"))).__name__ == "_LateTls"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY"])
+def test_authorities_are_read_at_once_for_a_proxy(bare: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(bare / "gone"))
+    transfer.client(Options()).close()
+    monkeypatch.setenv(variable, "http://proxy.example:1")
+    with pytest.raises(EnvironmentLacksError, match="SSL_CERT_FILE: the CA bundle .*gone was not found"):
+        transfer.client(Options())
+
+
+def test_the_first_variable_that_names_authorities_counts(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in reversed(("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")):
+        monkeypatch.setenv(name, str(bare / name))
+        with pytest.raises(EnvironmentLacksError) as caught:
+            transfer._context()
+        assert caught.value.message == f"{name}: the CA bundle {bare / name} was not found"
+        assert caught.value.hint == f"correct {name}, or unset it"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bare))  # a directory is one, too
+    assert transfer._context().verify_mode is ssl.CERT_REQUIRED
+    listed = os.pathsep.join([str(bare), str(bare)])
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", listed)  # and a list of them is not
+    with pytest.raises(EnvironmentLacksError, match="was not found"):
+        transfer._context()
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "said", "hint"),
+    [
+        ("HTTPS_PROXY", "socks5h://u:pw@p:1", "HTTPS_PROXY: socks5h proxy is not supported: expected http:// or https://",
+         "unset it for this command, or put an HTTP proxy in front of it"),
+        ("HTTP_PROXY", "pw://p:1", "HTTP_PROXY: such a proxy is not supported: expected http:// or https://",
+         "unset it for this command, or put an HTTP proxy in front of it"),
+        ("ALL_PROXY", "http://", "the environment's proxy for all is not a URL", "see ALL_PROXY"),
+        ("https_proxy", "http://[pw", "the environment's proxy for https is not a URL", "see HTTPS_PROXY"),
+        ("FTP_PROXY", "http://", "", ""),
+        ("HTTP_PROXY", "HTTP://p:1", "", ""),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_proxy(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, variable: str, address: str, said: str, hint: str
+) -> None:
+    monkeypatch.setenv(variable, address)
+    if not said:
+        transfer.client(Options()).close()
+        return
+    with pytest.raises(UsageError) as caught:
+        transfer.client(Options())
+    assert (caught.value.message, caught.value.hint) == (said, hint)
+
+
+def test_a_netrc_file_gives_logins(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert transfer._netrc() is None
+    (bare / ".netrc").write_text("machine m.example login me password pw\n")
+    (bare / ".netrc").chmod(0o600)
+    login = transfer._netrc()
+    assert login is not None
+    (request,) = login.sync_auth_flow(httpx.Request("GET", "https://m.example/"))
+    assert request.headers["Authorization"] == "Basic bWU6cHc="
+    other = bare / "other"
+    monkeypatch.setenv("NETRC", str(other))
+    assert transfer._netrc() is None
+    other.write_text("machine m.example\nlogging me\n")
+    with pytest.raises(UsageError) as caught:
+        transfer._netrc()
+    assert caught.value.message == f"{other}: not a netrc file (line 2)"
+    other.write_bytes(b"machine \xff\xfe\n")
+    with pytest.raises(UsageError) as caught:
+        transfer._netrc()
+    assert caught.value.message == f"{other}: not a netrc file"
