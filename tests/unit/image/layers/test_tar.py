@@ -254,3 +254,165 @@ def test_a_name_is_the_one_that_runtimes_take(before: bytes, path: str) -> None:
 def test_the_sum_of_a_block_is_that_of_its_bytes(block: bytes) -> None:
     for one in (block, bytes(512), b"\xff" * 512, b"\xff" * 256 + bytes(256)):
         assert tar._sum(one) == sum(one)
+
+
+def raw(name: bytes = b"a", kind: bytes = b"0", size: int = 0, payload: bytes = b"", **fields: bytes) -> bytes:
+    """A header byte by byte, with its payload: `mode=b"0000755"` puts a text where ustar has it."""
+    block = bytearray(512)
+    block[:100] = name.ljust(100, b"\0")
+    block[124:136] = f"{size:011o}\0".encode()
+    block[156:157] = kind
+    places = {"mode": 100, "uid": 108, "gid": 116, "size_": 124, "target": 157, "magic": 257, "prefix": 345}
+    for field, value in fields.items():
+        block[places[field] : places[field] + len(value)] = value
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block) + payload + bytes(-len(payload) % 512)
+
+
+def only(data: bytes) -> Member:
+    ((member, _),) = read(data + bytes(512))
+    return member
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "size"),
+    [
+        (b"0", Type.FILE, 3), (b"\0", Type.FILE, 3), (b"7", Type.FILE, 3), (b"1", Type.HARD_LINK, 0),
+        (b"2", Type.SYMLINK, 0), (b"3", Type.BARE, 0), (b"4", Type.BARE, 0), (b"5", Type.DIRECTORY, 0),
+        (b"6", Type.BARE, 0), (b"9", Type.OTHER, 3), (b"V", Type.OTHER, 3), (b"X", Type.OTHER, 3),
+    ],
+)  # fmt: skip
+def test_what_each_flag_says(kind: bytes, type_: Type, size: int) -> None:
+    payload = b"abc" if size else b""
+    data = raw(kind=kind, size=3, payload=payload) + raw(b"next")
+    assert [(one.path, one.type, one.size) for one, _ in read(data + bytes(512))] == [
+        ("a", type_, size), ("next", Type.FILE, 0),
+    ]  # fmt: skip
+    sized = header("x", record("size", b"600"), b"x") + raw(kind=kind, size=3, payload=b"z" * 600)
+    if type_ is Type.FILE:
+        assert only(sized).size == 600
+    elif type_ is Type.OTHER:
+        with pytest.raises(DamagedArchiveError):
+            read(sized + bytes(512))
+
+
+def test_a_directory_is_known_by_the_name_that_counts() -> None:
+    assert only(raw(b"a/", b"\0")).type is Type.DIRECTORY
+    assert only(raw(b"a/", b"0")).type is Type.FILE
+    assert only(header("x", record("path", b"b/"), b"x") + raw(b"a", b"\0")).type is Type.DIRECTORY
+    assert only(header("x", record("path", b"b"), b"x") + raw(b"a/", b"\0")).type is Type.FILE
+
+
+@pytest.mark.parametrize(
+    ("fields", "access"),
+    [
+        ({}, (0, 0, 0)),
+        ({"mode": b"0100755\0", "uid": b"0001750\0", "gid": b"0000144\0"}, (0o755, 1000, 100)),
+        ({"mode": b"0007777\0"}, (0o7777, 0, 0)),
+        ({"mode": b"   644 \0", "uid": b"     12 ", "gid": b"7\0999999"}, (0o644, 10, 7)),
+        ({"uid": b"zzz", "gid": b"8"}, (0, -1, -1)),
+        ({"uid": b"\x80\0\0\0\0\1\0\0", "gid": b"\xff" * 8}, (0, 1 << 16, -1)),
+        ({"mode": b"zzz"}, (0o7777, 0, 0)),
+    ],
+)
+def test_who_may_do_what(fields: dict[str, bytes], access: tuple[int, int, int]) -> None:
+    member = only(raw(**fields))
+    assert (member.mode, member.uid, member.gid) == access
+    own = only(header("x", record("uid", b"5") + record("gid", b"6"), b"x") + raw(**fields))
+    assert (own.mode, own.uid, own.gid) == (access[0], 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        (b"00000000003\0", 3), (b"3\0", 3), (b"  3         ", 3), (b"000000000003", 3), (b"3 \0garbage ", 3),
+        (b"\x80" + bytes(10) + b"\3", 3), (b"\xbf" + b"\0" * 10 + b"\3", None), (b"\0" * 12, 0), (b" " * 12, 0),
+        (b"8\0", None), (b"0x3\0", None), (b"+3\0", None), (b"1_0\0", None), (b"3 3\0", None),
+        (b"\xc0" + bytes(10) + b"\3", None),
+    ],
+)  # fmt: skip
+def test_how_a_size_is_written(written: bytes, size: int | None) -> None:
+    data = raw(size_=written.ljust(12, b"\0"), payload=b"abc" if size else b"")
+    if size is not None:
+        assert only(data).size == size
+        return
+    with pytest.raises((DamagedArchiveError, CutOffError)):
+        read(data + bytes(512))
+
+
+def test_numbers_that_are_invalid_are_shown() -> None:
+    with pytest.raises(DamagedArchiveError, match="tar: a number is invalid: found b'08'"):
+        read(raw(size_=b"08\0"))
+    with pytest.raises(DamagedArchiveError, match="tar: a negative number"):
+        read(raw(size_=b"\xff" * 12))
+    assert tar._decimal("9" * 18) == int("9" * 18)
+    with pytest.raises(DamagedArchiveError, match=f"tar: a size is invalid: found '{'9' * 40}'"):
+        tar._decimal("9" * 50)
+
+
+def test_where_an_archive_is_cut_off() -> None:
+    with pytest.raises(DamagedArchiveError, match=r"^tar: the archive is cut off"):
+        read(b"")
+    with pytest.raises(DamagedArchiveError, match=r"^tar: a header is cut off"):
+        read(raw()[:511])
+    with pytest.raises(DamagedArchiveError, match=r"^tar: the checksum of a header is wrong"):
+        read(b"b" + raw()[1:])
+    assert read(raw() + bytes(512)), "one block of zeros ends an archive"
+    assert [member.path for member, _ in read(raw() + bytes(512) + raw(b"behind"))] == ["a"]
+
+
+def test_how_long_a_header_may_be() -> None:
+    filler = record("comment", b"x" * ((1 << 20) - 17))
+    assert len(filler) == tar.MAX_META == 1 << 20
+    assert only(header("x", filler, b"x") + raw()).path == "a"
+    with pytest.raises(DamagedArchiveError, match="tar: a name or header of 1048577 bytes"):
+        read(header("x", filler + b"\0", b"x") + raw())
+
+
+def test_links_say_where_they_lead() -> None:
+    assert only(raw(kind=b"2", target=b"./usr//a/../b")).target == "./usr//a/../b"
+    assert only(raw(kind=b"1", target=b"./usr//a/../b")).target == "usr/b"
+    assert only(raw(kind=b"0", target=b"")).target == ""
+    assert only(header("x", record("linkpath", b"far"), b"x") + raw(kind=b"2", target=b"near")).target == "far"
+    assert only(header("K", b"farther\0x", b"K") + raw(kind=b"2", target=b"near")).target == "farther"
+    both = header("K", b"k\0", b"K") + header("L", b"l\0", b"L")
+    assert [getattr(only(both + raw(kind=b"2", target=b"near")), name) for name in ("path", "target")] == ["l", "k"]
+
+
+def test_the_front_of_a_name_is_ustars_alone() -> None:
+    assert only(raw(b"a", magic=b"ustar\0" + b"00", prefix=b"usr/lib")).path == "usr/lib/a"
+    assert only(raw(b"a", magic=b"ustar  \0", prefix=b"usr/lib")).path == "a"  # GNU keeps times there
+    assert only(raw(b"a", prefix=b"usr/lib")).path == "a"
+    assert only(raw(b"a", magic=b"ustar\0" + b"00")).path == "a"
+    assert only(raw(b"a" * 100)).path == "a" * 100
+    assert only(raw(b"\xff\xfe")).path == "\\xff\\xfe"
+
+
+@pytest.mark.parametrize("read_bytes", [0, 1, 511, 512, 513, 700])
+def test_what_is_left_of_a_payload_is_hopped_over(read_bytes: int) -> None:
+    data = raw(size=700, payload=b"x" * 700) + raw(b"next") + bytes(512)
+    stream = Forward(iter([data]))
+    found = []
+    for member in members(stream):
+        found.append(member.path)
+        stream.read(read_bytes if member.size else 0)
+    assert found == ["a", "next"]
+
+
+def test_a_reader_that_goes_past_its_member_is_a_fault_of_ours() -> None:
+    data = raw(size=700, payload=b"x" * 700) + raw(b"next") + bytes(512)
+    stream = Forward(iter([data]))
+    walk = members(stream)
+    next(walk)
+    stream.skip(1025)
+    with pytest.raises(AssertionError, match="a reader went past its member"):
+        next(walk)
+
+
+def test_pax_records_that_end_with_zeros_and_of_which_nothing_is_wanted() -> None:
+    assert only(header("x", record("path", b"p") + bytes(9), b"x") + raw()).path == "p"
+    assert only(header("x", record("SCHILY.xattr.x", b"\0\1") + record("path", b"p"), b"x") + raw()).path == "p"
+    assert only(header("x", record("path", b"a=b c"), b"x") + raw()).path == "a=b c"
+    with pytest.raises(DamagedArchiveError, match="pax record without its length"):
+        read(header("x", record("path", b"p") + b"\0x", b"x") + raw())
