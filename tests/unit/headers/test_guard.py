@@ -356,3 +356,181 @@ def test_a_proof_that_goes_on_is_none_also_where_no_word_names_flashinfer(proof:
     found = [problem.what for problem in guard(text, version="0.6.13")]
     assert len(found) == bool(says)
     assert all(says in what for what in found)
+
+
+DOCS = "docs/air-gapped.md has the stage that belongs here"
+STANDS_IN = "FROM scratch AS flashinfer-headers\nRUN x\n"
+CALLED = STANDS_IN.replace("flashinfer-headers", "wheelhouse")
+PROOF = "RUN --network=none sha256sum --check SHA256SUMS\n"
+
+
+def seen(problems: tuple[Problem, ...]) -> list[tuple[int, str, str]]:
+    return [(problem.line, problem.what, problem.hint) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "promised", "expected"),
+    [
+        ("FROM x\nRUN y\n", {}, [
+            (1, "stage flashinfer-headers was not found: docker pulls a forgotten context from "
+                "docker.io/library/flashinfer-headers", DOCS),
+            (1, "nothing in 0 takes the FlashInfer headers from flashinfer-headers", DOCS),
+        ]),
+        ("FROM scratch AS flashinfer-headers\nENV A=b\nFROM x AS y\nCOPY --from=flashinfer-headers / /\n" + PROOF, {}, [
+            (1, "stage flashinfer-headers is empty: with a warm cache a build without the bundle passes",
+             f"put a marker file into it; {DOCS}"),
+            (5, "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle",
+             DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\nRUN z\n", {"targets": ("y",)}, [
+            (3, "nothing in y takes the FlashInfer headers from flashinfer-headers", DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\nRUN flashinfer download-kernels\n", {"targets": ("y",)}, [
+            (4, "the FlashInfer headers in y are downloaded by this step and not taken from flashinfer-headers", DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\n", {"targets": ("y", "z")}, [
+            (1, "stage z was not found", ""),
+            (3, "nothing in y takes the FlashInfer headers from flashinfer-headers", DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\nCOPY --from=flashinfer-headers / /\nCOPY --from=FlashInfer-Headers / /a\nRUN ls\n", {}, [
+            (5, "the FlashInfer headers in y are not proven: no RUN --network=none with sha256sum --check", DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\nCOPY --from=flashinfer-headers / /\n" + PROOF, {}, []),
+        (STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\n" + PROOF + "COPY --from=flashinfer-headers / /\n", {}, [
+            (6, "the FlashInfer headers in y are not proven: no RUN --network=none with sha256sum --check", DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\nCOPY --from=flashinfer-headers / /\n" + PROOF + "ARG FLASHINFER_BUNDLE_DIGEST\n", {}, [
+            (5, "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle",
+             DOCS),
+        ]),
+        (STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\nRUN pip install a\nCOPY --from=flashinfer-headers / /\n"
+         + PROOF + "RUN py_install b\nRUN apt_install c\nRUN flashinfer install-cubin-wheel\nRUN ls\n", {}, [
+            (line, "packages are installed after the FlashInfer headers in y: they may move or replace them",
+             "receive the bundle after the last package install") for line in (8, 9, 10)
+        ]),
+        ("FROM scratch AS b\nADD x /\nFROM x\nARG D\nCOPY --from=b / /\n" + PROOF, {"context": "b", "digest_arg": "D"}, []),
+        ("FROM scratch AS b\nADD x /\nFROM x\nARG D\nCOPY --from=b / /\n" + PROOF, {"context": "b"}, [
+            (6, "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle",
+             DOCS),
+        ]),
+    ],
+)  # fmt: skip
+def test_what_is_said_where_and_what_helps(
+    text: str, promised: dict[str, Any], expected: list[tuple[int, str, str]]
+) -> None:
+    assert seen(guard(text, **promised)) == expected
+    assert guard(text, required=False, **promised) == ()
+
+
+@pytest.mark.parametrize(
+    ("step", "version", "what"),
+    [
+        ("RUN flashinfer download-cubin", "", "flashinfer download-cubin as a build step: it exits 0 after a failure"),
+        ("RUN python -m flashinfer --download-cubin", "",
+         "flashinfer download-cubin as a build step: it exits 0 after a failure"),
+        ("RUN python -c 'download_trtllm_headers()' flashinfer", "0.6.8",
+         "download_trtllm_headers is not in FlashInfer 0.6.8: the import fails"),
+        ("RUN python -c 'download_trtllm_headers()' flashinfer", "",
+         "download_trtllm_headers is not in FlashInfer from 0.6.7.post1 on: the import fails"),
+        ("ENV FLASHINFER_NO_DOWNLOAD=1", "",
+         "FLASHINFER_NO_DOWNLOAD is set for every bundle: with a cubin missing, FlashInfer runs another one"),
+        ("RUN flashinfer download-headers || true", "",
+         "'|| true' around the FlashInfer headers: a failure passes as success"),
+        ("RUN flashinfer download-headers; ls", "",
+         "'a step that continues' around the FlashInfer headers: a failure passes as success"),
+    ],
+)  # fmt: skip
+def test_steps_that_do_harm_are_told_by_their_line(step: str, version: str, what: str) -> None:
+    hint = "set it from an argument that orchestrate gives for a complete bundle" if "NO_DOWNLOAD" in step else DOCS
+    text = f"FROM x\nRUN true\n{step}\n"
+    assert seen(guard(text, required=False, version=version)) == [(3, what, hint)]
+    told = guards.unpromised(text, [""], version=version, name="D")
+    assert [(one.file, *row) for one, row in zip(told, seen(told), strict=True)] == [("D", 3, what, hint)]
+
+
+@pytest.mark.parametrize(
+    ("env", "always"),
+    [
+        ("FLASHINFER_NO_DOWNLOAD=1", True), ('FLASHINFER_NO_DOWNLOAD="1"', True), ("FLASHINFER_NO_DOWNLOAD=$A", False),
+        ("FLASHINFER_NO_DOWNLOAD='${A}'", False), ("FLASHINFER_NO_DOWNLOAD=", False), ('FLASHINFER_NO_DOWNLOAD=""', False),
+        ("FLASHINFER_NO_DOWNLOAD 1", True), ("FLASHINFER_NO_DOWNLOAD $A", False), ("A=b FLASHINFER_NO_DOWNLOAD=1", True),
+        ("FLASHINFER_NO_DOWNLOADS=1", False), ("A=FLASHINFER_NO_DOWNLOAD", False),
+    ],
+)  # fmt: skip
+def test_a_variable_that_no_argument_takes_away(env: str, always: bool) -> None:
+    assert bool(guard(f"FROM x\nENV {env}\n", required=False)) is always
+
+
+@pytest.mark.parametrize(
+    ("step", "installed"),
+    [
+        ("ARG FLASHINFER_VERSION=0.6", True), ("ENV flashinfer_version=0.6", True), ("ARG VERSION=flashinfer", False),
+        ("RUN pip install FlashInfer-python", True), ("RUN uv pip install flashinfer_python", True),
+        ("RUN pip install torch", False), ("RUN echo flashinfer", False), ("COPY cuda.txt /", True),
+        ("COPY a.txt cuda.txt /", True), ("COPY --from=x cuda.txt /", False), ("COPY x cuda.txt", False),
+        ("COPY cuda.md /", False), ("ADD cuda.in /", True), ("RUN pip install -r cuda.txt", True),
+        ("RUN pip install --requirements cuda.in", True), ("RUN pip install -c cuda.txt", False),
+        ("RUN cat -r cuda.txt", False),
+    ],
+)  # fmt: skip
+def test_what_brings_flashinfer(step: str, installed: bool) -> None:
+    def read(path: str) -> str:
+        return "x\n  FlashInfer_Python==1\n" if path.startswith("cuda.") else "# flashinfer-python\n"
+
+    found = guards.unpromised(f"FROM x AS y\nRUN z\n{step}\n", ["y"], read=read)
+    what = "y has FlashInfer and no step that brings its headers: it downloads them on the user's machine"
+    hint = "add headers: to matrix.yaml (docs/air-gapped.md), or headers: {policy: off} to accept that"
+    assert seen(found) == ([(3, what, hint)] if installed else [])
+
+
+@pytest.mark.parametrize(
+    ("step", "brings"),
+    [
+        ("RUN flashinfer download-kernels", True), ("RUN flashinfer install-cubin-wheel", True),
+        ("RUN pip install flashinfer-cubin", True), ("RUN pip install flashinfer_cubin==1", True),
+        ("RUN echo flashinfer-cubin", False), ("RUN python -c download_trtllm_headers", True),
+        ("RUN python <<E\n# download_trtllm_headers\nE", False), ("RUN flashinfer show-config", False),
+        ("COPY --from=FLASHINFER-HEADERS / /", True), ("COPY --from=other / /", False),
+    ],
+)  # fmt: skip
+def test_what_brings_its_headers(step: str, brings: bool) -> None:
+    text = f"FROM x AS y\nRUN pip install flashinfer-python\n{step}\n"
+    found = guards.unpromised(text, ["y"], version="0.6.6")
+    assert ("no step that brings its headers" in " ".join(one.what for one in found)) is not brings
+
+
+def test_problems_of_several_targets_are_told_once_and_in_order() -> None:
+    text = "FROM x AS a\nRUN flashinfer download-headers || true\nFROM a AS b\nRUN pip install flashinfer-python\n"
+    assert [row[0] for row in seen(guards.unpromised(text, ["b", "b"]))] == [2, 4]
+    assert [row[0] for row in seen(guard(text, targets=("b", "a")))] == [1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "expected"),
+    [
+        (CALLED + "FROM x AS y\nARG W\nRUN --mount=type=bind,from=WheelHouse,target=/w pip install a\n", "y", []),
+        (CALLED + "FROM x AS y\nRUN --mount=type=bind,from=wheelhouse,target=/w pip install a\nARG W\n", "", [
+            (4, "ARG W is not declared before this step: its cache key does not follow the wheelhouse, and nothing "
+                "proves it", DOCS),
+        ]),
+        (CALLED + "FROM x AS y\nRUN pip install a\n", "y", [
+            (3, "no step of y takes packages from wheelhouse: its installs ask an index", DOCS),
+        ]),
+        (CALLED + "FROM x\nRUN pip install a\n", "", [
+            (3, "no step of 1 takes packages from wheelhouse: its installs ask an index", DOCS),
+        ]),
+        (CALLED, "z", [(1, "no step of z takes packages from wheelhouse: its installs ask an index", DOCS)]),
+        ("FROM x AS y\nARG W\nRUN --mount=type=bind,from=wheelhouse,target=/w pip install a\n", "y", [
+            (1, "stage wheelhouse was not found: docker pulls a forgotten context from docker.io/library/wheelhouse", DOCS),
+        ]),
+        ("FROM scratch AS wheelhouse\nFROM x AS y\nARG W\nCOPY --from=wheelhouse / /\n", "y", [
+            (1, "stage wheelhouse is empty: with a warm cache a build without the bundle passes",
+             f"put a marker file into it; {DOCS}"),
+        ]),
+        (CALLED + "FROM x AS y\nARG W\nCOPY --from=wheelhouse / /\nFROM y AS z\nCOPY --from=wheelhouse / /\n", "z", []),
+    ],
+)  # fmt: skip
+def test_a_stage_that_installs_from_a_wheelhouse(text: str, target: str, expected: list[tuple[int, str, str]]) -> None:
+    found = guards.wheelhouse(text, target, context="wheelhouse", digest_arg="W", name="D")
+    assert seen(found) == expected
+    assert {problem.file for problem in found} <= {"D"}
