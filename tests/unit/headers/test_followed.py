@@ -49,10 +49,21 @@ def fetched(step: str, known: Tree) -> list[tuple[str, str]]:
     ],
 )
 def test_which_file_a_word_names(step: str, file: str) -> None:
-    files = {name: "curl x" for name in (
-        "get.sh", "tools/get.sh", "deep/copied.sh", "tools/install", "tools/setup-all", "tools/build_it",
-        "tools/bootstrap", "tools/rebuild", "tools/build.x", "get.shx",
-    )}  # fmt: skip
+    files = dict.fromkeys(
+        (
+            "get.sh",
+            "tools/get.sh",
+            "deep/copied.sh",
+            "tools/install",
+            "tools/setup-all",
+            "tools/build_it",
+            "tools/bootstrap",
+            "tools/rebuild",
+            "tools/build.x",
+            "get.shx",
+        ),
+        "curl x",
+    )
     known = Tree(read=lambda path: files.get(path, ""), inline={}, copied=("deep/copied.sh", "x/get.sh"))
     assert fetched(step, known) == ([("curl", file)] if file else [])
     assert followed.scripts(commands(step), known) == ({file: "curl x"} if file else {})
@@ -112,12 +123,49 @@ def test_a_function_of_a_script_counts_where_the_step_calls_it() -> None:
     assert fetched(". ./env.sh; get", known) == [("curl", "env.sh"), ("wget", "env.sh")]
 
 
-VALUED = (
-    "-p --python -r --requirement --requirements -c --constraint --constraints -b --build-constraint "
-    "--build-constraints -t --target --prefix --root -w --wheel-dir -f --find-links -i --index-url --extra-index-url "
-    "--index --default-index --cache-dir -o --out-dir --outdir -d --dest --dist-dir --log --src --report --override "
-    "--overrides --excludes --cert --client-cert --config-file --torch-backend"
-).split()
+VALUED = [
+    "-p",
+    "--python",
+    "-r",
+    "--requirement",
+    "--requirements",
+    "-c",
+    "--constraint",
+    "--constraints",
+    "-b",
+    "--build-constraint",
+    "--build-constraints",
+    "-t",
+    "--target",
+    "--prefix",
+    "--root",
+    "-w",
+    "--wheel-dir",
+    "-f",
+    "--find-links",
+    "-i",
+    "--index-url",
+    "--extra-index-url",
+    "--index",
+    "--default-index",
+    "--cache-dir",
+    "-o",
+    "--out-dir",
+    "--outdir",
+    "-d",
+    "--dest",
+    "--dist-dir",
+    "--log",
+    "--src",
+    "--report",
+    "--override",
+    "--overrides",
+    "--excludes",
+    "--cert",
+    "--client-cert",
+    "--config-file",
+    "--torch-backend",
+]
 
 
 @pytest.mark.parametrize("option", VALUED)
@@ -129,16 +177,37 @@ def test_the_value_of_an_option_is_no_project(option: str) -> None:
 @pytest.mark.parametrize(
     ("words", "configures"),
     [
-        ("cmake -S .", True), ("/usr/bin/cmake", True), ("ccmake .", False), ("python setup.py x", True),
-        ("pip install .", True), ("pip3.12 install ./src", True), ("pip install /src", True), ("pip install src", False),
-        ("pip install ./a.whl", False), ("pip install -r ./a.txt", False), ("pip install ./a.txt", False),
-        ("pip install ./a.in", False), ("pip install ./a.tar.gz", True), ("pip download .", False),
-        ("uv pip install .", True), ("uv build", True), ("uv sync", False), ("poetry build", True),
-        ("hatch build", True), ("maturin build", True), ("hatch run a b build", False), ("python3 -m build", True),
-        ("python3.12 -m pip wheel x", True), ("python -m x bdist_wheel", True), ("python -m x y wheel", False),
-        ("pip wheel x", True), ("apt install .", False), ("make build", False), ("pip", False),
+        ("cmake -S .", True),
+        ("/usr/bin/cmake", True),
+        ("ccmake .", False),
+        ("python setup.py x", True),
+        ("pip install .", True),
+        ("pip3.12 install ./src", True),
+        ("pip install /src", True),
+        ("pip install src", False),
+        ("pip install ./a.whl", False),
+        ("pip install -r ./a.txt", False),
+        ("pip install ./a.txt", False),
+        ("pip install ./a.in", False),
+        ("pip install ./a.tar.gz", True),
+        ("pip download .", False),
+        ("uv pip install .", True),
+        ("uv build", True),
+        ("uv sync", False),
+        ("poetry build", True),
+        ("hatch build", True),
+        ("maturin build", True),
+        ("hatch run a b build", False),
+        ("python3 -m build", True),
+        ("python3.12 -m pip wheel x", True),
+        ("python -m x bdist_wheel", True),
+        ("python -m x y wheel", False),
+        ("pip wheel x", True),
+        ("apt install .", False),
+        ("make build", False),
+        ("pip", False),
     ],
-)  # fmt: skip
+)
 def test_what_configures_the_project_of_the_context(words: str, configures: bool) -> None:
     assert followed._configures(tuple(words.split())) is configures
     known = Tree(read=lambda path: CMAKE if path == "CMakeLists.txt" else "", inline={}, copied=())

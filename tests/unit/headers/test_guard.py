@@ -359,6 +359,7 @@ def test_a_proof_that_goes_on_is_none_also_where_no_word_names_flashinfer(proof:
 
 
 DOCS = "docs/air-gapped.md has the stage that belongs here"
+NO_ARG = "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle"
 STANDS_IN = "FROM scratch AS flashinfer-headers\nRUN x\n"
 CALLED = STANDS_IN.replace("flashinfer-headers", "wheelhouse")
 PROOF = "RUN --network=none sha256sum --check SHA256SUMS\n"
@@ -371,50 +372,123 @@ def seen(problems: tuple[Problem, ...]) -> list[tuple[int, str, str]]:
 @pytest.mark.parametrize(
     ("text", "promised", "expected"),
     [
-        ("FROM x\nRUN y\n", {}, [
-            (1, "stage flashinfer-headers was not found: docker pulls a forgotten context from "
-                "docker.io/library/flashinfer-headers", DOCS),
-            (1, "nothing in 0 takes the FlashInfer headers from flashinfer-headers", DOCS),
-        ]),
-        ("FROM scratch AS flashinfer-headers\nENV A=b\nFROM x AS y\nCOPY --from=flashinfer-headers / /\n" + PROOF, {}, [
-            (1, "stage flashinfer-headers is empty: with a warm cache a build without the bundle passes",
-             f"put a marker file into it; {DOCS}"),
-            (5, "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle",
-             DOCS),
-        ]),
-        (STANDS_IN + "FROM x AS y\nRUN z\n", {"targets": ("y",)}, [
-            (3, "nothing in y takes the FlashInfer headers from flashinfer-headers", DOCS),
-        ]),
-        (STANDS_IN + "FROM x AS y\nRUN flashinfer download-kernels\n", {"targets": ("y",)}, [
-            (4, "the FlashInfer headers in y are downloaded by this step and not taken from flashinfer-headers", DOCS),
-        ]),
-        (STANDS_IN + "FROM x AS y\n", {"targets": ("y", "z")}, [
-            (1, "stage z was not found", ""),
-            (3, "nothing in y takes the FlashInfer headers from flashinfer-headers", DOCS),
-        ]),
-        (STANDS_IN + "FROM x AS y\nCOPY --from=flashinfer-headers / /\nCOPY --from=FlashInfer-Headers / /a\nRUN ls\n", {}, [
-            (5, "the FlashInfer headers in y are not proven: no RUN --network=none with sha256sum --check", DOCS),
-        ]),
+        (
+            "FROM x\nRUN y\n",
+            {},
+            [
+                (
+                    1,
+                    (
+                        "stage flashinfer-headers was not found: docker pulls a forgotten context from "
+                        "docker.io/library/flashinfer-headers"
+                    ),
+                    DOCS,
+                ),
+                (1, "nothing in 0 takes the FlashInfer headers from flashinfer-headers", DOCS),
+            ],
+        ),
+        (
+            "FROM scratch AS flashinfer-headers\nENV A=b\nFROM x AS y\nCOPY --from=flashinfer-headers / /\n" + PROOF,
+            {},
+            [
+                (
+                    1,
+                    "stage flashinfer-headers is empty: with a warm cache a build without the bundle passes",
+                    f"put a marker file into it; {DOCS}",
+                ),
+                (
+                    5,
+                    NO_ARG,
+                    DOCS,
+                ),
+            ],
+        ),
+        (
+            STANDS_IN + "FROM x AS y\nRUN z\n",
+            {"targets": ("y",)},
+            [
+                (3, "nothing in y takes the FlashInfer headers from flashinfer-headers", DOCS),
+            ],
+        ),
+        (
+            STANDS_IN + "FROM x AS y\nRUN flashinfer download-kernels\n",
+            {"targets": ("y",)},
+            [
+                (
+                    4,
+                    "the FlashInfer headers in y are downloaded by this step and not taken from flashinfer-headers",
+                    DOCS,
+                ),
+            ],
+        ),
+        (
+            STANDS_IN + "FROM x AS y\n",
+            {"targets": ("y", "z")},
+            [
+                (1, "stage z was not found", ""),
+                (3, "nothing in y takes the FlashInfer headers from flashinfer-headers", DOCS),
+            ],
+        ),
+        (
+            STANDS_IN
+            + "FROM x AS y\nCOPY --from=flashinfer-headers / /\nCOPY --from=FlashInfer-Headers / /a\nRUN ls\n",
+            {},
+            [
+                (5, "the FlashInfer headers in y are not proven: no RUN --network=none with sha256sum --check", DOCS),
+            ],
+        ),
         (STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\nCOPY --from=flashinfer-headers / /\n" + PROOF, {}, []),
-        (STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\n" + PROOF + "COPY --from=flashinfer-headers / /\n", {}, [
-            (6, "the FlashInfer headers in y are not proven: no RUN --network=none with sha256sum --check", DOCS),
-        ]),
-        (STANDS_IN + "FROM x AS y\nCOPY --from=flashinfer-headers / /\n" + PROOF + "ARG FLASHINFER_BUNDLE_DIGEST\n", {}, [
-            (5, "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle",
-             DOCS),
-        ]),
-        (STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\nRUN pip install a\nCOPY --from=flashinfer-headers / /\n"
-         + PROOF + "RUN py_install b\nRUN apt_install c\nRUN flashinfer install-cubin-wheel\nRUN ls\n", {}, [
-            (line, "packages are installed after the FlashInfer headers in y: they may move or replace them",
-             "receive the bundle after the last package install") for line in (8, 9, 10)
-        ]),
-        ("FROM scratch AS b\nADD x /\nFROM x\nARG D\nCOPY --from=b / /\n" + PROOF, {"context": "b", "digest_arg": "D"}, []),
-        ("FROM scratch AS b\nADD x /\nFROM x\nARG D\nCOPY --from=b / /\n" + PROOF, {"context": "b"}, [
-            (6, "ARG FLASHINFER_BUNDLE_DIGEST is not declared before the proof: its cache key does not follow the bundle",
-             DOCS),
-        ]),
+        (
+            STANDS_IN + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\n" + PROOF + "COPY --from=flashinfer-headers / /\n",
+            {},
+            [
+                (6, "the FlashInfer headers in y are not proven: no RUN --network=none with sha256sum --check", DOCS),
+            ],
+        ),
+        (
+            STANDS_IN + "FROM x AS y\nCOPY --from=flashinfer-headers / /\n" + PROOF + "ARG FLASHINFER_BUNDLE_DIGEST\n",
+            {},
+            [
+                (
+                    5,
+                    NO_ARG,
+                    DOCS,
+                ),
+            ],
+        ),
+        (
+            STANDS_IN
+            + "FROM x AS y\nARG FLASHINFER_BUNDLE_DIGEST\nRUN pip install a\nCOPY --from=flashinfer-headers / /\n"
+            + PROOF
+            + "RUN py_install b\nRUN apt_install c\nRUN flashinfer install-cubin-wheel\nRUN ls\n",
+            {},
+            [
+                (
+                    line,
+                    "packages are installed after the FlashInfer headers in y: they may move or replace them",
+                    "receive the bundle after the last package install",
+                )
+                for line in (8, 9, 10)
+            ],
+        ),
+        (
+            "FROM scratch AS b\nADD x /\nFROM x\nARG D\nCOPY --from=b / /\n" + PROOF,
+            {"context": "b", "digest_arg": "D"},
+            [],
+        ),
+        (
+            "FROM scratch AS b\nADD x /\nFROM x\nARG D\nCOPY --from=b / /\n" + PROOF,
+            {"context": "b"},
+            [
+                (
+                    6,
+                    NO_ARG,
+                    DOCS,
+                ),
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_said_where_and_what_helps(
     text: str, promised: dict[str, Any], expected: list[tuple[int, str, str]]
 ) -> None:
@@ -451,12 +525,19 @@ def test_steps_that_do_harm_are_told_by_their_line(step: str, version: str, what
 @pytest.mark.parametrize(
     ("env", "always"),
     [
-        ("FLASHINFER_NO_DOWNLOAD=1", True), ('FLASHINFER_NO_DOWNLOAD="1"', True), ("FLASHINFER_NO_DOWNLOAD=$A", False),
-        ("FLASHINFER_NO_DOWNLOAD='${A}'", False), ("FLASHINFER_NO_DOWNLOAD=", False), ('FLASHINFER_NO_DOWNLOAD=""', False),
-        ("FLASHINFER_NO_DOWNLOAD 1", True), ("FLASHINFER_NO_DOWNLOAD $A", False), ("A=b FLASHINFER_NO_DOWNLOAD=1", True),
-        ("FLASHINFER_NO_DOWNLOADS=1", False), ("A=FLASHINFER_NO_DOWNLOAD", False),
+        ("FLASHINFER_NO_DOWNLOAD=1", True),
+        ('FLASHINFER_NO_DOWNLOAD="1"', True),
+        ("FLASHINFER_NO_DOWNLOAD=$A", False),
+        ("FLASHINFER_NO_DOWNLOAD='${A}'", False),
+        ("FLASHINFER_NO_DOWNLOAD=", False),
+        ('FLASHINFER_NO_DOWNLOAD=""', False),
+        ("FLASHINFER_NO_DOWNLOAD 1", True),
+        ("FLASHINFER_NO_DOWNLOAD $A", False),
+        ("A=b FLASHINFER_NO_DOWNLOAD=1", True),
+        ("FLASHINFER_NO_DOWNLOADS=1", False),
+        ("A=FLASHINFER_NO_DOWNLOAD", False),
     ],
-)  # fmt: skip
+)
 def test_a_variable_that_no_argument_takes_away(env: str, always: bool) -> None:
     assert bool(guard(f"FROM x\nENV {env}\n", required=False)) is always
 
@@ -509,27 +590,63 @@ def test_problems_of_several_targets_are_told_once_and_in_order() -> None:
     ("text", "target", "expected"),
     [
         (CALLED + "FROM x AS y\nARG W\nRUN --mount=type=bind,from=WheelHouse,target=/w pip install a\n", "y", []),
-        (CALLED + "FROM x AS y\nRUN --mount=type=bind,from=wheelhouse,target=/w pip install a\nARG W\n", "", [
-            (4, "ARG W is not declared before this step: its cache key does not follow the wheelhouse, and nothing "
-                "proves it", DOCS),
-        ]),
-        (CALLED + "FROM x AS y\nRUN pip install a\n", "y", [
-            (3, "no step of y takes packages from wheelhouse: its installs ask an index", DOCS),
-        ]),
-        (CALLED + "FROM x\nRUN pip install a\n", "", [
-            (3, "no step of 1 takes packages from wheelhouse: its installs ask an index", DOCS),
-        ]),
+        (
+            CALLED + "FROM x AS y\nRUN --mount=type=bind,from=wheelhouse,target=/w pip install a\nARG W\n",
+            "",
+            [
+                (
+                    4,
+                    (
+                        "ARG W is not declared before this step: its cache key does not follow the wheelhouse, and "
+                        "nothing proves it"
+                    ),
+                    DOCS,
+                ),
+            ],
+        ),
+        (
+            CALLED + "FROM x AS y\nRUN pip install a\n",
+            "y",
+            [
+                (3, "no step of y takes packages from wheelhouse: its installs ask an index", DOCS),
+            ],
+        ),
+        (
+            CALLED + "FROM x\nRUN pip install a\n",
+            "",
+            [
+                (3, "no step of 1 takes packages from wheelhouse: its installs ask an index", DOCS),
+            ],
+        ),
         (CALLED, "z", [(1, "no step of z takes packages from wheelhouse: its installs ask an index", DOCS)]),
-        ("FROM x AS y\nARG W\nRUN --mount=type=bind,from=wheelhouse,target=/w pip install a\n", "y", [
-            (1, "stage wheelhouse was not found: docker pulls a forgotten context from docker.io/library/wheelhouse", DOCS),
-        ]),
-        ("FROM scratch AS wheelhouse\nFROM x AS y\nARG W\nCOPY --from=wheelhouse / /\n", "y", [
-            (1, "stage wheelhouse is empty: with a warm cache a build without the bundle passes",
-             f"put a marker file into it; {DOCS}"),
-        ]),
+        (
+            "FROM x AS y\nARG W\nRUN --mount=type=bind,from=wheelhouse,target=/w pip install a\n",
+            "y",
+            [
+                (
+                    1,
+                    (
+                        "stage wheelhouse was not found: docker pulls a forgotten context from "
+                        "docker.io/library/wheelhouse"
+                    ),
+                    DOCS,
+                ),
+            ],
+        ),
+        (
+            "FROM scratch AS wheelhouse\nFROM x AS y\nARG W\nCOPY --from=wheelhouse / /\n",
+            "y",
+            [
+                (
+                    1,
+                    "stage wheelhouse is empty: with a warm cache a build without the bundle passes",
+                    f"put a marker file into it; {DOCS}",
+                ),
+            ],
+        ),
         (CALLED + "FROM x AS y\nARG W\nCOPY --from=wheelhouse / /\nFROM y AS z\nCOPY --from=wheelhouse / /\n", "z", []),
     ],
-)  # fmt: skip
+)
 def test_a_stage_that_installs_from_a_wheelhouse(text: str, target: str, expected: list[tuple[int, str, str]]) -> None:
     found = guards.wheelhouse(text, target, context="wheelhouse", digest_arg="W", name="D")
     assert seen(found) == expected

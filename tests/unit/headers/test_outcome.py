@@ -337,8 +337,9 @@ def test_whether_a_failure_passes_as_success(script: str, swallowed: bool) -> No
     assert ends_well(script) is swallowed
 
 
-@pytest.mark.parametrize("word", sorted({"test", "[", "[[", "grep", "egrep", "cmp", "diff", "which", "type",
-                                         "sha256sum", "md5sum", "false"}))
+@pytest.mark.parametrize(
+    "word", sorted({"test", "[", "[[", "grep", "egrep", "cmp", "diff", "which", "type", "sha256sum", "md5sum", "false"})
+)
 def test_a_test_goes_either_way_and_notices_what_failed(word: str) -> None:
     assert ends_well(f"{word} a || {{ X; exit 0; }}")
     assert ends_well(f"{word} a && {{ X; exit 0; }}") is (word != "false")

@@ -420,7 +420,9 @@ def test_a_beginning_that_is_whole_is_no_beginning(server: Server, length: int, 
     assert server.asked[-1].headers.get("range") == (f"bytes={length}-" if resumed else None)
 
 
-@pytest.mark.parametrize("told", ["", "bytes */5000000", "bytes 3000001-4999999/5000000", "items 3000000-1/2", "3000000"])
+@pytest.mark.parametrize(
+    "told", ["", "bytes */5000000", "bytes 3000001-4999999/5000000", "items 3000000-1/2", "3000000"]
+)
 def test_a_rest_that_does_not_say_where_it_belongs_is_dropped(server: Server, told: str) -> None:
     broken(server, ETag='"v1"')
     error = server.fetch(body(DATA[3_000_000:], 206, Content_Range=told))
@@ -487,7 +489,7 @@ def test_authorities_are_read_at_once_for_a_proxy(bare: Path, monkeypatch: pytes
     monkeypatch.setenv("SSL_CERT_FILE", str(bare / "gone"))
     transfer.client(Options()).close()
     monkeypatch.setenv(variable, "http://proxy.example:1")
-    with pytest.raises(EnvironmentLacksError, match="SSL_CERT_FILE: the CA bundle .*gone was not found"):
+    with pytest.raises(EnvironmentLacksError, match=r"SSL_CERT_FILE: the CA bundle .*gone was not found"):
         transfer.client(Options())
 
 

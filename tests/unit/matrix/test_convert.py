@@ -184,7 +184,16 @@ def test_faults_say_whether_they_point_at_the_key() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("", '""'), (" a", '" a"'), ("a ", '"a "'), ("a\nb", "a\nb"), ("a\x07b", "a\x07b"), ("a b", ""), ("é", ""), ("a", "")],
+    [
+        ("", '""'),
+        (" a", '" a"'),
+        ("a ", '"a "'),
+        ("a\nb", "a\nb"),
+        ("a\x07b", "a\x07b"),
+        ("a b", ""),
+        ("é", ""),
+        ("a", ""),
+    ],
 )
 def test_names_of_a_mapping(name: str, shown: str) -> None:
     section, found = read(Outer, {"inners": {name: {"name": "x"}}})
@@ -218,13 +227,21 @@ def test_how_a_value_is_shown(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
-        ("text", " ", "text that is not empty and holds no NUL"), ("text", "a\0", "text that is not empty and holds no NUL"),
-        ("maybe", "", "text that is not empty and holds no NUL"), ("flag", "", "true or false"), ("flag", "2", "true or false"),
-        ("flag", "yess", "true or false"), ("count", "", "a whole number"), ("count", "1e3", "a whole number"),
-        ("count", "-1", "a whole number of 1 or more"), ("share", "inf", "a number from 0 to 1"),
-        ("share", "", "a number"), ("word", "", "min, max or off"), ("word", None, "min, max or off"),
+        ("text", " ", "text that is not empty and holds no NUL"),
+        ("text", "a\0", "text that is not empty and holds no NUL"),
+        ("maybe", "", "text that is not empty and holds no NUL"),
+        ("flag", "", "true or false"),
+        ("flag", "2", "true or false"),
+        ("flag", "yess", "true or false"),
+        ("count", "", "a whole number"),
+        ("count", "1e3", "a whole number"),
+        ("count", "-1", "a whole number of 1 or more"),
+        ("share", "inf", "a number from 0 to 1"),
+        ("share", "", "a number"),
+        ("word", "", "min, max or off"),
+        ("word", None, "min, max or off"),
     ],
-)  # fmt: skip
+)
 def test_what_is_expected_of_each_kind(name: str, given: object, expected: str) -> None:
     assert [fault[2] for fault in faults({name: given})] == [expected]
 

@@ -1,4 +1,4 @@
-"""What must hold among the values of matrix.yaml: each rule with its place and its words, and names wherever they stand."""
+"""What must hold among the values of matrix.yaml: each rule with its place and words, names wherever they stand."""
 
 from __future__ import annotations
 
@@ -60,29 +60,63 @@ EMPTY = "is empty: there is nothing to build"
         ("platforms:\n  linux/amd64:", "platforms: {}", f"7:12: platforms {EMPTY}"),
         ("{all: 8.0 9.0}", "{}", f"4:13: arch_lists {EMPTY}"),
         ("{all: 8.0 9.0}", "{all: 8.0, .a: 9.0}", "4:24: '.a' is not a valid name"),
-        ("targets: [app]", "targets: [app, -x]", "3:25: '-x' is not a valid bake target name (letters, digits, _ and -)"),
-        ("variants:", "axes: {Py: {a: {}}}\nvariants:",
-         "9:8: 'Py' is not a valid axis name (lowercase letters, digits and _)"),
+        (
+            "targets: [app]",
+            "targets: [app, -x]",
+            "3:25: '-x' is not a valid bake target name (letters, digits, _ and -)",
+        ),
+        (
+            "variants:",
+            "axes: {Py: {a: {}}}\nvariants:",
+            "9:8: 'Py' is not a valid axis name (lowercase letters, digits and _)",
+        ),
         ("variants:", "axes: {p: {}}\nvariants:", "9:11: the axis p has no values"),
-        ("variants:", "axes: {cuda: {a: {}}}\nvariants:", "9:8: the axis name cuda is taken by the placeholders {cuda.…}"),
+        (
+            "variants:",
+            "axes: {cuda: {a: {}}}\nvariants:",
+            "9:8: the axis name cuda is taken by the placeholders {cuda.…}",
+        ),
         ("variants:", "variants:\n  args: {a-b: x}", "10:10: 'a-b' is not a valid argument name"),
-        ("files: bake.hcl", "files: []",
-         "3:15: bake.files is empty, expected the project's own bake files; "
-         "leave the key out for those that bake reads by itself"),
-        ("image: acme/app", "image: acme/App",
-         "2:8: image is invalid, expected a repository such as ghcr.io/acme/app, without a tag, found acme/App"),
-        ("targets: [app]", "targets: [app], allow: [security.insecure]",
-         "3:49: a privilege is invalid here, expected network.host or device, found security.insecure; "
-         "all others come from --allow of the command line"),
-        ("targets: [app]", "targets: [app], allow: [device=]",
-         "3:49: a privilege is invalid here, expected network.host or device, found device=; "
-         "all others come from --allow of the command line"),
+        (
+            "files: bake.hcl",
+            "files: []",
+            (
+                "3:15: bake.files is empty, expected the project's own bake files; "
+                "leave the key out for those that bake reads by itself"
+            ),
+        ),
+        (
+            "image: acme/app",
+            "image: acme/App",
+            "2:8: image is invalid, expected a repository such as ghcr.io/acme/app, without a tag, found acme/App",
+        ),
+        (
+            "targets: [app]",
+            "targets: [app], allow: [security.insecure]",
+            (
+                "3:49: a privilege is invalid here, expected network.host or device, found security.insecure; "
+                "all others come from --allow of the command line"
+            ),
+        ),
+        (
+            "targets: [app]",
+            "targets: [app], allow: [device=]",
+            (
+                "3:49: a privilege is invalid here, expected network.host or device, found device=; "
+                "all others come from --allow of the command line"
+            ),
+        ),
         ("13.0.2", "13.0", "6:21: cuda.13.0.version is invalid, expected a full version, as in 13.0.2, found 13.0"),
-        ("13.0.2", "12.9.1",
-         "6:21: CUDA release 13.0 and its version do not agree, expected 13.0.PATCH, found 12.9.1; "
-         'correct the version, or name the release "12.9"'),
+        (
+            "13.0.2",
+            "12.9.1",
+            (
+                "6:21: CUDA release 13.0 and its version do not agree, expected 13.0.PATCH, found 12.9.1; "
+                'correct the version, or name the release "12.9"'
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_rule_of_a_shape(old: str, new: str, expected: str) -> None:
     assert expected in told(old=old, new=new)
 
@@ -99,7 +133,9 @@ def test_privileges_that_the_command_line_alone_gives(allow: str) -> None:
 
 
 def test_how_many_combinations_are_too_many() -> None:
-    axes = {name: "{" + ", ".join(f"v{at}: {{}}" for at in range(count)) + "}" for name, count in (("a", 400), ("b", 250))}
+    axes = {
+        name: "{" + ", ".join(f"v{at}: {{}}" for at in range(count)) + "}" for name, count in (("a", 400), ("b", 250))
+    }
     text = changed("variants:", f"axes: {{a: {axes['a']}, b: {axes['b']}}}\nvariants:", SMALL)
     assert parse(text).spec.cells() == 100_000 == MOST_CELLS
     more = changed("targets: [app]", "targets: [app, web]", text)
@@ -112,19 +148,28 @@ def test_how_many_combinations_are_too_many() -> None:
         ("headers: {version: 0.6.13, targets: [app, web]}", "12:43: unknown target web; known: app"),
         ("wheels: {python: 3.12, packages: [x], targets: [web]}", "12:49: unknown target web; known: app"),
         ("compile_cache: {targets: [ap]}", "12:27: unknown target ap; did you mean app?"),
-        ("publish: {tags: ['{image}:v'], require_platforms: [linux/amd64, linux/arm64]}",
-         "12:65: unknown platform linux/arm64; did you mean linux/amd64?"),
+        (
+            "publish: {tags: ['{image}:v'], require_platforms: [linux/amd64, linux/arm64]}",
+            "12:65: unknown platform linux/arm64; did you mean linux/amd64?",
+        ),
         ("overrides: [{when: {cuda: '13.1'}, args: {A: x}}]", "12:27: cuda 13.1 does not exist; did you mean 13.0?"),
-        ("overrides: [{when: {}, args: {A: x}}]",
-         "12:20: when is empty: it selects everything, expected target, cuda, platform"),
-        ("exclude: [{when: {}, why: x}]", "12:18: when is empty: it selects everything, expected target, cuda, platform"),
+        (
+            "overrides: [{when: {}, args: {A: x}}]",
+            "12:20: when is empty: it selects everything, expected target, cuda, platform",
+        ),
+        (
+            "exclude: [{when: {}, why: x}]",
+            "12:18: when is empty: it selects everything, expected target, cuda, platform",
+        ),
         ("exclude: [{when: {os: x}, why: x}]", "12:19: unknown dimension os; known: cuda, platform, target"),
         ("exclude: [{when: {target: [app, web]}, why: x}]", "12:33: target web does not exist; known: app"),
         ("claims: [{file: f, arg: A, says: x, when: {target: web}}]", "12:52: target web does not exist; known: app"),
-        ("claims: [{file: f, arg: A, says: x, when: {os: web}}]",
-         "12:44: unknown dimension os; known: cuda, platform, target"),
+        (
+            "claims: [{file: f, arg: A, says: x, when: {os: web}}]",
+            "12:44: unknown dimension os; known: cuda, platform, target",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_name_that_another_section_uses(section: str, expected: str) -> None:
     assert expected in told(f"{section}\n")
 

@@ -173,10 +173,14 @@ def test_names_that_were_not_kept_are_asked_for() -> None:
     head = read_header(data)
     assert head is not None
     assert sections_of(head, Part(data, 64)) == read_sections(Window(data))
-    with pytest.raises(FarNamesError, match=f"ELF section names are out of reach, at 64 to {64 + len(NAMES)}") as caught:
+    with pytest.raises(
+        FarNamesError, match=f"ELF section names are out of reach, at 64 to {64 + len(NAMES)}"
+    ) as caught:
         sections_of(head, Part(data, 65))
     assert (caught.value.start, caught.value.end) == (64, 64 + len(NAMES))
-    assert sections_of(Header(machine=1, os_abi=0, abi_version=0, flags=0, table=0, count=0, names=0), Window(b"")) == ()
+    assert (
+        sections_of(Header(machine=1, os_abi=0, abi_version=0, flags=0, table=0, count=0, names=0), Window(b"")) == ()
+    )
 
 
 def head_of(**fields: int) -> Header:
@@ -222,9 +226,19 @@ def test_a_window_is_a_part_of_a_buffer() -> None:
     assert (whole.size, Window(data, 10).size, Window(data, 10, 5).size) == (100, 90, 5)
     assert whole.read_at(3, 4) == data[3:7]
     part = Window(data, 10, 20)
-    assert (part.read_at(0, 99), part.read_at(18, 5), part.read_at(20, 5), part.read_at(25, 5), part.read_at(3, -1)) == (
-        data[10:30], data[28:30], b"", b"", b"",
-    )  # fmt: skip
+    assert (
+        part.read_at(0, 99),
+        part.read_at(18, 5),
+        part.read_at(20, 5),
+        part.read_at(25, 5),
+        part.read_at(3, -1),
+    ) == (
+        data[10:30],
+        data[28:30],
+        b"",
+        b"",
+        b"",
+    )
     inner = part.part(5, 10)
     assert (inner.size, inner.read_at(0, 99), inner.read_at(2, 3)) == (10, data[15:25], data[17:20])
 

@@ -139,9 +139,12 @@ def test_what_archives_cost_is_counted_to_the_last() -> None:
     budget.take(3)
     budget.enter()
     budget.keep()
-    for over in (lambda: budget.take(1), budget.enter, budget.keep):
-        with pytest.raises(BeyondError):
-            over()
+    with pytest.raises(BeyondError):
+        budget.take(1)
+    with pytest.raises(BeyondError):
+        budget.enter()
+    with pytest.raises(BeyondError):
+        budget.keep()
     assert issubclass(BeyondError, VerificationError)
 
 

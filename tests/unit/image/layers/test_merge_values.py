@@ -164,8 +164,14 @@ def test_everything_below_a_directory_goes_with_it(upper: LayerScan) -> None:
 
 
 def test_what_a_layer_leaves_alone_stays() -> None:
-    for upper in (LayerScan(), LayerScan(directories={"d"}), LayerScan(plain={"d/x"}), LayerScan(whiteouts={"dd", "d/a"}),
-                  LayerScan(opaque={"d/a"}), LayerScan(plain={"d/a.so.1", "c", "e"})):  # fmt: skip
+    for upper in (
+        LayerScan(),
+        LayerScan(directories={"d"}),
+        LayerScan(plain={"d/x"}),
+        LayerScan(whiteouts={"dd", "d/a"}),
+        LayerScan(opaque={"d/a"}),
+        LayerScan(plain={"d/a.so.1", "c", "e"}),
+    ):
         files = merge([LOW, upper])
         assert (set(files.code), set(files.releases), files.links) == ({"d/a.so", "k.so"}, {"d/nvcc"}, {"d/l": "a.so"})
         assert (set(files.artifacts), set(files.held), files.hidden) == ({"d/h"}, {"d/h"}, ())
@@ -182,7 +188,9 @@ def test_a_file_that_becomes_a_directory() -> None:
 
 
 def test_bytes_that_a_higher_layer_holds_once_more() -> None:
-    again = LayerScan(artifacts={"d/h": artifact(9), USERS: artifact(3), GROUPS: artifact(3)}, plain={"d/h", USERS, GROUPS})
+    again = LayerScan(
+        artifacts={"d/h": artifact(9), USERS: artifact(3), GROUPS: artifact(3)}, plain={"d/h", USERS, GROUPS}
+    )
     files = merge([LOW, again])
     assert (files.repeated, files.artifacts["d/h"].size) == (7, 9)
     assert merge([LOW, again, again]).repeated == 16

@@ -317,9 +317,9 @@ def test_a_directory_is_known_by_the_name_that_counts() -> None:
     ],
 )
 def test_who_may_do_what(fields: dict[str, bytes], access: tuple[int, int, int]) -> None:
-    member = only(raw(**fields))
+    member = only(raw(b"a", b"0", 0, b"", **fields))
     assert (member.mode, member.uid, member.gid) == access
-    own = only(header("x", record("uid", b"5") + record("gid", b"6"), b"x") + raw(**fields))
+    own = only(header("x", record("uid", b"5") + record("gid", b"6"), b"x") + raw(b"a", b"0", 0, b"", **fields))
     assert (own.mode, own.uid, own.gid) == (access[0], 5, 6)
 
 
