@@ -91,7 +91,7 @@ class Inputs(Struct, frozen=True, kw_only=True):
         listings: Member and context -> what it holds.
         unknown: Why the key is not known, "" where it is.
         unseen: What nobody can see before it happens: packages and files that steps fetch.
-        bases: Images without a digest that the build starts from; they may move.
+        bases: Images without a digest that stages start from, or that steps copy or mount from; they may move.
         pinned: Those with a digest.
     """
 
@@ -247,8 +247,7 @@ class _Reading(Struct, kw_only=True):
         self.bases += [value.removeprefix(_IMAGE) for value in contexts.values() if value.startswith(_IMAGE)]
         read = parse(text, {**platform_args(self.variant.platform), **args}, replaced=contexts)
         for stage in read.needed(str(target.get("target") or ""), replaced=frozenset(contexts)):
-            if stage.parent is None and stage.base.lower() not in {*contexts, "scratch", ""} and "$" not in stage.base:
-                self.bases.append(stage.base)
+            self.bases += [image for image, _ in read.images(stage, replaced=contexts.keys()) if "$" not in image]
             for step in stage.steps:
                 calls = list(_fetches(step))
                 if step.keyword == "ADD":

@@ -16,19 +16,40 @@ from orchestrator.dockerfile.shell import Operator, scan
 from orchestrator.dockerfile.words import read_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from orchestrator.dockerfile.words import Word
 
 _MAX_DEPTH = 8  # of sh -c "sh -c …" and $( $( … ) )
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh"})
 """Programs that run a script."""
+_WRAPPED: Mapping[str, tuple[str, int]] = {
+    "builtin": ("", 0),
+    "chroot": ("", 1),
+    "command": ("", 0),
+    "env": ("uC", 0),
+    "exec": ("a", 0),
+    "ionice": ("cn", 0),
+    "nice": ("n", 0),
+    "nohup": ("", 0),
+    "setsid": ("", 0),
+    "stdbuf": ("ioe", 0),
+    "sudo": ("ughpCrtTUDR", 0),
+    "time": ("fo", 0),
+    "timeout": ("ks", 1),
+    "xargs": ("nPILdEsa", 0),
+}
+"""Programs that run the command behind them: the letters of options with a value, and how many words come before it."""
 WRAPPERS = frozenset({"command", "builtin", "env", "sudo", "time", "nohup"})
 """Programs and builtins that run the command behind them, with its status."""
-_PREFIXES = WRAPPERS | {"if", "then", "elif", "else", "while", "until", "do", "!", "{", "exec"}
+_WORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _SUBSTITUTION = re.compile(r"\\.|\$\((?!\()|`", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_VALUED = frozenset({"--unset", "--chdir", "--user", "--group", "--adjustment", "--signal", "--kill-after"})
+_COMPOUND = frozenset(
+    {"if", "while", "until", "for", "case", "select", "function", "{", "!", "[[", "eval", "exit", "exec"}
+)
 _COMPOUND_ENDS = frozenset({"done", "fi", "esac", "}"})
 _DECLARE = frozenset({"export", "declare", "typeset", "local", "readonly"})
 
@@ -43,6 +64,7 @@ class Command(Struct, frozen=True, kw_only=True):
         grouped: Whether it is the first one of a `{ …; }` or `( … )`, whose end is a command named `}` or `)`.
         function: The function whose body it stands in, "" for none.
         set: The assignments before it: `NAME=value`, quotes undone.
+        unset: The variables that `env -u NAME` takes away from it.
     """
 
     words: tuple[str, ...]
@@ -50,6 +72,7 @@ class Command(Struct, frozen=True, kw_only=True):
     grouped: bool = False
     function: str = ""
     set: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,9 +102,39 @@ def own_values(text: str) -> list[tuple[str, str | None]]:
     for command in reached(commands(text)):
         words = [*command.set, *(command.words[1:] if command.name in _DECLARE else ())]
         found += [(name, value) for name, equals, value in (word.partition("=") for word in words) if equals]
+        found += [(name, None) for name in command.unset]
         if command.name == "unset":
             found += [(name, None) for name in command.words[1:]]
     return found
+
+
+def settled(text: str, name: str) -> bool:
+    """Whether a script gives a variable a value of its own, or takes it away, before anything in it reads it.
+
+    Only what surely runs counts: what stands before the first group, condition, loop, pipe and `||`.
+
+    Args:
+        text: The script.
+        name: The variable.
+    """
+    read = re.compile(rf"\$(?:\{{[#!]?)?{re.escape(name)}\b", re.ASCII)
+    words: list[str] = []
+    for token in (*tokens(text), Token(operator="\n")):
+        if not token.operator:
+            words.append(token.word)
+            if read.search(token.word) or read.search(token.document) or any(map(read.search, token.inner)):
+                return False
+            continue
+        own = [word for word in words if not _ASSIGNMENT.match(word)]
+        if (own and own[0] in _COMPOUND) or token.operator not in {"&&", ";", "\n"}:
+            return False
+        declared = words if not own or own[0] in _DECLARE else ()
+        if any(word.startswith(f"{name}=") for word in declared):
+            return True
+        if own[:1] == ["unset"] and name in own[1:]:
+            return True
+        words = []
+    return False
 
 
 def reached(found: Iterable[Command], called: Iterable[Command] = ()) -> list[Command]:
@@ -229,18 +282,26 @@ class _Reading:
         grouped = self.opened
         if self.words[0] == "function" and len(self.words) > 1:
             self.declared, self.words = self.words[1], self.words[2:]
-        at = 0
-        while at < len(self.words) and (self.words[at] in _PREFIXES or _ASSIGNMENT.match(self.words[at])):
-            if self.words[at] == "{":
-                grouped = True
-                self._brace()
-            at += 1
+        at, unset = 0, list[str]()
+        while at < len(self.words):
+            word = self.words[at]
+            if word in _WORDS or _ASSIGNMENT.match(word):
+                if word == "{":
+                    grouped = True
+                    self._brace()
+                at += 1
+            elif (behind := _behind(self.words, at)) > at:
+                unset += _taken_away(self.words[at:behind])
+                at = behind
+            else:
+                break
         command = Command(
             words=tuple(self.words[at:]),
             before=self.before,
             grouped=grouped,
             function=self.function,
             set=tuple(word for word in self.words[:at] if _ASSIGNMENT.match(word)),
+            unset=tuple(unset),
         )
         if command.words[:1] == ("}",) and self.function:
             self.braces -= 1
@@ -253,6 +314,38 @@ class _Reading:
             self.function, self.declared = self.declared, ""
         if self.function:
             self.braces += 1
+
+
+def _behind(words: Sequence[str], at: int) -> int:
+    """The position of the command that a program like `sudo -u NAME` runs; that of the word itself for any other."""
+    name = words[at].rsplit("/", 1)[-1]
+    letters, more = _WRAPPED.get(name, ("", -1))
+    if more < 0:
+        return at
+    here = at + 1
+    while here < len(words) and words[here].startswith("-") and words[here] != "-":
+        word = words[here]
+        here += 1
+        if word == "--":
+            break
+        if name == "command" and word[1:2] in {"v", "V"}:  # tells what it is, and runs nothing
+            return at
+        valued = not word.startswith("--") and word[-1] in letters and set(word[1:-1]).isdisjoint(letters)
+        here += valued or word in _VALUED
+    while more and here < len(words) and _ASSIGNMENT.match(words[here]) is None:
+        here, more = here + 1, more - 1
+    return min(here, len(words))
+
+
+def _taken_away(words: Sequence[str]) -> Iterator[str]:
+    """The variables that `env` takes away with its options."""
+    for at, word in enumerate(words if words[0].rsplit("/", 1)[-1] == "env" else ()):
+        if word in {"-u", "--unset"}:
+            yield from words[at + 1 : at + 2]
+        elif word.startswith("--unset="):
+            yield word.partition("=")[2]
+        elif word.startswith("-u"):
+            yield word[2:]
 
 
 def _substituted(text: str) -> str:

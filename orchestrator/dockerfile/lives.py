@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from orchestrator.dockerfile.commands import SHELLS, commands, own_values
+from orchestrator.dockerfile.commands import SHELLS, commands, own_values, settled
 from orchestrator.dockerfile.directives import escape_character
 from orchestrator.dockerfile.predefined import predefined
 from orchestrator.dockerfile.read import instructions
@@ -363,13 +363,16 @@ def _own(name: str, read: _Read) -> bool:
 
 
 def _replaces(name: str, read: _Read, value: str) -> bool:
-    """Whether a RUN gives a variable of this name another value, without reading the one that it has."""
-    if name in read.variables:
-        return False
+    """Whether a RUN gives a variable of this name another value, before it reads the one that it has."""
     step = read.step
     # A here-document is a script where a shell reads it, and BuildKit's shell does where nothing stands before it.
-    run = step.text.startswith("<<") or any(one.name in SHELLS for one in commands(step.text))
+    alone = step.text.startswith("<<")
+    run = alone or any(one.name in SHELLS for one in commands(step.text))
     scripts = [step.text, *(step.documents if run else ())]
+    if name in read.variables:
+        script = "".join(step.documents) if alone else step.text
+        if not settled(script, name) or (not alone and name in _mentioned(step.documents)):
+            return False
     given = [own for script in scripts for key, own in own_values(script) if key == name]
     return bool(given) and value not in given
 

@@ -142,6 +142,24 @@ class Dockerfile(Struct, frozen=True, kw_only=True):
                     waiting.append(found)
         return tuple(stage for stage in self.stages if stage.index in wanted)
 
+    def images(self, stage: Stage, *, replaced: Collection[str] = frozenset()) -> Iterator[tuple[str, int]]:
+        """Yield the images of registries that a stage takes: the one that it is FROM, and those of its steps.
+
+        Args:
+            stage: One of this file.
+            replaced: Names of named contexts, in lower case.
+
+        Yields:
+            The image as it is written, variables of a FROM filled in, and its 1-based line.
+        """
+        if stage.parent is None and stage.base.lower() not in {*replaced, "scratch", ""}:
+            yield stage.base, stage.line
+        known = {*replaced, "scratch", "context", ""}
+        for step in stage.steps:
+            for source in step.sources:
+                if source.lower() not in known and self.stage(source) is None:
+                    yield source, step.line
+
 
 _DIGITS = 6  # of a stage's number; a longer one is no stage and costs int() nothing
 

@@ -166,15 +166,11 @@ class _Search:
 
     def stages(self) -> Iterator[Need]:
         """Base images, files and network steps of the stages that the target is built from."""
-        known = {stage.name for stage in self.file.stages} | self.named.keys() | {"scratch", "context", ""}
         for stage in self.file.needed(str(self.target.get("target") or ""), replaced=self.named.keys()):
-            if stage.parent is None and stage.base.lower() not in {*self.named, "scratch", ""}:
-                yield self.image(stage.base, f"{self.around.place}:{stage.line}")
+            for image, line in self.file.images(stage, replaced=self.named.keys()):
+                yield self.image(image, f"{self.around.place}:{line}")
             for step in stage.steps:
                 place = f"{self.around.place}:{step.line}"
-                for source in step.sources:
-                    if source.lower() not in known and self.file.stage(source) is None:
-                        yield self.image(source, place)
                 if step.keyword == "ADD":
                     yield from self._added(stage, step, place)
                 elif step.keyword == "RUN":

@@ -185,6 +185,18 @@ def test_what_steps_fetch_and_images_that_move_are_named(project: Path) -> None:
     assert unseen_note(Inputs()) == ""
 
 
+def test_images_that_steps_copy_or_mount_from_may_move_too(project: Path) -> None:
+    (project / "Dockerfile").write_text(
+        "FROM debian AS build\nCOPY --from=uv:latest /uv /\nRUN --mount=type=bind,from=busybox,target=/b true\n"
+        "FROM scratch\nCOPY --from=build --chmod=1 /a /a\nCOPY --from=0 /b /b\n"
+        f"COPY --from=other@sha256:{'a' * 64} /c /\n"
+        "COPY --from=named /d /\nFROM scratch AS unused\nCOPY --from=nobody /e /\n"
+    )
+    seen = found(project, {"v": member(target="1", contexts={"named": "base"})})
+    assert seen.bases == ("debian", "uv:latest", "busybox")
+    assert seen.pinned == (f"other@sha256:{'a' * 64}",)
+
+
 def test_a_key_is_an_annotation_or_a_label() -> None:
     file = BakeFile(target="v", members={"v": member(annotations=["manifest:a=b"])})
     pushed = with_key(file, "sha256:1", Output(push=True)).definition

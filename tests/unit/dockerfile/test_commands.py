@@ -20,6 +20,13 @@ def calls(text: str) -> list[str]:
     [
         ("a b && c || d; e | f & g", ["a b", "c", "d", "e", "f", "g"]),
         ("A=1 env B=2 sudo pip install 'x y'", ["pip install x y"]),
+        ("sudo -E a; sudo -Eu root a; sudo --user root -- a; env -i A=1 a; /usr/bin/env -u A a", ["a"] * 5),
+        ("nice -n 5 a; nice -5 a; nice --adjustment=5 a; ionice -c3 a; time -p a; exec -a x a", ["a"] * 6),
+        (
+            "timeout -k 5 10m a -n 1; stdbuf -oL a; chroot /r a; setsid a; b | xargs -r -n 1 a",
+            ["a -n 1", "a", "a", "a", "b", "a"],
+        ),
+        ("command -v a; command -p a; env; timeout; sudo -E", ["command -v a", "a", "", "", ""]),
         ("if a; then b; else c; fi", ["a", "b", "c", "fi"]),
         ("echo 'a; b' \"c && d\" # e; f", ["echo a; b c && d"]),
         ("a \\\n  b\nc", ["a b", "c"]),

@@ -94,6 +94,18 @@ def test_a_value_that_arrives(text: str) -> None:
         ("FROM a\nARG X\nRUN <<E\nexport X=7\nbuild\nE\n", [(Loss.OWN, 3, False)]),
         ("FROM a\nARG X\nRUN bash <<E\nX=7\nE\n", [(Loss.OWN, 3, False)]),
         ('FROM a\nARG X\nRUN ["sh", "-c", "X=7 build"]\n', [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN X=7 && build $X\n", [(Loss.OWN, 3, False)]),  # read, but behind the other value
+        ("FROM a\nARG X\nRUN set -eu; export Y=1 X=7; build ${X}\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN unset X && build ${X:-7}\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN <<E\nX=7\nbuild $X\nE\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN env -u X build\n", [(Loss.OWN, 3, False)]),
+        ("FROM a\nARG X\nRUN X=7 && build $X\nRUN build $X\n", []),
+        ("FROM a\nARG X\nRUN X=${X:-7} && build $X\n", []),
+        ("FROM a\nARG X\nRUN X=7 build $X\n", []),  # the shell puts it in before it sets the other one
+        ("FROM a\nARG X\nRUN if build; then X=7; fi; build $X\n", []),
+        ("FROM a\nARG X\nRUN build || X=7; build $X\n", []),
+        ("FROM a\nARG X\nRUN build | X=7; build $X\n", []),
+        ("FROM a\nARG X\nRUN cat <<E >f && X=7\n$X\nE\n", []),
         ("FROM a\nARG X\nENV Z=1\nRUN X=7 build\nENV X=8\n", [(Loss.ENV, 5, False)]),  # one finding for each
     ],
 )
