@@ -17,7 +17,7 @@ from orchestrator.errors import InterruptedRunError, OrchestrateError
 from orchestrator.reference import InvalidReferenceError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orchestrator.runs.journal import Entry
 
@@ -53,14 +53,34 @@ class Freshness(Struct, kw_only=True):
             if entry is None:
                 return "its age is not known on this machine (--max-age)"
             age_s = (datetime.now(UTC) - datetime.fromisoformat(entry.at)).total_seconds()
+            if age_s < 0:  # a clock was set back
+                return f"its age is not known: it was built at {entry.at}, which is yet to come (--max-age)"
             if age_s > self.max_age_s:
                 return f"was built at {entry.at}, longer ago than --max-age allows"
+        for base, before, now in self._compared(bases, entry):
+            if before and now and now != before:
+                return f"its base {base} moved from {before[:19]} to {now[:19]}"
+        return ""
+
+    def uncompared(self, bases: Sequence[str], entry: Entry | None) -> str:
+        """Return one sentence on the bases of which nobody knows whether they moved, "" where there is none.
+
+        Args:
+            bases: As for `stale`.
+            entry: As for `stale`.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+        """
+        names = [base for base, before, now in self._compared(bases, entry) if not (before and now)]
+        return f"not known whether these moved since it was built: {', '.join(names)}" if names else ""
+
+    def _compared(self, bases: Sequence[str], entry: Entry | None) -> Iterator[tuple[str, str, str]]:
+        """Each base, with its digest when the result was built and now, "" where that is not known."""
         recorded = {_name(name): digest for name, digest in (entry.bases if entry is not None else {}).items()}
         for base in bases:
             before = recorded.get(_name(base), "")
-            if before and (now := self._digest(base)) and now != before:
-                return f"its base {base} moved from {before[:19]} to {now[:19]}"
-        return ""
+            yield base, before, self._digest(base) if before else ""
 
     def _digest(self, image: str) -> str:
         """The digest that a build would start from now, "" where nobody says."""

@@ -85,7 +85,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._by_key: dict[tuple[str, str], Entry] = {}
-        self._digests: dict[tuple[str, str], set[str]] = {}
+        self._made: dict[tuple[str, str], dict[str, Entry]] = {}
         self._last: dict[str, Entry] = {}
         self._peaks: dict[str, int] = {}
         self._slowest: dict[str, float] = {}
@@ -99,7 +99,11 @@ class Journal:
 
     def digests(self, variant: str, key: str) -> frozenset[str]:
         """Return the digest of every build of these inputs, whatever its output was."""
-        return frozenset(self._digests.get((variant, key), ()))
+        return frozenset(self._made.get((variant, key), ()))
+
+    def made(self, variant: str, key: str, digest: str) -> Entry | None:
+        """Return the last build of these inputs that gave this digest: what is elsewhere may be of an earlier one."""
+        return self._made.get((variant, key), {}).get(digest)
 
     def last(self, variant: str) -> Entry | None:
         """Return the variant's last entry that was built, from whatever inputs."""
@@ -152,7 +156,7 @@ class Journal:
         self._by_key[entry.id, entry.key] = entry
         if entry.status is Status.BUILT:
             if entry.digest:
-                self._digests.setdefault((entry.id, entry.key), set()).add(entry.digest)
+                self._made.setdefault((entry.id, entry.key), {})[entry.digest] = entry
             self._last[entry.id] = entry
             self._slowest[entry.id] = max(entry.seconds, self._slowest.get(entry.id, 0.0))
         # The largest of all runs: a run from a warm cache needs almost nothing and says nothing of a cold one.

@@ -69,7 +69,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
         tags: Full references that it gets.
         repositories: Repository -> those of the tags that are in it; at least one repository.
         since: Tells from the journal what changed since the variant was last built, "" where that is not known.
-        stale: Tells why an image of this key is too old all the same (a base moved, its age), "" where it is not.
+        stale: Tells why an image of this key is too old all the same (a base moved, its age), "" where it is not. It is
+            asked with the journal's entry of the build that made the image, None where the journal has none.
+        uncompared: Tells which bases could not be compared for that, "" for none; asked in the same way.
         promised: Digest of what its image must have been verified for (`proof.promise`), "" where nothing is verified.
     """
 
@@ -81,6 +83,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     repositories: Mapping[str, Sequence[str]] = field(default_factory=dict)
     since: Callable[[Journal], str] = lambda _: ""
     stale: Callable[[Entry | None], str] = lambda _: ""
+    uncompared: Callable[[Entry | None], str] = lambda _: ""
     promised: str = ""
 
 
@@ -120,9 +123,11 @@ class Resume:
         try:
             found = self._found(wanted, entry, journal)
             if isinstance(found, _Found):
-                stale = wanted.stale(entry)
+                # What is there need not be what was built last: another machine pushed it, or another output got that.
+                made = journal.made(wanted.id, wanted.key, found.digest) if found.digest else entry
+                stale = wanted.stale(made)
                 if not stale:
-                    return Decision(outcome=self._skipped(wanted, found, entry), result=Result.THERE)
+                    return Decision(outcome=self._skipped(wanted, found, made), result=Result.THERE)
                 return Decision(why=stale, result=Result.OTHER)
         except InterruptedRunError:
             raise
@@ -247,7 +252,7 @@ class Resume:
         option = "--changed" if self._changed else "--resume"
         notes = [f"built from the same inputs{when}; not built again ({option})"]
         notes += [f"{tag} now names it" for tag in found.moved]
-        notes += [wanted.unseen] if wanted.unseen else []
+        notes += [note for note in (wanted.unseen, wanted.uncompared(entry)) if note]
         return Outcome(
             id=wanted.id,
             status=Status.SKIPPED,

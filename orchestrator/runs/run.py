@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.runs.targets import Early
     from orchestrator.runs.wishes import Wishes
 
+_SECOND = "%Y%m%dT%H%M%S"
 _SHOWN = 3  # ids of variants before a note that they share
 
 
@@ -81,7 +82,7 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
                 if held.enter_context(alone(state, tell=screen.tell)):  # what was asked before may be hours old
                     early = held.enter_context(targets.asked_by(plan, wishes.builder, stop))
                 begun = Begun(
-                    name=f"{started:%Y%m%dT%H%M%S}-{os.getpid()}",
+                    name=run_name(state / "runs", started),
                     extras=extras,
                     resume=resume if wishes.resume or wishes.changed else None,
                     early=early,
@@ -97,6 +98,24 @@ def build(plan: Plan, wishes: Wishes, screen: Screen, *, early: Early | None = N
             logs, revision = ready.prepared.logs, ready.revision
         ended = Ended(started=started, outcomes=outcomes, interrupted=stop.is_set(), logs=logs, revision=revision)
         return result(plan, wishes, screen, ended)
+
+
+def run_name(runs: Path, started: datetime) -> str:
+    """Return the name of a run's directory: its second and process id, behind the names of all runs before it.
+
+    The order of names says which run was the last. A clock that was set back, and a run that waited for another one,
+    get the second after the last name's.
+
+    Args:
+        runs: The directory of the runs; it need not exist.
+        started: When the run began.
+    """
+    with contextlib.suppress(OSError, ValueError, OverflowError):
+        names = (path.name.partition("-")[0] for path in runs.iterdir() if path.is_dir())
+        last = max((name for name in names if len(name) == len(f"{started:{_SECOND}}")), default="")
+        if last >= f"{started:{_SECOND}}":
+            started = datetime.strptime(last, _SECOND).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return f"{started:{_SECOND}}-{os.getpid()}"
 
 
 def _features(plan: Plan, wishes: Wishes, screen: Screen) -> Mapping[str, Extras] | None:

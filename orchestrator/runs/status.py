@@ -124,8 +124,9 @@ def _status(resume: Resume, one: Wanted, journal: Journal) -> VariantStatus:
     found = resume.decide(one, journal)
     last = journal.last(one.id)
     state, why = _STATES[found.result], found.why
-    if state is State.BUILT:
-        why = one.unseen
+    if state is State.BUILT and found.outcome is not None:
+        made = journal.made(one.id, one.key, found.outcome.digest or "")
+        why = "; ".join(filter(None, (one.unseen, one.uncompared(made))))
     elif state is State.NEVER and last is not None:
         state, why = State.STALE, f"{found.why}; last built here at {last.at}"
     digest = (found.outcome.digest if found.outcome is not None else None) or ""

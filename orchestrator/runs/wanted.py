@@ -94,4 +94,5 @@ def wanted(
         repositories=places if variant.tags else dict.fromkeys(places, ()),
         since=partial(since, variant.id, found, records),
         stale=partial(freshness.stale, found.bases),
+        uncompared=partial(freshness.uncompared, found.bases),
     )

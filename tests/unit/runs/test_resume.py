@@ -295,6 +295,44 @@ def test_an_age_is_a_limit_where_it_is_known() -> None:
     assert "--max-age" in Freshness(max_age_s=60).stale([], None)
 
 
+def test_a_base_that_could_not_be_compared_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = {"base": A}
+    monkeypatch.setattr(freshness, "_registry", lambda name: live.get(name, ""))
+    built = entry(bases={"docker.io/library/base:latest": A})
+    assert Freshness().uncompared(["base"], built) == ""
+    said = "not known whether these moved since it was built: base, other"
+    assert Freshness().uncompared(["base", "other"], None) == said  # a machine that did not build it
+    assert Freshness(offline=True).uncompared(["base"], built).endswith(": base")
+    live.clear()
+    assert Freshness().uncompared(["base"], built).endswith(": base")
+    assert Freshness().uncompared([], None) == ""
+
+
+def test_a_result_is_as_old_as_the_build_that_made_it(tmp_path: Path) -> None:
+    """The last build of the same inputs may have gone elsewhere, or have made another image."""
+    one, two = image(A), image(A, salt="2")
+    journal = Journal(tmp_path / "journal.jsonl")
+    for made in (one, two):
+        journal.add(Outcome(id="v", status=Status.BUILT, digest=str(made.digest), key=A, attempts=1), key=A)
+    asked: list[str | None] = []
+
+    def stale(entry: Entry | None) -> str:
+        asked.append(entry.digest if entry is not None else None)
+        return ""
+
+    of = wanted("x", stale=stale, uncompared=lambda entry: "" if entry is not None else "not known")
+    notes = [decide(of, Held({"x": found}), tmp_path)[1].notes for found in (one, two, image(A, salt="3"))]
+    assert asked == [str(one.digest), str(two.digest), None]
+    assert [found[-1] for found in notes if found[-1] == "not known"] == ["not known"]
+    assert " at " not in notes[2][0]
+
+
+def test_an_age_that_is_yet_to_come_is_none() -> None:
+    ahead = entry(at="2999-01-01T00:00:00+00:00")
+    assert "its age is not known" in Freshness(max_age_s=60).stale([], ahead)
+    assert Freshness().stale([], ahead) == ""
+
+
 def test_bases_are_read_from_provenance() -> None:
     found = bases(
         {

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ from orchestrator.runs import access, disk_room, header_bundle, jobs, reporter, 
 from orchestrator.runs.journal import Journal
 from orchestrator.runs.outcome import Outcome, Status
 from orchestrator.runs.preflight import Checked
+from orchestrator.runs.run import run_name
 from orchestrator.runs.signals import interrupting
 from orchestrator.runs.targets import Early, bake_call
 from orchestrator.runs.wishes import Wishes
@@ -415,6 +417,24 @@ def test_a_log_that_was_never_begun_is_not_named(tmp_path: Path) -> None:
     assert run.without_missing_log(outcome) == replace(outcome, log=None)
     (tmp_path / "a.log").write_text("")
     assert run.without_missing_log(outcome) == outcome
+
+
+@pytest.mark.parametrize(
+    ("there", "named"),
+    [
+        ([], "20261127T120000"),
+        (["20261127T115959-9"], "20261127T120000"),
+        (["20261127T120000-9"], "20261127T120001"),  # in one second the process ids are in no order
+        (["20261127T120007-9", "20261127T115959-8"], "20261127T120008"),  # it waited, or the clock was set back
+        (["20261127T235959-9"], "20261128T000000"),
+        (["zzz", "20269999T999999-1"], "20261127T120000"),
+    ],
+)
+def test_a_run_is_named_behind_all_before_it(tmp_path: Path, there: list[str], named: str) -> None:
+    for name in there:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    name = run_name(tmp_path / "runs", datetime(2026, 11, 27, 12, tzinfo=UTC))
+    assert name == f"{named}-{os.getpid()}"
 
 
 def test_old_runs_are_tidied(tmp_path: Path) -> None:
