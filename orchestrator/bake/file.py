@@ -21,6 +21,7 @@ from orchestrator.bake.cached import cache_ladder, cache_policy
 from orchestrator.bake.closure import LINK, closure, member_name, relinked
 from orchestrator.bake.exporters import annotations_of, attestations, rewrites, written_by
 from orchestrator.bake.ladder import Standing
+from orchestrator.bake.leftover import Leftover, leftovers
 from orchestrator.entries import entry, read_entry
 from orchestrator.labels import ARCHS, ARCHS_REQUESTED, CUDA, KEY, MATRIX, VARIANT
 from orchestrator.reference import short_tag
@@ -107,12 +108,14 @@ class BakeFile(Struct, frozen=True, kw_only=True):
         members: Name -> target, as plain text: the one to build first, then those that it links to.
         origins: Name -> the target of the project's bake files that it is made from.
         cache: The cache entries in it.
+        leftovers: Name -> values of the project's target that hold a version which the matrix replaces.
     """
 
     target: str
     members: Mapping[str, Mapping[str, Any]]
     origins: Mapping[str, str] = field(default_factory=dict)
     cache: CacheEntries = field(default_factory=CacheEntries)
+    leftovers: Mapping[str, tuple[Leftover, ...]] = field(default_factory=dict)
 
     @property
     def definition(self) -> Mapping[str, Any]:
@@ -281,11 +284,16 @@ def render(
         target = targets[name]
         around = shared | (target.get("contexts") or {})
         members[member_name(variant.id, name)] = given.member(target, around, linked, without=_NOT_LINKED)
+    origins = {variant.id: variant.target} | {member_name(variant.id, name): name for name in linked}
     return BakeFile(
         target=variant.id,
         members=members,
-        origins={variant.id: variant.target} | {member_name(variant.id, name): name for name in linked},
+        origins=origins,
         cache=cache,
+        leftovers={
+            name: tuple(leftovers(targets[origin], given.args, given.contexts, cuda=variant.cuda_version))
+            for name, origin in origins.items()
+        },
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from orchestrator.bake.arrived import Outline, Outlines
     from orchestrator.bake.file import BakeFile
+    from orchestrator.bake.leftover import Leftover
     from orchestrator.dockerfile.lives import Lost
     from orchestrator.engine.buildx import BakeCall
 
@@ -54,6 +55,7 @@ class Consumer(Struct, frozen=True, kw_only=True):
         lost: Arguments whose value does not get where its Dockerfile names them.
         bases: Whether a stage is FROM an image, whose ONBUILD instructions the outline does not have.
         doubtful: Arguments whose value an ENV of a base may replace, where the base was not asked.
+        leftovers: What it consumes of the bake file that holds a version which the matrix replaces.
     """
 
     target: str
@@ -63,6 +65,7 @@ class Consumer(Struct, frozen=True, kw_only=True):
     lost: tuple[Lost, ...] = ()
     bases: bool = False
     doubtful: frozenset[str] = frozenset()
+    leftovers: tuple[Leftover, ...] = ()
 
 
 class Arrival(Struct, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ class Injected(Struct, frozen=True, kw_only=True):
         secrets: Ids of secrets.
         locked: Base images that the lock of the bases names for the variant.
         places: Name of any of them -> where the matrix says it, None on the command line.
+        cuda: The variant's CUDA version.
     """
 
     args: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +106,7 @@ class Injected(Struct, frozen=True, kw_only=True):
     secrets: Collection[str] = ()
     locked: Collection[str] = ()
     places: Mapping[str, Place | None] = field(default_factory=dict)
+    cuda: str = ""
 
 
 def arrival(bake: BakeCall, file: BakeFile, outlines: Outlines | None = None) -> Arrival:
@@ -188,14 +193,20 @@ def _arrival(
         args = platform_args("".join(member.get("platforms") or [])) | passed
         consumed, env = images_env(answer.args)
         asked = outline.without_images(contexts) if bases else contexts
+        unused = unused_contexts(texts[name], contexts, target=stage, args=args)
         consumers[name] = Consumer(
             target=file.origins.get(name, name),
             args=consumed,
             secrets=tuple(answer.secrets),
-            unused=unused_contexts(texts[name], contexts, target=stage, args=args),
+            unused=unused,
             lost=lost(texts[name], passed, target=stage, contexts=contexts, args=args, bases=env),
             bases=external_bases(texts[name], contexts=contexts, args=args),
             doubtful=doubtful(texts[name], passed, target=stage, contexts=asked, args=args, known=bases),
+            leftovers=tuple(
+                one
+                for one in file.leftovers.get(name, ())
+                if (one.name in consumed if one.kind == "argument" else one.name not in unused)
+            ),
         )
     reached = _reached(file, consumers)
     return Arrival(
@@ -254,12 +265,13 @@ def notes(found: Arrival, injected: Injected) -> tuple[str, ...]:
     """Return what a user should know of a variant that passed: what was not checked, and what is doubtful."""
     if not found.checked:
         return (f"not checked whether the arguments arrive: {found.why_not}",)
-    return tuple(
-        f"target {one.target}: {loss.text}"
+    losses = [(one.target, loss.text) for one in found.consumers for loss in one.lost if loss.name in injected.args]
+    old = [
+        (one.target, left.what(injected.args.get(left.argument, injected.cuda)))
         for one in found.consumers
-        for loss in one.lost
-        if loss.name in injected.args
-    )
+        for left in one.leftovers
+    ]
+    return tuple(f"target {target}: {text}" for target, text in (*losses, *old))
 
 
 def check(found: Arrival, injected: Injected, *, variant: str) -> None:
@@ -322,6 +334,9 @@ def _arguments(found: Arrival, injected: Injected, variant: str) -> Iterator[Pro
             if one.args.get(name, value) != value:
                 problem = Problem.at(place, f"{variant}: {name} reaches target {one.target} with another value")
                 yield replace(problem, expected=repr(value), found=repr(one.args[name]))
+            for left in one.leftovers if value == injected.cuda else ():  # it stands on the image
+                if left.argument == name:
+                    yield Problem.at(place, f"{variant}: target {one.target}: {left.what(value)}", hint=left.hint)
 
 
 def _contexts(consumers: tuple[Consumer, ...], injected: Injected, variant: str) -> Iterator[Problem]:

@@ -166,6 +166,7 @@ def injected(variant: Variant, extras: Extras) -> preflight.Injected:
         contexts=tuple(contexts),
         secrets=(*filter(None, secrets), *own),
         locked=tuple(locked),
+        cuda=variant.cuda_version,
         places={**secrets, **contexts, **locked, **{name: value.origin.place for name, value in variant.args.items()}},
     )
 
