@@ -3,6 +3,7 @@
 Annotations are evaluated here (no `from __future__ import annotations`): the section is read from them.
 """
 
+import re
 from typing import Annotated, Literal
 
 from orchestrator.matrix.section import Range, Section, Text, key
@@ -10,6 +11,7 @@ from orchestrator.sizes import parse_size, size_problem
 
 AUTO = "auto"
 _MOST_JOBS = 4096
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class BuilderSpec(Section):
@@ -43,7 +45,7 @@ class ResourcesSpec(Section):
     def broken_rule(self) -> str:
         """What is wrong with a value."""
         jobs = self.max_jobs
-        if jobs not in (AUTO, "off") and not (jobs.isascii() and jobs.isdecimal() and 0 < int(jobs) <= _MOST_JOBS):
+        if jobs not in (AUTO, "off") and not (_NUMBER.fullmatch(jobs) and 0 < int(jobs) <= _MOST_JOBS):
             return f"max_jobs: {jobs} is invalid: expected auto, off or a number up to {_MOST_JOBS}"
         if problem := size_problem("unit_memory", self.unit_memory) or size_problem("min_free", self.min_free):
             return problem

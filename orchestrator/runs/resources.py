@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 VARIABLE = "ORCHESTRATE_MAX_JOBS"
 """The variable of the bake process that the secret is taken from."""
 
+_DIGITS = 10  # of a number of jobs; Python refuses to read 4,301
 _SYSTEM = GIB  # of memory that stays for the engine and the system
 _KILLED = re.compile(
     r"\bdied due to signal 9\b|Killed signal terminated program|^Killed$|\bError 137\b|cannot allocate memory"
@@ -210,7 +211,7 @@ def _gets_secret(spec: ResourcesSpec, variant: Variant) -> bool:
 def _argument(variant: Variant) -> int:
     """The number of the argument max_jobs, 0 where there is none."""
     text = next((value.text for name, value in variant.args.items() if name.lower() == "max_jobs"), "")
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else 0
 
 
 def killed(failure: Failure, last_lines: Sequence[str] | Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from orchestrator.sizes import size_text
 from orchestrator.untrusted import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from orchestrator.cache.holdings import Holding
@@ -51,8 +51,13 @@ def _age(used: datetime | None, now: datetime) -> str:
     return f"{int(seconds // _DAY)}d ago" if seconds >= _DAY else f"{duration(seconds)} ago"
 
 
-def as_json(found: Sequence[Holding]) -> dict[str, Any]:
-    """Return the same for scripts (docs/cache.md)."""
+def as_json(found: Sequence[Holding], missing: Mapping[str, str]) -> dict[str, Any]:
+    """Return the same for scripts (docs/cache.md).
+
+    Args:
+        found: What the caches hold.
+        missing: Each place that did not answer, and why.
+    """
     return {
         "schema": SCHEMA,
         "total": sum(one.size for one in found),
@@ -69,4 +74,5 @@ def as_json(found: Sequence[Holding]) -> dict[str, Any]:
             }
             for one in found
         ],
+        "left_out": [{"place": place, "why": why} for place, why in missing.items()],
     }

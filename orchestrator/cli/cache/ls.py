@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.cli.common import Selection
     from orchestrator.matrix.variants import Plan
 
+_BUILDER = "the builder"
+
 
 @kit.command(
     "ls",
@@ -32,25 +34,33 @@ if TYPE_CHECKING:
     help="List this buildx builder's cache.", default_text="the builders of the matrix, else the current one",
     shell_complete=options.completed("builder"),
 )  # fmt: skip
-def command(*, given: Selection, format_: common.Format, builder: str) -> None:
+def command(*, given: Selection, format_: common.Format, builder: str) -> int:
     """List what the builder, directories and registries hold.
 
     Each row has place, kind, variants, age and size, and how much of it `prune` can remove. Layers on a builder belong
-    to every variant that has their step. A place that does not answer is named and left out.
+    to every variant that has their step. A place that does not answer is named and left out; the exit code is then 5
+    (no builder) or 6.
     """
+    from orchestrator.errors import EnvironmentLacksError, NetworkError
     from orchestrator.ui import holdings_view
 
     selected = common.open_plan(given)
     chosen = {variant.id for variant in selected.variants}
-    rows = [one for one in _holdings(given, selected, builder) if not one.variants or chosen & {*one.variants}]
+    missing: dict[str, str] = {}
+    rows = [one for one in _holdings(given, selected, builder, missing) if not one.variants or chosen & {*one.variants}]
     if format_ is common.Format.JSON:
-        streams.write_json(holdings_view.as_json(rows))
+        streams.write_json(holdings_view.as_json(rows, missing))
     else:
         streams.say(holdings_view.plain(rows, now=datetime.now(UTC)))
+    for place, why in missing.items():
+        streams.tell(f"{place} is left out: {why}")
+    if _BUILDER in missing:
+        return EnvironmentLacksError.exit_code
+    return NetworkError.exit_code if missing else 0
 
 
-def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holding]:
-    """Every place in turn; one that does not answer is named."""
+def _holdings(given: Selection, selected: Plan, builder: str, missing: dict[str, str]) -> Iterator[Holding]:
+    """Every place in turn; of one that does not answer, `missing` gets the reason."""
     import os
 
     from orchestrator.cache import compile_tool, holdings, rights
@@ -64,15 +74,14 @@ def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holdin
     try:
         found = caches.fleet_caches(plan, builder)
     except EnvironmentLacksError as error:
-        streams.tell(f"the builder is left out: {error.message}")
+        missing[_BUILDER] = error.message
         standing = rights.here(plan.matrix.spec.cache, plan.matrix.root, env=os.environ)
         directories = holdings.local_caches(plan, standing)
     else:
         shared = caches.namespaces(plan)
         for one in found.builders:
             yield from holdings.of_builder(one.records, one.builder, needed=one.needed, namespaces=shared)
-        for name, why in found.silent.items():
-            streams.tell(f"builder {name} is left out: {why}")
+        missing |= {f"builder {name}": why for name, why in found.silent.items()}
         directories = [directory for one in found.builders for directory in one.directories]
     yield from holdings.of_directories(directories)
     stores = {
@@ -82,10 +91,10 @@ def _holdings(given: Selection, selected: Plan, builder: str) -> Iterator[Holdin
     }
     yield from holdings.of_stores(plan.matrix.root, stores)
     if plan.matrix.spec.cache.backend == "registry":
-        yield from _registry(selected)
+        yield from _registry(selected, missing)
 
 
-def _registry(plan: Plan) -> Iterator[Holding]:
+def _registry(plan: Plan, missing: dict[str, str]) -> Iterator[Holding]:
     from orchestrator.cache import holdings, prune, usage
     from orchestrator.cache.exported import NAME, Exported
     from orchestrator.cache.repository import held
@@ -110,6 +119,6 @@ def _registry(plan: Plan) -> Iterator[Holding]:
             with Registry(repository) as client:
                 found = held(client, exports.of(repository))
         except (OrchestrateError, OSError) as error:
-            streams.tell(f"{repository} is left out: {error}")
+            missing[str(repository)] = str(error)
             continue
         yield from holdings.of_repository(str(repository), found, prune.decide(found, known, records=records), owners)

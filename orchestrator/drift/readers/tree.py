@@ -113,7 +113,7 @@ def _step(node: Node, step: str) -> Iterator[Node]:
         key, equals, wanted = step.partition("=")
         if step == "*":
             yield from node.items
-        elif step.isdecimal() and int(step) < len(node.items):
+        elif step.isdecimal() and len(step) < 10 and int(step) < len(node.items):
             yield node.items[int(step)]
         elif equals:
             for item in node.items:

@@ -181,7 +181,9 @@ def test_everything_that_holds_something_is_listed(
     here.directories = [(old, ("app-cu130-arm64",))]
     here.silent = {"far": "it is down"}
     code, out, err = said(capsys, "ls", "--format", "json", "--builder", "one")
-    assert (code, err) == (0, "builder far is left out: it is down\n")
+    assert (code, err) == (6, "builder far is left out: it is down\n")
+    assert json.loads(out)["left_out"] == [{"place": "builder far", "why": "it is down"}]
+    here.silent = {}
     assert here.asked == [(["app-cu130-amd64", "app-cu130-arm64"], "one")]
     rows = {row["name"]: row for row in json.loads(out)["holdings"]}
     assert rows[str(path)]["variants"] == ["app-cu130-arm64"]
@@ -198,5 +200,5 @@ def test_everything_that_holds_something_is_listed(
     monkeypatch.setattr(caches, "fleet_caches", fails)
     monkeypatch.setattr(holdings, "local_caches", lambda plan, _: [(old, (plan.variants[0].id,))])
     code, out, err = said(capsys, "ls")
-    assert (code, err) == (0, "the builder is left out: no engine\n")
+    assert (code, err) == (5, "the builder is left out: no engine\n")
     assert str(path) in out

@@ -84,7 +84,8 @@ def test_what_would_fit_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"max_jobs": "many"}, "max_jobs: many is invalid"), ({"max_jobs": "0"}, "max_jobs: 0 is invalid"),
+    [({"max_jobs": "many"}, "max_jobs: many is invalid"), ({"max_jobs": "9" * 5000}, "max_jobs: 9"),
+     ({"max_jobs": "0"}, "max_jobs: 0 is invalid"),
      ({"unit_memory": "0GB"}, "expected more than nothing"),
      ({"unit_memory": "0.4"}, "expected more than nothing"), ({"min_free": "lots"}, "min_free: the size is invalid")],
 )  # fmt: skip

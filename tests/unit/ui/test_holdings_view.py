@@ -34,11 +34,11 @@ def test_a_row_for_each_and_the_total() -> None:
 
 
 def test_the_same_for_scripts() -> None:
-    found = as_json(FOUND)
+    found = as_json(FOUND, {})
     assert (found["schema"], found["total"], found["reclaimable"]) == (1, 2_000_001_000, 500_000_000)
     assert found["holdings"][0] == {
         "where": "builder", "kind": "layers", "name": "main, 3 records", "variants": [], "size": 2_000_000_000,
         "reclaimable": 500_000_000, "used": "2026-03-04T10:00:00+00:00",
     }  # fmt: skip
     assert found["holdings"][1]["variants"] == ["a", "b", "c"]
-    assert as_json([Holding(where=Where.STORE, kind="logs", name="x", size=1)])["holdings"][0]["used"] is None
+    assert as_json([Holding(where=Where.STORE, kind="logs", name="x", size=1)], {})["holdings"][0]["used"] is None
