@@ -144,3 +144,18 @@ def units(example: Path, image: str, archs: str, *words: str) -> int:
     done = subprocess.run(argv, env=environment(example), capture_output=True, text=True, timeout=120, check=False)
     print(done.stdout, done.stderr)
     return done.returncode
+
+
+def test_a_download_that_fails_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    copy = tmp_path / "examples" / "vllm-kernels"
+    shutil.copytree(ROOT / "examples/vllm-kernels", copy, ignore=shutil.ignore_patterns(".*"))
+    killed = copy / ".inputs" / "work-of-a-run-that-was-killed"
+    killed.mkdir(parents=True)
+    nothing = {**os.environ, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(tmp_path)}
+    for script in ("prepare", "replay"):
+        done = subprocess.run(
+            [sys.executable, copy / script], check=False, env=nothing, capture_output=True, text=True, timeout=120
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+        assert f"prepare: pip could not download what {copy / 'source.txt'} names" in done.stderr
+        assert list((copy / ".inputs").iterdir()) == []
