@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from orchestrator.cuda_image import cuda_image
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-_CUDA = re.compile(r"(?:^|/)cuda:(\d{1,6}\.\d{1,6}\.\d{1,6})\b")
 _VERSION = re.compile(r"\d{1,6}(?:\.\d{1,6}){1,4}")
 
 
@@ -77,5 +78,6 @@ def leftovers(
                 told.add(name)
                 yield Leftover(argument=argument, old=old, kind=kind, name=name, text=text)
     for kind, name, text in held:
-        if (image := _CUDA.search(text)) and image[1] != cuda and name not in told:
-            yield Leftover(argument="", old=image[1], kind=kind, name=name, text=text)
+        image = cuda_image(text)
+        if image is not None and name not in told and not f"{cuda}.".startswith(f"{image.version}."):
+            yield Leftover(argument="", old=image.version, kind=kind, name=name, text=text)

@@ -40,8 +40,6 @@ _WRAPPED: Mapping[str, tuple[str, int]] = {
     "xargs": ("nPILdEsa", 0),
 }
 """Programs that run the command behind them: the letters of options with a value, and how many words come before it."""
-WRAPPERS = frozenset({"command", "builtin", "env", "sudo", "time", "nohup"})
-"""Programs and builtins that run the command behind them, with its status."""
 _WORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 _SUBSTITUTION = re.compile(r"\\.|\$\((?!\()|`", re.DOTALL)
@@ -290,7 +288,7 @@ class _Reading:
                     grouped = True
                     self._brace()
                 at += 1
-            elif (behind := _behind(self.words, at)) > at:
+            elif (behind := wrapped(self.words, at)) > at:
                 unset += _taken_away(self.words[at:behind])
                 at = behind
             else:
@@ -316,8 +314,13 @@ class _Reading:
             self.braces += 1
 
 
-def _behind(words: Sequence[str], at: int) -> int:
-    """The position of the command that a program like `sudo -u NAME` runs; that of the word itself for any other."""
+def wrapped(words: Sequence[str], at: int) -> int:
+    """The position of the command that a program like `sudo -u NAME` runs with its own status.
+
+    Args:
+        words: A command line.
+        at: Where the program stands in it; the same is returned for any other program.
+    """
     name = words[at].rsplit("/", 1)[-1]
     letters, more = _WRAPPED.get(name, ("", -1))
     if more < 0:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orchestrator.cuda_image import CUDA_PATH
 from orchestrator.dockerfile.stages import assignments
-from orchestrator.drift.recognize import CUDA_PATH
 from orchestrator.reference import DOCKER_HUB, InvalidReferenceError, repository
 
 if TYPE_CHECKING:

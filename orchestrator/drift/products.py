@@ -15,10 +15,11 @@ from msgspec import Struct, field
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import toolkit_for
+from orchestrator.cuda_image import cuda_image
 from orchestrator.drift.declared import Targets
 from orchestrator.drift.files import Files
 from orchestrator.drift.onbuild import declared_by, unknown_bases
-from orchestrator.drift.recognize import ARCH_ARGS, cuda_image, cuda_version, list_dialect, minor, version_of_tag
+from orchestrator.drift.recognize import ARCH_ARGS, cuda_version, list_dialect, minor, version_of_tag
 from orchestrator.drift.sights import Kind
 from orchestrator.engine import buildx
 from orchestrator.matrix.names import canonical_platform, platform_named

@@ -6,12 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from orchestrator.cuda.arch import parse_list
 from orchestrator.cuda.dialects import parse_cmake
 from orchestrator.cuda.toolkit import first_toolkit
-from orchestrator.reference import InvalidReferenceError, repository
+from orchestrator.cuda_image import cuda_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,45 +25,7 @@ _CUDA_NAME = re.compile(
 _TAG_NAME = re.compile(r"(?:[a-z0-9]+[_.-])*cuda\w*[_.-]?tag", re.IGNORECASE)
 _TAG = re.compile(r"(1[0-9]\.\d{1,2}(?:\.\d)?)-[a-z][\w.-]*")
 _CUDA_VALUE = re.compile(r"1[0-9]\.\d{1,2}(?:\.\d)?")
-_CUDA_IMAGE = re.compile(r"(?:nvidia/cuda:|-builder:cuda|-cuda)(?P<version>1[0-9]\.\d{1,2}(?:\.\d)?)(?![\d.])")
-CUDA_PATH = "nvidia/cuda"
-_CONTEXT = "docker-image://"
 _TAG_VARIABLE = re.compile(r":\$\{?(\w+)", re.ASCII)
-
-
-class CudaImage(Struct, frozen=True, kw_only=True):
-    """An image with a CUDA version in its tag.
-
-    Attributes:
-        before: The text before the version.
-        version: The version.
-        after: The text behind it.
-        official: Whether the text is NVIDIA's image of CUDA, of whatever registry, and nothing stands before it.
-    """
-
-    before: str
-    version: str
-    after: str
-    official: bool
-
-
-def cuda_image(text: str) -> CudaImage | None:
-    """The image with a CUDA version in its tag that a text holds, None for none."""
-    found = _CUDA_IMAGE.search(text)
-    if found is None:
-        return None
-    before, after = text[: found.start("version")], text[found.end() :]
-    official = before.endswith(":") and is_cuda(before.removeprefix(_CONTEXT).removesuffix(":"))
-    return CudaImage(before=before, version=found["version"], after=after, official=official)
-
-
-def is_cuda(name: str) -> bool:
-    """Whether the name of a repository is that of NVIDIA's image of CUDA, or of a mirror of it."""
-    try:
-        path = repository(name).path
-    except InvalidReferenceError:
-        return False
-    return path == CUDA_PATH or path.endswith(f"/{CUDA_PATH}")
 
 
 def tag_variables(image: str) -> list[str]:

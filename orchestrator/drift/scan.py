@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from orchestrator.cuda.dialects import parse_cmake, render_matrix
+from orchestrator.cuda_image import is_cuda
 from orchestrator.dockerfile.spans import Source
 from orchestrator.drift import claims
 from orchestrator.drift.files import File, UnreadableError, read_text
@@ -19,7 +20,6 @@ from orchestrator.drift.readers.errors import ReadError
 from orchestrator.drift.recognize import (
     cuda_version,
     is_arch_list,
-    is_cuda,
     list_dialect,
     minor,
     tag_variables,

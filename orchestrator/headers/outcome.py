@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from orchestrator.dockerfile import program
-from orchestrator.dockerfile.commands import SHELLS, WRAPPERS, script_of
+from orchestrator.dockerfile.commands import SHELLS, script_of, wrapped
 from orchestrator.dockerfile.program import AndOr, Case, Group, If, Loop, Pipeline, Script, Simple
 from orchestrator.headers.command_lines import behind, fed, given, hides, leading, trapped
 from orchestrator.headers.endings import BreakError, EndlessError, ExitError, ReturnError
@@ -256,10 +256,11 @@ class _Run:
         if not words:
             return inner
         whole = words
+        while words[0] != "exec" and 0 < (at := wrapped(words, 0)) < len(words):
+            words = words[at:]
+            while len(words) > 1 and "=" in words[0]:
+                words = words[1:]
         name = words[0].rsplit("/", 1)[-1]
-        while len(words) > 1 and (name in WRAPPERS or (words[0] != whole[0] and "=" in words[0])):
-            words = words[1:]
-            name = words[0].rsplit("/", 1)[-1]
         if name in self.functions:
             return self._function(name, tested=tested)
         own = getattr(self, f"_do_{_BUILTINS.get(name, '')}", None)

@@ -29,7 +29,7 @@ MARKS = {
     ),
     "a digest is recognized": (r"sha256:\[0-9a-f\]", {"reference.py"}),
     "user information is cut out of addresses": (r"://\((\?=\()?\?P<user>|\]\+:\[\^", {"redact.py"}),
-    "NVIDIA's image of CUDA is named": (r"\"nvidia/cuda\"", {"drift/recognize.py"}),
+    "NVIDIA's image of CUDA is named": (r"\"nvidia/cuda\"|cuda:\(", {"cuda_image.py"}),
     "a label is named": (r"com\.orchestrate", {"labels.py"}),
     "FlashInfer's lock file is named": (r"\"flashinfer\.lock\.json\"", {"flashinfer.py"}),
     "FlashInfer's variable is named": (r"\"FLASHINFER_NO_DOWNLOAD\"", {"flashinfer.py"}),

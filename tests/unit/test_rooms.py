@@ -16,7 +16,7 @@ FLOORS = [
     ["redact"],
     ["errors", "cuda"],
     ["durations", "entries", "files", "flashinfer", "labels", "reference", "sizes", "state", "untrusted"],
-    ["process"],
+    ["process", "cuda_image"],
     ["orphans"],
     ["engine"],
     ["registry"],

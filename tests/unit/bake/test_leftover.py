@@ -25,7 +25,9 @@ def found(target: dict[str, Any], args: dict[str, str], contexts: tuple[str, ...
         ({"args": {"P": "3.12", "I": "python:3.12-slim"}}, {"P": "3.13"}, [("P", "argument", "I")]),
         # without the argument, the image's own name tells
         ({"contexts": {"base": BASE}}, {"V": CUDA}, [("", "context", "base")]),
+        ({"contexts": {"base": "docker-image://r.lan/builder:1-cuda12.8"}}, {"V": CUDA}, [("", "context", "base")]),
         ({"contexts": {"base": BASE.replace("12.4.1", CUDA)}}, {"V": CUDA}, []),
+        ({"contexts": {"base": BASE.replace("12.4.1", "13.0")}}, {"V": CUDA}, []),
         ({"contexts": {"base": "docker-image://acme/notcuda:12.4.1"}}, {"V": CUDA}, []),
         # what is the same, another version, no version, a directory
         ({"args": {"V": CUDA}, "contexts": {"base": BASE.replace("12.4.1", CUDA)}}, {"V": CUDA}, []),

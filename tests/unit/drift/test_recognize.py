@@ -7,11 +7,8 @@ import pytest
 from orchestrator.drift.locator import Locator
 from orchestrator.drift.recognize import (
     ARCH_ARGS,
-    CudaImage,
-    cuda_image,
     cuda_version,
     is_arch_list,
-    is_cuda,
     list_dialect,
     minor,
     tag_variables,
@@ -21,48 +18,13 @@ from orchestrator.drift.sights import Kind, Subject, normal
 
 
 @pytest.mark.parametrize(
-    ("text", "before", "version", "after", "official"),
-    [
-        ("nvidia/cuda:12.4.1-devel", "nvidia/cuda:", "12.4.1", "-devel", True),
-        ("docker-image://nvcr.io/nvidia/cuda:13.0", "docker-image://nvcr.io/nvidia/cuda:", "13.0", "", True),
-        ("x=nvidia/cuda:12.4.1", "x=nvidia/cuda:", "12.4.1", "", False),
-        ("r/manylinux-builder:cuda12.8", "r/manylinux-builder:cuda", "12.8", "", False),
-        ("r/a:1-cuda12.8-dev", "r/a:1-cuda", "12.8", "-dev", False),
-    ],
-)
-def test_an_image_has_its_version_in_the_tag(
-    text: str, before: str, version: str, after: str, *, official: bool
-) -> None:
-    assert cuda_image(text) == CudaImage(before=before, version=version, after=after, official=official)
-    assert cuda_version("ANY", text) == version
-
-
-@pytest.mark.parametrize(
-    "text", ["nvidia/cuda:9.2", "nvidia/cuda:12.4.1.5", "nvidia/cuda:12", "cuda12.8", "", "12.4.1"]
-)
-def test_what_is_no_image_of_cuda(text: str) -> None:
-    assert cuda_image(text) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("nvidia/cuda", True), ("docker.io/nvidia/cuda", True), ("r.lan:5000/mirror/nvidia/cuda", True),
-        ("xnvidia/cuda", False), ("nvidia/cuda-x", False), ("r.lan/xnvidia/cuda", False), ("NVIDIA/CUDA", False),
-        ("a b", False),
-    ],
-)  # fmt: skip
-def test_nvidias_image_and_mirrors_of_it(name: str, *, expected: bool) -> None:
-    assert is_cuda(name) is expected
-
-
-@pytest.mark.parametrize(
     ("name", "value", "version"),
     [
         ("CUDA_VERSION", "12.4.1", "12.4.1"), ("cuda", "12.4", "12.4"), ("cudas", "12.4", "12.4"),
         ("matrix.cuda-ver", "13.0", "13.0"), ("CUDA_TOOLKIT_VERSION", "13.0", "13.0"),
         ("cuda_compiler", "13.0", "13.0"),
-        ("CUDA_RELEASE", "13.0", "13.0"), ("cuda_image", "13.0", "13.0"), ("cuda_tag", "13.0", "13.0"),
+        ("CUDA_RELEASE", "13.0", "13.0"), ("ANY", "r/a:1-cuda12.8-dev", "12.8"),
+        ("cuda_image", "13.0", "13.0"), ("cuda_tag", "13.0", "13.0"),
         ("CUDA_TAG", "12.4.1-devel", "12.4.1"), ("MY_CUDA_IMAGE_TAG", "12.4.1-devel-x", "12.4.1"),
         ("CUDA_VERSION", "12.4.1-devel", ""), ("CUDA_TAG", "12.4.1-1", ""), ("CUDA_VERSION", "9.2", ""),
         ("CUDA_VERSION", "12", ""), ("CUDNN_VERSION", "12.4", ""), ("CUDA_ARCHS", "12.0", ""), ("VERSION", "12.4", ""),
