@@ -42,3 +42,5 @@ def test_a_page_that_shows_something_else_is_found(engine: str, registry: str, t
     assert "-  0    fine\n+  0    done\n" in done.stderr
     page.write_text("```sh\nfalse\n```\n")
     assert check(page).returncode not in (0, 3)
+    page.write_text("```console\n$ true\n$ echo the cause >&2; false\n```\n```sh\nfalse\n```\n")
+    assert "\n$ echo the cause >&2; false\nthe cause\n" in check(page).stderr

@@ -53,7 +53,6 @@ SHOWN = {
 
 
 RECORDED = {
-    "docs/air-gapped.md": 21,  # FlashInfer's packages and a second machine; tests/e2e/test_airgap_*.py run the steps
     "docs/replay.md": 3,  # most of an hour of compiling; examples/vllm-kernels/replay
 }
 """Samples that no test runs: commands of a page."""
