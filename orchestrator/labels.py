@@ -30,7 +30,7 @@ KEY = f"{PREFIX}.key"
 """Content key (`sha256:…`): a label of an image that was loaded, an annotation of one that was pushed or archived."""
 
 BASES = f"{PREFIX}.bases"
-"""The locked base images that the build was given: `NAME@sha256:…`, with blanks between them."""
+"""The locked base images that the build was given: `NAME@sha256:…`, with spaces between them."""
 
 PROMISE = f"{PREFIX}.promise"
 """Annotation of the statement that an image was verified: digest (`sha256:…`) of what it was verified for."""

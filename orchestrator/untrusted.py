@@ -2,7 +2,7 @@
 
 What a build, an image, a registry or a file of another repository says may hold control sequences (colours, titles,
 cursor moves, turned-round lines) and commands to the runner whose log shows it. Sources: ECMA-48 for sequences; for
-GitHub's runner src/Runner.Common/ActionCommand.cs (`::name` first in a line, blanks in front allowed, and the older
+GitHub's runner src/Runner.Common/ActionCommand.cs (`::name` first in a line, spaces in front allowed, and the older
 `##[name]` anywhere in it); Azure Pipelines `##vso[…]`, TeamCity `##teamcity[…]`.
 """
 
@@ -28,7 +28,7 @@ def without_controls(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """One line, as it can be shown everywhere: no control sequence, no command to a runner, tabs as blanks."""
+    """One line, as it can be shown everywhere: no control sequence, no command to a runner, tabs as spaces."""
     if not text.isprintable():
         text = without_controls(text).replace("\t", "    ").replace("\n", "")
     return _disarmed(text)
@@ -49,7 +49,7 @@ def json_text(value: Any, *, indent: int | None = 2) -> str:
 
     Args:
         value: What `json.dumps` takes.
-        indent: Blanks of each level; None for one line without blanks.
+        indent: Spaces of each level; None for one line without spaces.
     """
     import json
 

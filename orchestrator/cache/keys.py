@@ -2,7 +2,7 @@
 
 In a key is what decides the content: every target of the variant's bake file with its arguments, labels and settings,
 the instructions of the Dockerfiles, the files of the contexts, images by the reference that names them, secrets by
-name. Not in it: tags, caches, outputs, labels that name a commit, resources, where a checkout lies. What a network
+name. Not in it: tags, caches, outputs, labels that name a commit, resources, where a checkout is. What a network
 gives while a step runs cannot be seen; `Inputs.unseen` names it.
 """
 

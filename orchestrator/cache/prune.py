@@ -164,7 +164,7 @@ def _time(text: str) -> datetime | None:
 
 
 def recorded(texts: Iterable[str]) -> frozenset[str]:
-    """Return every digest in journals and records, also of lines that are torn or foreign."""
+    """Return every digest in journals and records, also in lines that are cut off or of another program."""
     return frozenset(one for text in texts for one in digests_in(text))
 
 

@@ -1,7 +1,7 @@
 """Finds out where a build stands (branch, pull request, fork) and what it may do with caches.
 
-The CI system says so in the environment: GitHub Actions, GitLab CI, Buildkite; elsewhere git does. Whoever runs in a
-pull request can change this environment, so this protects from accidents: an attacker is kept from main's cache by a
+The CI system says so in the environment: GitHub Actions, GitLab CI, Buildkite; elsewhere git does. Any run of a pull
+request can change this environment, so this protects from accidents: an attacker is kept from main's cache by a
 token that cannot write it. Sources: GitHub's changelog of 2026-06-26 (read-only cache tokens of untrusted triggers) and
 of 2026-09-10 (ACTIONS_CACHE_MODE).
 """

@@ -1,6 +1,6 @@
 """One CUDA architecture as a value, and the one spelling of it that matrix.yaml speaks.
 
-The matrix dialect is `X.Y[a|f][+PTX]`, items separated by blanks or semicolons: the common ground of every reader that
+The matrix dialect is `X.Y[a|f][+PTX]`, items separated by spaces or semicolons: the common ground of every reader that
 builds meet (torch's Python and CMake readers, FlashInfer; the other dialects are in `dialects`). Names such as Hopper
 are refused, because one torch release gives them two meanings (torch 2.15.0: Blackwell+Tegra is 11.0 in its Python
 reader and 10.1 in its CMake reader). Which toolkit compiles what is in `toolkit`.
@@ -122,7 +122,7 @@ def parse_arch(text: str) -> Arch:
     """One architecture in the matrix dialect, `X.Y[a|f][+PTX]`.
 
     Args:
-        text: "12.0+PTX"; no blanks around it.
+        text: "12.0+PTX"; no spaces around it.
 
     Raises:
         ArchSyntaxError: It is something else; `offset` is 0.
@@ -131,7 +131,7 @@ def parse_arch(text: str) -> Arch:
 
 
 def parse_list(text: str) -> tuple[Arch, ...]:
-    """A list in the matrix dialect: items separated by blanks, line ends or semicolons, in any number.
+    """A list in the matrix dialect: items separated by spaces, line ends or semicolons, in any number.
 
     Order and repetitions are kept as written: `select.select` folds repetitions and says so.
 

@@ -140,7 +140,7 @@ def find_device(text: str) -> Arch:
     """The compute capability of a GPU.
 
     Args:
-        text: "11.0", "thor", "Jetson Thor", "NVIDIA GeForce RTX 5090", "H100": case and blanks do not matter, and
+        text: "11.0", "thor", "Jetson Thor", "NVIDIA GeForce RTX 5090", "H100": case and spaces do not matter, and
             neither do maker, memory and form ("NVIDIA H100 80GB HBM3"); a product line ("RTX 50") means its models.
 
     Returns:
@@ -170,7 +170,7 @@ def _by_name(text: str) -> str:
 
 
 def _plain(text: str, drop: frozenset[str]) -> str:
-    """A name as it is compared: lowercase letters, one blank, without memory sizes and the words in `drop`."""
+    """A name as it is compared: lowercase letters, single spaces, without memory sizes and the words in `drop`."""
     spaced = re.sub(r"\b(rtx|gtx)(?=\d)", r"\1 ", re.sub(r"(?<=\d)(ti|super)\b", r" \1", text.lower()))
     words = re.findall(r"[a-z0-9]+", spaced)
     kept = [word for word in words if word not in drop and not re.fullmatch(r"\d+gb?", word)]

@@ -36,12 +36,12 @@ class DialectError(ValueError):
 
 
 def render_matrix(archs: Iterable[Arch]) -> str:
-    """The list as matrix.yaml writes it: items joined by single blanks."""
+    """The list as matrix.yaml writes it: items joined by single spaces."""
     return " ".join(str(arch) for arch in archs)
 
 
 def render_torch(archs: Iterable[Arch], *, allow_family: bool = False) -> str:
-    """TORCH_CUDA_ARCH_LIST: single blanks, none at the ends (torch's Python reader refuses any other blank).
+    """TORCH_CUDA_ARCH_LIST: single spaces, none at the ends (torch's Python reader refuses any other space).
 
     Args:
         archs: The architectures, in the order to write.
@@ -57,7 +57,7 @@ def render_torch(archs: Iterable[Arch], *, allow_family: bool = False) -> str:
 
 
 def parse_torch(text: str, *, allow_family: bool = False) -> tuple[Arch, ...]:
-    """Read TORCH_CUDA_ARCH_LIST: blanks or semicolons, in any number, as torch's CMake reader does.
+    """Read TORCH_CUDA_ARCH_LIST: spaces or semicolons, in any number, as torch's CMake reader does.
 
     Raises:
         ArchSyntaxError: An item is not an architecture (names are refused, `arch` says why).
@@ -76,7 +76,7 @@ def _refuse_family(arch: Arch, *, allow_family: bool) -> None:
 
 
 def render_flashinfer(archs: Iterable[Arch], *, drop_ptx: bool = False) -> str:
-    """FLASHINFER_CUDA_ARCH_LIST: single blanks, no PTX.
+    """FLASHINFER_CUDA_ARCH_LIST: single spaces, no PTX.
 
     FlashInfer reads a plain 9.0, 10.x or 11.0 as 9.0a, 10.xa or 11.0a and a plain 12.x by its version and CUDA's (0.6.6
     adds no suffix at all): only items below 9.0 and items with a suffix mean the same to every release.
@@ -101,7 +101,7 @@ def parse_flashinfer(text: str) -> tuple[Arch, ...]:
 
     Raises:
         ArchSyntaxError: An item is not an architecture.
-        DialectError: A separator other than single blanks, or an item with +PTX.
+        DialectError: A separator other than single spaces, or an item with +PTX.
     """
     archs = parse_list(text)
     if ";" in text or text != " ".join(text.split()):

@@ -37,7 +37,7 @@ def wanted_version(spec: HeadersSpec, directory: Path, overlay: Mapping[str, str
 
     Args:
         spec: The section.
-        directory: Where matrix.yaml lies.
+        directory: Of matrix.yaml.
         overlay: Texts that stand for those on disk, by name.
 
     Raises:
@@ -56,7 +56,7 @@ def version(place: str, directory: Path, overlay: Mapping[str, str] | None = Non
 
     Args:
         place: `FILE` or `FILE#NAME`, the file relative to `directory`.
-        directory: Where matrix.yaml lies.
+        directory: Of matrix.yaml.
         overlay: Texts that stand for those on disk, by name.
 
     Raises:

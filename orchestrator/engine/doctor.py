@@ -121,7 +121,7 @@ class Asked:
 
 
 def diagnose(need: Need) -> tuple[Check, ...]:
-    """Look at everything, in an order in which mending the first failure may mend the next. Raises nothing.
+    """Look at everything, in an order in which the repair of one failure may repair the next. Raises nothing.
 
     Args:
         need: What will be asked of the machine.

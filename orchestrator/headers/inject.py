@@ -46,7 +46,7 @@ def check_lock(spec: HeadersSpec, directory: Path, version: str) -> Lock:
 
     Args:
         spec: The section.
-        directory: Where matrix.yaml lies.
+        directory: Of matrix.yaml.
         version: The FlashInfer version that the build installs, "" where the matrix does not say.
 
     Raises:
@@ -82,7 +82,7 @@ def injection(
     Args:
         spec: The section.
         store: Holds the bundle's files.
-        directory: Where matrix.yaml lies.
+        directory: Of matrix.yaml.
         version: Says which FlashInfer the build installs, "" where the matrix does not; asked only if there is a lock.
         obtain: Brings a lock's missing files into the store; None forbids it (an air-gapped build).
 

@@ -269,8 +269,8 @@ def loads(text: str, *, where: str = LOCK_NAME) -> Lock:
 def implausible(lock: Lock) -> str:
     """Return what a lock says that cannot be true, in a few words; "" for a plausible one.
 
-    Whoever edits a lock can write the right digest too. A bundle that claims every cubin and holds none makes an image
-    set FLASHINFER_NO_DOWNLOAD, and FlashInfer then runs another kernel instead of an error.
+    An edited lock can have the right digest too. A bundle that claims every cubin and holds none makes an image set
+    FLASHINFER_NO_DOWNLOAD, and FlashInfer then runs another kernel instead of an error.
     """
     cubins = sum(file.path.endswith(".cubin") for file in lock.files)
     if lock.tier not in TIERS:

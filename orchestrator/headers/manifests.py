@@ -1,7 +1,7 @@
 """Compares a lock with the manifests that its pins name: nothing of its tier is left out, and no file is another.
 
-Whoever edits a lock can write the right digest too. The manifest of a pin is the one thing in it that FlashInfer's own
-source vouches for.
+An edited lock can have the right digest too. The manifest of a pin is the one thing in it that FlashInfer's own source
+vouches for.
 """
 
 from __future__ import annotations

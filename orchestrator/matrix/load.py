@@ -59,7 +59,11 @@ def load(path: Path, *, shown: str = "") -> Matrix:
 
 
 def parse(data: bytes, *, path: Path, shown: str) -> Matrix:
-    """As `load`, from bytes that were read already."""
+    """As `load`, from bytes that were read already.
+
+    Raises:
+        MatrixError: The file is invalid; it holds every problem with its place.
+    """
     from orchestrator.matrix import rules
 
     tree, positions, problems = compose(data, shown)

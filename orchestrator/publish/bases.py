@@ -104,7 +104,7 @@ class Moved(Struct, frozen=True, kw_only=True):
 
 
 def compare(locked: Sequence[LockedBase], now: Sequence[LockedBase]) -> list[Moved]:
-    """Return what moved upstream since the lock was written, and bases that it lacks or names for nobody."""
+    """Return what moved upstream since the lock was written, and bases that it misses or that no variant uses."""
     before, after = {one.name: one for one in locked}, {one.name: one for one in now}
     moved = []
     for name, one in after.items():

@@ -123,7 +123,7 @@ class Checker(Struct, frozen=True, kw_only=True):
         """What was pushed for a variant, or why it is refused.
 
         Raises:
-            NetworkError, DamagedAnswerError: The registry denies access, does not answer or lies.
+            NetworkError, DamagedAnswerError: The registry denies access, does not answer, or answers falsely.
         """
         digests = self.candidates.digests.get(variant.id, {})
         if not digests:

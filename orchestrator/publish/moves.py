@@ -74,7 +74,7 @@ class Mover(Struct, kw_only=True):
 
     Attributes:
         clients: The registries.
-        manifests: Digest -> manifest, of those that are at hand; the others are read from their repository.
+        manifests: Digest -> manifest, of those that were read or made; the others are read from their repository.
         patience: How long tags are waited for.
     """
 

@@ -89,7 +89,7 @@ def finish(keeper: Keeper, mover: Mover, found: Unfinished) -> Ending:
 
 
 def roll_back(keeper: Keeper, mover: Mover, record: Record) -> Ending:
-    """Give the tags of a publish their old digests again; a run that is killed is gone on with by the next one.
+    """Give the tags of a publish their old digests again; the next run finishes one that is killed.
 
     Raises:
         EnvironmentLacksError, NetworkError, VerificationError: The record cannot be written.

@@ -103,7 +103,8 @@ def publish(plan: Plan, wishes: Wishes, *, tell: Callable[[str], None], clients:
     Raises:
         UsageError: The matrix publishes nothing, or a report is invalid.
         MatrixError, EnvironmentLacksError: The content keys of the plan cannot be computed.
-        NetworkError, VerificationError: A registry denies access, does not answer or lies, before a tag has moved.
+        NetworkError, VerificationError: A registry denies access, does not answer or answers falsely, before a tag
+            has moved.
         InterruptedRunError: A stop was asked for; the next publish goes on from the record.
     """
     wanted = families(plan, wishes.chosen)
@@ -231,7 +232,8 @@ def rollback(named: str, *, tell: Callable[[str], None], root: Path, clients: Cl
     Raises:
         UsageError: There is no such record.
         RecordError: It is invalid.
-        NetworkError, VerificationError: A registry denies access, does not answer or lies; a second run goes on.
+        NetworkError, VerificationError: A registry denies access, does not answer or answers falsely; a second run
+            goes on.
     """
     with clients or Clients() as registries:
         record = _named(named, registries)

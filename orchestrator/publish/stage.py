@@ -28,7 +28,7 @@ def stage(
         targets: Where it goes.
 
     Raises:
-        NetworkError, DamagedAnswerError: A registry denies access, refuses, does not answer or lies.
+        NetworkError, DamagedAnswerError: A registry denies access, refuses, does not answer, or answers falsely.
         VerificationError: A registry took a manifest and does not have it.
     """
     children = [descriptor_of(one, str(index.digest)).digest for one in index.content["manifests"]]

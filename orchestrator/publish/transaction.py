@@ -53,7 +53,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
         """Bring every index and what it reaches to every repository; no tag moves.
 
         Raises:
-            NetworkError, VerificationError: A registry denies access, refuses, does not answer or lies.
+            NetworkError, VerificationError: A registry denies access, refuses, does not answer, or answers falsely.
         """
         for one in staged:
             stage(self.clients, one.index, one.sources, one.targets)

@@ -93,7 +93,11 @@ def each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result |
 
 
 def every(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """As `each`; the first error is raised, once all items were tried."""
+    """As `each`, and without errors among the results.
+
+    Raises:
+        OrchestrateError: The first error, once all items were tried.
+    """
     results = each(work, items)
     failed = next((one for one in results if isinstance(one, OrchestrateError)), None)
     if failed is not None:

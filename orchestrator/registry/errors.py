@@ -1,4 +1,4 @@
-"""Why a registry gave no answer: refused, not found, damaged, or a failure that another attempt may mend."""
+"""Why a registry gave no answer: refused, not found, damaged, or a failure that may pass with another attempt."""
 
 from __future__ import annotations
 

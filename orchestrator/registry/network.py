@@ -50,7 +50,12 @@ class Watch(threading.local):
     until: float = math.inf
 
     def check(self) -> None:
-        """Raise what ends a connection attempt."""
+        """End a connection attempt whose time is over.
+
+        Raises:
+            InterruptedRunError: A stop was asked for.
+            httpcore.ConnectTimeout: The exchange of this thread must have ended.
+        """
         check_stop()
         if time.monotonic() > self.until:
             raise httpcore.ConnectTimeout("no connection in time")

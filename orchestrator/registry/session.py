@@ -110,6 +110,11 @@ class Session:
         Args:
             call: The request; a function makes a new one for each attempt.
             use: Reads the answer.
+
+        Raises:
+            UnavailableError: No attempt gave an answer.
+            NetworkError, DamagedAnswerError: The registry denies access or refuses, or its answer cannot be read.
+            InterruptedRunError: A stop was asked for.
         """
         from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -224,7 +229,11 @@ class Session:
         raise StatusError(what, status=status)
 
     def paced(self, parts: Iterator[bytes]) -> Iterator[bytes]:
-        """The parts, until they come too slowly; the time that their reader takes is not counted."""
+        """The parts, as they come; the time that their reader takes is not counted.
+
+        Raises:
+            TransientError: In `Limits.window_s` fewer than `Limits.slowest` bytes a second arrived.
+        """
         spent = 0.0
         size = 0
         while True:
@@ -244,7 +253,11 @@ class Session:
         return origin(url) == origin(self._api)
 
     def own(self, url: str, link: str) -> str:
-        """A link of the registry to itself, absolute."""
+        """A link of the registry to itself, absolute.
+
+        Raises:
+            DamagedAnswerError: It leads to another host, or is not a valid link.
+        """
         found = self._redirected(url, link)
         if not self._same_origin(found):
             raise DamagedAnswerError(

@@ -78,8 +78,8 @@ class Journal:
     """The journal file, read once and then appended to.
 
     Args:
-        path: The file, `.orchestrate/journal.jsonl` as a rule; it need not exist. Lines that are torn or foreign are
-            skipped.
+        path: The file, `.orchestrate/journal.jsonl` as a rule; it need not exist. Lines that are cut off or of
+            another program are skipped.
     """
 
     def __init__(self, path: Path) -> None:

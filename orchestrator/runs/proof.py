@@ -1,7 +1,7 @@
 """Says in the registry that an image was verified, and for which promise: an artifact attached to the image.
 
-Whoever may push images may attach one, so it is worth as much as the image itself: it saves a second verification, and
-it is no signature.
+A user who may push images may attach one, so it is worth as much as the image itself: it saves a second verification,
+and is no signature.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def proven(client: Registry, image: Descriptor, promised: str) -> bool:
     """Return whether an artifact of the image says that it was verified for this promise.
 
     Raises:
-        NetworkError, DamagedAnswerError: The registry denies access, does not answer or lies.
+        NetworkError, DamagedAnswerError: The registry denies access, does not answer, or answers falsely.
     """
     for one in client.referrers(image.digest)[:_MOST]:
         content = client.manifest(one.digest).content
@@ -103,7 +103,7 @@ def prove(client: Registry, image: Descriptor, promised: str) -> None:
     """Attach the statement that an image was verified for a promise.
 
     Raises:
-        NetworkError, DamagedAnswerError: The registry denies access, refuses, does not answer or lies.
+        NetworkError, DamagedAnswerError: The registry denies access, refuses, does not answer, or answers falsely.
     """
     from orchestrator.registry.referrers import artifact, attach, upload_parts
 

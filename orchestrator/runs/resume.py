@@ -1,6 +1,6 @@
 """Decides which variants need no build: for `--resume` what their tags name, for `--changed` what their key names.
 
-Whoever built it, and wherever: an image carries the content key that it was built from, so a fresh machine without a
+No matter who built it, or where: an image carries the content key that it was built from, so a fresh machine without a
 journal decides as well as the one that built. Each variant that is built after all says why in one line.
 """
 

@@ -138,8 +138,8 @@ def judge(failure: Failure, *, unknown: FailureClass = FailureClass.RUN) -> Judg
         whatever it printed; DISK for a full disk; AUTH (401, 403) and NOT_FOUND (404) as a
         registry answered; NETWORK, worth another attempt, for 408, 425, 429, 5xx, resets, timeouts, an early end of a
         connection; CANCELLED if BuildKit was told to stop; ENVIRONMENT, worth another attempt, if the engine does not
-        answer, and ENVIRONMENT for what the machine or the builder lacks; MATRIX for an exporter or a cache that is not
-        configured as it must be; else `unknown`.
+        answer, and ENVIRONMENT for what is missing on the machine or the builder; MATRIX for an exporter or a cache
+        that is not configured as it must be; else `unknown`.
     """
     text = failure.message
     if _said_nothing(failure):

@@ -81,7 +81,7 @@ def read(path: Path, name: str) -> Metadata:
 
 
 def unmet(wheels: Mapping[str, Metadata], asked: Iterable[Requirement], target: Target) -> tuple[Unmet, ...]:
-    """What a set of wheels lacks.
+    """The requirements that a set of wheels does not meet.
 
     Args:
         wheels: File name -> metadata.

@@ -27,7 +27,11 @@ def unpack_lz4(stored: bytes, size: int) -> bytes:
 
 
 def unpack_lz4_slowly(stored: bytes, size: int) -> bytes:
-    """As `unpack_lz4`, in Python; zero padding may follow the block."""
+    """As `unpack_lz4`, in Python; zero padding may follow the block.
+
+    Raises:
+        DamagedFileError: The block is invalid or cut off.
+    """
     try:
         return bytes(_sequences(stored, size))
     except IndexError as error:

@@ -1,4 +1,4 @@
-"""A digest that bytes must have: whoever names bytes by a digest is not believed before they were hashed."""
+"""A digest that bytes must have: they count as those bytes only once they were hashed."""
 
 from __future__ import annotations
 

@@ -92,6 +92,9 @@ def pax_map(values: Mapping[str, str], reader: Reader, number: Callable[[str], i
         values: The records that begin with `GNU.sparse.`; those of version 0.0 joined as in 0.1.
         reader: Stands at the payload.
         number: Reads the value of a record.
+
+    Raises:
+        DamagedSparseError: The records or the map are invalid.
     """
     version = values.get("GNU.sparse.major", ""), values.get("GNU.sparse.minor", "")
     text = values.get("GNU.sparse.map", "")

@@ -180,6 +180,9 @@ def ahead(chunks: Iterator[bytes], depth: int = 4) -> Generator[bytes]:
     Args:
         chunks: Consumed by the thread alone.
         depth: Chunks that may wait at once.
+
+    Raises:
+        BaseException: What `chunks` raised, in its place among them.
     """
     waiting: queue.Queue[bytes | BaseException | None] = queue.Queue(depth)
     stop = threading.Event()

@@ -162,7 +162,11 @@ def _blob(files: Mapping[str, Range], digest: str, name: str) -> Any:
 
 
 def blob_name(digest: str) -> str:
-    """The name of a blob in a layout: `blobs/sha256/…`."""
+    """The name of a blob in a layout: `blobs/sha256/…`.
+
+    Raises:
+        BrokenImageError: The digest is invalid.
+    """
     algorithm, _, value = digest.partition(":")
     if not value.isalnum() or not algorithm.isalnum():
         raise BrokenImageError(f"a digest is invalid: found {digest[:80]!r}")

@@ -99,7 +99,11 @@ def image_pins(source: str, *, platform: str = "") -> Pins:
 
 
 def pins_of(scanned: Scanned) -> Pins:
-    """As `image_pins`, of an image that was read."""
+    """As `image_pins`, of an image that was read.
+
+    Raises:
+        UsageError: It has no FlashInfer, or two.
+    """
     source = scanned.source
     known = scanned.files.artifacts
     found = [match for path in known if (match := artifacts.SOURCE.match(path)) and match[2].endswith("artifacts.py")]

@@ -20,7 +20,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def missing(scanned: Scanned) -> tuple[str, ...]:
-    """The programs that FlashInfer needs to compile and the image lacks; none where flashinfer-jit-cache is installed.
+    """The programs that FlashInfer needs to compile and that are missing; none where flashinfer-jit-cache is installed.
 
     Args:
         scanned: What was read of an image.

@@ -102,7 +102,7 @@ def _listed(words: Sequence[str]) -> str:
 def _compared(
     library: Library, ccs: Sequence[str]
 ) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str], int]]:
-    """Deep mode: what one translation unit holds for some promised devices and lacks for another.
+    """Deep mode: what one translation unit holds for some promised devices and not for another.
 
     Guards in the source leave such differences in every real library: kernels that begin with 8.0, variants for old
     devices alone. So it is a problem only where most devices have the kernel and an older one does: nobody writes a

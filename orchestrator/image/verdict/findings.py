@@ -107,7 +107,7 @@ def package(path: str) -> str:
 def environment_problem(environment: Mapping[str, str], files: Files) -> str:
     """What is wrong with a TORCH_CUDA_ARCH_LIST left in the image's environment, "" for nothing.
 
-    Whoever builds an extension inside the image gets this list; an architecture that the image's nvcc does not know
+    A user who builds an extension inside the image gets this list; an architecture that the image's nvcc does not know
     fails late, with nvcc's own words.
     """
     text = environment.get("TORCH_CUDA_ARCH_LIST", "")
