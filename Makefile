@@ -50,6 +50,8 @@ lint: setup ## style of Python and shell, dead code, workflows, the site
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/fault.yml .github/ISSUE_TEMPLATE/wish.yml
 	@said=$$(NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict 2>&1) || { printf '%s\n' "$$said"; exit 1; } # --quiet hides warnings from --strict
+	@if grep -rnoE '<(script|link|img|iframe|source)[^>]* (src|href)="(https?:)?//[^"]*' --include='*.html' .cache/site || grep -rnoE '(url\(|@import )["'"'"']?(https?:)?//[^)]*' --include='*.css' .cache/site; then \
+		echo "a page of the site loads from another host" >&2; exit 1; fi
 	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not on PATH: it did not run here, ci.yml runs it"; fi
 
 types: setup ## mypy --strict on everything
